@@ -1,0 +1,33 @@
+# `make demo` and `make test` set themselves up: they need Python >= 3.11 and make, nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup demo test bench lint emoji-tiny clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "clipft needs Python >= 3.11, got $$($(PYTHON) --version); set PYTHON=..."; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing clipft and what it needs into .venv (a few minutes the first time) ..."
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/clipft batch papermill_runs/demo.yaml
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -n auto
+
+bench: $(READY)
+	$(BIN)/python -m pytest tests/benchmarks -s -o python_files='bench_*.py' -p no:xdist
+
+# train the shipped tiny CLIP again (about 25 minutes on two cores); writes clipft/assets/emoji-tiny
+emoji-tiny: $(READY)
+	$(BIN)/clipft batch papermill_runs/emoji_tiny.yaml
+
+clean:
+	rm -rf .venv papermill_runs/out build dist

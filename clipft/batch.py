@@ -1,0 +1,306 @@
+"""Notebooks times parameters through papermill: one process per run, judged by its exit code, finished work kept.
+
+`python -m clipft.batch NOTEBOOK FOLDER` is the worker: it executes one notebook with FOLDER/params.json.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .config import Record, digest
+from .errors import ConfigError, MissingExtra, RunError, unknown
+from .store import lock, read_json, results, write_json, write_text
+
+
+class Stage(Record):
+    """One notebook over a grid; stages run one after another, the runs of a stage side by side."""
+
+    notebook: str  # relative to the spec
+    parameters: dict[str, Any] = {}
+    grid: tuple[dict[str, list[Any]], ...] = ({},)  # each entry: the product of its lists; `{out}` is the out folder
+
+
+class Spec(Record):
+    """A batch: what papermill_runs/*.yaml holds."""
+
+    name: str
+    title: str = ""
+    jobs: int = 0  # runs side by side; 0: one per GPU, or two on a CPU
+    timeout: float | None = None  # seconds for one whole run
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook with one set of parameters."""
+
+    notebook: Path
+    parameters: dict[str, Any]
+    folder: Path
+
+    @property
+    def title(self) -> str:
+        """Notebook and the parameters in which runs of a batch differ most."""
+        shown = [f"{k}={v}" for k, v in self.parameters.items() if k in ("method", "lr", "steps", "seed")]
+        return " ".join([self.notebook.stem, *shown])
+
+    @property
+    def done(self) -> bool:
+        """Whether an earlier batch finished it."""
+        status = self.folder / "status.json"
+        return status.exists() and read_json(status)["state"] == "ok"
+
+
+def read_spec(path: Path | str) -> Spec:
+    """Read a batch spec; raises ConfigError where it is missing or malformed."""
+    path = Path(path)
+    if not path.is_file():
+        known = [str(file) for file in sorted(Path("papermill_runs").glob("*.yaml"))]
+        raise unknown("batch spec", str(path), known)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
+    return Spec.read(values, str(path))
+
+
+def plan(spec: Spec, base: Path, out: Path) -> list[list[Job]]:
+    """The jobs of every stage. A job's folder is named by its notebook's content, its parameters and the stage before.
+
+    Raises ConfigError for a missing notebook or a parameter that the notebook does not have (papermill only warns).
+    """
+    if util.find_spec("papermill") is None:
+        raise MissingExtra("papermill", "notebooks")
+    stages, before = [], ""
+    for stage in spec.stages:
+        notebook = (base / stage.notebook).resolve()
+        if not notebook.is_file():
+            raise ConfigError(f"{spec.name}: no notebook {notebook}; `notebook` is relative to the spec's folder")
+        known, jobs = _parameters(notebook), []
+        source = hashlib.sha256(notebook.read_bytes()).hexdigest()
+        for entry in stage.grid:
+            for values in itertools.product(*entry.values()):
+                given = stage.parameters | dict(zip(entry, values, strict=True))
+                for name in given:
+                    if name not in known:
+                        raise unknown(f"parameter of {notebook.name}", name, known)
+                filled = {k: v.replace("{out}", str(out)) if isinstance(v, str) else v for k, v in given.items()}
+                key = digest([source, given, before], 10)
+                jobs.append(Job(notebook, filled, out / "notebooks" / f"{notebook.stem}-{key}"))
+        stages.append(jobs)
+        before = digest([job.folder.name for job in jobs])
+    return stages
+
+
+def _parameters(notebook: Path) -> list[str]:
+    """Names assigned in the cell tagged `parameters`."""
+    import ast
+
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell.get("metadata", {}).get("tags", [])]
+    names = []
+    for node in ast.walk(ast.parse("".join(tagged[0]["source"]) if tagged else "")):
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names += [target.id for target in targets if isinstance(target, ast.Name)]
+    return names
+
+
+def run_batch(path: Path | str, out: Path | str | None = None, jobs: int = 0, gpus: str = "") -> Path:
+    """Run a spec; leaves notebooks/, runs/, figures/, results.csv and index.html under `out`, and returns it.
+
+    Finished runs are skipped. gpus: ids as in "0,1", one run at a time on each. Raises RunError when a run failed
+    (the others are finished first) or another batch writes the folder.
+    """
+    from . import pages
+
+    spec, path = read_spec(path), Path(path)
+    out = Path(out or path.parent / "out" / spec.name).resolve()
+    stages = plan(spec, path.parent, out)
+    with lock(out):
+        with _Runner(spec, stages, jobs, gpus) as runner:
+            for stage in stages:
+                runner.run(stage)
+        if (out / "runs").is_dir():
+            table = results(out / "runs")
+            write_text(out / "results.csv", table.to_csv(index=False))
+        said = pages.write_pngs(out / "figures")
+        figures = sorted((out / "figures").glob("*.json"))
+        links = [("results.csv", "results.csv")] if (out / "results.csv").exists() else []
+        links += [(f"figures/{file.stem}.html", f"figures/{file.stem}.html") for file in figures]
+        links += [(job.title, f"notebooks/{job.folder.name}/run.ipynb") for stage in stages for job in stage]
+        pages.write_index(out / "index.html", spec.title or spec.name, figures, links)
+    print(said)
+    print(f"open {out / 'index.html'}")
+    return out
+
+
+class _Runner:
+    """Runs jobs on a queue of slots (a slot is a GPU or a share of the cores) and shows how far they are."""
+
+    def __init__(self, spec: Spec, stages: list[list[Job]], jobs: int, gpus: str):
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        devices = [gpu for gpu in (gpus or _visible_gpus()).split(",") if gpu]
+        count = jobs or spec.jobs or len(devices) or min(2, os.cpu_count() or 1)
+        self.threads = max(1, (os.cpu_count() or 1) // count)
+        self.timeout, self.slots = spec.timeout, queue.SimpleQueue()
+        for slot in range(count):
+            self.slots.put(devices[slot % len(devices)] if devices else "")
+        self.pool = ThreadPoolExecutor(count)
+        self.alive: dict[int, subprocess.Popen] = {}
+        self.console = Console()
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self.progress = Progress(*columns, console=self.console)
+        self.all = self.progress.add_task(spec.name, total=sum(map(len, stages)))
+
+    def __enter__(self) -> _Runner:
+        self.progress.start()
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        for process in self.alive.values():  # interrupted: no run is left behind
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        self.pool.shutdown(cancel_futures=True)
+        self.progress.stop()
+
+    def run(self, stage: list[Job]) -> None:
+        """All jobs of one stage; raises RunError that names the log of the first that failed."""
+        futures = [self.pool.submit(self._one, job) for job in stage]
+        failed = [job for job, future in zip(stage, futures, strict=True) if not future.result()]
+        if failed:
+            log = failed[0].folder / "log.txt"
+            words = _last_words(log)
+            raise RunError(f"{len(failed)} of {len(stage)} runs failed, first {failed[0].title}: {words} (see {log})")
+
+    def _one(self, job: Job) -> bool:
+        if job.done:
+            self.progress.advance(self.all)
+            return True
+        gpu = self.slots.get()
+        task = self.progress.add_task(job.title, total=100)
+        try:
+            status = self._execute(job, gpu, task)
+        finally:
+            self.progress.remove_task(task)
+            self.slots.put(gpu)
+        self.progress.advance(self.all)
+        self.console.print(f"{status['state']:7} {status['seconds']:6.1f} s  {job.title}", highlight=False)
+        return status["state"] == "ok"
+
+    def _execute(self, job: Job, gpu: str, task: Any) -> dict[str, Any]:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        write_json(job.folder / "params.json", job.parameters)
+        begun = time.time()
+        with tempfile.TemporaryDirectory(prefix="ipy-") as home, open(job.folder / "log.txt", "w") as log:
+            threads = str(self.threads)
+            env = os.environ | {
+                "CLIPFT_HEADLESS": "1", "PYTHONUNBUFFERED": "1", "JUPYTER_PREFER_ENV_PATH": "1", "IPYTHONDIR": home,
+                "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads,
+            }  # fmt: skip
+            process = subprocess.Popen(
+                [sys.executable, "-m", "clipft.batch", str(job.notebook), str(job.folder)], stdin=subprocess.DEVNULL,
+                stdout=log, stderr=subprocess.STDOUT, env=env | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}),
+                start_new_session=True,
+            )  # fmt: skip
+            self.alive[process.pid] = process
+            state = self._wait(process, begun, job.folder / "log.txt", task)
+            del self.alive[process.pid]
+        status = {"state": state, "code": process.returncode, "seconds": round(time.time() - begun, 1), "gpu": gpu}
+        write_json(job.folder / "status.json", status)
+        return status
+
+    def _wait(self, process: subprocess.Popen, begun: float, log: Path, task: Any) -> str:
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return "ok" if process.wait(1.0) == 0 else "failed"
+            percent = _percent(log)
+            if percent is not None:
+                self.progress.update(task, completed=percent)
+            if self.timeout and time.time() - begun > self.timeout:
+                os.killpg(process.pid, signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(10)
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+                return "timeout"
+
+
+def _visible_gpus() -> str:
+    """Ids of the GPUs, asked of the driver so that torch need not be imported here; empty where there is none."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return os.environ["CUDA_VISIBLE_DEVICES"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        asked = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+        return ",".join(subprocess.run(asked, capture_output=True, text=True, check=True, timeout=20).stdout.split())
+    return ""
+
+
+def _tail(log: Path) -> list[str]:
+    """The last lines of a log, each redraw of a bar a line of its own."""
+    with contextlib.suppress(OSError), open(log, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+        return [line.strip() for line in file.read().decode(errors="replace").replace("\r", "\n").splitlines()]
+    return []
+
+
+def _percent(log: Path) -> int | None:
+    """How far the bar that a run drew last has come."""
+    for line in reversed(_tail(log)):
+        head, mark, _ = line.partition("%|")
+        if mark and head.split()[-1].isdecimal():
+            return int(head.split()[-1])
+    return None
+
+
+def _last_words(log: Path) -> str:
+    """The last line of a log that says something."""
+    return next((line for line in reversed(_tail(log)) if line), "no output")
+
+
+def _worker(notebook: str, folder: Path) -> None:
+    """Execute one notebook in this process's kernel; its exit code is the verdict."""
+    import logging
+
+    import papermill
+    from traitlets.config import Config
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was reached is saved
+    config = Config()
+    with tempfile.TemporaryDirectory(prefix="nbk-") as sockets:  # short: a socket's path has at most 107 characters
+        config.KernelManager.transport = "ipc"  # no TCP port to race for
+        config.KernelManager.ip = f"{sockets}/k"
+        try:
+            papermill.execute_notebook(
+                notebook, str(folder / "run.ipynb"), read_json(folder / "params.json"), kernel_name="python3",
+                cwd=str(Path(notebook).parent), progress_bar=False, log_output=True, config=config,
+                store_widget_state=False, coalesce_streams=True,
+            )  # fmt: skip
+        except papermill.PapermillExecutionError as error:
+            print(f"cell {error.exec_count}: {error.ename}: {error.evalue}", flush=True)
+            raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    _worker(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,97 @@
+"""A run is a frozen record; its id is the hash of its content; each random choice has its own generator."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import ConfigError, unknown
+
+if TYPE_CHECKING:
+    import torch
+
+
+def digest(content: Any, length: int = 12) -> str:
+    """The first letters of the sha256 of the content's sorted JSON: the same content has the same name."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:length]
+
+
+def seed_of(seed: int, purpose: str) -> int:
+    """A 56-bit seed for one named purpose: a new draw elsewhere never moves an old result."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{purpose}".encode()).digest()[:7], "big")
+
+
+def rng(seed: int, purpose: str) -> torch.Generator:
+    """A torch generator for one named purpose, e.g. rng(0, "shuffle:3")."""
+    import torch
+
+    return torch.Generator().manual_seed(seed_of(seed, purpose))
+
+
+class Record(BaseModel):
+    """Base of every configuration: frozen, and an unknown key is an error that names the nearest one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def read(cls, values: Any, source: str = "configuration") -> Self:
+        """Check values (a mapping from YAML, JSON or the command line); raises ConfigError in one line."""
+        if not isinstance(values, dict):
+            raise ConfigError(f"{source}: expected a mapping of names to values, got {type(values).__name__}")
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "extra_forbidden":
+                known = list(cls.model_fields) if len(first["loc"]) == 1 else []
+                raise ConfigError(f"{source}: {unknown('key', where, known)}") from None
+            got = f", got {first['input']!r}" if first["type"] != "missing" else ""
+            raise ConfigError(f"{source}: {where or 'values'}: {first['msg']}{got}") from None
+
+
+class RunConfig(Record):
+    """Everything that decides the outcome of one run, and nothing else (no device, no folder).
+
+    The defaults are the recipe of Lipsum-FT (arXiv:2404.00860) on DomainNet.
+    """
+
+    # what is tuned, on what
+    manifest: str = "emoji_shift"  # a name in data_manifests/ or a path to a YAML file
+    reference: str = ""  # in-distribution domain; "": the manifest's own
+    train_domains: tuple[str, ...] = ()  # (): the reference alone; several only for pre-training
+    model: str = "emoji-tiny"  # open_clip name, local-dir:FOLDER, or emoji-tiny
+    pretrained: str = ""  # open_clip tag or checkpoint file; "": what the model folder holds; "none": random weights
+    # how
+    method: str = "ft"
+    lam: float | None = Field(None, ge=0)  # weight of the method's regulariser; None: the method's own
+    lr: float = Field(1e-5, ge=0)  # peak, after warm-up
+    steps: int = Field(5000, ge=1)
+    batch_size: int = Field(256, ge=1)
+    warmup: float = Field(0.1, ge=0, le=1)  # fraction of the steps
+    weight_decay: float = Field(0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip_norm: float | None = Field(None, gt=0)
+    crop: tuple[float, float] = (0.08, 1.0)  # area of the random-resized crop, as fractions of the image
+    flip: bool = True
+    text_count: int = Field(80, ge=1)  # random texts a step (M)
+    text_length: int = Field(8, ge=1)  # tokens in each (L)
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    # which weights are kept
+    eval_every: int = Field(1000, ge=1)
+    selection: Literal["holdout", "paper", "last"] = "holdout"  # paper: chosen on the reported test split
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _crop_is_a_range(self) -> Self:
+        if not 0 < self.crop[0] <= self.crop[1] <= 1:
+            raise ValueError("crop must be two fractions 0 < low <= high <= 1")
+        return self
+
+    @property
+    def id(self) -> str:
+        """12 letters that name this run: the hash of its content."""
+        return digest(self.model_dump(mode="json"))

@@ -1,0 +1,182 @@
+"""From a manifest's rows to pixels: decode, transform, and the endless training stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import Compose, InterpolationMode, RandomHorizontalFlip, RandomResizedCrop
+from torchvision.transforms.functional import pil_to_tensor
+
+from .config import rng, seed_of
+from .errors import ImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from .manifests import Manifest
+    from .records import Split
+
+KEEP_BYTES = 2 << 30  # decoded training images are kept in memory up to this size
+CHUNK_BYTES = 1 << 30  # and evaluation pixels are held this many at a time
+
+Transform = Callable[[Image.Image], Image.Image]
+
+
+def decode(path: Path) -> Image.Image:
+    """An image file as RGB; raises ImageError that names the file and what is wrong with it."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except FileNotFoundError:
+        raise ImageError(f"image missing: {path}") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"image unreadable: {path} ({error})") from None
+
+
+def train_transform(size: int | tuple[int, int], crop: tuple[float, float], flip: bool) -> Transform:
+    """Random-resized crop (area as a fraction of the image) and horizontal flip, as the papers train."""
+    steps: list[Transform] = [RandomResizedCrop(size, scale=crop, interpolation=InterpolationMode.BICUBIC)]
+    return Compose([*steps, RandomHorizontalFlip()] if flip else steps)
+
+
+class Images(Dataset):
+    """Rows -> (uint8 (3, H, W), label, row) each; a row that cannot be read raises ImageError, or with skip_bad is
+    given back as its bare number.
+
+    With a `seed` an index is (row, draw): a batch's randomness depends on the seed and its first draw alone, so any
+    step of the stream can be made again, whatever the number of workers.
+    """
+
+    def __init__(self, split: Split, transform: Transform, seed: int | None = None, keep=False, skip_bad=False):
+        self.split, self.transform, self.seed, self.skip_bad = split, transform, seed, skip_bad
+        self.kept: dict[int, Image.Image] | None = {} if keep else None
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitems__(self, indices: list) -> list:
+        if self.seed is None:
+            return [self._item(row) for row in indices]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(self.seed, f"augment:{indices[0][1]}"))
+            return [self._item(row) for row, _ in indices]
+
+    def _item(self, row: int) -> tuple[Tensor, int, int] | int:
+        try:
+            image = self._image(row)
+        except ImageError:
+            if self.skip_bad:
+                return row
+            raise
+        return pil_to_tensor(self.transform(image)), self.split.labels[row], row
+
+    def _image(self, row: int) -> Image.Image:
+        if self.kept is None:
+            return decode(self.split.root / self.split.ids[row])
+        if row not in self.kept:
+            self.kept[row] = decode(self.split.root / self.split.ids[row])
+        return self.kept[row]
+
+
+class Batch:
+    """Pixels uint8 (B, 3, H, W), labels (B,), rows (B,), and the rows that could not be read (skip_bad only)."""
+
+    def __init__(self, items: list):
+        good = [item for item in items if not isinstance(item, int)]
+        self.bad: list[int] = [item for item in items if isinstance(item, int)]
+        self.pixels = torch.stack([pixels for pixels, _, _ in good]) if good else torch.empty(0, dtype=torch.uint8)
+        self.labels = torch.tensor([label for _, label, _ in good], dtype=torch.long)
+        self.rows = torch.tensor([row for _, _, row in good], dtype=torch.long)
+
+
+class Stream:
+    """Batch sampler over endless epochs: batch t holds the draws t*B ... (t+1)*B of the concatenated shuffles.
+
+    A pure function of (seed, step), so a resumed run sees what the uninterrupted one would have seen.
+    """
+
+    def __init__(self, rows: int, batch_size: int, steps: range, seed: int):
+        self.rows, self.batch_size, self.steps, self.seed = rows, batch_size, steps, seed
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch, order = -1, []
+        for step in self.steps:
+            batch = []
+            for draw in range(step * self.batch_size, (step + 1) * self.batch_size):
+                if draw // self.rows != epoch:
+                    epoch = draw // self.rows
+                    order = torch.randperm(self.rows, generator=rng(self.seed, f"shuffle:{epoch}")).tolist()
+                batch.append((order[draw % self.rows], draw))
+            yield batch
+
+
+def train_batches(
+    split: Split, transform: Transform, batch_size: int, steps: range, seed: int, workers=0, skip_bad=False
+) -> Iterator[Batch]:
+    """The augmented batches of these steps. Small data sets are decoded once and kept."""
+    bytes_each = decode(split.root / split.ids[0]).size
+    keep = workers == 0 and len(split) * 3 * bytes_each[0] * bytes_each[1] < KEEP_BYTES
+    images = Images(split, transform, seed=seed, keep=keep, skip_bad=skip_bad)
+    sampler = Stream(len(split), batch_size, steps, seed)
+    yield from _load(DataLoader(images, batch_sampler=sampler, collate_fn=Batch, num_workers=workers))
+
+
+def pixel_chunks(split: Split, transform: Transform, workers=0, skip_bad=False, bar=None) -> Iterator[Batch]:
+    """The split's pixels, decoded once, in chunks of at most CHUNK_BYTES; `bar.update(n)` is told of progress."""
+    held: list[Batch] = []
+    images = Images(split, transform, skip_bad=skip_bad)
+    for batch in _load(DataLoader(images, batch_size=256, collate_fn=Batch, num_workers=workers)):
+        if bar is not None:
+            bar.update(len(batch.rows) + len(batch.bad))
+        held.append(batch)
+        if sum(b.pixels.nbytes for b in held) > CHUNK_BYTES:
+            yield _join(held)
+            held = []
+    if held:
+        yield _join(held)
+
+
+def _load(loader: DataLoader) -> Iterator[Batch]:
+    try:
+        yield from loader
+    except ImageError as error:  # from a worker process its text is a whole traceback; the last line is ours
+        raise ImageError(str(error).strip().splitlines()[-1].removeprefix("clipft.errors.ImageError: ")) from None
+
+
+def _join(batches: list[Batch]) -> Batch:
+    joined = Batch([])
+    full = [batch for batch in batches if len(batch.rows)]
+    if full:
+        joined.pixels = torch.cat([batch.pixels for batch in full])
+        joined.labels = torch.cat([batch.labels for batch in full])
+        joined.rows = torch.cat([batch.rows for batch in full])
+    joined.bad = [row for batch in batches for row in batch.bad]
+    return joined
+
+
+def sample_tiles(
+    manifest: Manifest, classes: int = 12, size: int = 64
+) -> tuple[list[str], dict[str, list[np.ndarray]]]:
+    """Names of some classes, evenly spread, and for each domain one test image of each as uint8 (size, size, 3)."""
+    picked = np.linspace(0, len(manifest.names) - 1, min(classes, len(manifest.names)), dtype=int).tolist()
+    tiles = {}
+    for domain in manifest.domains:
+        split = manifest.split(f"{domain}/test")
+        rows = [split.labels.index(label) if label in split.labels else None for label in picked]
+        tiles[domain] = [
+            np.full((size, size, 3), 128, np.uint8)  # a class that this domain lacks is a grey tile
+            if row is None
+            else np.asarray(decode(split.root / split.ids[row]).resize((size, size)))
+            for row in rows
+        ]
+    return [manifest.names[label] for label in picked], tiles

@@ -1,0 +1,48 @@
+"""Energy of an image and a text, and its change under tuning: one formula, one home.
+
+E(x, t) = -s <f(x), g(t)> with unit embeddings f, g and the logit scale s of the pre-trained model. Training
+(`objectives.lipsum`) and measurement (`diagnostics.energy_gap`) both call what stands here.
+Source: Lipsum-FT, arXiv:2404.00860; whether the paper's figures carry s is not said, ours do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch.nn.functional import normalize
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def unit(x: Tensor) -> Tensor:
+    """Rows at length one: (N, D) -> (N, D)."""
+    return normalize(x, dim=-1)
+
+
+def energy_vectors(images: Tensor, texts: Tensor, scale: float | Tensor) -> Tensor:
+    """Score each image against each text: v[n, m] = s <image_n, text_m> = -E(x_n, t_m).
+
+    images (N, D), texts (M, D), unit rows -> (N, M), in logits.
+    """
+    return scale * images @ texts.T
+
+
+def squared_gap(v: Tensor, v0: Tensor) -> Tensor:
+    """Mean over texts of the squared change of energy, per image: (N, M), (N, M) -> (N,), in squared logits."""
+    return ((v - v0) ** 2).mean(-1)
+
+
+def second_moment(texts: Tensor, scale: float | Tensor) -> Tensor:
+    """S = s^2 / M * T^T T, all that the squared gap needs to know of the texts: (M, D) -> (D, D)."""
+    return scale**2 / len(texts) * texts.T @ texts
+
+
+def quadratic_gap(images: Tensor, anchors: Tensor, moment: Tensor) -> Tensor:
+    """The squared gap without any N x M matrix: d^T S d with d = f - f0.
+
+    images, anchors (N, D), unit rows, moment (D, D) -> (N,), in squared logits. Equals squared_gap of the energy
+    vectors, since mean_m (s <d, t_m>)^2 = d^T (s^2 / M * T^T T) d.
+    """
+    change = images - anchors
+    return ((change @ moment) * change).sum(-1)

@@ -1,0 +1,309 @@
+"""Records in, plotly figures out. Nothing is computed here but means over seeds and where a marker stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from .diagnostics import correlation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}  # nothing leaves the page
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")  # Okabe and Ito
+SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "star", "x", "pentagon")
+GREY = "#777777"
+LAYOUT = {
+    "template": "plotly_white",
+    "font": {"family": "Helvetica, Arial, sans-serif", "size": 14},
+    "margin": {"l": 70, "r": 20, "t": 70, "b": 60},
+    "hoverlabel": {"namelength": -1},
+}
+
+
+def titles() -> dict[str, str]:
+    """Method name -> title, from the registry."""
+    from .objectives import METHODS
+
+    return {name: entry.title for name, entry in METHODS.items()}
+
+
+def style(methods: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+    """Method -> (title, colour, symbol): the same in every figure of one set of runs."""
+    known = titles()
+    order = [name for name in known if name in set(methods)]
+    return {name: (known[name], COLOURS[i % 8], SYMBOLS[i % 8]) for i, name in enumerate(order)}
+
+
+def wide(results: pd.DataFrame) -> pd.DataFrame:
+    """Tidy results -> one row per run, alpha and split with a column per metric."""
+    keys = ["run", "method", "lr", "steps", "seed", "reference", "alpha", "split", "role", "n"]
+    return results.pivot_table(index=keys, columns="metric", values="value").reset_index()
+
+
+def paths(results: pd.DataFrame) -> pd.DataFrame:
+    """One row per run and alpha: reference accuracy, mean shift accuracy and the accuracy of every split."""
+    rows = wide(results)
+    keys = ["run", "method", "lr", "steps", "seed", "alpha"]
+    reference = rows[rows.role == "reference"].set_index(keys)["accuracy"].rename("reference_accuracy")
+    shift = rows[rows.role == "shift"].groupby(keys)["accuracy"].mean().rename("shift_accuracy")
+    splits = rows[rows.role != "val"].pivot_table(index=keys, columns="split", values="accuracy")
+    return splits.join([reference, shift]).reset_index()
+
+
+def settings(row: Mapping) -> str:
+    """How a run is called in a hover text: method, learning rate, steps, seed."""
+    return f"{titles().get(row['method'], row['method'])}, lr {row['lr']:g}, {row['steps']} steps, seed {row['seed']}"
+
+
+def recipes(results: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds: one row per method, lr, steps and alpha, with the number of seeds."""
+    rows, keys = paths(results), ["method", "lr", "steps", "alpha"]
+    grouped = rows.drop(columns=["run", "seed"]).groupby(keys)
+    return grouped.mean().join(grouped.size().rename("seeds")).reset_index()
+
+
+def best_by_val(results: pd.DataFrame) -> dict[str, tuple[float, int]]:
+    """Method -> (lr, steps) of the recipe with the best reference validation accuracy at alpha 1, mean over seeds."""
+    val = results[(results.role == "val") & (results.metric == "accuracy") & (results.alpha == 1.0)]
+    mean = val.groupby(["method", "lr", "steps"])["value"].mean().reset_index()
+    best = mean.loc[mean.groupby("method")["value"].idxmax()]
+    return {row.method: (row.lr, row.steps) for row in best.itertuples()}
+
+
+def wise_slider(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
+    """WiSE-FT in the page: an alpha slider moves a marker on each method's curve and the bars of every split.
+
+    One recipe per method, chosen on reference validation accuracy, mean over seeds. The slider is plotly's own, so it
+    works in an exported page without a kernel.
+    """
+    rows, best = recipes(results), best_by_val(results)
+    rows = rows[[best[row.method] == (row.lr, row.steps) for row in rows.itertuples()]]
+    splits = [column for column in rows.columns if "/" in str(column)]
+    reference = f"{results.reference.iloc[0]}/test"
+    splits.sort(key=lambda name: (name != reference, name))
+    alphas = sorted(rows.alpha.unique())
+    active = int(np.argmin(np.abs(np.array(alphas) - start)))
+    looks = style(list(best))
+    figure = make_subplots(1, 2, column_widths=[0.58, 0.42], horizontal_spacing=0.12)
+    moving: list[int] = []
+    frames: list[list[dict]] = [[] for _ in alphas]
+    for name, (title, colour, symbol) in looks.items():
+        path = rows[rows.method == name].sort_values("alpha")
+        x, y = 100 * path.reference_accuracy.to_numpy(), 100 * path.shift_accuracy.to_numpy()
+        lr, steps = best[name]
+        figure.add_scatter(
+            x=x, y=y, mode="lines+markers", name=f"{title} (lr {lr:g})", line={"color": colour}, row=1, col=1,
+            marker={"size": 5}, legendgroup=name, customdata=path.alpha,
+            hovertemplate=f"{title}, {steps} steps<br>alpha %{{customdata:.2f}}<br>reference %{{x:.1f}} %"
+            "<br>mean shift %{y:.1f} %<extra></extra>",
+        )  # fmt: skip
+        bars = 100 * path[splits].to_numpy()
+        moving += [len(figure.data), len(figure.data) + 1]
+        figure.add_scatter(
+            x=[x[active]], y=[y[active]], mode="markers", showlegend=False, legendgroup=name, row=1, col=1,
+            marker={"size": 17, "color": colour, "symbol": symbol, "line": {"color": "white", "width": 2}},
+            hoverinfo="skip",
+        )  # fmt: skip
+        figure.add_bar(
+            x=[split.split("/")[0] for split in splits], y=bars[active], marker_color=colour, name=title, row=1, col=2,
+            showlegend=False, legendgroup=name, texttemplate="%{y:.0f}", textposition="outside", cliponaxis=False,
+        )  # fmt: skip
+        for frame, i in zip(frames, range(len(alphas)), strict=True):
+            frame += [{"x": [x[i]], "y": [y[i]]}, {"y": bars[i].tolist()}]
+    zero = rows[rows.alpha == 0].iloc[0]
+    figure.add_scatter(
+        x=[100 * zero.reference_accuracy], y=[100 * zero.shift_accuracy], mode="markers+text", text=["zero-shot"],
+        textposition="top center", marker={"size": 11, "color": GREY, "symbol": "star"}, showlegend=False,
+        hoverinfo="skip", row=1, col=1,
+    )  # fmt: skip
+    figure.add_bar(
+        x=[split.split("/")[0] for split in splits], y=[100 * zero[split] for split in splits], name="zero-shot",
+        marker_color=GREY, opacity=0.45, row=1, col=2, texttemplate="%{y:.0f}", textposition="outside",
+    )  # fmt: skip
+    steps = [
+        {
+            "label": f"{alpha:.2f}".rstrip("0").rstrip("."),
+            "method": "restyle",
+            "args": [_restyle(frame), moving],
+        }
+        for alpha, frame in zip(alphas, frames, strict=True)
+    ]
+    figure.update_layout(
+        **LAYOUT | {"margin": {"l": 70, "r": 20, "t": 80, "b": 120}},
+        title=f"WiSE-FT: slide alpha from zero-shot (0) to tuned (1); mean of {int(rows.seeds.max())} seeds",
+        height=560,
+        barmode="group",
+        legend={"orientation": "h", "y": 1.1, "x": 0},
+        sliders=[
+            {"active": active, "currentvalue": {"prefix": "alpha = "}, "pad": {"t": 45}, "steps": steps, "len": 1.0}
+        ],
+    )
+    top = max(100 * rows[splits].to_numpy().max() * 1.12, 1)
+    figure.update_xaxes(title_text="reference accuracy (%)", row=1, col=1)
+    figure.update_yaxes(title_text="mean accuracy under shift (%)", row=1, col=1)
+    figure.update_yaxes(title_text="accuracy (%)", range=[0, min(top, 112)], row=1, col=2)
+    return figure
+
+
+def _restyle(frame: list[dict]) -> dict[str, list]:
+    """Per-trace updates as plotly's restyle wants them: one list per property, null leaves a trace as it is."""
+    return {key: [part.get(key) for part in frame] for key in ("x", "y")}
+
+
+def wise_curves(results: pd.DataFrame) -> go.Figure:
+    """Every recipe's WiSE curve, reference accuracy against mean shift accuracy, mean over seeds."""
+    rows = recipes(results)
+    looks, figure, shown = style(rows.method.unique()), go.Figure(), set()
+    for (name, lr, steps), path in rows.sort_values("alpha").groupby(["method", "lr", "steps"]):
+        title, colour, symbol = looks[name]
+        figure.add_scatter(
+            x=100 * path.reference_accuracy, y=100 * path.shift_accuracy, mode="lines+markers", name=title,
+            legendgroup=name, showlegend=name not in shown, line={"color": colour, "width": 1.5},
+            marker={"size": [4] * (len(path) - 1) + [11], "symbol": symbol}, customdata=path.alpha,
+            hovertemplate=f"{title}, lr {lr:g}, {steps} steps<br>alpha %{{customdata:.2f}}<br>reference %{{x:.1f}} %"
+            "<br>mean shift %{y:.1f} %<extra></extra>",
+        )  # fmt: skip
+        shown.add(name)
+    figure.update_layout(
+        **LAYOUT, height=520, title=f"WiSE curves of every recipe (large marker: tuned), {_seeds(results)}",
+        xaxis_title="reference accuracy (%)", yaxis_title="mean accuracy under shift (%)",
+    )  # fmt: skip
+    return figure
+
+
+def _seeds(results: pd.DataFrame) -> str:
+    return f"{results.run.nunique()} runs, seeds {', '.join(str(s) for s in sorted(results.seed.unique()))}"
+
+
+def energy_gap(results: pd.DataFrame, x: str = "energy_gap") -> go.Figure:
+    """Energy gap (or feature_distortion) against relative accuracy of every tuned model, a panel per shift.
+
+    Each title carries Pearson's r with its 95 % interval. Both are measured on the shift's own test images.
+    """
+    rows = wide(results)
+    rows = rows[(rows.role == "shift") & (rows.alpha == 1.0)]
+    shifts, looks = sorted(rows.split.unique()), style(rows.method.unique())
+    found = {split: correlation(part[x], part.relative_accuracy) for split, part in rows.groupby("split")}
+    captions = [f"{split.split('/')[0]}<br><sub>{found[split]}</sub>" for split in shifts]
+    figure = make_subplots(1, len(shifts), subplot_titles=captions, shared_yaxes=True, horizontal_spacing=0.04)
+    for column, split in enumerate(shifts, 1):
+        for name, (title, colour, symbol) in looks.items():
+            part = rows[(rows.split == split) & (rows.method == name)]
+            figure.add_scatter(
+                x=part[x], y=part.relative_accuracy, mode="markers", name=title, legendgroup=name, row=1, col=column,
+                showlegend=column == 1, marker={"color": colour, "symbol": symbol, "size": 11, "opacity": 0.8},
+                customdata=[settings(row) for _, row in part.iterrows()],
+                hovertemplate="%{customdata}<br>x %{x:.3f}<br>relative accuracy %{y:.3f}<extra></extra>",
+            )  # fmt: skip
+    label = {"energy_gap": "energy gap (squared logits)"}.get(x, x.replace("_", " "))
+    figure.update_xaxes(title_text=label)
+    figure.update_yaxes(title_text="relative accuracy (shift / reference)", row=1, col=1)
+    figure.update_layout(
+        **LAYOUT | {"margin": {"l": 70, "r": 20, "t": 120, "b": 60}}, height=480,
+        legend={"orientation": "h", "y": -0.2},
+        title={"text": f"{label.split(' (')[0].capitalize()} against robustness, {_seeds(results)}", "y": 0.96},
+    )  # fmt: skip
+    return figure
+
+
+def training_curves(metrics: Sequence[Mapping]) -> go.Figure:
+    """Loss (each term and the sum) and validation accuracy of one run over its steps."""
+    figure = make_subplots(1, 2, subplot_titles=["loss", "reference validation accuracy (%)"], horizontal_spacing=0.1)
+    losses = [row for row in metrics if "loss" in row]
+    terms = [name for name in (losses[0] if losses else {}) if name not in ("step", "lr")]
+    for colour, term in zip(COLOURS, terms, strict=False):
+        figure.add_scatter(
+            x=[row["step"] for row in losses], y=[row[term] for row in losses], name=term.replace("_", " "),
+            line={"color": colour}, row=1, col=1,
+        )  # fmt: skip
+    val = [row for row in metrics if "val_accuracy" in row]
+    figure.add_scatter(
+        x=[row["step"] for row in val], y=[100 * row["val_accuracy"] for row in val], mode="lines+markers",
+        line={"color": COLOURS[2]}, name="validation", row=1, col=2,
+    )  # fmt: skip
+    figure.update_xaxes(title_text="step")
+    figure.update_layout(**LAYOUT, height=380, legend={"orientation": "h", "y": -0.25})
+    return figure
+
+
+def split_bars(scores: pd.DataFrame, alphas: Sequence[float] = (0.0, 0.5, 1.0)) -> go.Figure:
+    """Accuracy of every split for a few alphas of one run: zero-shot, mixtures, tuned."""
+    rows = scores[(scores.metric == "accuracy") & (scores.role != "val")]
+    figure = go.Figure()
+    for colour, alpha in zip((GREY, *COLOURS), alphas, strict=False):
+        part = rows[rows.alpha == alpha]
+        name = {0.0: "zero-shot", 1.0: "tuned"}.get(alpha, f"WiSE, alpha {alpha:g}")
+        figure.add_bar(
+            x=[split.split("/")[0] for split in part.split], y=100 * part.value, name=name, marker_color=colour,
+            texttemplate="%{y:.0f}", textposition="outside", cliponaxis=False,
+        )  # fmt: skip
+    figure.update_layout(**LAYOUT, height=400, barmode="group", yaxis_title="accuracy (%)")
+    return figure
+
+
+def contact_sheet(tiles: Mapping[str, Sequence[np.ndarray]], names: Sequence[str], title: str = "") -> go.Figure:
+    """Thumbnails as a grid: a row per domain, a column per class; tiles[domain][i] is uint8 (S, S, 3)."""
+    size = next(iter(tiles.values()))[0].shape[0]
+    grid = np.concatenate([np.concatenate(list(row), axis=1) for row in tiles.values()], axis=0)
+    figure = go.Figure(go.Image(z=grid, hoverinfo="skip"))
+    across, down = ([size * i + size / 2 for i in range(count)] for count in (len(names), len(tiles)))
+    figure.update_xaxes(tickvals=across, ticktext=list(names), side="top", tickangle=-45, showgrid=False)
+    figure.update_yaxes(tickvals=down, ticktext=list(tiles), showgrid=False)
+    figure.update_layout(
+        **LAYOUT | {"margin": {"l": 90, "r": 20, "t": 110, "b": 20}}, title=title, height=140 + 72 * len(tiles)
+    )  # fmt: skip
+    return figure
+
+
+def table(frame: pd.DataFrame) -> go.Figure:
+    """A data frame as a figure, so that it lies beside the others."""
+    head = {"values": [f"<b>{name}</b>" for name in frame.columns], "align": "left", "fill_color": "#eeeeee"}
+    cells = {"values": [frame[name] for name in frame.columns], "align": "left", "height": 26, "fill_color": "white"}
+    figure = go.Figure(go.Table(header=head, cells=cells, columnwidth=[max(map(len, [n, *frame[n]])) for n in frame]))
+    figure.update_layout(**LAYOUT | {"margin": {"l": 10, "r": 10, "t": 10, "b": 10}}, height=80 + 27 * len(frame))
+    return figure
+
+
+def results_table(results: pd.DataFrame) -> pd.DataFrame:
+    """A row per method, lr and steps: tuned accuracies (%), the best alpha by reference validation, and energy gap.
+
+    Mean over seeds, with the standard deviation where there are several; the first row is the zero-shot model.
+    """
+    import pandas as pd
+
+    rows = wide(results)
+    tests = rows[rows.role != "val"]
+    reference = results.reference.iloc[0]
+
+    def line(part: pd.DataFrame, method: str, lr: str, steps: str, alpha: str) -> dict[str, str]:
+        runs = part.groupby("run")
+        by_shift = part[part.role == "shift"]
+        columns = {"method": method, "lr": lr, "steps": steps, "alpha": alpha, "seeds": str(runs.ngroups)}
+        for split in sorted(part.split.unique(), key=lambda name: (name.split("/")[0] != reference, name)):
+            columns[split.split("/")[0]] = _spread(100 * part[part.split == split].accuracy)
+        columns["mean shift"] = _spread(100 * by_shift.groupby("run").accuracy.mean())
+        columns["energy gap"] = _spread(by_shift.groupby("run").energy_gap.mean(), 2)
+        return columns
+
+    lines = [line(tests[(tests.alpha == 0) & (tests.run == tests.run.iloc[0])], "zero-shot", "", "", "0")]
+    val = rows[rows.role == "val"]
+    for (name, lr, steps), part in tests.groupby(["method", "lr", "steps"]):
+        same = (val.method == name) & (val.lr == lr) & (val.steps == steps)
+        best = val[same].groupby("alpha").accuracy.mean().idxmax()
+        title = titles().get(name, name)
+        lines.append(line(part[part.alpha == 1.0], title, f"{lr:g}", str(steps), "1"))
+        if best not in (0.0, 1.0):
+            lines.append(line(part[part.alpha == best], f"{title} + WiSE", f"{lr:g}", str(steps), f"{best:g} (val)"))
+    return pd.DataFrame(lines)
+
+
+def _spread(values: pd.Series, digits: int = 1) -> str:
+    mean = f"{values.mean():.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ± {values.std(ddof=1):.{digits}f}"

@@ -1,0 +1,53 @@
+"""WiSE-FT: interpolate the weights of the zero-shot and the tuned model.
+
+    theta_a = (1 - a) theta0 + a theta1
+
+Source: Wortsman et al., CVPR 2022, arXiv:2109.01903, section 3 and release.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError, WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..records import Weights
+
+
+def check_alpha(alpha: float) -> float:
+    """The mixing weight itself; raises ConfigError outside 0 ... 1."""
+    if not 0 <= alpha <= 1:
+        raise ConfigError(f"alpha is {alpha}, expected 0 (zero-shot) ... 1 (tuned)")
+    return float(alpha)
+
+
+def check_same_shape(anchor: Weights, tuned: Weights) -> None:
+    """Raise WeightsError that names the first tensor in which two models differ in name or shape."""
+    odd: Iterable[str] = sorted(anchor.keys() ^ tuned.keys())
+    for name in odd:
+        raise WeightsError(f"weights of different models: only one of them has {name!r}; mix runs of one model")
+    for name in sorted(anchor):
+        if anchor[name].shape != tuned[name].shape:
+            shapes = f"{tuple(anchor[name].shape)} and {tuple(tuned[name].shape)}"
+            raise WeightsError(f"weights of different models: {name!r} is {shapes}; mix runs of one model and head")
+
+
+def wise(anchor: Weights, tuned: Weights, alpha: float) -> Weights:
+    """(1 - alpha) anchor + alpha tuned over every floating tensor, mixed in fp32, kept in its own dtype.
+
+    Integer buffers are the tuned model's (the anchor's at alpha 0). The ends are each model bit for bit. Raises
+    ConfigError for alpha outside 0 ... 1, WeightsError with the first odd name where the models differ.
+    """
+    check_alpha(alpha)
+    check_same_shape(anchor, tuned)
+    if alpha in (0, 1):
+        return {name: tensor.clone() for name, tensor in (tuned if alpha else anchor).items()}
+    return {
+        name: ((1 - alpha) * anchor[name].float() + alpha * tensor.float()).to(tensor.dtype)
+        if tensor.is_floating_point()
+        else tensor.clone()
+        for name, tensor in tuned.items()
+    }

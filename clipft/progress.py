@@ -1,0 +1,22 @@
+"""The one progress bar: a widget in JupyterLab, a line on a terminal and in the log of a batch run."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tqdm import tqdm as line_bar
+from tqdm.auto import tqdm as auto_bar
+
+write = line_bar.write
+
+
+def headless() -> bool:
+    """Whether a batch runs this notebook: the runner sets CLIPFT_HEADLESS=1."""
+    return os.environ.get("CLIPFT_HEADLESS", "") not in ("", "0")
+
+
+def progress_bar(total: int, title: str, unit: str, show: bool = True, initial: int = 0) -> Any:
+    """A tqdm bar: `with progress_bar(...) as bar: bar.update(n)`."""
+    kind, rest = (line_bar, {"mininterval": 2.0, "ncols": 100}) if headless() else (auto_bar, {})
+    return kind(total=total, desc=title, unit=unit, disable=not show, initial=initial, **rest)

@@ -1,0 +1,181 @@
+"""A run folder and what belongs to it: configuration, data, zero-shot model, tuned weights, scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .config import RunConfig, rng
+from .errors import ConfigError, RunError
+from .evaluation import sweep, table
+from .manifests import Manifest, load_manifest
+from .models import Clip, Student, load_clip, student
+from .objectives import METHODS
+from .posthoc.wise import check_alpha
+from .prompts import Captions, random_texts, zero_shot_prompts
+from .records import Split
+from .store import atomic, lock, read_json, read_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from torch import Tensor
+
+    from .objectives import Method
+    from .records import Weights
+
+ALPHAS = tuple(i / 10 for i in range(11))
+GAP_TEXTS, GAP_LENGTH = 10_000, 8  # the fixed set on which energy gaps are measured, as in Lipsum-FT
+
+
+def pick_device(name: str = "auto") -> str:
+    """`auto` is the GPU where there is one; raises ConfigError for a device that this machine lacks."""
+    import torch
+
+    found = [*(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.backends.mps.is_available() else [])]
+    if name == "auto":
+        return [*found, "cpu"][0]
+    if name.split(":")[0] not in (*found, "cpu"):
+        raise ConfigError(f"no device {name!r} here; found: {', '.join([*found, 'cpu'])}")
+    return name
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run: `Run.open(folder)` for one that exists, `train(config)` to make one."""
+
+    config: RunConfig
+    folder: Path
+    device: str = "cpu"
+
+    @classmethod
+    def create(cls, config: RunConfig, runs: Path | str, device: str = "cpu") -> Run:
+        """The run of this configuration; names are checked (ConfigError), nothing is written."""
+        run = cls(config, Path(runs) / config.id, device)
+        for domain in (run.reference, *config.train_domains):
+            run.manifest.check_domain(domain)
+        _ = run.method
+        return run
+
+    @classmethod
+    def open(cls, folder: Path | str, device: str = "cpu") -> Run:
+        """The run that lies in a folder; raises RunError where there is none or it is not finished."""
+        recorded = read_json(Path(folder) / "config.json")
+        recorded.pop("model_digest", None)
+        run = cls(RunConfig.read(recorded, f"{folder}/config.json"), Path(folder), device)
+        if not run.finished:
+            raise RunError(f"{folder} is not finished; train it to its end first: the same command goes on with it")
+        return run
+
+    @property
+    def finished(self) -> bool:
+        """Whether the tuned weights are there."""
+        return (self.folder / "weights.safetensors").exists()
+
+    @property
+    def method(self) -> Method:
+        """The method's entry in the registry."""
+        return METHODS[self.config.method]
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The data set."""
+        return load_manifest(self.config.manifest)
+
+    @property
+    def reference(self) -> str:
+        """The in-distribution domain."""
+        return self.config.reference or self.manifest.reference
+
+    @cached_property
+    def clip(self) -> Clip:
+        """The zero-shot model theta0, frozen, on the run's device."""
+        if self.config.pretrained == "none":
+            import torch
+
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(rng(self.config.seed, "weights").initial_seed())
+                return load_clip(self.config.model, "none", self.device)
+        return load_clip(self.config.model, self.config.pretrained, self.device)
+
+    @cached_property
+    def student(self) -> Student:
+        """The module that the method trains, at the zero-shot weights."""
+        prompts = zero_shot_prompts(self.manifest, self.clip.tokenizer)
+        return student(self.clip, self.method.trains, prompts).to(self.device)
+
+    @cached_property
+    def anchor(self) -> Weights:
+        """Weights of the zero-shot model, head included."""
+        fresh = student(self.clip, self.method.trains, zero_shot_prompts(self.manifest, self.clip.tokenizer))
+        return fresh.to(self.device).state_dict()
+
+    @cached_property
+    def tuned(self) -> Weights:
+        """Weights that training chose."""
+        weights = read_weights(self.folder / "weights.safetensors")
+        return {name: tensor.to(self.device) for name, tensor in weights.items()}
+
+    def captions(self) -> Captions:
+        """Draws captions of the data set's classes."""
+        return Captions(self.manifest, self.clip.tokenizer)
+
+    def train_split(self) -> Split:
+        """The rows that are trained on: the reference, or the joined train_domains."""
+        return self._joined("train")
+
+    def selection_split(self) -> Split:
+        """The rows on which the weights are chosen: held-out val, or the reported test with selection "paper"."""
+        return self._joined("test" if self.config.selection == "paper" else "val")
+
+    def _joined(self, part: str) -> Split:
+        domains = self.config.train_domains or (self.reference,)
+        return Split.join([self.manifest.split(f"{domain}/{part}") for domain in domains])
+
+    def reported_splits(self) -> list[Split]:
+        """Reference val, reference test, and every shift's test."""
+        names = [f"{self.reference}/val", f"{self.reference}/test"]
+        names += [f"{domain}/test" for domain in self.manifest.shifts(self.reference)]
+        return [self.manifest.split(name) for name in names]
+
+    @cached_property
+    def gap_texts(self) -> Tensor:
+        """Unit embeddings (M, D) of the fixed random texts on which every run's energy gap is measured."""
+        tokens = random_texts(self.clip.tokenizer, GAP_TEXTS, GAP_LENGTH, rng(0, "energy_gap"), self.clip.vocabulary)
+        return self.clip.embed_texts(tokens)
+
+    def score(
+        self, alphas: Sequence[float] = ALPHAS, workers: int = 0, skip_bad: bool = False, progress: bool = True
+    ) -> pd.DataFrame:
+        """Sweep WiSE over every reported split and keep the table as scores.parquet; done once.
+
+        Metrics: accuracy, nll, ece, energy_gap (on the split's own images, with the logit scale),
+        feature_distortion, feature_distortion_normalised, relative_accuracy. Raises ConfigError for an alpha
+        outside 0 ... 1, RunError where another process writes the folder.
+        """
+        import pandas as pd
+
+        from .energies import second_moment
+
+        alphas = sorted({check_alpha(alpha) for alpha in alphas})
+        if not alphas:
+            raise ConfigError("no alpha to score; give at least one between 0 and 1")
+        file = self.folder / "scores.parquet"
+        with lock(self.folder):
+            if file.exists():
+                known = pd.read_parquet(file)
+                if set(alphas) <= set(known["alpha"]):
+                    return known
+                alphas = sorted({*alphas, *known["alpha"]})
+            moment = second_moment(self.gap_texts, self.clip.scale)
+            scores = sweep(
+                self.student, self.anchor, self.tuned, self.reported_splits(), alphas, self.clip.transform, moment,
+                workers, skip_bad, progress,
+            )  # fmt: skip
+            rows = table(scores, self.reference)
+            with atomic(file) as temporary:
+                rows.to_parquet(temporary)
+        return rows
