@@ -159,6 +159,19 @@ def _print_scores(scores, alphas) -> None:
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="a run's folder")],
+    folder: Annotated[Path, typer.Argument(help="the open_clip local-dir: folder to write")],
+    alpha: float = typer.Option(1.0, help="WiSE mixture: 0 zero-shot ... 1 tuned"),
+    half: bool = typer.Option(False, help="write fp16"),
+) -> None:
+    """Write a finished run as an ordinary open_clip model."""
+    from .runs import Run
+
+    print(f"open_clip.create_model_and_transforms('local-dir:{Run.open(run).export(folder, alpha, half)}')")
+
+
+@app.command()
 def batch(
     spec: Annotated[Path, typer.Argument(help="papermill_runs/*.yaml")],
     out: Annotated[Path | None, typer.Option(help="default: papermill_runs/out/NAME")] = None,

@@ -54,9 +54,10 @@ class Images(Dataset):
     step of the stream can be made again, whatever the number of workers.
     """
 
-    def __init__(self, split: Split, transform: Transform, seed: int | None = None, keep=False, skip_bad=False):
+    def __init__(self, split: Split, transform: Transform, seed: int | None = None, keep_bytes=0, skip_bad=False):
         self.split, self.transform, self.seed, self.skip_bad = split, transform, seed, skip_bad
-        self.kept: dict[int, Image.Image] | None = {} if keep else None
+        self.kept: dict[int, Image.Image] = {}
+        self.keep_bytes = keep_bytes  # room left for decoded images
 
     def __len__(self) -> int:
         return len(self.split)
@@ -78,11 +79,14 @@ class Images(Dataset):
         return pil_to_tensor(self.transform(image)), self.split.labels[row], row
 
     def _image(self, row: int) -> Image.Image:
-        if self.kept is None:
-            return decode(self.split.root / self.split.ids[row])
-        if row not in self.kept:
-            self.kept[row] = decode(self.split.root / self.split.ids[row])
-        return self.kept[row]
+        if row in self.kept:
+            return self.kept[row]
+        image = decode(self.split.root / self.split.ids[row])
+        size = 3 * image.width * image.height
+        if size <= self.keep_bytes:
+            self.kept[row] = image
+            self.keep_bytes -= size
+        return image
 
 
 class Batch:
@@ -123,10 +127,8 @@ class Stream:
 def train_batches(
     split: Split, transform: Transform, batch_size: int, steps: range, seed: int, workers=0, skip_bad=False
 ) -> Iterator[Batch]:
-    """The augmented batches of these steps. Small data sets are decoded once and kept."""
-    bytes_each = decode(split.root / split.ids[0]).size
-    keep = workers == 0 and len(split) * 3 * bytes_each[0] * bytes_each[1] < KEEP_BYTES
-    images = Images(split, transform, seed=seed, keep=keep, skip_bad=skip_bad)
+    """The augmented batches of these steps. Decoded images are kept in memory as far as KEEP_BYTES goes."""
+    images = Images(split, transform, seed, KEEP_BYTES if workers == 0 else 0, skip_bad)
     sampler = Stream(len(split), batch_size, steps, seed)
     yield from _load(DataLoader(images, batch_sampler=sampler, collate_fn=Batch, num_workers=workers))
 

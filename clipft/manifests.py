@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field, PrivateAttr
 
 from .config import Record, digest, seed_of
-from .emoji import EmojiSpec
+from .emoji import CHECKS, EmojiSpec
 from .errors import ConfigError, unknown
 from .records import Split
 from .store import cache_dir
@@ -78,6 +78,10 @@ class Manifest(Record):
         """The names that go into zero-shot templates, in label order."""
         return [name.text for name in self.class_names]
 
+    def digest(self) -> str:
+        """12 letters that name the manifest's content, class names included."""
+        return digest([self.model_dump(mode="json"), [name.model_dump() for name in self.class_names]])
+
     def shifts(self, reference: str = "") -> list[str]:
         """All domains but the reference."""
         reference = self.check_domain(reference or self.reference)
@@ -94,8 +98,8 @@ class Manifest(Record):
         if self.emoji is not None:
             from .emoji import build
 
-            key = digest([self.emoji.model_dump(mode="json"), [c.code for c in self.class_names]], 8)
             concepts = {c.slug: c.code for c in self.class_names}
+            key = digest([self.emoji.model_dump(mode="json", exclude=CHECKS), concepts], 8)
             return build(cache_dir() / f"{self.name}-{key}", self.emoji, concepts, progress)
         base = os.environ.get("CLIPFT_DATA")
         if not base:
@@ -129,6 +133,8 @@ class Manifest(Record):
         folders = {name.slug: label for label, name in enumerate(self.class_names)}
         ids, labels = [], []
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            if not line.strip():
+                continue
             path, _, given = line.rpartition(" ")
             if not path or not given.isdecimal():
                 raise ConfigError(f"{file}:{number}: expected `path label`, got {line!r}")

@@ -212,15 +212,24 @@ def student(clip: Clip, trains: str, prompts: Tensor) -> Student:
     return (Classifier if trains == "vision" else TwoTowers)(clip, prompts)
 
 
-def export_clip(folder: Path | str, clip: Clip, weights: Weights, extra: dict[str, Any] | None = None) -> Path:
+def export_clip(
+    folder: Path | str,
+    clip: Clip,
+    weights: Weights,
+    extra: dict[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+) -> Path:
     """Write an open_clip `local-dir:` folder: config JSON and safetensors, which any open_clip user loads without us.
 
-    weights: those of a student (Classifier: its vision tower replaces the CLIP's; TwoTowers: everything).
+    weights: those of a student (Classifier: its vision tower replaces the CLIP's; TwoTowers: everything). dtype: of the
+    written tensors, e.g. torch.float16; None keeps each as it is. extra goes to clipft.json.
     """
     folder = Path(folder)
     tensors = clip.model.state_dict()
     tensors |= {name.removeprefix("clip."): tensor for name, tensor in weights.items() if name.startswith("clip.")}
     tensors |= {name: tensor for name, tensor in weights.items() if name.startswith("visual.")}
+    if dtype is not None:
+        tensors = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     write_weights(folder / "open_clip_model.safetensors", tensors)
     if clip.vocabulary is not None:
         extra = {"random_text_tokens": list(clip.vocabulary)} | (extra or {})

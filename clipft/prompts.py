@@ -24,6 +24,9 @@ def templates(manifest: Manifest) -> tuple[str, ...]:
         from open_clip import OPENAI_IMAGENET_TEMPLATES
 
         return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
+    odd = [template for template in manifest.templates if "{}" not in template]
+    if odd and not isinstance(manifest.templates, str):
+        raise ConfigError(f"{manifest.name}: template {odd[0]!r} has no {{}} for the class name")
     if isinstance(manifest.templates, str):
         raise ConfigError(f"{manifest.name}: unknown templates {manifest.templates!r}; wanted: openai, or a list")
     return manifest.templates
@@ -58,6 +61,11 @@ class Captions:
             for template in rows
         }
         return sorted(filled)
+
+    def vocabulary(self) -> list[int]:
+        """The ids of all tokens that the captions hold, begin and end left out."""
+        begin, end, _ = special_tokens(self.tokenizer)
+        return sorted({i for text in self.texts() for i in self.tokenizer.encode(text)} - {begin, end})
 
     def draw(self, labels: Sequence[int], domains: Sequence[str], generator: Generator) -> Tensor:
         """Tokens of one caption for each image: (B, context)."""
@@ -95,7 +103,8 @@ def random_texts(
     context = tokenizer.context_length
     if length + 2 > context:
         raise ConfigError(f"random texts of {length} tokens do not fit a context of {context}; at most {context - 2}")
-    ids = torch.tensor([i for i in (vocabulary or range(size)) if i not in (begin, end)])
+    ids = torch.arange(size) if vocabulary is None else torch.as_tensor(vocabulary)
+    ids = ids[(ids != begin) & (ids != end)]
     tokens = torch.zeros(count, context, dtype=torch.long)
     tokens[:, 0], tokens[:, length + 1] = begin, end
     tokens[:, 1 : length + 1] = ids[torch.randint(len(ids), (count, length), generator=generator)]

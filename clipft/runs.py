@@ -7,14 +7,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from .config import RunConfig, rng
 from .errors import ConfigError, RunError
 from .evaluation import sweep, table
 from .manifests import Manifest, load_manifest
-from .models import Clip, Student, load_clip, student
+from .models import Clip, Student, export_clip, load_clip, student
 from .objectives import METHODS
+from .posthoc import wise
 from .posthoc.wise import check_alpha
-from .prompts import Captions, random_texts, zero_shot_prompts
+from .prompts import Captions, random_texts, special_tokens, zero_shot_prompts
 from .records import Split
 from .store import atomic, lock, read_json, read_weights
 
@@ -33,8 +36,6 @@ GAP_TEXTS, GAP_LENGTH = 10_000, 8  # the fixed set on which energy gaps are meas
 
 def pick_device(name: str = "auto") -> str:
     """`auto` is the GPU where there is one; raises ConfigError for a device that this machine lacks."""
-    import torch
-
     found = [*(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.backends.mps.is_available() else [])]
     if name == "auto":
         return [*found, "cpu"][0]
@@ -64,7 +65,8 @@ class Run:
     def open(cls, folder: Path | str, device: str = "cpu") -> Run:
         """The run that lies in a folder; raises RunError where there is none or it is not finished."""
         recorded = read_json(Path(folder) / "config.json")
-        recorded.pop("model_digest", None)
+        for key in ("model_digest", "manifest_digest"):
+            recorded.pop(key, None)
         run = cls(RunConfig.read(recorded, f"{folder}/config.json"), Path(folder), device)
         if not run.finished:
             raise RunError(f"{folder} is not finished; train it to its end first: the same command goes on with it")
@@ -94,23 +96,25 @@ class Run:
     def clip(self) -> Clip:
         """The zero-shot model theta0, frozen, on the run's device."""
         if self.config.pretrained == "none":
-            import torch
-
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(rng(self.config.seed, "weights").initial_seed())
                 return load_clip(self.config.model, "none", self.device)
         return load_clip(self.config.model, self.config.pretrained, self.device)
 
     @cached_property
+    def prompts(self) -> Tensor:
+        """Tokens (C, T, context) of the zero-shot head."""
+        return zero_shot_prompts(self.manifest, self.clip.tokenizer)
+
+    @cached_property
     def student(self) -> Student:
         """The module that the method trains, at the zero-shot weights."""
-        prompts = zero_shot_prompts(self.manifest, self.clip.tokenizer)
-        return student(self.clip, self.method.trains, prompts).to(self.device)
+        return student(self.clip, self.method.trains, self.prompts).to(self.device)
 
     @cached_property
     def anchor(self) -> Weights:
         """Weights of the zero-shot model, head included."""
-        fresh = student(self.clip, self.method.trains, zero_shot_prompts(self.manifest, self.clip.tokenizer))
+        fresh = student(self.clip, self.method.trains, self.prompts)
         return fresh.to(self.device).state_dict()
 
     @cached_property
@@ -146,6 +150,21 @@ class Run:
         """Unit embeddings (M, D) of the fixed random texts on which every run's energy gap is measured."""
         tokens = random_texts(self.clip.tokenizer, GAP_TEXTS, GAP_LENGTH, rng(0, "energy_gap"), self.clip.vocabulary)
         return self.clip.embed_texts(tokens)
+
+    def export(self, folder: Path | str, alpha: float = 1.0, half: bool = False) -> Path:
+        """Write the model at this alpha as an open_clip `local-dir:` folder, in fp16 if `half`.
+
+        A model that was pre-trained here from random weights knows only the tokens of its captions: those are listed in
+        clipft.json (random texts are drawn from them), and the embeddings of all others are set to 0.
+        """
+        weights, extra = wise(self.anchor, self.tuned, alpha), {}
+        if self.config.pretrained == "none" and self.method.trains == "both":
+            extra["random_text_tokens"] = known = self.captions().vocabulary()
+            begin, end, size = special_tokens(self.clip.tokenizer)
+            unknown = torch.ones(size, dtype=torch.bool, device=self.device)
+            unknown[[*known, begin, end, 0]] = False
+            weights["clip.token_embedding.weight"][unknown] = 0
+        return export_clip(folder, self.clip, weights, extra, torch.float16 if half else None)
 
     def score(
         self, alphas: Sequence[float] = ALPHAS, workers: int = 0, skip_bad: bool = False, progress: bool = True

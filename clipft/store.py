@@ -89,10 +89,15 @@ def read_json(path: Path | str) -> Any:
 
 def write_weights(path: Path | str, weights: Weights, metadata: dict[str, str] | None = None) -> None:
     """Write tensors as safetensors, whole or not at all."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     with atomic(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary, metadata)
+        try:
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:  # its way to say that the disk refused
+            raise OSError(str(error)) from None
 
 
 def read_weights(path: Path | str) -> Weights:
@@ -125,7 +130,7 @@ def append_json(path: Path | str, row: dict[str, Any]) -> None:
 
 
 def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
-    """The rows of a .jsonl file; a last line cut short by a kill is left out."""
+    """The rows of a .jsonl file; lines cut short by a kill are left out."""
     rows = []
     for line in Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []:
         with contextlib.suppress(ValueError):
@@ -165,7 +170,10 @@ def results(runs: Path | str) -> pd.DataFrame:
             unfinished.append(folder.name)
             continue
         config = read_json(config_file)
-        table = pd.read_parquet(folder / "scores.parquet")
+        try:
+            table = pd.read_parquet(folder / "scores.parquet")
+        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+            raise RunError(f"{folder}/scores.parquet is damaged ({error}); delete it: clipft wise {folder}") from None
         for column, key in enumerate(("method", "lr", "steps", "seed", "selection")):
             table.insert(column, key, config[key])
         table.insert(0, "run", folder.name)

@@ -58,15 +58,19 @@ def train(
     a bad configuration before anything is written, RunError where another process writes the folder, ImageError for an
     unreadable image unless skip_bad.
     """
-    fabric = Fabric(accelerator=pick_device(device), devices=1, precision=config.precision)
+    kind, _, index = pick_device(device).partition(":")
+    fabric = Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=config.precision)
     run = Run.create(config, runs, device=str(fabric.device))
     if run.finished:
         return run
-    identity = config.model_dump(mode="json") | {"model_digest": run.clip.digest()}
+    digests = {"model_digest": run.clip.digest(), "manifest_digest": run.manifest.digest()}
+    identity = config.model_dump(mode="json") | digests
     with lock(run.folder):
         recorded = run.folder / "config.json"
-        if recorded.exists() and read_json(recorded) != identity:
-            raise RunError(f"{run.folder} was begun from other weights of {config.model}; use another runs folder")
+        before = read_json(recorded) if recorded.exists() else identity
+        for key, what in (("model_digest", f"other weights of {config.model}"), ("manifest_digest", "another manifest")):
+            if before.get(key) != identity[key]:
+                raise RunError(f"{run.folder} was begun from {what}; use another runs folder")
         write_json(recorded, identity)
         Loop(run, fabric, workers, skip_bad, progress).run_to_the_end()
     return run

@@ -1,0 +1,134 @@
+"""A miniature world for the tests: a DomainNet-shaped tree, a small random-weights CLIP, and short runs on them."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
+
+CLASSES = ["apple", "bee", "ice_cream", "zebra"]
+DOMAINS = ["real", "sketch", "clipart"]
+MODEL = {
+    "model_cfg": {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 16, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    },
+    "preprocess_cfg": {"size": 16, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]},
+}
+
+
+def draw_tree(root: Path, domains=DOMAINS, classes=CLASSES, train=8, test=5) -> Path:
+    """Images whose class is a colour and whose domain a pattern: learnable in a few steps; official list files."""
+    rng = np.random.default_rng(0)
+    for domain_number, domain in enumerate(domains):
+        for part, count in (("train", train), ("test", test)):
+            lines = []
+            for label, name in enumerate(classes):
+                folder = root / domain / name
+                folder.mkdir(parents=True, exist_ok=True)
+                for number in range(count):
+                    image = np.zeros((20, 24, 3)) + np.array([80 * (label % 2), 80 * (label // 2), 120])
+                    image[:: 2 + domain_number] += 60
+                    image += rng.normal(0, 25, image.shape)
+                    file = f"{domain}/{name}/{domain}_{label:03d}_{part}{number}.png"
+                    Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(root / file)
+                    lines.append(f"{file} {label}\n")
+            (root / f"{domain}_{part}.txt").write_text("".join(lines))
+    return root
+
+
+@contextlib.contextmanager
+def held_elsewhere(folder: Path):
+    """A folder locked by another process."""
+    script = "import sys, time; from clipft.store import lock\n"
+    script += "with lock(sys.argv[1]): print('held', flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory) -> Path:
+    """An open_clip local-dir: folder without weights, and a checkpoint of random weights beside it."""
+    import open_clip
+
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "open_clip_config.json").write_text(json.dumps(MODEL))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        net = open_clip.CLIP(**MODEL["model_cfg"])
+    torch.save(net.state_dict(), folder / "random.pt")
+    return folder
+
+
+@pytest.fixture
+def checkpoint(model_folder) -> str:
+    """Path of the random-weights checkpoint."""
+    return str(model_folder / "random.pt")
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory) -> Path:
+    """The folder that CLIPFT_DATA names; do not change what is in it."""
+    base = tmp_path_factory.mktemp("data")
+    draw_tree(base / "mini")
+    return base
+
+
+@pytest.fixture(scope="session")
+def manifest_file(tmp_path_factory) -> Path:
+    """A manifest of the miniature tree."""
+    folder = tmp_path_factory.mktemp("manifests")
+    (folder / "mini.classes.yaml").write_text(yaml.safe_dump(CLASSES))
+    values = {
+        "name": "mini", "title": "Mini", "card": "made up", "licence": "none", "domains": DOMAINS, "reference": "real",
+        "classes": "mini.classes.yaml", "labels": "folder", "holdout": 0.25, "templates": ["a photo of a {}.", "{}"],
+    }  # fmt: skip
+    (folder / "mini.yaml").write_text(yaml.safe_dump(values))
+    return folder / "mini.yaml"
+
+
+@pytest.fixture
+def world(tree, manifest_file, model_folder, tmp_path, monkeypatch):
+    """Makes run configurations on the miniature world; runs go to `world.runs`."""
+    monkeypatch.setenv("CLIPFT_DATA", str(tree))
+    monkeypatch.setenv("CLIPFT_CACHE", str(tmp_path / "cache"))
+    return World(manifest_file, model_folder, tmp_path / "runs")
+
+
+class World:
+    def __init__(self, manifest: Path, model: Path, runs: Path):
+        self.manifest, self.model, self.runs = str(manifest), f"local-dir:{model}", runs
+        self.pretrained = str(model / "random.pt")
+
+    def settings(self, **changes) -> dict:
+        base = {
+            "manifest": self.manifest, "model": self.model, "pretrained": self.pretrained, "method": "ft", "lr": 1e-3,
+            "steps": 12, "batch_size": 8, "eval_every": 4, "crop": [0.5, 1.0], "text_count": 8, "text_length": 4,
+        }  # fmt: skip
+        return base | changes
+
+    def config(self, **changes):
+        from clipft import RunConfig
+
+        return RunConfig.read(self.settings(**changes))
+
+    def train(self, runs=None, **changes):
+        from clipft import train
+
+        return train(self.config(**changes), runs or self.runs, device="cpu", progress=False)

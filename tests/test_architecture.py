@@ -1,0 +1,138 @@
+"""The house's rules about itself: floors, file lengths, who may touch what, and an import that costs nothing."""
+
+import ast
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import clipft
+
+HOUSE = Path(clipft.__file__).parent
+FLOOR = {
+    "errors": 0, "records": 0, "progress": 0,
+    "config": 1, "store": 1, "energies": 1, "metrics": 1,
+    "emoji": 2, "diagnostics": 2, "objectives": 2, "posthoc": 2, "doctor": 2,
+    "manifests": 3, "figures": 3,
+    "prompts": 4, "data": 4, "models": 4, "pages": 4,
+    "evaluation": 5, "batch": 5,
+    "runs": 6,
+    "training": 7,
+    "cli": 8,
+    "__init__": 9,
+}  # fmt: skip
+FILES = sorted(HOUSE.rglob("*.py"))
+
+
+def room(file):
+    """The module, or the package of objectives/ and posthoc/, that a file belongs to."""
+    return file.relative_to(HOUSE).with_suffix("").parts[0]
+
+
+def statements(node):
+    """Every node that runs: `if TYPE_CHECKING:` blocks are left out, functions are not."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        yield child
+        yield from statements(child)
+
+
+def imported(source, file=HOUSE / "x.py"):
+    """Full dotted names of all that a file imports; relative imports are resolved."""
+    here = ("clipft", *file.relative_to(HOUSE).parent.parts)
+    found = set()
+    for node in statements(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level + 1] if node.level else ()
+            parts = [*base, *(node.module.split(".") if node.module else ())]
+            found |= {".".join([*parts, alias.name]) for alias in node.names}
+    return found
+
+
+IMPORTS = {file: imported(file.read_text(encoding="utf-8"), file) for file in FILES}
+
+
+def rooms(file):
+    """The rooms of the house that a file imports; `clipft` itself is the top floor."""
+    inside = [name.split(".") for name in IMPORTS[file] if name.split(".")[0] == "clipft"]
+    return {parts[1] if len(parts) > 1 and parts[1] in FLOOR else "__init__" for parts in inside} - (
+        {room(file)} if file.parent != HOUSE else set()
+    )
+
+
+def test_the_reader_of_imports_sees_every_form():
+    source = """
+if TYPE_CHECKING:
+    from .cli import a
+def f():
+    from . import pages
+    from ..store import b
+    import os.path, clipft
+    from clipft.data import c
+"""
+    want = {"clipft.objectives.pages", "clipft.store.b", "os.path", "clipft", "clipft.data.c"}
+    assert imported(source, HOUSE / "objectives/x.py") == want
+
+
+def test_every_module_has_a_floor():
+    assert {room(file) for file in FILES} == FLOOR.keys()
+    assert set(clipft._HOME.values()) | set(clipft._MODULES) < FLOOR.keys()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(HOUSE)))
+def test_a_module_imports_lower_floors_only(file):
+    assert {name: FLOOR[name] for name in rooms(file) if FLOOR[name] >= FLOOR[room(file)]} == {}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(HOUSE)))
+def test_no_file_is_long(file):
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 350
+
+
+def importers(*packages):
+    """The rooms that import one of these packages."""
+    return {room(file) for file, names in IMPORTS.items() if {name.split(".")[0] for name in names} & set(packages)}
+
+
+@pytest.mark.parametrize(
+    ("packages", "allowed"),
+    [
+        (["PIL"], {"data", "emoji"}),
+        (["pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"], set()),
+        (["open_clip"], {"models", "prompts"}),
+        (["plotly"], {"figures", "pages"}),
+        (["papermill", "ray"], {"batch"}),
+        (["typer"], {"cli"}),
+        (["lightning_fabric"], {"training"}),
+        (["requests", "urllib", "huggingface_hub", "socket"], set()),
+    ],
+)
+def test_who_may_import_what(packages, allowed):
+    assert importers(*packages) <= allowed
+
+
+def test_torch_never_reads_or_writes_a_pickle():
+    called = {ast.unparse(n.func) for f in FILES for n in ast.walk(ast.parse(f.read_text())) if isinstance(n, ast.Call)}
+    assert called & {"torch.load", "torch.save", "np.load", "np.save"} == set()
+
+
+@pytest.mark.parametrize("module", ["clipft", "clipft.cli"])
+def test_importing_costs_nothing(module):
+    code = f"import sys, {module}; print(sorted(set(sys.argv) & set(sys.modules)))"
+    heavy = ["torch", "pandas", "plotly", "open_clip", "scipy", "numpy"]
+    done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_every_public_name_is_there():
+    for name, home in clipft._HOME.items():
+        assert getattr(clipft, name) is getattr(import_module(f"clipft.{home}"), name)
+    assert clipft.figures.__name__ == "clipft.figures"
+    assert set(clipft.__all__) <= set(dir(clipft))
+    with pytest.raises(AttributeError, match="no attribute 'trane'"):
+        clipft.trane  # noqa: B018

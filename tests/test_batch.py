@@ -1,0 +1,147 @@
+"""Batches of notebooks: plans, verdicts, skipping, and the pages they leave."""
+
+import json
+import os
+import time
+
+import nbformat
+import pytest
+import yaml
+from conftest import held_elsewhere
+from nbformat.v4 import new_code_cell, new_notebook
+
+from clipft.batch import Spec, plan, read_spec, run_batch
+from clipft.errors import ConfigError, MissingExtra, RunError
+
+pytest.importorskip("papermill")
+META = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+
+
+def notebook(path, *sources):
+    cells = [new_code_cell(source) for source in sources]
+    cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(new_notebook(cells=cells, metadata=META), path)
+    return path
+
+
+def spec_file(folder, **values):
+    path = folder / "spec.yaml"
+    path.write_text(yaml.safe_dump({"name": "tiny"} | values))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    notebook(tmp_path / "add.ipynb", "a = 1\nb: int = 2\nout = ''", "open(f'{out}/{a}{b}.txt', 'a').write('x')")
+    return tmp_path
+
+
+def test_plan_is_the_product_of_each_grid_entry(folder):
+    grid = [{"a": [1, 2], "b": [3, 4]}, {"a": [9]}]
+    spec = Spec.read({"name": "t", "stages": [{"notebook": "add.ipynb", "parameters": {"out": "{out}"}, "grid": grid}]})
+    (jobs,) = plan(spec, folder, folder / "out")
+    assert [(job.parameters["a"], job.parameters.get("b")) for job in jobs] == [
+        (1, 3),
+        (1, 4),
+        (2, 3),
+        (2, 4),
+        (9, None),
+    ]
+    assert len({job.folder for job in jobs}) == 5
+    assert {job.parameters["out"] for job in jobs} == {str(folder / "out")}
+
+
+def test_a_later_stage_is_planned_anew_when_an_earlier_one_changes(folder):
+    def last(values):
+        stages = [{"notebook": "add.ipynb", "grid": [{"a": values}]}, {"notebook": "add.ipynb"}]
+        return plan(Spec.read({"name": "t", "stages": stages}), folder, folder / "out")[1][0].folder
+
+    assert last([1]) == last([1]) != last([1, 2])
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ({"stages": [{"notebook": "add.ipynb", "parameters": {"aa": 1}}]}, "unknown parameter of add.ipynb 'aa'"),
+        ({"stages": [{"notebook": "sub.ipynb"}]}, "no notebook"),
+        ({"stages": [], "jbos": 2}, "did you mean 'jobs'"),
+        ({}, "stages: Field required"),
+    ],
+)
+def test_bad_spec_stops_before_anything_runs(folder, values, wanted):
+    with pytest.raises(ConfigError, match=wanted) as caught:
+        run_batch(spec_file(folder, **values), folder / "out")
+    assert "\n" not in str(caught.value)
+    assert not list((folder / "out").glob("notebooks/*"))
+
+
+def test_missing_spec_and_broken_yaml(folder):
+    with pytest.raises(ConfigError, match="unknown batch spec"):
+        read_spec(folder / "nowhere.yaml")
+    (folder / "broken.yaml").write_text("name: [")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        read_spec(folder / "broken.yaml")
+
+
+def test_missing_papermill_names_the_pip_line(folder, monkeypatch):
+    monkeypatch.setattr("clipft.batch.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"pip install 'clipft\[notebooks\]'"):
+        run_batch(spec_file(folder, stages=[{"notebook": "add.ipynb"}]), folder / "out")
+
+
+def test_runs_once_and_leaves_an_index(folder, capsys):
+    path = spec_file(
+        folder, jobs=2, stages=[{"notebook": "add.ipynb", "parameters": {"out": "{out}"}, "grid": [{"a": [1, 2]}]}]
+    )
+    out = run_batch(path, folder / "out")
+    begun = time.time()
+    run_batch(path, folder / "out")
+    assert {f.name: f.read_text() for f in out.glob("*.txt")} == {"12.txt": "x", "22.txt": "x"}
+    executed = [nbformat.read(file, 4) for file in out.glob("notebooks/*/run.ipynb")]
+    assert len(executed) == 2 and all("widgets" not in nb.metadata for nb in executed)
+    assert all(file.stat().st_mtime < begun for file in out.glob("notebooks/*/run.ipynb"))
+    assert "notebooks/add-" in (out / "index.html").read_text()
+    assert f"open {out / 'index.html'}" in capsys.readouterr().out
+
+
+def test_failed_run_is_named_and_the_others_are_kept(folder):
+    notebook(folder / "div.ipynb", "a = 1", "print(1 / a)")
+    path = spec_file(folder, stages=[{"notebook": "div.ipynb", "grid": [{"a": [0, 1]}]}])
+    with pytest.raises(RunError, match=r"1 of 2 runs failed.*ZeroDivisionError") as caught:
+        run_batch(path, folder / "out")
+    assert "\n" not in str(caught.value)
+    states = sorted(json.loads(file.read_text())["state"] for file in folder.glob("out/notebooks/*/status.json"))
+    assert states == ["failed", "ok"]
+
+
+def test_run_over_its_time_is_stopped(folder):
+    notebook(folder / "sleep.ipynb", "a = 1", "import time\ntime.sleep(600)")
+    with pytest.raises(RunError, match="1 of 1 runs failed"):
+        run_batch(spec_file(folder, timeout=4.0, stages=[{"notebook": "sleep.ipynb"}]), folder / "out")
+    (status,) = folder.glob("out/notebooks/*/status.json")
+    assert json.loads(status.read_text())["state"] == "timeout"
+
+
+def test_dead_kernel_is_a_failed_run(folder):
+    notebook(folder / "die.ipynb", "a = 1", "import os\nos._exit(9)")
+    with pytest.raises(RunError, match="1 of 1 runs failed"):
+        run_batch(spec_file(folder, stages=[{"notebook": "die.ipynb"}]), folder / "out")
+
+
+def test_two_batches_in_one_folder_are_refused(folder):
+    path = spec_file(folder, stages=[{"notebook": "add.ipynb"}])
+    with held_elsewhere(folder / "out"), pytest.raises(RunError, match="another process"):
+        run_batch(path, folder / "out")
+
+
+def test_gpus_are_dealt_out(folder):
+    """Each run sees one of the given ids; no GPU is needed to test that."""
+    notebook(
+        folder / "gpu.ipynb",
+        "a = 1\nout = ''",
+        "import os\nopen(f'{out}/{a}', 'w').write(os.environ['CUDA_VISIBLE_DEVICES'])",
+    )
+    stage = {"notebook": "gpu.ipynb", "parameters": {"out": "{out}"}, "grid": [{"a": [1, 2]}]}
+    run_batch(spec_file(folder, stages=[stage]), folder / "out", jobs=2, gpus="4,7")
+    assert {(folder / "out" / name).read_text() for name in "12"} == {"4", "7"}
+    assert "4" not in os.environ.get("CUDA_VISIBLE_DEVICES", "")

@@ -1,0 +1,81 @@
+"""Configurations: a run's id is its content, wrong keys and values are one line, draws have their own names."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clipft.config import RunConfig, digest, rng, seed_of
+from clipft.errors import ConfigError
+
+OTHER = {
+    "manifest": "domainnet", "reference": "glyph", "train_domains": ("line",), "model": "ViT-B-16",
+    "pretrained": "openai", "method": "lipsum", "lam": 0.0, "lr": 2e-5, "steps": 4999, "batch_size": 255,
+    "warmup": 0.2, "weight_decay": 0.1, "betas": (0.9, 0.98), "clip_norm": 1.0, "crop": (0.5, 1.0), "flip": False,
+    "text_count": 81, "text_length": 9, "precision": "bf16-mixed", "eval_every": 999, "selection": "last", "seed": 1,
+}  # fmt: skip
+
+
+def test_the_id_depends_on_every_field():
+    assert OTHER.keys() == RunConfig.model_fields.keys(), "a new field needs a row in OTHER"
+    ids = {RunConfig(**{name: value}).id for name, value in OTHER.items()}
+    assert len(ids | {RunConfig().id}) == len(OTHER) + 1
+
+
+def test_the_id_is_the_content_and_nothing_else():
+    config = RunConfig(**OTHER)
+    assert RunConfig(**dict(reversed(OTHER.items()))).id == config.id
+    assert RunConfig.read(config.model_dump(mode="json")).id == config.id
+    assert config.id == digest(config.model_dump(mode="json"))
+    assert digest({"b": [1, 2], "a": None}) == "c5f84d13a25f"  # sha256sum of {"a": null, "b": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"stesp": 3}, ["'stesp'", "did you mean 'steps'?"]),
+        ({"steps": "many"}, ["steps", "integer", "'many'"]),
+        ({"steps": 0}, ["steps", "greater than or equal to 1", "0"]),
+        ({"lr": float("nan")}, ["lr", "nan"]),
+        ({"lam": -1}, ["lam", "-1"]),
+        ({"clip_norm": 0}, ["clip_norm", "0"]),
+        ({"selection": "best"}, ["selection", "holdout", "'best'"]),
+        ({"crop": (0.5,)}, ["crop"]),
+        ({"crop": (0.0, 1.0)}, ["0 < low <= high <= 1"]),
+        ({"crop": (0.9, 0.5)}, ["0 < low <= high <= 1"]),
+        ({"crop": (0.5, 1.1)}, ["0 < low <= high <= 1"]),
+        ([1], ["expected a mapping", "list"]),
+        (None, ["expected a mapping", "NoneType"]),
+    ],
+)
+def test_a_wrong_value_is_one_line(values, words):
+    with pytest.raises(ConfigError) as caught:
+        RunConfig.read(values, "spec.yaml")
+    text = str(caught.value)
+    assert text.startswith("spec.yaml: ")
+    assert "\n" not in text
+    assert [word for word in words if word not in text] == []
+
+
+@pytest.mark.parametrize("crop", [(0.08, 1.0), (1.0, 1.0), (1e-9, 1e-9)])
+def test_a_crop_at_its_limits_is_taken(crop):
+    assert RunConfig(crop=crop).crop == crop
+
+
+def test_a_configuration_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        RunConfig().steps = 3
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**40), st.text(max_size=20), st.integers(0, 2**40), st.text(max_size=20))
+def test_seeds_have_names(seed, purpose, other_seed, other_purpose):
+    draw = torch.rand(4, generator=rng(seed, purpose))
+    assert torch.equal(draw, torch.rand(4, generator=rng(seed, purpose)))
+    assert 0 <= seed_of(seed, purpose) < 2**56
+    if (seed, purpose) != (other_seed, other_purpose):
+        assert not torch.equal(draw, torch.rand(4, generator=rng(other_seed, other_purpose)))
+
+
+def test_seeds_are_the_same_on_every_machine():
+    assert seed_of(0, "shuffle:3") == 0x5D4EBB1454C332  # the first 14 hex digits of: printf 0:shuffle:3 | sha256sum

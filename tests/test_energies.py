@@ -1,0 +1,59 @@
+"""Energies: the form without a matrix over texts equals the one with it, and both equal the plain sums."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clipft.energies import energy_vectors, quadratic_gap, second_moment, squared_gap, unit
+
+sizes = st.tuples(st.integers(1, 9), st.integers(1, 12), st.integers(1, 16))  # N images, M texts, D dimensions
+seeds = st.integers(0, 2**32 - 1)
+
+
+def unit_rows(seed, n, d):
+    rows = np.random.default_rng(seed).standard_normal((n, d))
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@settings(deadline=None)
+@given(sizes, seeds, st.floats(0.01, 100))
+def test_both_forms_equal_the_plain_sums(size, seed, scale):
+    n, m, d = size
+    f, f0, t = unit_rows(seed, n, d), unit_rows(seed + 1, n, d), unit_rows(seed + 2, m, d)
+    plain = [sum((scale * f[i] @ t[k] - scale * f0[i] @ t[k]) ** 2 for k in range(m)) / m for i in range(n)]
+    images, anchors, texts = torch.tensor(f), torch.tensor(f0), torch.tensor(t)
+    by_vectors = squared_gap(energy_vectors(images, texts, scale), energy_vectors(anchors, texts, scale))
+    by_moment = quadratic_gap(images, anchors, second_moment(texts, scale))
+    np.testing.assert_allclose(by_vectors, plain, rtol=1e-9, atol=1e-12 * scale**2)
+    np.testing.assert_allclose(by_moment, plain, rtol=1e-9, atol=1e-12 * scale**2)
+
+
+@settings(deadline=None)
+@given(st.tuples(st.integers(1, 64), st.integers(1, 300), st.integers(2, 128)), seeds)
+def test_both_forms_agree_in_single_precision(size, seed):
+    n, m, d = size
+    images, anchors, texts = (torch.tensor(unit_rows(seed + i, k, d)).float() for i, k in enumerate((n, n, m)))
+    by_vectors = squared_gap(energy_vectors(images, texts, 100.0), energy_vectors(anchors, texts, 100.0))
+    by_moment = quadratic_gap(images, anchors, second_moment(texts, 100.0))
+    # relative to the size of a gap, s^2 |d|^2 / D: where all texts are nearly orthogonal to d both forms cancel
+    typical = 1e4 * (images - anchors).square().sum(-1) / d
+    assert ((by_vectors - by_moment).abs() <= 1e-5 * torch.maximum(by_vectors, typical)).all()
+
+
+def test_untuned_means_no_gap():
+    images, texts = unit(torch.randn(5, 8)), unit(torch.randn(7, 8))
+    assert torch.equal(quadratic_gap(images, images, second_moment(texts, 100.0)), torch.zeros(5))
+
+
+def test_the_scale_enters_squared():
+    images, anchors, texts = (unit(torch.randn(4, 8, dtype=torch.float64)) for _ in range(3))
+    one, ten = (quadratic_gap(images, anchors, second_moment(texts, scale)) for scale in (1.0, 10.0))
+    torch.testing.assert_close(ten, 100 * one)
+
+
+@pytest.mark.parametrize("length", [1e-3, 1.0, 1e4])
+def test_unit(length):
+    row = torch.tensor([[3.0, 4.0]]) * length
+    torch.testing.assert_close(unit(row), torch.tensor([[0.6, 0.8]]))

@@ -1,0 +1,198 @@
+"""Figures show the numbers of the table they are given: values read back from traces, sliders and titles."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clipft import figures
+from clipft.diagnostics import correlation
+
+ALPHAS = (0.0, 0.5, 1.0)
+SPLITS = {"real/val": "val", "real/test": "reference", "sketch/test": "shift", "art/test": "shift"}
+COLUMNS = ["run", "method", "lr", "steps", "seed", "selection", "reference", "alpha", "split", "role"]
+COLUMNS += ["metric", "value", "n"]
+
+
+def fake(recipes=(("ft", 1e-4), ("lipsum", 1e-4)), seeds=(0, 1), alphas=ALPHAS, accuracy=None):
+    """A results table with random numbers; `accuracy(method, lr, split, alpha)` overrides the accuracies."""
+    rng, rows = np.random.default_rng(0), []
+    for (method, lr), seed, alpha, (split, role) in itertools.product(recipes, seeds, alphas, SPLITS.items()):
+        values = {"accuracy": rng.uniform(0.2, 0.9), "energy_gap": alpha * rng.uniform(1, 9), "nll": rng.uniform()}
+        if role == "shift":
+            values["relative_accuracy"] = rng.uniform(0.3, 1)
+        if accuracy is not None:
+            values["accuracy"] = accuracy(method, lr, split, alpha)
+        head = (f"{method}-{lr}-{seed}", method, lr, 100, seed, "holdout", "real", alpha, split, role)
+        rows += [(*head, metric, value, 50) for metric, value in values.items()]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+TABLE = fake()
+
+
+def mean(table, **where):
+    """The mean value of the rows that match, straight from the tidy table."""
+    for column, value in where.items():
+        table = table[table[column] == value]
+    return table["value"].mean()
+
+
+def test_wise_slider_moves_the_markers_along_the_curves():
+    figure = figures.wise_slider(TABLE)
+    (slider,) = figure.layout.sliders
+    assert [step.label for step in slider.steps] == ["0", "0.5", "1"]
+    assert slider.active == 1
+    for alpha, step in zip(ALPHAS, slider.steps, strict=True):
+        changes, moving = step.args
+        markers, bars = moving[::2], moving[1::2]
+        for i, method in enumerate(("ft", "lipsum")):
+            here = {"metric": "accuracy", "method": method, "alpha": alpha}
+            x, y = (100 * mean(TABLE, role=role, **here) for role in ("reference", "shift"))
+            assert changes["x"][2 * i] == pytest.approx([x])
+            assert changes["y"][2 * i] == pytest.approx([y])
+            want = [100 * mean(TABLE, split=split, **here) for split in ("real/test", "art/test", "sketch/test")]
+            assert list(changes["y"][2 * i + 1]) == pytest.approx(want)
+            curve = figure.data[markers[i] - 1]
+            at = list(curve.customdata).index(alpha)
+            assert (curve.x[at], curve.y[at]) == pytest.approx((x, y))
+            if alpha == 0.5:  # where the slider stands at first
+                assert (figure.data[markers[i]].x[0], figure.data[markers[i]].y[0]) == pytest.approx((x, y))
+                assert list(figure.data[bars[i]].y) == pytest.approx(want)
+
+
+def test_wise_slider_never_sends_a_null():
+    """plotly.js's restyle deletes a property that it is given as null: bars would lose their names."""
+    for step in figures.wise_slider(TABLE).layout.sliders[0].steps:
+        changes, moving = step.args
+        for values in changes.values():
+            assert len(values) == len(moving)
+            assert [value for value in values if value is None] == []
+
+
+@pytest.mark.parametrize(("start", "active"), [(0.0, 0), (0.2, 0), (0.3, 1), (1.0, 2)])
+def test_wise_slider_starts_at_the_nearest_alpha(start, active):
+    assert figures.wise_slider(TABLE, start).layout.sliders[0].active == active
+
+
+def test_best_by_val_looks_at_validation_only():
+    def accuracy(method, lr, split, alpha):
+        better_on_val = lr == 1e-4
+        if alpha != 1.0:  # nor at the mixtures
+            better_on_val = not better_on_val
+        return 0.6 if better_on_val == (split == "real/val") else 0.4
+
+    table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-5), ("lipsum", 1e-4)], accuracy=accuracy)
+    tests = table[(table.role != "val") & (table.alpha == 1)]
+    assert mean(tests, metric="accuracy", lr=1e-5) > mean(tests, metric="accuracy", lr=1e-4)
+    assert figures.best_by_val(table) == {"ft": (1e-4, 100), "lipsum": (1e-4, 100)}
+
+
+def test_energy_gap_shows_every_tuned_run_and_its_correlation():
+    table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])
+    figure = figures.energy_gap(table)
+    titles = [note.text for note in figure.layout.annotations]
+    tuned = table[(table.alpha == 1) & (table.role == "shift")]
+    for column, shift in enumerate(("art", "sketch")):
+        part = tuned[tuned.split == f"{shift}/test"].pivot(index="run", columns="metric", values="value")
+        assert titles[column] == f"{shift}<br><sub>{correlation(part.energy_gap, part.relative_accuracy)}</sub>"
+        drawn = [t for t in figure.data if t.xaxis == ("x" if column == 0 else "x2")]
+        points = sorted((x, y) for trace in drawn for x, y in zip(trace.x, trace.y, strict=True))
+        assert points == sorted(zip(part.energy_gap, part.relative_accuracy, strict=True))
+        assert len(points) == 6
+
+
+def test_paths_and_recipes_are_means():
+    rows = figures.recipes(TABLE).set_index(["method", "alpha"])
+    assert len(rows) == 2 * len(ALPHAS)
+    for (method, alpha), row in rows.iterrows():
+        here = {"metric": "accuracy", "method": method, "alpha": alpha}
+        assert row.reference_accuracy == pytest.approx(mean(TABLE, role="reference", **here))
+        assert row.shift_accuracy == pytest.approx(mean(TABLE, role="shift", **here))
+        assert row["sketch/test"] == pytest.approx(mean(TABLE, split="sketch/test", **here))
+        assert row.seeds == 2
+
+
+def test_wise_curves_draw_every_recipe():
+    table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])
+    figure = figures.wise_curves(table)
+    assert [(trace.name, trace.showlegend) for trace in figure.data] == [
+        ("FT", True), ("FT", False), ("Lipsum-FT", True)
+    ]  # fmt: skip
+    for trace, (method, lr) in zip(figure.data, [("ft", 1e-5), ("ft", 1e-4), ("lipsum", 1e-4)], strict=True):
+        assert list(trace.customdata) == list(ALPHAS)
+        want = [100 * mean(table, metric="accuracy", method=method, lr=lr, role="shift", alpha=a) for a in ALPHAS]
+        assert list(trace.y) == pytest.approx(want)
+
+
+def test_results_table_is_pandas_means():
+    frame = figures.results_table(TABLE)
+    assert list(frame.columns[:8]) == ["method", "lr", "steps", "alpha", "seeds", "real", "art", "sketch"]
+    zero, tuned = frame.iloc[0], frame[frame.alpha == "1"].set_index("method")
+    first = TABLE[(TABLE.run == TABLE.run[0]) & (TABLE.metric == "accuracy") & (TABLE.alpha == 0)]
+    assert (zero.method, zero.seeds) == ("zero-shot", "1")
+    assert zero["sketch"] == f"{100 * mean(first, split='sketch/test'):.1f}"
+    for name, method in {"FT": "ft", "Lipsum-FT": "lipsum"}.items():
+        part = TABLE[(TABLE.method == method) & (TABLE.alpha == 1)]
+        for split in ("real", "art", "sketch"):
+            values = 100 * part[(part.split == f"{split}/test") & (part.metric == "accuracy")]["value"]
+            assert tuned.loc[name, split] == f"{values.mean():.1f} ± {values.std():.1f}"
+        shifts = part[part.role == "shift"].groupby(["metric", "seed"])["value"].mean()
+        assert (
+            tuned.loc[name, "mean shift"] == f"{100 * shifts.accuracy.mean():.1f} ± {100 * shifts.accuracy.std():.1f}"
+        )
+        assert tuned.loc[name, "energy gap"] == f"{shifts.energy_gap.mean():.2f} ± {shifts.energy_gap.std():.2f}"
+        assert tuned.loc[name, "seeds"] == "2"
+
+
+@pytest.mark.parametrize(("peak", "rows"), [(0.5, ["1", "0.5 (val)"]), (1.0, ["1"]), (0.0, ["1"])])
+def test_results_table_picks_the_mixture_by_validation(peak, rows):
+    def accuracy(method, lr, split, alpha):  # on the test splits the other way round
+        return 0.5 + 0.4 * ((alpha == peak) == (split == "real/val"))
+
+    frame = figures.results_table(fake(recipes=[("ft", 1e-4)], accuracy=accuracy))
+    assert frame.alpha.tolist() == ["0", *rows]
+
+
+def test_training_curves_show_each_term():
+    metrics = [{"step": s, "loss": 3.0 / s, "lr": 1e-5, "cross_entropy": 2.0 / s, "lipsum": 1.0 / s} for s in (1, 2)]
+    figure = figures.training_curves([*metrics, {"step": 2, "val_accuracy": 0.25}])
+    drawn = {trace.name: (list(trace.x), list(trace.y)) for trace in figure.data}
+    assert drawn == {
+        "loss": ([1, 2], [3.0, 1.5]),
+        "cross entropy": ([1, 2], [2.0, 1.0]),
+        "lipsum": ([1, 2], [1.0, 0.5]),
+        "validation": ([2], [25.0]),
+    }
+
+
+def test_split_bars_show_percent_of_each_alpha():
+    one = TABLE[TABLE.run == TABLE.run[0]]
+    figure = figures.split_bars(one)
+    assert [bar.name for bar in figure.data] == ["zero-shot", "WiSE, alpha 0.5", "tuned"]
+    for bar, alpha in zip(figure.data, ALPHAS, strict=True):
+        want = {s.split("/")[0]: 100 * mean(one, metric="accuracy", split=s, alpha=alpha) for s in list(SPLITS)[1:]}
+        assert dict(zip(bar.x, bar.y, strict=True)) == pytest.approx(want)
+
+
+def test_contact_sheet_puts_every_tile_in_its_place():
+    tiles = {d: [np.full((4, 4, 3), 10 * row + col, np.uint8) for col in range(3)] for row, d in enumerate("ab")}
+    figure = figures.contact_sheet(tiles, ["x", "y", "z"])
+    grid = np.asarray(figure.data[0].z)
+    for row, col in itertools.product(range(2), range(3)):
+        assert (grid[4 * row : 4 * row + 4, 4 * col : 4 * col + 4] == 10 * row + col).all()
+    assert list(figure.layout.xaxis.tickvals) == [2, 6, 10]
+    assert list(figure.layout.yaxis.ticktext) == ["a", "b"]
+
+
+def test_a_method_looks_the_same_whatever_is_beside_it_in_the_registry_order():
+    assert list(figures.style(["flyp", "ft"])) == ["ft", "flyp"]
+    assert len({look[1:] for look in figures.style(["ft", "lipsum", "flyp"]).values()}) == 3
+
+
+def test_table_shows_the_frame():
+    frame = pd.DataFrame({"method": ["FT", "FLYP"], "accuracy": ["1.0", "2.0"]})
+    drawn = figures.table(frame).data[0]
+    assert list(drawn.header["values"]) == ["<b>method</b>", "<b>accuracy</b>"]
+    assert [list(column) for column in drawn.cells["values"]] == [["FT", "FLYP"], ["1.0", "2.0"]]

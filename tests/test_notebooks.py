@@ -1,0 +1,83 @@
+"""Every notebook: clean, linted, its parameters known, and executed by papermill on the miniature world."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+pm = pytest.importorskip("papermill")
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+FIGURE = "application/vnd.plotly.v1+json"
+
+
+def tiny(name, world):
+    """Parameters that make a notebook small."""
+    settings = world.settings(steps=6, eval_every=3)
+    base = {
+        key: settings.pop(key) for key in ("manifest", "model", "pretrained", "method", "lr", "steps", "batch_size")
+    }
+    base |= {"crop": settings.pop("crop"), "eval_every": settings.pop("eval_every"), "settings": settings}
+    return {
+        "01_fine_tune": base | {"runs": str(world.runs), "device": "cpu"},
+        "02_energy_gap": {"runs": str(world.runs), "figures_folder": str(world.runs.parent / "figures")},
+    }[name]
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return request.param
+
+
+def test_is_clean(notebook):
+    done = subprocess.run([sys.executable, "-m", "nbstripout", "--verify", "--keep-id", notebook], capture_output=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_only_calls_the_library(notebook):
+    cells = [cell.source for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code"]
+    nodes = [node for source in cells for node in ast.walk(ast.parse(source))]
+    assert not [node for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)]
+    first = next(cell for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code")
+    assert first.metadata.tags == ["parameters"]
+
+
+def test_runs_headless(notebook, world, tmp_path, monkeypatch):
+    for name, value in {
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "CLIPFT_HEADLESS": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    parameters = tiny(notebook.stem, world)
+    assert set(parameters) <= set(pm.inspect_notebook(str(notebook)))
+    if notebook.stem == "02_energy_gap":
+        monkeypatch.setattr("clipft.runs.GAP_TEXTS", 50)
+        for seed in (0, 1):
+            for method in ("ft", "lipsum"):
+                world.train(seed=seed, method=method).score([0.0, 0.5, 1.0], progress=False)
+    out = tmp_path / "run.ipynb"
+    from traitlets.config import Config
+
+    config = Config()
+    config.KernelManager.transport = "ipc"
+    config.KernelManager.ip = str(tmp_path / "k")[-90:] if len(str(tmp_path)) < 80 else f"/tmp/clipft-{os.getpid()}"
+    pm.execute_notebook(
+        str(notebook), str(out), parameters, kernel_name="python3", cwd=str(notebook.parent), progress_bar=False,
+        execution_timeout=300, store_widget_state=False, coalesce_streams=True, config=config,
+    )  # fmt: skip
+    outputs = [o for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if "data" in o]
+    figures = [o["data"][FIGURE] for o in outputs if FIGURE in o["data"]]
+    assert len(figures) == {"01_fine_tune": 2, "02_energy_gap": 6}[notebook.stem]
+    assert all(figure["config"]["showSendToCloud"] is False for figure in figures)
+    assert out.stat().st_size < 2_000_000
+    if notebook.stem == "02_energy_gap":
+        saved = sorted((world.runs.parent / "figures").glob("*.json"))
+        assert len(saved) == 6
+        sliders = json.loads(saved[0].read_text())["figure"]["layout"]["sliders"]
+        assert [step["label"] for step in sliders[0]["steps"]] == ["0", "0.5", "1"]

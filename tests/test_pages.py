@@ -1,0 +1,91 @@
+"""Pages open offline, keep their order and links, and say in one line why there is no PNG."""
+
+import json
+import re
+
+import plotly.graph_objects as go
+import pytest
+
+from clipft import pages
+
+FIGURE = go.Figure(go.Scatter(x=[1, 2], y=[3.5, float("nan")], name="a <b> & c"))
+
+
+def loaded_from_outside(html):
+    """Addresses that a browser would fetch: src of any tag, href of link tags, CSS urls outside plotly's own code."""
+    page = re.sub(r"<script\b[^>]*>.*?</script>", "", html, flags=re.DOTALL)
+    tags = re.findall(r"<script\b[^>]*>", html) + re.findall(r"<(?!a\b)[a-z]+\b[^>]*>", page)
+    return [tag for tag in tags if re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", tag)] + re.findall("@import", page)
+
+
+def test_a_saved_figure_is_self_contained(tmp_path):
+    file = pages.save_figure(FIGURE, tmp_path / "new", "gap", "Energy gap & <accuracy>")
+    html = file.read_text(encoding="utf-8")
+    assert file == tmp_path / "new/gap.html"
+    assert html.count("plotly.js v") >= 1
+    assert 'src="http' not in html
+    assert loaded_from_outside(html) == []
+    assert "<figcaption>Energy gap &amp; &lt;accuracy&gt;</figcaption>" in html
+    assert '"showSendToCloud": false' in html
+    spec = json.loads((tmp_path / "new/gap.json").read_text())
+    assert spec["caption"] == "Energy gap & <accuracy>"
+    assert go.Figure(spec["figure"]).data[0].y[0] == 3.5
+
+
+def test_the_check_for_outside_addresses_sees_them():
+    assert loaded_from_outside('<script src="https://cdn.plot.ly/x.js"></script>')
+    assert loaded_from_outside('<link rel="stylesheet" href="//fonts/x.css">')
+    assert not loaded_from_outside('<a href="https://ai.bu.edu">x</a><script>"<img src=http://x>"</script>')
+
+
+def test_the_index_keeps_order_and_links(tmp_path):
+    for name in ("b", "a"):
+        pages.save_figure(go.Figure(go.Bar(x=[name], y=[1])), tmp_path, name, f"caption of {name}")
+    target = pages.write_index(
+        tmp_path / "index.html", "Runs & <more>", [tmp_path / "b.json", tmp_path / "a.json"],
+        [("run <1>", "one.html?a=1&b=2"), ("run 2", "two.html")],
+    )  # fmt: skip
+    html = target.read_text(encoding="utf-8")
+    assert "<h1>Runs &amp; &lt;more&gt;</h1>" in html
+    assert re.findall("<figcaption>(.*?)</figcaption>", html) == ["caption of b", "caption of a"]
+    assert re.findall("<li>(.*?)</li>", html) == [
+        '<a href="one.html?a=1&amp;b=2">run &lt;1&gt;</a>', '<a href="two.html">run 2</a>'
+    ]  # fmt: skip
+    assert loaded_from_outside(html) == []
+    assert 1 <= html.count("plotly.js v") <= pages._div({"figure": {}, "caption": ""}, True).count("plotly.js v")
+
+
+def test_no_browser_is_one_line_and_no_png(tmp_path, monkeypatch):
+    monkeypatch.setenv("BROWSER_PATH", "/nonexistent")
+    assert pages.write_pngs(tmp_path) == "PNG: all up to date"
+    pages.save_figure(FIGURE, tmp_path, "gap")
+    line = pages.write_pngs(tmp_path)
+    assert line.startswith("PNG: none written (")
+    assert "\n" not in line
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["gap.html", "gap.json"]
+
+
+@pytest.mark.parametrize("age", [10, -10])
+def test_only_a_figure_newer_than_its_png_is_drawn(tmp_path, monkeypatch, age):
+    import os
+
+    import plotly.io as pio
+
+    drawn = []
+    monkeypatch.setattr(pio, "write_images", lambda figures, files, **_: drawn.extend(zip(figures, files, strict=True)))
+    pages.save_figure(FIGURE, tmp_path, "gap")
+    png, time = tmp_path / "gap.png", (tmp_path / "gap.json").stat().st_mtime
+    png.write_bytes(b"")
+    os.utime(png, (time - age, time - age))
+    line = pages.write_pngs(tmp_path)
+    assert line == ("PNG: 1 written" if age > 0 else "PNG: all up to date")
+    assert [(figure.data[0].name, file) for figure, file in drawn] == ([("a <b> & c", png)] if age > 0 else [])
+
+
+def test_show_saves_where_it_is_told_and_offers_no_upload(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(go.Figure, "show", lambda self, **options: calls.append(options))
+    pages.show(FIGURE)
+    pages.show(FIGURE, tmp_path, "gap", "a caption")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["gap.html", "gap.json"]
+    assert [call["config"]["showSendToCloud"] for call in calls] == [False, False]

@@ -1,0 +1,255 @@
+"""One loop: exact resume, choice of weights, and what happens when things go wrong."""
+
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import held_elsewhere
+
+from clipft import ClipftError, Run, train
+from clipft.config import RunConfig
+from clipft.errors import ConfigError, ImageError, RunError, StorageError
+from clipft.models import student
+from clipft.prompts import zero_shot_prompts
+from clipft.store import lock, read_jsonl, read_weights
+from clipft.training import Loop, learning_rate
+
+
+def same(one, other):
+    assert one.keys() == other.keys()
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def metrics(run):
+    return read_jsonl(run.folder / "metrics.jsonl")
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_at(monkeypatch, step):
+    """Let the loop die in the middle of this step, before anything of it is kept."""
+    update = Loop._update
+
+    def dying(loop, *args):
+        if loop.step == step:
+            raise Killed
+        return update(loop, *args)
+
+    monkeypatch.setattr(Loop, "_update", dying)
+
+
+def test_learning_rate_is_warm_up_then_cosine():
+    config = RunConfig(lr=2.0, steps=100, warmup=0.1)
+    assert [learning_rate(t, config) for t in range(10)] == pytest.approx([0.2 * (t + 1) for t in range(10)])
+    for t in range(10, 100):
+        assert learning_rate(t, config) == pytest.approx(1 + math.cos(math.pi * (t - 10) / 90))
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.0)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=90)
+    for t in range(10, 100):
+        assert learning_rate(t, config) == pytest.approx(cosine.get_last_lr()[0], abs=1e-9)
+        optimizer.step()
+        cosine.step()
+
+
+@pytest.mark.parametrize("method", ["ft", "lipsum", "flyp"])
+@pytest.mark.parametrize("trial", range(5))
+def test_resumed_equals_uninterrupted_bit_for_bit(world, method, trial, tmp_path, monkeypatch):
+    whole = world.train(tmp_path / "whole", method=method, steps=12, eval_every=3)
+    step = random.Random(f"{method}{trial}").randrange(1, 12)
+    with monkeypatch.context() as patch:
+        killed_at(patch, step)
+        with pytest.raises(Killed):
+            world.train(method=method, steps=12, eval_every=3)
+    assert (world.runs / whole.folder.name / "checkpoint.safetensors").exists() == (step >= 3)
+    resumed = world.train(method=method, steps=12, eval_every=3)
+    assert same(resumed.tuned, whole.tuned)
+    assert metrics(resumed) == metrics(whole)
+
+
+def test_resumed_after_sigkill(world, tmp_path):
+    settings = world.settings(steps=200, eval_every=10)
+    script = "import json, sys; from clipft import RunConfig, train; import torch; torch.set_num_threads(1)\n"
+    script += "train(RunConfig.read(json.loads(sys.argv[1])), sys.argv[2], device='cpu', progress=False)"
+    process = subprocess.Popen([sys.executable, "-c", script, json.dumps(settings), str(world.runs)])
+    folder = world.runs / RunConfig.read(settings).id
+    while not (folder / "checkpoint.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(random.random())
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (folder / "weights.safetensors").exists(), "the run was over before it was killed"
+    resumed = world.train(steps=200, eval_every=10)
+    whole = world.train(tmp_path / "whole", steps=200, eval_every=10)
+    assert same(resumed.tuned, whole.tuned)
+    assert metrics(resumed) == metrics(whole)
+
+
+def test_lambda_zero_is_ft_bit_for_bit(world):
+    assert same(world.train(steps=20).tuned, world.train(steps=20, method="lipsum", lam=0).tuned)
+    assert not same(world.train(steps=20).tuned, world.train(steps=20, method="lipsum").tuned)
+
+
+def test_learning_rate_zero_leaves_zero_shot(world):
+    run = world.train(lr=0, selection="last")
+    assert same(run.tuned, run.anchor)
+    accuracies = {row["val_accuracy"] for row in metrics(run) if "val_accuracy" in row}
+    assert len(accuracies) == 1
+
+
+def test_training_learns(world):
+    run = world.train(steps=60, eval_every=10)
+    losses = [row["loss"] for row in metrics(run) if "loss" in row]
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+def test_terms_add_up_to_the_loss(world):
+    for row in metrics(world.train(method="lipsum")):
+        if "loss" in row:
+            assert row["loss"] == pytest.approx(row["cross_entropy"] + row["lipsum"], rel=1e-5)
+
+
+def test_best_validation_weights_are_kept(world):
+    run = world.train(steps=24, eval_every=2, lr=3e-3)
+    rows = [row for row in metrics(run) if "val_accuracy" in row]
+    best = max(rows, key=lambda row: row["val_accuracy"])["step"]  # the first of equals
+    last = world.train(steps=24, eval_every=2, lr=3e-3, selection="last")
+    assert same(run.tuned, last.tuned) == (best == 24)
+    from clipft.store import read_metadata
+
+    assert read_metadata(run.folder / "weights.safetensors")["step"] == str(best)
+
+
+def test_selection_paper_looks_at_the_test_split(world):
+    names = {s: Run.create(world.config(selection=s), world.runs).selection_split().name for s in ("holdout", "paper")}
+    assert names == {"holdout": "real/val", "paper": "real/test"}
+
+
+def test_any_domain_can_be_the_reference(world):
+    run = world.train(reference="sketch")
+    assert run.train_split().domain == "sketch"
+    assert [split.name for split in run.reported_splits()] == ["sketch/val", "sketch/test", "real/test", "clipart/test"]
+
+
+def test_several_domains_are_joined(world):
+    split = Run.create(world.config(train_domains=("real", "clipart")), world.runs).train_split()
+    assert split.name == "real+clipart/train"
+    assert all(name.startswith(split.domain_of(row)) for row, name in enumerate(split.ids))
+
+
+def test_finished_run_is_not_trained_again(world, monkeypatch):
+    first = world.train()
+    killed_at(monkeypatch, 0)
+    assert world.train().folder == first.folder
+
+
+def test_student_of_a_run_is_its_clip(world):
+    run = Run.create(world.config(), world.runs)
+    prompts = zero_shot_prompts(run.manifest, run.clip.tokenizer)
+    assert same(student(run.clip, "vision", prompts).state_dict(), run.anchor)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"method": "lipsm"}, "did you mean 'lipsum'"),
+        ({"manifest": "domainet"}, "did you mean 'domainnet'"),
+        ({"reference": "skech"}, "did you mean 'sketch'"),
+        ({"stepz": 3}, "did you mean 'steps'"),
+        ({"lam": -1}, "greater than or equal to 0, got -1"),
+        ({"steps": "many"}, "got 'many'"),
+        ({"crop": [0.9, 0.2]}, "crop"),
+        ({"text_length": 40, "method": "lipsum"}, "at most 14"),
+    ],
+)
+def test_bad_settings_are_one_line_and_write_no_weights(world, changes, wanted):
+    with pytest.raises(ConfigError, match=wanted) as caught:
+        world.train(**changes)
+    assert "\n" not in str(caught.value)
+    assert not list(world.runs.glob("*/*.safetensors"))
+
+
+def test_other_weights_under_the_same_name_are_refused(world, tmp_path, checkpoint):
+    file = tmp_path / "weights.pt"
+    state = torch.load(checkpoint)
+    torch.save(state, file)
+    with pytest.MonkeyPatch.context() as patch:
+        killed_at(patch, 5)
+        with pytest.raises(Killed):
+            world.train(pretrained=str(file))
+    torch.save({name: tensor * 2 for name, tensor in state.items()}, file)
+    with pytest.raises(RunError, match="other weights"):
+        world.train(pretrained=str(file))
+
+
+def test_locked_run_is_refused_at_once(world):
+    folder = world.runs / world.config().id
+    with held_elsewhere(folder), pytest.raises(RunError, match="another process"):
+        world.train()
+    with lock(folder):
+        pass
+
+
+@pytest.fixture
+def spoilt(world, tree, tmp_path, monkeypatch):
+    """The miniature tree with one truncated training image and one missing test image."""
+    import shutil
+
+    shutil.copytree(tree, tmp_path / "data")
+    monkeypatch.setenv("CLIPFT_DATA", str(tmp_path / "data"))
+    splits = Run.create(world.config(), world.runs)
+    file = tmp_path / "data/mini" / splits.train_split().ids[0]
+    file.write_bytes(file.read_bytes()[:200])
+    (tmp_path / "data/mini" / splits.manifest.split("sketch/test").ids[2]).unlink()
+    return file
+
+
+def test_unreadable_image_stops_and_is_named(world, spoilt):
+    with pytest.raises(ImageError, match=spoilt.name) as caught:
+        world.train()
+    assert "\n" not in str(caught.value)
+
+
+def test_unreadable_image_in_a_worker_is_one_line(world, spoilt):
+    with pytest.raises(ImageError, match=spoilt.name) as caught:
+        train(world.config(), world.runs, device="cpu", workers=1, progress=False)
+    assert str(caught.value).startswith("image unreadable")
+
+
+def test_skipped_images_are_counted(world, spoilt, capsys):
+    run = train(world.config(), world.runs, device="cpu", skip_bad=True, progress=False)
+    table = run.score([0.0, 1.0], skip_bad=True, progress=False)
+    said = capsys.readouterr().out
+    assert f"skipped 1 of 24 images of real/train, the first is {spoilt}" in said
+    assert "skipped 1 of 20 images of sketch/test" in said
+    assert set(table[table.split == "sketch/test"].n) == {19}
+    assert set(table[table.split == "clipart/test"].n) == {20}
+
+
+def test_full_disk_keeps_the_last_checkpoint(world, tmp_path, monkeypatch):
+    from clipft import training
+
+    write, calls = training.write_weights, []
+
+    def full(path, *args):
+        calls.append(path)
+        if len(calls) > 3:
+            raise StorageError(f"cannot write {path}: no space left on device")
+        write(path, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "write_weights", full)
+        with pytest.raises(ClipftError, match="no space left"):
+            world.train(selection="last")
+    folder = world.runs / world.config(selection="last").id
+    assert read_weights(folder / "checkpoint.safetensors")
+    assert same(world.train(selection="last").tuned, world.train(tmp_path / "whole", selection="last").tuned)
