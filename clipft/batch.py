@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -173,6 +174,8 @@ class _Runner:
         self.all = self.progress.add_task(spec.name, total=sum(map(len, stages)))
 
     def __enter__(self) -> _Runner:
+        if threading.current_thread() is threading.main_thread():
+            self.old_handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of __exit__
         self.progress.start()
         return self
 
@@ -182,6 +185,8 @@ class _Runner:
                 os.killpg(process.pid, signal.SIGTERM)
         self.pool.shutdown(cancel_futures=True)
         self.progress.stop()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.old_handler)
 
     def run(self, stage: list[Job]) -> None:
         """All jobs of one stage; raises RunError that names the log of the first that failed."""

@@ -43,6 +43,7 @@ class EmojiSpec(Record):
 
     size: int = Field(48, ge=16)
     strength: float = Field(1.0, ge=0, le=1)
+    hue: float = Field(0.0, ge=0, le=0.5)  # largest turn of the artwork's hues, as a fraction of the colour circle
     per_class: dict[Literal["train", "val", "test"], int]
     seed: int = 0
     packages: dict[str, str] = {}  # the versions whose artwork was tried
@@ -133,11 +134,22 @@ def artwork(found: Mapping[str, list[bytes]], row: int, code: str) -> dict[str, 
     }
 
 
-def render(art: Image.Image, size: int, rng: np.random.Generator, strength: float = 1.0) -> Image.Image:
-    """One rendering of RGBA artwork as an RGB image: affine, flip, gradient background, occluder, brightness, noise.
+def hue_turn(angle: float) -> np.ndarray:
+    """(3, 3): turns RGB colours by this angle about the grey axis; greys, black and white stay (Rodrigues)."""
+    k = 1 / np.sqrt(3)
+    cross = np.array([[0, -k, k], [k, 0, -k], [-k, k, 0]])
+    return np.cos(angle) * np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * k * k * np.ones((3, 3))
 
-    Every draw is made whatever the strength, so that strengths can be compared image by image.
+
+def render(
+    art: Image.Image, size: int, rng: np.random.Generator, strength: float = 1.0, hue: float = 0.0
+) -> Image.Image:
+    """One rendering of RGBA artwork as an RGB image.
+
+    Affine, flip, turn of the hues, gradient background, occluder, brightness, noise. Every draw is made whatever the
+    strength and hue, so that settings can be compared image by image.
     """
+    hue_angle = rng.spawn(1)[0].uniform(-hue, hue) * 2 * np.pi * strength
     turn, shear = np.deg2rad(rng.uniform(-40, 40)) * strength, rng.uniform(-0.3, 0.3) * strength
     zoom = 1.0 - rng.uniform(0.0, 0.5) * strength
     shift = rng.uniform(-0.2, 0.2, 2) * strength * size
@@ -150,13 +162,14 @@ def render(art: Image.Image, size: int, rng: np.random.Generator, strength: floa
         (size, size), Image.Transform.AFFINE, (*back[0], offset[0], *back[1], offset[1]), Image.Resampling.BICUBIC
     )
     front = np.asarray(placed, dtype=np.float32) / 255  # (size, size, 4)
+    colours = front[..., :3] @ hue_turn(hue_angle).T.astype(np.float32) if hue else front[..., :3]
 
     ends = 1.0 - rng.uniform(0.0, 0.6, (2, 3)) * strength  # light colours: black strokes stay visible
     angle = rng.uniform(0, 2 * np.pi)
     axis = np.linspace(-0.5, 0.5, size, dtype=np.float32)
     ramp = np.clip(0.5 + np.cos(angle) * axis[None, :] + np.sin(angle) * axis[:, None], 0, 1)[..., None]
     image = ends[0] * (1 - ramp) + ends[1] * ramp
-    image = image * (1 - front[..., 3:]) + front[..., :3] * front[..., 3:]
+    image = image * (1 - front[..., 3:]) + colours * front[..., 3:]
 
     centre, radius = rng.uniform(0.1, 0.9, 2) * size, rng.uniform(0.08, 0.26, 2) * size * strength
     colour, round_ = rng.uniform(0, 1, 3), rng.random() < 0.5
@@ -177,7 +190,8 @@ def _render_class(spec: EmojiSpec, folder: Path, slug: str, art: dict[str, list[
             for number in range(count):
                 rng = np.random.default_rng(seed_of(spec.seed, f"{domain}/{slug}/{split}/{number}"))
                 variant = art[domain][rng.integers(len(art[domain]))]
-                render(variant, spec.size, rng, spec.strength).save(folder / file_name(domain, slug, split, number))
+                image = render(variant, spec.size, rng, spec.strength, spec.hue)
+                image.save(folder / file_name(domain, slug, split, number))
 
 
 def file_name(domain: str, slug: str, split: str, number: int) -> str:

@@ -43,7 +43,14 @@ def style(methods: Sequence[str]) -> dict[str, tuple[str, str, str]]:
 
 
 def wide(results: pd.DataFrame) -> pd.DataFrame:
-    """Tidy results -> one row per run, alpha and split with a column per metric."""
+    """Tidy results -> one row per run, alpha and split with a column per metric.
+
+    Raises ConfigError where runs of several data sets, models or references are mixed: they cannot be compared.
+    """
+    for key in ("manifest", "model", "reference", "selection"):
+        if results[key].nunique() > 1:
+            found = ", ".join(map(str, sorted(results[key].unique())))
+            raise ConfigError(f"runs of several kinds of {key} ({found}); keep one: results[results.{key} == ...]")
     keys = ["run", "method", "lr", "steps", "seed", "reference", "alpha", "split", "role", "n"]
     return results.pivot_table(index=keys, columns="metric", values="value").reset_index()
 
@@ -127,8 +134,8 @@ def wise_slider(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
     zero = rows[rows.alpha == 0].iloc[0]
     figure.add_scatter(
         x=[100 * zero.reference_accuracy], y=[100 * zero.shift_accuracy], mode="markers+text", text=["zero-shot"],
-        textposition="top center", marker={"size": 11, "color": GREY, "symbol": "star"}, showlegend=False,
-        hoverinfo="skip", row=1, col=1,
+        textposition="bottom center", marker={"size": 11, "color": GREY, "symbol": "star"}, showlegend=False,
+        hoverinfo="skip", cliponaxis=False, row=1, col=1,
     )  # fmt: skip
     figure.add_bar(
         x=domains, y=[100 * zero[split] for split in splits], name="zero-shot",
@@ -312,7 +319,10 @@ def results_table(results: pd.DataFrame) -> pd.DataFrame:
             lines.append(line(part[part.alpha == 1.0], title, f"{lr:g}", str(steps), "1"))
         if best not in (0.0, 1.0):
             lines.append(line(part[part.alpha == best], f"{title} + WiSE", f"{lr:g}", str(steps), f"{best:g} (val)"))
-    return pd.DataFrame(lines)
+    table = pd.DataFrame(lines)
+    if results.selection.iloc[0] != "holdout":  # a choice on the reported split is said in every table
+        table.insert(4, "selection", results.selection.iloc[0])
+    return table
 
 
 def _spread(values: pd.Series, digits: int = 1) -> str:

@@ -52,7 +52,8 @@ def write_pngs(folder: Path | str) -> str:
         import plotly.io as pio
 
         figures = [pio.from_json(json.dumps(json.loads(spec.read_text())["figure"])) for spec, _ in missing]
-        pio.write_images(figures, [png for _, png in missing], scale=2, width=1100)
+        heights = [figure.layout.height for figure in figures]
+        pio.write_images(figures, [png for _, png in missing], scale=2, width=1100, height=heights)
     except (RuntimeError, ImportError, ValueError) as error:  # no kaleido or no browser: plain RuntimeErrors
         reason = str(error).strip().splitlines()[0]
         return f"PNG: none written ({reason}). The HTML files are complete; for PNG install a Chromium"

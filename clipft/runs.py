@@ -182,7 +182,9 @@ class Run:
         alphas = sorted({check_alpha(alpha) for alpha in alphas})
         if not alphas:
             raise ConfigError("no alpha to score; give at least one between 0 and 1")
-        file = self.folder / "scores.parquet"
+        file, recorded = self.folder / "scores.parquet", read_json(self.folder / "config.json")
+        if recorded["model_digest"] != self.clip.digest():
+            raise RunError(f"{self.folder} was tuned from other weights of {self.config.model} than those of today")
         with lock(self.folder):
             if file.exists():
                 known = pd.read_parquet(file)

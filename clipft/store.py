@@ -158,7 +158,7 @@ def lock(folder: Path | str) -> Iterator[None]:
 def results(runs: Path | str) -> pd.DataFrame:
     """Every finished run under a folder as one tidy table: one row per run, alpha, split and metric.
 
-    Columns: run, method, lr, steps, seed, selection, reference, alpha, split, role, metric, value, n. Unfinished runs
+    Columns: run, manifest, model, method, lr, steps, seed, selection, reference, alpha, split, role, metric, value, n. Unfinished runs
     are left out and listed in `.attrs["unfinished"]`. Raises RunError when there is no finished run.
     """
     import pandas as pd
@@ -174,7 +174,7 @@ def results(runs: Path | str) -> pd.DataFrame:
             table = pd.read_parquet(folder / "scores.parquet")
         except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
             raise RunError(f"{folder}/scores.parquet is damaged ({error}); delete it: clipft wise {folder}") from None
-        for column, key in enumerate(("method", "lr", "steps", "seed", "selection")):
+        for column, key in enumerate(("manifest", "model", "method", "lr", "steps", "seed", "selection")):
             table.insert(column, key, config[key])
         table.insert(0, "run", folder.name)
         tables.append(table)

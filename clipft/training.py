@@ -68,7 +68,8 @@ def train(
     with lock(run.folder):
         recorded = run.folder / "config.json"
         before = read_json(recorded) if recorded.exists() else identity
-        for key, what in (("model_digest", f"other weights of {config.model}"), ("manifest_digest", "another manifest")):
+        origins = {"model_digest": f"other weights of {config.model}", "manifest_digest": "another manifest"}
+        for key, what in origins.items():
             if before.get(key) != identity[key]:
                 raise RunError(f"{run.folder} was begun from {what}; use another runs folder")
         write_json(recorded, identity)
