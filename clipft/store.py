@@ -158,8 +158,8 @@ def lock(folder: Path | str) -> Iterator[None]:
 def results(runs: Path | str) -> pd.DataFrame:
     """Every finished run under a folder as one tidy table: one row per run, alpha, split and metric.
 
-    Columns: run, manifest, model, method, lr, steps, seed, selection, reference, alpha, split, role, metric, value, n. Unfinished runs
-    are left out and listed in `.attrs["unfinished"]`. Raises RunError when there is no finished run.
+    Columns: run, manifest, model, method, lr, steps, seed, selection, reference, alpha, split, role, metric, value, n.
+    Unfinished runs are left out and listed in `.attrs["unfinished"]`. Raises RunError when there is no finished run.
     """
     import pandas as pd
 

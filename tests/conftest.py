@@ -124,7 +124,7 @@ class World:
         return base | changes
 
     def config(self, **changes):
-        from clipft import RunConfig
+        from clipft.config import RunConfig
 
         return RunConfig.read(self.settings(**changes))
 

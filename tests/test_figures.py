@@ -8,10 +8,24 @@ import pytest
 
 from clipft import figures
 from clipft.diagnostics import correlation
+from clipft.errors import ConfigError
 
 ALPHAS = (0.0, 0.5, 1.0)
 SPLITS = {"real/val": "val", "real/test": "reference", "sketch/test": "shift", "art/test": "shift"}
-COLUMNS = ["run", "method", "lr", "steps", "seed", "selection", "reference", "alpha", "split", "role"]
+COLUMNS = [
+    "run",
+    "manifest",
+    "model",
+    "method",
+    "lr",
+    "steps",
+    "seed",
+    "selection",
+    "reference",
+    "alpha",
+    "split",
+    "role",
+]
 COLUMNS += ["metric", "value", "n"]
 
 
@@ -24,7 +38,7 @@ def fake(recipes=(("ft", 1e-4), ("lipsum", 1e-4)), seeds=(0, 1), alphas=ALPHAS, 
             values["relative_accuracy"] = rng.uniform(0.3, 1)
         if accuracy is not None:
             values["accuracy"] = accuracy(method, lr, split, alpha)
-        head = (f"{method}-{lr}-{seed}", method, lr, 100, seed, "holdout", "real", alpha, split, role)
+        head = (f"{method}-{lr}-{seed}", "mini", "tiny", method, lr, 100, seed, "holdout", "real", alpha, split, role)
         rows += [(*head, metric, value, 50) for metric, value in values.items()]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -196,3 +210,28 @@ def test_table_shows_the_frame():
     drawn = figures.table(frame).data[0]
     assert list(drawn.header["values"]) == ["<b>method</b>", "<b>accuracy</b>"]
     assert [list(column) for column in drawn.cells["values"]] == [["FT", "FLYP"], ["1.0", "2.0"]]
+
+
+@pytest.mark.parametrize("key", ["manifest", "model", "reference", "selection"])
+def test_runs_that_cannot_be_compared_are_refused(key):
+    table = TABLE.copy()
+    table.loc[table.method == "ft", key] = "other"
+    for figure in (figures.energy_gap, figures.wise_slider, figures.wise_curves, figures.results_table):
+        with pytest.raises(ConfigError, match=f"several kinds of {key}"):
+            figure(table)
+
+
+def test_a_choice_on_the_reported_split_is_said():
+    assert "selection" not in figures.results_table(TABLE)
+    assert set(figures.results_table(TABLE.assign(selection="paper")).selection) == {"paper"}
+
+
+def test_a_slider_needs_both_ends():
+    for missing in (0.0, 1.0):
+        with pytest.raises(ConfigError, match="alpha"):
+            figures.wise_slider(TABLE[TABLE.alpha != missing])
+
+
+def test_only_common_alphas_are_slid():
+    table = TABLE[~((TABLE.method == "ft") & (TABLE.alpha == 0.5))]
+    assert [step.label for step in figures.wise_slider(table).layout.sliders[0].steps] == ["0", "1"]

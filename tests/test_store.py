@@ -194,7 +194,15 @@ def test_a_lock_is_freed_by_an_error(tmp_path):
 
 
 def make_run(runs, name, method, accuracy=None):
-    config = {"method": method, "lr": 1e-5, "steps": 10, "seed": 3, "selection": "holdout", "manifest": "x"}
+    config = {
+        "method": method,
+        "lr": 1e-5,
+        "steps": 10,
+        "seed": 3,
+        "selection": "holdout",
+        "manifest": "x",
+        "model": "y",
+    }
     store.write_json(runs / name / "config.json", config)
     if accuracy is not None:
         row = ("real", 1.0, "real/test", "reference", "accuracy", accuracy, 50)
@@ -207,9 +215,15 @@ def test_results_are_one_table_of_the_finished_runs(tmp_path):
     make_run(tmp_path, "aa", "ft", 0.25)
     make_run(tmp_path, "cc", "ft")
     table = store.results(tmp_path)
-    assert ",".join(table.columns) == "run,method,lr,steps,seed,selection,reference,alpha,split,role,metric,value,n"
+    assert (
+        ",".join(table.columns)
+        == "run,manifest,model,method,lr,steps,seed,selection,reference,alpha,split,role,metric,value,n"
+    )
     rest = [1e-5, 10, 3, "holdout", "real", 1.0, "real/test", "reference", "accuracy"]
-    assert table.values.tolist() == [["aa", "ft", *rest, 0.25, 50], ["bb", "lipsum", *rest, 0.5, 50]]
+    assert table.values.tolist() == [
+        ["aa", "x", "y", "ft", *rest, 0.25, 50],
+        ["bb", "x", "y", "lipsum", *rest, 0.5, 50],
+    ]
     assert table.attrs["unfinished"] == ["cc"]
 
 
