@@ -28,7 +28,7 @@ bench: $(READY)
 # train the shipped tiny CLIP again (about 20 minutes on two cores); writes clipft/assets/emoji-tiny
 emoji-tiny: $(READY)
 	$(BIN)/clipft train --config data_manifests/presets/emoji_tiny.yaml --runs runs/emoji-tiny --no-score
-	$(BIN)/clipft export runs/emoji-tiny/* clipft/assets/emoji-tiny --half
+	$(BIN)/clipft export "$$(ls -td runs/emoji-tiny/*/ | head -1)" clipft/assets/emoji-tiny --half
 
 clean:
 	rm -rf .venv papermill_runs/out build dist

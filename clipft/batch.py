@@ -23,10 +23,9 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .config import Record, digest
 from .errors import ConfigError, MissingExtra, RunError, unknown
+from .manifests import load_manifest, read_yaml
 from .store import lock, read_json, results, write_json, write_text
 
 
@@ -43,7 +42,7 @@ class Spec(Record):
 
     name: str
     title: str = ""
-    jobs: int = 0  # runs side by side; 0: one per GPU, or two on a CPU
+    jobs: int = 0  # runs side by side where there is no GPU (one per GPU else); 0: two
     timeout: float | None = None  # seconds for one whole run
     stages: tuple[Stage, ...]
 
@@ -75,11 +74,7 @@ def read_spec(path: Path | str) -> Spec:
     if not path.is_file():
         known = [str(file) for file in sorted(Path("papermill_runs").glob("*.yaml"))]
         raise unknown("batch spec", str(path), known)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
-    return Spec.read(values, str(path))
+    return Spec.read(read_yaml(path), str(path))
 
 
 def plan(spec: Spec, base: Path, out: Path) -> list[list[Job]]:
@@ -103,7 +98,8 @@ def plan(spec: Spec, base: Path, out: Path) -> list[list[Job]]:
                     if name not in known:
                         raise unknown(f"parameter of {notebook.name}", name, known)
                 filled = {k: v.replace("{out}", str(out)) if isinstance(v, str) else v for k, v in given.items()}
-                key = digest([source, given, before], 10)
+                data = load_manifest(given["manifest"]).digest() if "manifest" in given else ""
+                key = digest([source, given, before, data], 10)
                 jobs.append(Job(notebook, filled, out / "notebooks" / f"{notebook.stem}-{key}"))
         stages.append(jobs)
         before = digest([job.folder.name for job in jobs])
@@ -114,7 +110,10 @@ def _parameters(notebook: Path) -> list[str]:
     """Names assigned in the cell tagged `parameters`."""
     import ast
 
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(f"{notebook} is not a notebook: no valid JSON with cells") from None
     tagged = [cell for cell in cells if "parameters" in cell.get("metadata", {}).get("tags", [])]
     names = []
     for node in ast.walk(ast.parse("".join(tagged[0]["source"]) if tagged else "")):
@@ -161,7 +160,7 @@ class _Runner:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         devices = [gpu for gpu in (gpus or _visible_gpus()).split(",") if gpu]
-        count = jobs or spec.jobs or len(devices) or min(2, os.cpu_count() or 1)
+        count = jobs or len(devices) or spec.jobs or min(2, os.cpu_count() or 1)
         self.threads = max(1, (os.cpu_count() or 1) // count)
         self.timeout, self.slots = spec.timeout, queue.SimpleQueue()
         for slot in range(count):

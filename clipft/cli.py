@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +12,9 @@ import typer
 
 from .errors import ClipftError, ConfigError
 
+UsageError = typer.BadParameter.__base__  # click's, or typer's own copy of it
 app = typer.Typer(
     help="Fine-tune CLIP and see what happens to its robustness.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -26,26 +28,29 @@ SKIP = typer.Option(False, "--skip-bad-images", help="leave unreadable images ou
 def main() -> None:
     """Run the app; a ClipftError is one line on stderr and exit code 2."""
     try:
-        app()
-    except ClipftError as error:
-        print(f"clipft: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+    except (ClipftError, UsageError) as error:  # the latter: options that typer itself refuses
+        said = error.format_message() if isinstance(error, UsageError) else str(error)
+        print(f"clipft: {' '.join(said.split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("clipft: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("clipft: stopped; the same command goes on from what was finished", file=sys.stderr)
         sys.exit(130)
 
 
 def _show(rows: list[dict], title: str = "") -> None:
-    """Print rows as a table."""
+    """Print rows as a table; into a file or pipe it is as wide as it needs to be."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in rows[0]:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    Console().print(table)
+        table.add_row(*(Text(str(value)) for value in row.values()))  # Text: [brackets] are not markup
+    Console(width=None if sys.stdout.isatty() else 240).print(table)
 
 
 @app.command()
@@ -88,8 +93,6 @@ def train(
     score: bool = typer.Option(True, help="sweep WiSE over all splits at the end"),
 ) -> None:
     """Train one run, or go on where it stopped; then score it."""
-    import yaml
-
     from .config import RunConfig
     from .manifests import read_yaml
     from .training import train as run_training
@@ -101,13 +104,27 @@ def train(
         key, mark, value = setting.partition("=")
         if not mark:
             raise ConfigError(f"{setting!r} is no setting; wanted: KEY=VALUE, e.g. lr=1e-5")
-        values[key] = yaml.safe_load(value)
+        values[key] = _value(setting, value)
     run = run_training(
         RunConfig.read(values, str(config or "settings")), runs, device=device, workers=workers, skip_bad=skip_bad
     )
     print(f"trained {run.folder}")
     if score:
-        _print_scores(run.score(workers=workers, skip_bad=skip_bad), (0.0, 0.5, 1.0))
+        _print_scores(run.score(workers=workers, skip_bad=skip_bad), (0.0, 0.5, 1.0), run.config.selection)
+
+
+def _value(setting: str, text: str) -> object:
+    """A setting's value as YAML reads it; numbers like 1e-4, which YAML 1.1 takes for text, are numbers here."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"cannot read the value of {setting!r}; lists are written [0.5, 1.0]") from None
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return float(value)
+    return "" if value is None else value
 
 
 @app.command()
@@ -142,20 +159,27 @@ def _sweep(folder: Path, alphas: list[float], device: str, workers: int, skip_ba
     for alpha in alphas:
         check_alpha(alpha)
     found = Run.open(folder, pick_device(device))
-    _print_scores(found.score(alphas, workers, skip_bad), alphas)
+    _print_scores(found.score(alphas, workers, skip_bad), alphas, found.config.selection)
 
 
-def _print_scores(scores, alphas) -> None:
+def _print_scores(scores, alphas, selection: str) -> None:
     chosen = scores[scores["alpha"].isin(alphas)]
     table = chosen.pivot_table(index=["alpha", "split", "role"], columns="metric", values="value").reset_index()
-    measured = ["relative_accuracy", "nll", "ece", "energy_gap", "feature_distortion"]
-    shown = ["alpha", "split", "role", "accuracy", *measured]
-    rows = table.sort_values(["alpha", "role", "split"])[shown].to_dict("records")
-    for row in rows:
-        row["accuracy"] = f"{100 * row['accuracy']:.1f} %"
-        for name in measured:
-            row[name] = "" if row[name] != row[name] else f"{row[name]:.3f}"
-    _show(rows)
+    measured = {
+        "relative_accuracy": "relative", "nll": "nll", "ece": "ece", "energy_gap": "gap",
+        "feature_distortion": "distortion",
+    }  # fmt: skip
+    rows = []
+    for row in table.sort_values(["alpha", "role", "split"]).to_dict("records"):
+        shown = {name: row[name] for name in ("alpha", "split", "role")} | {
+            "accuracy": f"{100 * row['accuracy']:.1f} %"
+        }
+        for name, title in measured.items():
+            value = row.get(name, float("nan"))
+            shown[title] = "" if math.isnan(value) else f"{value:.3f}"
+        rows.append(shown)
+    chosen = {"holdout": "on held-out reference images", "paper": "on the REPORTED test split", "last": "the last ones"}
+    _show(rows, f"weights chosen: {chosen[selection]}")
 
 
 @app.command()
@@ -195,7 +219,10 @@ def results(
     from .store import write_text
 
     found = read_results(runs)
-    _show(results_table(found).to_dict("records"), "accuracies in %, mean ± standard deviation over seeds")
+    kinds = ["manifest", "manifest_digest", "model", "model_digest", "reference", "selection"]
+    for (data, _, model, _, reference, selection), group in found.groupby(kinds):
+        title = f"{model} on {data}, reference {reference}, selection {selection}: %, mean ± std over seeds"
+        _show(results_table(group).to_dict("records"), title)
     if found.attrs["unfinished"]:
         print(f"left out, not finished or not scored: {', '.join(found.attrs['unfinished'])}")
     if csv:

@@ -36,24 +36,32 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    def __init__(self, **values: Any):
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(self._explain(error)) from None
+
     @classmethod
     def read(cls, values: Any, source: str = "configuration") -> Self:
         """Check values (a mapping from YAML, JSON or the command line); raises ConfigError in one line."""
-        if not isinstance(values, dict):
-            raise ConfigError(f"{source}: expected a mapping of names to values, got {type(values).__name__}")
+        if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+            raise ConfigError(f"{source}: expected a mapping of names to values, got {values!r:.80}")
         try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            if first["type"] == "extra_forbidden":
-                if len(first["loc"]) > 1:
-                    raise ConfigError(f"{source}: unknown key {where!r}") from None
-                raise ConfigError(f"{source}: {unknown('key', where, cls.model_fields)}") from None
-            if not where:  # a rule over several keys says all itself
-                raise ConfigError(f"{source}: {first['msg'].removeprefix('Value error, ')}") from None
-            got = f", got {first['input']!r}" if first["type"] != "missing" else ""
-            raise ConfigError(f"{source}: {where}: {first['msg']}{got}") from None
+            return cls(**values)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
+
+    @classmethod
+    def _explain(cls, error: ValidationError) -> str:
+        """The first error in one line; a misspelt key goes before a missing one, which it may explain."""
+        found = sorted(error.errors(), key=lambda row: row["type"] != "extra_forbidden")
+        first, where = found[0], ".".join(str(part) for part in found[0]["loc"])
+        if first["type"] == "extra_forbidden":
+            return str(unknown("key", where, cls.model_fields if len(first["loc"]) == 1 else ()))
+        if not where:  # a rule over several keys says all itself
+            return first["msg"].removeprefix("Value error, ")
+        return f"{where}: {first['msg']}" + (f", got {first['input']!r}" if first["type"] != "missing" else "")
 
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]

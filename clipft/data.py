@@ -133,13 +133,11 @@ def train_batches(
     yield from _load(DataLoader(images, batch_sampler=sampler, collate_fn=Batch, num_workers=workers))
 
 
-def pixel_chunks(split: Split, transform: Transform, workers=0, skip_bad=False, bar=None) -> Iterator[Batch]:
-    """The split's pixels, decoded once, in chunks of at most CHUNK_BYTES; `bar.update(n)` is told of progress."""
+def pixel_chunks(split: Split, transform: Transform, workers=0, skip_bad=False) -> Iterator[Batch]:
+    """The split's pixels, decoded once, in chunks of about CHUNK_BYTES."""
     held: list[Batch] = []
     images = Images(split, transform, skip_bad=skip_bad)
     for batch in _load(DataLoader(images, batch_size=256, collate_fn=Batch, num_workers=workers)):
-        if bar is not None:
-            bar.update(len(batch.rows) + len(batch.bad))
         held.append(batch)
         if sum(b.pixels.nbytes for b in held) > CHUNK_BYTES:
             yield _join(held)

@@ -11,7 +11,6 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata, util
 from pathlib import Path
@@ -221,7 +220,7 @@ def build(root: Path, spec: EmojiSpec, concepts: Mapping[str, str], progress: bo
     done = root / "dataset.json"
     if done.exists():
         return root
-    with disk(root.parent):
+    with disk(root.parent, "set CLIPFT_CACHE to another folder"):
         root.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(root.parent / f".{root.name}.lock"):  # a second process waits, then finds it done
             if not done.exists():
@@ -250,8 +249,12 @@ def _build(root: Path, spec: EmojiSpec, concepts: Mapping[str, str], progress: b
             ThreadPoolExecutor(os.cpu_count()) as pool,
             progress_bar(images, f"rendering {root.name}", "image", progress) as bar,
         ):
-            for _ in pool.map(one, range(len(codes))):
-                bar.update(images // len(codes))
+            try:
+                for _ in pool.map(one, range(len(codes))):
+                    bar.update(images // len(codes))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # a full disk or Ctrl-C need not wait for the rest
+                raise
         for name, text in lists.items():
             (folder / name).write_text(text, encoding="utf-8")
         write_json(folder / "dataset.json", {"artwork": digest, "lists": listed, "spec": spec.model_dump(mode="json")})
@@ -260,12 +263,3 @@ def _build(root: Path, spec: EmojiSpec, concepts: Mapping[str, str], progress: b
         folder.rename(root)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def pixels_digest(files: Iterator[Path]) -> str:
-    """Digest of decoded pixels, to compare two renders whatever their PNG encoder."""
-    whole = hashlib.sha256()
-    for file in files:
-        with Image.open(file) as image:
-            whole.update(image.tobytes())
-    return whole.hexdigest()[:12]

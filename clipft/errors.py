@@ -41,4 +41,4 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-    return ConfigError(f"unknown {kind} {name!r}; {hint}known: {shown or 'none'}")
+    return ConfigError(f"unknown {kind} {name!r}" + (f"; {hint}known: {shown}" if known else ""))

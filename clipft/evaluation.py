@@ -40,22 +40,30 @@ def embed(student: Student, pixels: Tensor) -> Tensor:
 def predictions(student: Student, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Embeddings (N, D), labels (N,) -> predicted class, its probability, and nats of the true class, each (N,).
 
-    Of tied classes the lower index wins, as torch.argmax on CPU does.
+    Of tied classes the lower index wins, as torch.argmax promises.
     """
     logs = student.logits(images).float().log_softmax(-1)  # (N, C)
-    best, prediction = logs.max(-1)
-    return prediction, best.exp(), -logs.gather(-1, labels.to(logs.device)[:, None])[:, 0]
+    prediction = logs.argmax(-1)
+    return (
+        prediction,
+        logs.gather(-1, prediction[:, None])[:, 0].exp(),
+        -logs.gather(-1, labels.to(logs.device)[:, None])[:, 0],
+    )
 
 
 def accuracy_on(student: Student, chunks: Iterable[Batch]) -> float:
-    """Top-1 accuracy on pixels that are already decoded, in evaluation mode."""
+    """Top-1 accuracy on decoded pixels, in evaluation mode; raises ImageError where no image is left."""
     was_training = student.training
     student.eval()
     right, seen = 0, 0
     for chunk in chunks:
+        if not len(chunk.rows):
+            continue
         prediction = predictions(student, embed(student, chunk.pixels), chunk.labels)[0].cpu()
         right, seen = right + int((prediction == chunk.labels).sum()), seen + len(chunk.labels)
     student.train(was_training)
+    if not seen:
+        raise ImageError("no image of the selection split can be read; the weights cannot be chosen")
     return right / seen
 
 
@@ -137,8 +145,10 @@ def measure(scores: Scores) -> dict[str, float]:
     } | {name: float(getattr(scores, name).mean()) for name in FIELDS[3:]}
 
 
-def table(scores: Sequence[Scores], reference: str) -> pd.DataFrame:
-    """Tidy rows (reference, alpha, split, role, metric, value, n); role is reference, shift or val.
+def table(scores: Sequence[Scores], reference: str, trained: Sequence[str] = ()) -> pd.DataFrame:
+    """Tidy rows (reference, alpha, split, role, metric, value, n).
+
+    role: reference, shift, val (of the reference), or trained for another domain that was trained on.
 
     relative_accuracy, of the shifts, is against the reference test split at the same alpha.
     """
@@ -148,7 +158,8 @@ def table(scores: Sequence[Scores], reference: str) -> pd.DataFrame:
     rows = []
     for one in scores:
         domain, part = one.split.split("/")
-        role = "val" if part == "val" else "reference" if domain == reference else "shift"
+        other = "trained" if domain in trained else "shift"
+        role = "val" if part == "val" else "reference" if domain == reference else other
         values = measure(one)
         if role == "shift" and base.get(one.alpha):
             values["relative_accuracy"] = metrics.relative_accuracy(values["accuracy"], base[one.alpha])

@@ -20,6 +20,7 @@ CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}  #
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")  # Okabe and Ito
 SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "star", "x", "pentagon")
 GREY = "#777777"
+RECIPE = ["method", "lr", "steps", "recipe"]  # columns that name a recipe: runs that differ in their seed alone
 LAYOUT = {
     "template": "plotly_white",
     "font": {"family": "Helvetica, Arial, sans-serif", "size": 14},
@@ -47,18 +48,18 @@ def wide(results: pd.DataFrame) -> pd.DataFrame:
 
     Raises ConfigError where runs of several data sets, models or references are mixed: they cannot be compared.
     """
-    for key in ("manifest", "model", "reference", "selection"):
+    for key in ("manifest", "manifest_digest", "model", "model_digest", "reference", "selection"):
         if results[key].nunique() > 1:
             found = ", ".join(map(str, sorted(results[key].unique())))
             raise ConfigError(f"runs of several kinds of {key} ({found}); keep one: results[results.{key} == ...]")
-    keys = ["run", "method", "lr", "steps", "seed", "reference", "alpha", "split", "role", "n"]
+    keys = ["run", *RECIPE, "seed", "reference", "alpha", "split", "role", "n"]
     return results.pivot_table(index=keys, columns="metric", values="value").reset_index()
 
 
 def paths(results: pd.DataFrame) -> pd.DataFrame:
     """One row per run and alpha: reference accuracy, mean shift accuracy and the accuracy of every split."""
     rows = wide(results)
-    keys = ["run", "method", "lr", "steps", "seed", "alpha"]
+    keys = ["run", *RECIPE, "seed", "alpha"]
     reference = rows[rows.role == "reference"].set_index(keys)["accuracy"].rename("reference_accuracy")
     shift = rows[rows.role == "shift"].groupby(keys)["accuracy"].mean().rename("shift_accuracy")
     splits = rows[rows.role != "val"].pivot_table(index=keys, columns="split", values="accuracy")
@@ -71,20 +72,20 @@ def settings(row: Mapping) -> str:
 
 
 def recipes(results: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds: one row per method, lr, steps and alpha, with the number of seeds."""
-    rows, keys = paths(results), ["method", "lr", "steps", "alpha"]
-    grouped = rows.drop(columns=["run", "seed"]).groupby(keys)
-    return grouped.mean().join(grouped.size().rename("seeds")).reset_index()
+    """Means over seeds: one row per recipe and alpha that all of its runs have, with the number of seeds."""
+    grouped = paths(results).drop(columns=["run", "seed"]).groupby([*RECIPE, "alpha"])
+    means = grouped.mean().join(grouped.size().rename("seeds")).reset_index()
+    return means[means.seeds == means.groupby(RECIPE)["seeds"].transform("max")]
 
 
-def best_by_val(results: pd.DataFrame) -> dict[str, tuple[float, int]]:
-    """Method -> (lr, steps) of the recipe with the best reference validation accuracy at alpha 1, mean over seeds."""
+def best_by_val(results: pd.DataFrame) -> dict[str, str]:
+    """Method -> the recipe with the best reference validation accuracy at alpha 1, mean over seeds."""
     val = results[(results.role == "val") & (results.metric == "accuracy") & (results.alpha == 1.0)]
     if val.empty:
         raise ConfigError("no run is scored at alpha 1, the tuned model: clipft evaluate RUN")
-    mean = val.groupby(["method", "lr", "steps"])["value"].mean().reset_index()
+    mean = val.groupby(RECIPE)["value"].mean().reset_index()
     best = mean.loc[mean.groupby("method")["value"].idxmax()]
-    return {row.method: (row.lr, row.steps) for row in best.itertuples()}
+    return dict(zip(best.method, best.recipe, strict=True))
 
 
 def wise_slider(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
@@ -94,7 +95,7 @@ def wise_slider(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
     works in an exported page without a kernel.
     """
     rows, best = recipes(results), best_by_val(results)
-    rows = rows[[best[row.method] == (row.lr, row.steps) for row in rows.itertuples()]]
+    rows = rows[rows.recipe.isin(best.values())]
     splits = [column for column in rows.columns if "/" in str(column)]
     reference = f"{results.reference.iloc[0]}/test"
     splits.sort(key=lambda name: (name != reference, name))
@@ -111,7 +112,7 @@ def wise_slider(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
     for name, (title, colour, symbol) in looks.items():
         path = rows[rows.method == name].sort_values("alpha")
         x, y = 100 * path.reference_accuracy.to_numpy(), 100 * path.shift_accuracy.to_numpy()
-        lr, steps = best[name]
+        lr, steps = path.lr.iloc[0], path.steps.iloc[0]
         figure.add_scatter(
             x=x, y=y, mode="lines+markers", name=f"{title} (lr {lr:g})", line={"color": colour}, row=1, col=1,
             marker={"size": 5}, legendgroup=name, customdata=path.alpha,
@@ -175,7 +176,7 @@ def wise_curves(results: pd.DataFrame) -> go.Figure:
     """Every recipe's WiSE curve, reference accuracy against mean shift accuracy, mean over seeds."""
     rows = recipes(results)
     looks, figure, shown = style(rows.method.unique()), go.Figure(), set()
-    for (name, lr, steps), path in rows.sort_values("alpha").groupby(["method", "lr", "steps"]):
+    for (name, lr, steps, _), path in rows.sort_values("alpha").groupby(RECIPE):
         title, colour, symbol = looks[name]
         figure.add_scatter(
             x=100 * path.reference_accuracy, y=100 * path.shift_accuracy, mode="lines+markers", name=title,
@@ -203,8 +204,9 @@ def energy_gap(results: pd.DataFrame, x: str = "energy_gap") -> go.Figure:
     """
     rows = wide(results)
     rows = rows[(rows.role == "shift") & (rows.alpha == 1.0)]
+    rows = rows.dropna(subset=[x]) if x in rows else rows.iloc[:0]
     if rows.empty or "relative_accuracy" not in rows:
-        raise ConfigError("no tuned model with a relative accuracy: none is scored at alpha 1, or none gets any right")
+        raise ConfigError(f"no tuned model with {x} and relative accuracy: none scored at alpha 1, or none right")
     shifts, looks = sorted(rows.split.unique()), style(rows.method.unique())
     found = {split: correlation(part[x], part.relative_accuracy) for split, part in rows.groupby("split")}
     captions = [f"{split.split('/')[0]}<br><sub>{found[split]}</sub>" for split in shifts]
@@ -288,7 +290,7 @@ def table(frame: pd.DataFrame) -> go.Figure:
 
 
 def results_table(results: pd.DataFrame) -> pd.DataFrame:
-    """A row per method, lr and steps: tuned accuracies (%), the best alpha by reference validation, and energy gap.
+    """A row per recipe: tuned accuracies (%), the best alpha by reference validation, and energy gap.
 
     Mean over seeds, with the standard deviation where there are several; the first row is the zero-shot model.
     """
@@ -311,9 +313,9 @@ def results_table(results: pd.DataFrame) -> pd.DataFrame:
     zero = tests[tests.alpha == 0]
     lines = [line(zero[zero.run == zero.run.iloc[0]], "zero-shot", "", "", "0")] if len(zero) else []
     val = rows[rows.role == "val"]
-    for (name, lr, steps), part in tests.groupby(["method", "lr", "steps"]):
-        same = (val.method == name) & (val.lr == lr) & (val.steps == steps)
-        best = val[same].groupby("alpha").accuracy.mean().idxmax()
+    for (name, lr, steps, recipe), part in tests.groupby(RECIPE):
+        tried = val[val.recipe == recipe].groupby("alpha").accuracy
+        best = tried.mean()[tried.size() == part.run.nunique()].idxmax()
         title = titles().get(name, name)
         if 1.0 in set(part.alpha):
             lines.append(line(part[part.alpha == 1.0], title, f"{lr:g}", str(steps), "1"))

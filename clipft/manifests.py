@@ -79,8 +79,9 @@ class Manifest(Record):
         return [name.text for name in self.class_names]
 
     def digest(self) -> str:
-        """12 letters that name the manifest's content, class names included."""
-        return digest([self.model_dump(mode="json"), [name.model_dump() for name in self.class_names]])
+        """12 letters that name what decides a run's data and texts, class names included (the prose is not)."""
+        prose = {"title", "card", "licence", "homepage"}
+        return digest([self.model_dump(mode="json", exclude=prose), [name.model_dump() for name in self.class_names]])
 
     def shifts(self, reference: str = "") -> list[str]:
         """All domains but the reference."""
@@ -127,7 +128,7 @@ class Manifest(Record):
 
     def _read(self, domain: str, part: str) -> Split:
         root = self.root()
-        file = root / self.lists.format(domain=domain, split=part)
+        file = root / self.lists.replace("{domain}", domain).replace("{split}", part)
         if not file.is_file():
             raise ConfigError(f"no list file {file}; {self.title} keeps one per domain and split")
         folders = {name.slug: label for label, name in enumerate(self.class_names)}
@@ -168,6 +169,8 @@ def read_yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"no such file: {path}") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
 

@@ -87,10 +87,11 @@ def load_clip(model: str = "emoji-tiny", pretrained: str = "", device: str | tor
     elif not pretrained:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none published"
         raise ConfigError(f"{model} needs `pretrained`: a checkpoint file, or a tag of: {tags}")
+    if folder is not None and pretrained not in ("", "none") and not Path(pretrained).is_file():
+        raise ConfigError(f"no checkpoint file {pretrained!r}; {model} takes a file, none, or what its folder holds")
     file = pretrained if pretrained not in ("", "none") and not _is_tag(model, pretrained) else ""
     if file and not Path(file).is_file():
-        tags = open_clip.list_pretrained_tags_by_model(model) if folder is None else []
-        raise unknown("checkpoint file or tag", pretrained, [*tags, "none"])
+        raise unknown("checkpoint file or tag", pretrained, [*open_clip.list_pretrained_tags_by_model(model), "none"])
     if folder is None and not file and pretrained != "none":
         options["pretrained"] = pretrained
         tag = open_clip.get_pretrained_cfg(model, pretrained)
@@ -160,6 +161,11 @@ class Student(nn.Module):
         """uint8 (B, 3, H, W) -> normalised floats: (x / 255 - mean) / std."""
         return (images.float() - self.mean) / self.std
 
+    def tower(self, visual: nn.Module, images: Tensor) -> Tensor:
+        """uint8 images -> embeddings before normalising (B, D); CoCa's tower gives its tokens too."""
+        embedded = visual(self.pixels(images))
+        return embedded[0] if isinstance(embedded, tuple) else embedded
+
     def logits(self, images: Tensor) -> Tensor:
         """Embeddings (B, D), not normalised -> s f W (B, C)."""
         return self.scale * unit(images) @ self.head()
@@ -180,7 +186,7 @@ class Classifier(Student):
 
     def forward(self, images: Tensor, captions: Tensor | None = None) -> tuple[Tensor, None]:
         """uint8 images -> embeddings before normalising (B, D)."""
-        return self.visual(self.pixels(images)), None
+        return self.tower(self.visual, images), None
 
 
 class TwoTowers(Student):
@@ -204,7 +210,7 @@ class TwoTowers(Student):
     def forward(self, images: Tensor, captions: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """uint8 images (and caption tokens) -> embeddings (B, D) (and unit caption embeddings (B, D))."""
         texts = None if captions is None else unit(self.clip.encode_text(captions))
-        return self.clip.visual(self.pixels(images)), texts
+        return self.tower(self.clip.visual, images), texts
 
 
 def student(clip: Clip, trains: str, prompts: Tensor) -> Student:
@@ -222,7 +228,8 @@ def export_clip(
     """Write an open_clip `local-dir:` folder: config JSON and safetensors, which any open_clip user loads without us.
 
     weights: those of a student (Classifier: its vision tower replaces the CLIP's; TwoTowers: everything). dtype: of the
-    written tensors, e.g. torch.float16; None keeps each as it is. extra goes to clipft.json.
+    written tensors, e.g. torch.float16; None keeps each as it is. extra goes to clipft.json. A classifier's tuned head
+    has no place in a CLIP: it is written beside it, as head.safetensors: `weight` (D, C), logits are s f W.
     """
     folder = Path(folder)
     tensors = clip.model.state_dict()
@@ -233,7 +240,11 @@ def export_clip(
     write_weights(folder / "open_clip_model.safetensors", tensors)
     if clip.vocabulary is not None:
         extra = {"random_text_tokens": list(clip.vocabulary)} | (extra or {})
+    for name in ("clipft.json", "head.safetensors"):  # of an earlier export
+        (folder / name).unlink(missing_ok=True)
     if extra:
         write_json(folder / "clipft.json", extra)
+    if "weight" in weights:
+        write_weights(folder / "head.safetensors", {"weight": weights["weight"]})
     write_json(folder / "open_clip_config.json", clip.config)
     return folder

@@ -47,7 +47,7 @@ def write_pngs(folder: Path | str) -> str:
         if not png.exists() or png.stat().st_mtime < spec.stat().st_mtime:
             missing.append((spec, png))
     if not missing:
-        return "PNG: all up to date"
+        return "PNG: nothing to write"
     try:
         import plotly.io as pio
 
@@ -55,7 +55,7 @@ def write_pngs(folder: Path | str) -> str:
         heights = [figure.layout.height for figure in figures]
         pio.write_images(figures, [png for _, png in missing], scale=2, width=1100, height=heights)
     except (RuntimeError, ImportError, ValueError) as error:  # no kaleido or no browser: plain RuntimeErrors
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return f"PNG: none written ({reason}). The HTML files are complete; for PNG install a Chromium"
     return f"PNG: {len(missing)} written"
 

@@ -34,7 +34,7 @@ def templates(manifest: Manifest) -> tuple[str, ...]:
 
 def zero_shot_prompts(manifest: Manifest, tokenizer: Tokenizer) -> Tensor:
     """Tokens of every class in every template: (C, T, context)."""
-    texts = [template.format(name) for name in manifest.names for template in templates(manifest)]
+    texts = [template.replace("{}", name) for name in manifest.names for template in templates(manifest)]
     return tokenizer(texts).unflatten(0, (len(manifest.names), -1))
 
 
@@ -54,7 +54,7 @@ class Captions:
     def texts(self) -> list[str]:
         """Every caption that can be drawn, in a fixed order."""
         filled = {
-            template.format(name)
+            template.replace("{}", name)
             for names in self.names
             for name in names
             for rows in self.templates.values()
@@ -74,7 +74,7 @@ class Captions:
 
     def _caption(self, label: int, domain: str, pick: list[int]) -> Tensor:
         names, rows = self.names[label], self.templates[domain]
-        text = rows[pick[0] % len(rows)].format(names[pick[1] % len(names)])
+        text = rows[pick[0] % len(rows)].replace("{}", names[pick[1] % len(names)])
         if text not in self._tokens:  # the byte-pair encoder is slow; a text is encoded once
             self._tokens[text] = self.tokenizer([text])[0]
         return self._tokens[text]

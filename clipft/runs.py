@@ -17,9 +17,10 @@ from .models import Clip, Student, export_clip, load_clip, student
 from .objectives import METHODS
 from .posthoc import wise
 from .posthoc.wise import check_alpha
+from .progress import write
 from .prompts import Captions, random_texts, special_tokens, zero_shot_prompts
 from .records import Split
-from .store import atomic, lock, read_json, read_weights
+from .store import atomic, lock, read_json, read_scores, read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,9 @@ def pick_device(name: str = "auto") -> str:
     found = [*(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.backends.mps.is_available() else [])]
     if name == "auto":
         return [*found, "cpu"][0]
-    if name.split(":")[0] not in (*found, "cpu"):
+    kind, _, index = name.partition(":")
+    count = torch.cuda.device_count() if kind == "cuda" else 0
+    if kind not in (*found, "cpu") or (index and not (index.isdecimal() and int(index) < count)):
         raise ConfigError(f"no device {name!r} here; found: {', '.join([*found, 'cpu'])}")
     return name
 
@@ -65,12 +68,23 @@ class Run:
     def open(cls, folder: Path | str, device: str = "cpu") -> Run:
         """The run that lies in a folder; raises RunError where there is none or it is not finished."""
         recorded = read_json(Path(folder) / "config.json")
-        for key in ("model_digest", "manifest_digest"):
-            recorded.pop(key, None)
+        if isinstance(recorded, dict):
+            recorded = {key: value for key, value in recorded.items() if not key.endswith("_digest")}
         run = cls(RunConfig.read(recorded, f"{folder}/config.json"), Path(folder), device)
         if not run.finished:
             raise RunError(f"{folder} is not finished; train it to its end first: the same command goes on with it")
         return run
+
+    def origin(self) -> dict[str, str]:
+        """Digests of the zero-shot weights and the manifest, kept with the configuration."""
+        return {"model_digest": self.clip.digest(), "manifest_digest": self.manifest.digest()}
+
+    def check_origin(self, recorded: dict) -> None:
+        """Raise RunError where the folder was begun from other weights or another manifest than today's."""
+        names = {"model_digest": f"other weights of {self.config.model}", "manifest_digest": "another manifest"}
+        for key, value in self.origin().items():
+            if recorded.get(key) != value:
+                raise RunError(f"{self.folder} was begun from {names[key]}; use another runs folder, or delete it")
 
     @property
     def finished(self) -> bool:
@@ -108,7 +122,7 @@ class Run:
 
     @cached_property
     def student(self) -> Student:
-        """The module that the method trains, at the zero-shot weights."""
+        """The module that the method trains; it begins at the zero-shot weights."""
         return student(self.clip, self.method.trains, self.prompts).to(self.device)
 
     @cached_property
@@ -147,7 +161,10 @@ class Run:
 
     @cached_property
     def gap_texts(self) -> Tensor:
-        """Unit embeddings (M, D) of the fixed random texts on which every run's energy gap is measured."""
+        """Unit embeddings (M, D) of the fixed random texts on which every run's energy gap is measured.
+
+        Raises ConfigError where the model has no byte-pair text tower to draw them for.
+        """
         tokens = random_texts(self.clip.tokenizer, GAP_TEXTS, GAP_LENGTH, rng(0, "energy_gap"), self.clip.vocabulary)
         return self.clip.embed_texts(tokens)
 
@@ -155,7 +172,8 @@ class Run:
         """Write the model at this alpha as an open_clip `local-dir:` folder, in fp16 if `half`.
 
         A model that was pre-trained here from random weights knows only the tokens of its captions: those are listed in
-        clipft.json (random texts are drawn from them), and the embeddings of all others are set to 0.
+        clipft.json (random texts are drawn from them), and the embeddings of all others are set to 0. A tuned head is
+        written as head.safetensors; open_clip alone would classify with the zero-shot head.
         """
         weights, extra = wise(self.anchor, self.tuned, alpha), {}
         if self.config.pretrained == "none" and self.method.trains == "both":
@@ -163,7 +181,8 @@ class Run:
             begin, end, size = special_tokens(self.clip.tokenizer)
             unknown = torch.ones(size, dtype=torch.bool, device=self.device)
             unknown[[*known, begin, end, 0]] = False
-            weights["clip.token_embedding.weight"][unknown] = 0
+            (table,) = (tensor for name, tensor in weights.items() if name.endswith("token_embedding.weight"))
+            table[unknown] = 0
         return export_clip(folder, self.clip, weights, extra, torch.float16 if half else None)
 
     def score(
@@ -183,20 +202,24 @@ class Run:
         if not alphas:
             raise ConfigError("no alpha to score; give at least one between 0 and 1")
         file, recorded = self.folder / "scores.parquet", read_json(self.folder / "config.json")
-        if recorded["model_digest"] != self.clip.digest():
-            raise RunError(f"{self.folder} was tuned from other weights of {self.config.model} than those of today")
+        self.check_origin(recorded)
         with lock(self.folder):
-            if file.exists():
-                known = pd.read_parquet(file)
-                if set(alphas) <= set(known["alpha"]):
-                    return known
-                alphas = sorted({*alphas, *known["alpha"]})
-            moment = second_moment(self.gap_texts, self.clip.scale)
+            known = read_scores(file) if file.exists() else None
+            missing = alphas if known is None else [alpha for alpha in alphas if alpha not in set(known["alpha"])]
+            if not missing:
+                return known
+            try:
+                moment = second_moment(self.gap_texts, self.clip.scale)
+            except ConfigError as error:
+                write(f"energy gap left out: {error}")
+                moment = torch.full(2 * self.student.head().shape[:1], float("nan"))
             scores = sweep(
-                self.student, self.anchor, self.tuned, self.reported_splits(), alphas, self.clip.transform, moment,
+                self.student, self.anchor, self.tuned, self.reported_splits(), missing, self.clip.transform, moment,
                 workers, skip_bad, progress,
             )  # fmt: skip
-            rows = table(scores, self.reference)
+            rows = table(scores, self.reference, self.config.train_domains)
+            if known is not None:
+                rows = pd.concat([known, rows]).sort_values("alpha", kind="stable", ignore_index=True)
             with atomic(file) as temporary:
                 rows.to_parquet(temporary)
         return rows

@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from .config import digest
 from .errors import RunError, StorageError, WeightsError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from .records import Weights
+
+
+CONFIG_COLUMNS = (
+    "manifest", "manifest_digest", "model", "model_digest", "method", "lr", "steps", "seed", "selection",
+)  # fmt: skip
 
 
 def cache_dir() -> Path:
@@ -28,8 +34,8 @@ def cache_dir() -> Path:
 
 
 @contextlib.contextmanager
-def disk(path: Path | str) -> Iterator[None]:
-    """Turn what the operating system says of a path into one line for the user."""
+def disk(path: Path | str, instead: str = "choose another folder") -> Iterator[None]:
+    """Turn what the operating system says of a path into one line for the user, with what to do `instead`."""
     try:
         yield
     except FileNotFoundError as error:
@@ -37,7 +43,7 @@ def disk(path: Path | str) -> Iterator[None]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise StorageError(
-            f"cannot write {path}: {reason}; nothing was damaged. Free some space or choose another folder"
+            f"cannot write {path}: {reason}; nothing was damaged. Free some space or {instead}"
         ) from None
 
 
@@ -81,8 +87,8 @@ def read_json(path: Path | str) -> Any:
     """Read JSON; raises RunError where it is missing or cut short."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing; is this the folder of a clipft run?") from None
+    except OSError:
+        raise RunError(f"{path} is missing or no file; is this the folder of a clipft run?") from None
     except ValueError:
         raise RunError(f"{path} is not valid JSON; delete the folder and run it again") from None
 
@@ -155,11 +161,23 @@ def lock(folder: Path | str) -> Iterator[None]:
         guard.release()
 
 
+def read_scores(path: Path | str) -> pd.DataFrame:
+    """A run's scores.parquet; raises RunError where it is damaged."""
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        reason = str(error).splitlines()[0]
+        raise RunError(f"{path} is damaged ({reason}); delete it, then: clipft wise {Path(path).parent}") from None
+
+
 def results(runs: Path | str) -> pd.DataFrame:
     """Every finished run under a folder as one tidy table: one row per run, alpha, split and metric.
 
-    Columns: run, manifest, model, method, lr, steps, seed, selection, reference, alpha, split, role, metric, value, n.
-    Unfinished runs are left out and listed in `.attrs["unfinished"]`. Raises RunError when there is no finished run.
+    Columns: run, recipe (all of the configuration but the seed, as 6 letters), those of CONFIG_COLUMNS, then reference,
+    alpha, split, role, metric, value, n. Unfinished runs are left out and listed in `.attrs["unfinished"]`. Raises
+    RunError when there is no finished run.
     """
     import pandas as pd
 
@@ -170,16 +188,16 @@ def results(runs: Path | str) -> pd.DataFrame:
             unfinished.append(folder.name)
             continue
         config = read_json(config_file)
-        try:
-            table = pd.read_parquet(folder / "scores.parquet")
-        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-            raise RunError(f"{folder}/scores.parquet is damaged ({error}); delete it: clipft wise {folder}") from None
-        for column, key in enumerate(("manifest", "model", "method", "lr", "steps", "seed", "selection")):
+        if not isinstance(config, dict) or not set(CONFIG_COLUMNS) <= config.keys():
+            raise RunError(f"{config_file} is no run's configuration; delete the folder and run it again")
+        table = read_scores(folder / "scores.parquet")
+        for column, key in enumerate(CONFIG_COLUMNS):
             table.insert(column, key, config[key])
+        table.insert(0, "recipe", digest({key: value for key, value in config.items() if key != "seed"}, 6))
         table.insert(0, "run", folder.name)
         tables.append(table)
     if not tables:
-        raise RunError(f"no finished run under {runs}; train one first: clipft train --runs {runs}")
+        raise RunError(f"no scored run under {runs}; train one: clipft train, or score one: clipft evaluate RUN")
     table = pd.concat(tables, ignore_index=True)
     table.attrs["unfinished"] = unfinished
     return table

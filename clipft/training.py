@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from lightning_fabric import Fabric
 
-from .config import RunConfig, rng
+from .config import RunConfig, rng, seed_of
 from .data import Batch, pixel_chunks, train_batches, train_transform
-from .errors import RunError
+from .errors import ImageError, RunError
 from .evaluation import accuracy_on, skipped
 from .objectives import Step
 from .progress import progress_bar, write
@@ -20,6 +22,7 @@ from .prompts import random_texts
 from .runs import Run, pick_device
 from .store import (
     append_json,
+    disk,
     lock,
     read_json,
     read_jsonl,
@@ -29,6 +32,10 @@ from .store import (
     write_text,
     write_weights,
 )
+
+if TYPE_CHECKING:
+    from .data import Transform
+    from .records import Split
 
 CHECKPOINT = "checkpoint.safetensors"  # student, optimiser and step of the last evaluation
 BEST = "best.safetensors"  # the weights chosen so far
@@ -61,20 +68,33 @@ def train(
     kind, _, index = pick_device(device).partition(":")
     fabric = Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=config.precision)
     run = Run.create(config, runs, device=str(fabric.device))
-    if run.finished:
-        return run
-    digests = {"model_digest": run.clip.digest(), "manifest_digest": run.manifest.digest()}
-    identity = config.model_dump(mode="json") | digests
     with lock(run.folder):
         recorded = run.folder / "config.json"
-        before = read_json(recorded) if recorded.exists() else identity
-        origins = {"model_digest": f"other weights of {config.model}", "manifest_digest": "another manifest"}
-        for key, what in origins.items():
-            if before.get(key) != identity[key]:
-                raise RunError(f"{run.folder} was begun from {what}; use another runs folder")
-        write_json(recorded, identity)
+        if recorded.exists():
+            run.check_origin(read_json(recorded))
+        if run.finished:
+            return run
+        write_json(recorded, config.model_dump(mode="json") | run.origin())
         Loop(run, fabric, workers, skip_bad, progress).run_to_the_end()
     return run
+
+
+class Selection:
+    """Decoded pixels of the split on which weights are chosen: held if they fit, else decoded each time."""
+
+    def __init__(self, split: Split, transform: Transform, workers: int, skip_bad: bool):
+        self.source = (split, transform, workers, skip_bad)
+        decoded = pixel_chunks(*self.source)
+        self.held = [next(decoded)]
+        if next(decoded, None) is not None:
+            self.held = []
+        bad = [row for chunk in self.held for row in chunk.bad]
+        if bad:
+            write(skipped(split, bad))
+
+    def chunks(self) -> Iterable[Batch]:
+        """The pixels, chunk by chunk."""
+        return self.held or pixel_chunks(*self.source)
 
 
 class Loop:
@@ -103,7 +123,7 @@ class Loop:
     def run_to_the_end(self) -> None:
         """Train to the last step, then keep the chosen weights and remove the checkpoint."""
         config, clip, split = self.config, self.run.clip, self.run.train_split()
-        val = list(pixel_chunks(self.run.selection_split(), clip.transform, self.workers, self.skip_bad))
+        val = Selection(self.run.selection_split(), clip.transform, self.workers, self.skip_bad)
         transform = train_transform(clip.size, config.crop, config.flip)
         steps = range(self.step, config.steps)
         self.student.train()
@@ -113,6 +133,8 @@ class Loop:
                 split, transform, config.batch_size, steps, config.seed, self.workers, self.skip_bad
             ):
                 self.bad |= set(batch.bad)
+                if not len(batch.rows):
+                    raise ImageError(f"no image of step {self.step + 1}'s batch can be read; repair the data set")
                 terms = self._update(batch, [split.domain_of(row) for row in batch.rows.tolist()])
                 self.step += 1
                 bar.update()
@@ -125,20 +147,29 @@ class Loop:
                     self._evaluate(val)
         if self.bad:
             write(skipped(split, sorted(self.bad)))
-        os.replace(self.run.folder / BEST, self.run.folder / "weights.safetensors")
+        with disk(self.run.folder / BEST):
+            os.replace(self.run.folder / BEST, self.run.folder / "weights.safetensors")
         (self.run.folder / CHECKPOINT).unlink()
 
     def _update(self, batch: Batch, domains: list[str]) -> dict[str, float]:
         """One optimiser step; returns the weighted terms of the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.config)
-        terms = self.method.terms(self._observe(batch, domains), self.config.lam)
+        cuda = [self.fabric.device] if self.fabric.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):  # dropout and the like follow from the step, too
+            torch.manual_seed(seed_of(self.config.seed, f"forward:{self.step}"))
+            terms = self.method.terms(self._observe(batch, domains), self.config.lam)
+        values = {name: float(term.detach()) for name, term in terms.items()}
+        for name, value in values.items():
+            if not math.isfinite(value):
+                last = f"the checkpoint of the last validation is kept in {self.run.folder}"
+                raise RunError(f"{name} is {value} at step {self.step + 1}: the run diverged; lower lr or lam ({last})")
         self.optimizer.zero_grad()
         self.fabric.backward(torch.stack(list(terms.values())).sum())
         if self.config.clip_norm is not None:
             self.fabric.clip_gradients(self.module, self.optimizer, max_norm=self.config.clip_norm)
         self.optimizer.step()
-        return {name: float(term.detach()) for name, term in terms.items()}
+        return values
 
     def _observe(self, batch: Batch, domains: list[str]) -> Step:
         """What the objective sees of a batch: only what it needs is computed."""
@@ -155,14 +186,14 @@ class Loop:
             )
         if "anchor" in needs:
             with torch.no_grad(), self.fabric.autocast():
-                anchor = self.run.clip.model.encode_image(self.student.pixels(pixels))
+                anchor = self.run.clip.model.encode_image(self.student.pixels(pixels)).float()
         images, captions = self.module(pixels, tokens)
         head = self.student.head() if self.captions is None else None
         return Step(images, batch.labels.to(device), self.student.scale, head, anchor, texts, captions)
 
-    def _evaluate(self, val: list[Batch]) -> None:
+    def _evaluate(self, val: Selection) -> None:
         """Accuracy on the selection split; keep the weights if they are the best, then the checkpoint."""
-        accuracy = accuracy_on(self.student, val)
+        accuracy = accuracy_on(self.student, val.chunks())
         append_json(self._metrics, {"step": self.step, "val_accuracy": accuracy})
         if accuracy > self.best or self.config.selection == "last":
             self.best = accuracy
@@ -176,9 +207,13 @@ class Loop:
     def _restore(self) -> None:
         """Go back to the last checkpoint: weights, optimiser and step; every random draw follows from the step."""
         tensors = read_weights(self.run.folder / CHECKPOINT)
-        progress = json.loads(read_metadata(self.run.folder / CHECKPOINT)["progress"])
+        metadata = read_metadata(self.run.folder / CHECKPOINT)
+        if "progress" not in metadata:
+            raise RunError(f"{self.run.folder / CHECKPOINT} is no checkpoint of clipft; delete it to begin again")
+        progress = json.loads(metadata["progress"])
         self.step, self.best, self.bad = progress["step"], progress["best"], set(progress["bad"])
-        self.student.load_state_dict({n.removeprefix("student."): t for n, t in tensors.items() if n[0] == "s"})
+        mine = {name.removeprefix("student."): t for name, t in tensors.items() if name.startswith("student.")}
+        self.student.load_state_dict(mine)
         state: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):

@@ -80,11 +80,17 @@ MISTAKES = [
     (["train", "manifest=emoji_shfit"], "did you mean 'emoji_shift'"),
     (["train", "stepz=3"], "did you mean 'steps'"),
     (["train", "steps"], "wanted: KEY=VALUE"),
+    (["train", "crop=[0.5"], "lists are written [0.5, 1.0]"),
+    (["train", "--config", "."], "cannot read"),
+    (["train", "--workers", "-1"], "--workers"),
+    (["trian"], "trian"),
+    (["train", "--device", "cpu:0"], "no device 'cpu:0'"),
+    (["train", "pretrained=openai"], "no checkpoint file 'openai'"),
     (["train", "--device", "cuda"], "no device 'cuda'"),
     (["train", "--config", "nowhere.yaml"], "no such file"),
     (["datasets", "domainet"], "did you mean 'domainnet'"),
     (["batch", "papermill_runs/dmeo.yaml"], "unknown batch spec"),
-    (["results", "--runs", "nowhere"], "no finished run under nowhere"),
+    (["results", "--runs", "nowhere"], "no scored run under nowhere"),
     (["evaluate", "nowhere"], "is missing"),
     (["wise", "nowhere", "--alpha", "1.5"], "expected 0 (zero-shot) ... 1 (tuned)"),
 ]
@@ -130,7 +136,7 @@ def test_doctor_names_what_is_missing(clipft, monkeypatch):
     from clipft import doctor
 
     monkeypatch.setattr(doctor.util, "find_spec", lambda name: None)
-    assert "pip install 'clipft[emoji]'" in {row["to do"] for row in doctor.report()}
+    assert "pip install 'clipft[emoji]'" in clipft("doctor")[1]
 
 
 @pytest.mark.parametrize("arguments", [["-c", "import clipft"], ["-m", "clipft.cli", "--help"]])
@@ -138,3 +144,42 @@ def test_start_does_not_import_torch(arguments):
     done = subprocess.run([sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
     assert "clipft" in imported and not imported & {"torch", "numpy", "pandas", "plotly", "open_clip"}
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "{", ""])
+def test_a_broken_run_folder_is_one_line(clipft, content):
+    run = clipft.world.train()
+    run.score([0.0, 1.0], progress=False)
+    (run.folder / "config.json").write_text(content)
+    for command in (["evaluate", run.folder, "--device", "cpu"], ["results", "--runs", clipft.world.runs]):
+        code, _, err = clipft(*command)
+        assert (code, err.count("\n")) == (2, 1), err
+
+
+def test_damaged_scores_are_one_line(clipft):
+    run = clipft.world.train()
+    (run.folder / "scores.parquet").write_bytes(b"")
+    for command in (["evaluate", run.folder, "--device", "cpu"], ["results", "--runs", clipft.world.runs]):
+        code, _, err = clipft(*command)
+        assert (code, err.count("\n"), "is damaged" in err) == (2, 1, True), err
+
+
+def test_runs_of_several_kinds_are_several_tables(clipft):
+    for reference in ("real", "sketch"):
+        clipft.world.train(reference=reference).score([0.0, 1.0], progress=False)
+    code, out, _ = clipft("results", "--runs", clipft.world.runs)
+    assert (code, out.count("reference real"), out.count("reference sketch")) == (0, 1, 1)
+
+
+def test_yaml_numbers_as_people_write_them(clipft):
+    clipft(
+        "train",
+        *settings(clipft.world, steps=3),
+        "lr=1e-3",
+        "--no-score",
+        "--runs",
+        clipft.world.runs,
+        "--device",
+        "cpu",
+    )
+    assert (clipft.world.runs / clipft.world.config(steps=3, lr=1e-3).id).exists()

@@ -1,15 +1,21 @@
 """EmojiShift: sketches, renderings, list files, and a build that is whole or absent."""
 
+import hashlib
 import os
+import signal
+import subprocess
+import sys
+import time
 from importlib import util
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from clipft import emoji
 from clipft.data import decode
-from clipft.emoji import DOMAINS, EmojiSpec, build, line_only, list_files, pixels_digest, render
+from clipft.emoji import DOMAINS, EmojiSpec, build, hue_turn, line_only, list_files, render
 from clipft.errors import ConfigError, MissingExtra, StorageError
 
 SPEC = EmojiSpec(size=24, per_class={"train": 2, "test": 1}, seed=4)
@@ -23,6 +29,11 @@ def disc():
     art[x**2 + y**2 < 40**2] = (200, 30, 30, 255)
     art[(np.abs(y) < 8) & (np.abs(x) < 30)] = (20, 20, 220, 255)
     return Image.fromarray(art)
+
+
+def pixels_digest(paths):
+    """Digest of decoded pixels, whatever the PNG encoder."""
+    return hashlib.sha256(b"".join(Image.open(path).tobytes() for path in paths)).hexdigest()
 
 
 def files(root):
@@ -164,3 +175,40 @@ def test_a_missing_package_names_its_pip_line(tmp_path, monkeypatch, package):
     with pytest.raises(MissingExtra, match=rf"{package} is not installed.*pip install 'clipft\[emoji\]'"):
         build(tmp_path / "one", SPEC, CONCEPTS, progress=False)
     assert not (tmp_path / "one").exists()
+
+
+@pytest.mark.parametrize("angle", [-2.0, 0.0, 0.3, 3.0])
+def test_hue_turn_is_a_rotation_about_grey(angle):
+    np.testing.assert_allclose(hue_turn(angle), Rotation.from_rotvec(np.ones(3) / np.sqrt(3) * angle).as_matrix())
+    np.testing.assert_allclose(hue_turn(angle) @ [0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
+
+
+BUILD = """
+import sys
+from pathlib import Path
+from clipft.emoji import EmojiSpec, build
+spec = EmojiSpec(size=24, per_class={"train": int(sys.argv[2])})
+build(Path(sys.argv[1]), spec, {"ant": "1F41C", "alarm_clock": "23F0", "zebra": "1F993"}, progress=False)
+"""
+
+
+def test_a_sigkilled_build_leaves_no_data_set_and_is_cleaned_up(tmp_path):
+    root = tmp_path / "set"
+    process = subprocess.Popen([sys.executable, "-c", BUILD, str(root), "3000"])
+    while not list(tmp_path.rglob("*.png")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not root.exists()
+    subprocess.run([sys.executable, "-c", BUILD, str(root), "2"], check=True)
+    assert len(files(root)) == 4 * 3 * 2
+    assert {path.name for path in tmp_path.iterdir()} == {"set", ".set.lock"}
+
+
+def test_two_processes_build_once(tmp_path):
+    command = [sys.executable, "-c", BUILD, str(tmp_path / "set"), "20"]
+    both = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    assert len(files(tmp_path / "set")) == 4 * 3 * 20
+    assert {path.name for path in tmp_path.iterdir()} == {"set", ".set.lock"}

@@ -173,3 +173,38 @@ def test_miniature_domainnet_through_the_shipped_manifest(tmp_path, monkeypatch,
     assert run.student.head().shape == (16, 345)
     assert (run.manifest.names[-1], run.manifest.names.index("t shirt") > 0) == ("zigzag", True)
     assert Run.open(run.folder).config == run.config
+
+
+def test_a_model_without_byte_pairs_is_scored_without_energy_gap(run, monkeypatch, capsys):
+    def refuse(*_):
+        raise ConfigError("random texts need open_clip's SimpleTokenizer")
+
+    monkeypatch.setattr("clipft.runs.random_texts", refuse)
+    found = run.score([0.0, 1.0], progress=False)
+    assert "energy gap left out" in capsys.readouterr().out
+    assert found[found.metric == "energy_gap"].value.isna().all()
+    assert found[found.metric == "accuracy"].value.notna().all()
+
+
+def test_only_missing_alphas_are_swept(run, monkeypatch):
+    whole = run.score([0.0, 0.5, 1.0], progress=False)
+    (run.folder / "scores.parquet").unlink()
+    run.score([0.0, 1.0], progress=False)
+    swept = []
+    monkeypatch.setattr("clipft.runs.sweep", lambda *args: swept.append(args[4]) or sweep(*args))
+    pd.testing.assert_frame_equal(run.score([0.5], progress=False), whole)
+    assert swept == [[0.5]]
+
+
+def test_a_domain_that_was_trained_on_is_no_shift(world):
+    found = world.train(train_domains=["real", "sketch"]).score([0.0, 1.0], progress=False)
+    assert dict(zip(found.split, found.role, strict=True)) == {
+        "real/val": "val", "real/test": "reference", "sketch/test": "trained", "clipart/test": "shift",
+    }  # fmt: skip
+
+
+def test_tied_classes_go_to_the_lower_index(run):
+    from clipft.evaluation import predictions
+
+    run.student.weight.data[:] = run.student.weight.data[:, :1]
+    assert predictions(run.student, torch.randn(9, 16), torch.zeros(9, dtype=torch.long))[0].unique().tolist() == [0]

@@ -65,6 +65,7 @@ def test_export_loads_in_plain_open_clip(clip, trains, tmp_path):
     assert torch.equal(net.eval().encode_image(module.pixels(pixels)), module(pixels)[0])
     own_text = module.clip.encode_text(tokens) if trains == "both" else clip.model.encode_text(tokens)
     assert torch.equal(net.encode_text(tokens), own_text)
+    assert (folder / "head.safetensors").exists() == (trains == "vision")
     again = load_clip(f"local-dir:{folder}")
     assert again.size == clip.size and again.scale == pytest.approx(float(net.logit_scale.detach().exp()))
 
@@ -82,6 +83,8 @@ def test_students_start_at_zero_shot(clip):
 def test_vocabulary_travels(clip, tmp_path):
     folder = export_clip(tmp_path / "out", clip, {}, {"random_text_tokens": [5, 7]})
     assert load_clip(f"local-dir:{folder}").vocabulary == (5, 7)
+    export_clip(folder, clip, {})
+    assert load_clip(f"local-dir:{folder}").vocabulary is None
 
 
 def test_random_weights_are_reproducible(model_folder):

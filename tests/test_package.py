@@ -14,6 +14,7 @@ import pytest
 import torch
 from torchvision.transforms.functional import pil_to_tensor
 
+import clipft
 from clipft import emoji, load_clip, load_manifest
 from clipft.config import seed_of
 from clipft.evaluation import embed
@@ -89,8 +90,6 @@ def test_tiny_clip_knows_the_benchmark():
 def test_readme_example_runs(world, monkeypatch, tmp_path):
     """The README's Python block, on the miniature world."""
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    import clipft
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("clipft.runs.GAP_TEXTS", 50)
     monkeypatch.setattr(clipft, "RunConfig", lambda **given: world.config(method=given["method"]), raising=False)
@@ -103,3 +102,22 @@ def test_readme_example_runs(world, monkeypatch, tmp_path):
 def test_readme_names_commands_that_exist(command):
     assert command in (ROOT / "README.md").read_text()
     assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("spec", sorted((ROOT / "papermill_runs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_batch_specs_fit_their_notebooks(spec, tmp_path):
+    from clipft.batch import plan, read_spec
+
+    stages = plan(read_spec(spec), spec.parent, tmp_path)
+    names = [job.folder for jobs in stages for job in jobs]
+    assert len(set(names)) == len(names) > 0
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "data_manifests/presets").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_presets_are_configurations(preset):
+    from clipft.manifests import read_yaml
+    from clipft.objectives import METHODS
+
+    config = clipft.RunConfig.read(read_yaml(preset), str(preset))
+    assert config.method in METHODS
+    load_manifest(config.manifest).check_domain(config.reference or load_manifest(config.manifest).reference)

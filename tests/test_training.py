@@ -253,3 +253,99 @@ def test_full_disk_keeps_the_last_checkpoint(world, tmp_path, monkeypatch):
     folder = world.runs / world.config(selection="last").id
     assert read_weights(folder / "checkpoint.safetensors")
     assert same(world.train(selection="last").tuned, world.train(tmp_path / "whole", selection="last").tuned)
+
+
+@pytest.mark.parametrize("method", ["ft", "lipsum", "flyp"])
+def test_bf16_trains(world, method):
+    run = world.train(method=method, precision="bf16-mixed", steps=4)
+    assert all(tensor.isfinite().all() for tensor in run.tuned.values())
+
+
+def test_diverged_run_stops_and_names_the_step(world):
+    with pytest.raises(RunError, match=r"cross_entropy is (nan|inf) at step \d+: the run diverged") as caught:
+        world.train(lr=1e30)
+    assert "\n" not in str(caught.value)
+    assert not list(world.runs.glob("*/weights.safetensors"))
+
+
+def test_finished_run_on_another_manifest_is_refused(world, tmp_path):
+    import shutil
+    from pathlib import Path
+
+    folder = shutil.copytree(Path(world.manifest).parent, tmp_path / "manifests")
+    file = folder / "mini.yaml"
+    run = world.train(manifest=str(file))
+    text = file.read_text()
+    file.write_text(text.replace("made up", "other prose"))
+    assert world.train(manifest=str(file)).folder == run.folder
+    file.write_text(text.replace("holdout: 0.25", "holdout: 0.5"))
+    with pytest.raises(RunError, match="another manifest"):
+        world.train(manifest=str(file))
+    with pytest.raises(RunError, match="another manifest"):
+        Run.open(run.folder).score([0.0, 1.0])
+
+
+def test_a_batch_of_unreadable_images_stops(world, spoilt):
+    with pytest.raises(ImageError, match="no image of step"):
+        train(world.config(batch_size=1, steps=40), world.runs, device="cpu", skip_bad=True, progress=False)
+
+
+def test_dropout_follows_from_the_step(world, model_folder, tmp_path):
+    """A model that draws from torch's own generator repeats, too."""
+    config = json.loads((model_folder / "open_clip_config.json").read_text())
+    config["model_cfg"]["vision_cfg"]["patch_dropout"] = 0.5
+    (tmp_path / "dropping").mkdir()
+    (tmp_path / "dropping/open_clip_config.json").write_text(json.dumps(config))
+    changes = {"model": f"local-dir:{tmp_path / 'dropping'}"}
+    one, other = (world.train(tmp_path / name, **changes) for name in "ab")
+    assert same(one.tuned, other.tuned)
+
+
+def test_selection_that_does_not_fit_is_decoded_again(world, tmp_path, monkeypatch):
+    whole = world.train(tmp_path / "whole")
+    monkeypatch.setattr("clipft.data.CHUNK_BYTES", 1)
+    monkeypatch.setattr("clipft.training.pixel_chunks", in_single_images)
+    assert metrics(world.train()) == metrics(whole)
+
+
+def in_single_images(split, *rest):
+    from clipft.data import pixel_chunks
+
+    for row in range(len(split)):
+        yield from pixel_chunks(split.take([row]), *rest)
+
+
+def test_foreign_checkpoint_is_one_line(world, monkeypatch):
+    with monkeypatch.context() as patch:
+        killed_at(patch, 6)
+        with pytest.raises(Killed):
+            world.train()
+    from clipft.store import write_weights
+
+    write_weights(world.runs / world.config().id / "checkpoint.safetensors", {"a": torch.zeros(2)})
+    with pytest.raises(RunError, match="no checkpoint of clipft; delete it"):
+        world.train()
+
+
+ARCHITECTURES = {
+    "resnet": {"vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}},
+    "custom text": {
+        "custom_text": True,
+        "vision_cfg": {"image_size": 16, "patch_size": 8, "width": 32, "layers": 1, "head_width": 16},
+    },
+}
+
+
+@pytest.mark.parametrize("method", ["ft", "lipsum", "flyp"])
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_other_architectures_go_the_same_way(world, kind, method, model_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("clipft.runs.GAP_TEXTS", 20)
+    config = json.loads((model_folder / "open_clip_config.json").read_text())
+    config["model_cfg"] |= ARCHITECTURES[kind]
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    run = world.train(model=f"local-dir:{folder}", pretrained="none", method=method, steps=3)
+    scores = run.score([0.0, 0.5, 1.0], progress=False)
+    assert scores[scores.metric == "energy_gap"].value.isna().sum() == 0
+    assert run.export(tmp_path / "out", alpha=0.5).exists()
