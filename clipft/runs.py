@@ -218,8 +218,7 @@ class Run:
                 workers, skip_bad, progress,
             )  # fmt: skip
             rows = table(scores, self.reference, self.config.train_domains)
-            if known is not None:
-                rows = pd.concat([known, rows]).sort_values("alpha", kind="stable", ignore_index=True)
+            rows = pd.concat([known, rows]).sort_values("alpha", kind="stable", ignore_index=True)
             with atomic(file) as temporary:
                 rows.to_parquet(temporary)
         return rows

@@ -13,15 +13,16 @@ import clipft
 HOUSE = Path(clipft.__file__).parent
 FLOOR = {
     "errors": 0, "records": 0, "progress": 0,
-    "config": 1, "store": 1, "energies": 1, "metrics": 1,
-    "emoji": 2, "diagnostics": 2, "objectives": 2, "posthoc": 2, "doctor": 2,
-    "manifests": 3, "figures": 3,
-    "prompts": 4, "data": 4, "models": 4, "pages": 4,
-    "evaluation": 5, "batch": 5,
-    "runs": 6,
-    "training": 7,
-    "cli": 8,
-    "__init__": 9,
+    "config": 1, "energies": 1, "metrics": 1,
+    "store": 2, "diagnostics": 2, "objectives": 2, "posthoc": 2,
+    "emoji": 3, "figures": 3, "doctor": 3,
+    "manifests": 4, "pages": 4,
+    "prompts": 5, "data": 5, "models": 5, "batch": 5,
+    "evaluation": 6,
+    "runs": 7,
+    "training": 8,
+    "cli": 9,
+    "__init__": 10,
 }  # fmt: skip
 FILES = sorted(HOUSE.rglob("*.py"))
 

@@ -44,8 +44,9 @@ def test_the_id_is_the_content_and_nothing_else():
         ({"crop": (0.0, 1.0)}, ["0 < low <= high <= 1"]),
         ({"crop": (0.9, 0.5)}, ["0 < low <= high <= 1"]),
         ({"crop": (0.5, 1.1)}, ["0 < low <= high <= 1"]),
-        ([1], ["expected a mapping", "list"]),
-        (None, ["expected a mapping", "NoneType"]),
+        ([1], ["expected a mapping", "[1]"]),
+        (None, ["expected a mapping", "None"]),
+        ({1: 2}, ["expected a mapping of names", "{1: 2}"]),
     ],
 )
 def test_a_wrong_value_is_one_line(values, words):
@@ -79,3 +80,15 @@ def test_seeds_have_names(seed, purpose, other_seed, other_purpose):
 
 def test_seeds_are_the_same_on_every_machine():
     assert seed_of(0, "shuffle:3") == 0x5D4EBB1454C332  # the first 14 hex digits of: printf 0:shuffle:3 | sha256sum
+
+
+def test_the_constructor_explains_itself_too():
+    with pytest.raises(ConfigError, match="did you mean 'method'"):
+        RunConfig(mehtod="ft")
+
+
+def test_a_misspelt_key_goes_before_the_missing_one_it_explains():
+    from clipft.batch import Spec
+
+    with pytest.raises(ConfigError, match="notbook"):
+        Spec.read({"name": "x", "stages": [{"notbook": "a.ipynb"}]})

@@ -6,26 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clipft import figures
+from clipft import figures, store
 from clipft.diagnostics import correlation
 from clipft.errors import ConfigError
 
 ALPHAS = (0.0, 0.5, 1.0)
 SPLITS = {"real/val": "val", "real/test": "reference", "sketch/test": "shift", "art/test": "shift"}
-COLUMNS = [
-    "run",
-    "manifest",
-    "model",
-    "method",
-    "lr",
-    "steps",
-    "seed",
-    "selection",
-    "reference",
-    "alpha",
-    "split",
-    "role",
-]
+COLUMNS = ["run", "recipe", *store.CONFIG_COLUMNS, "reference", "alpha", "split", "role"]
 COLUMNS += ["metric", "value", "n"]
 
 
@@ -38,7 +25,9 @@ def fake(recipes=(("ft", 1e-4), ("lipsum", 1e-4)), seeds=(0, 1), alphas=ALPHAS, 
             values["relative_accuracy"] = rng.uniform(0.3, 1)
         if accuracy is not None:
             values["accuracy"] = accuracy(method, lr, split, alpha)
-        head = (f"{method}-{lr}-{seed}", "mini", "tiny", method, lr, 100, seed, "holdout", "real", alpha, split, role)
+        recipe = f"{method}-{lr}"
+        kind = (recipe, "mini", "m1", "tiny", "t1", method, lr, 100, seed, "holdout", "real")
+        head = (f"{recipe}-{seed}", *kind, alpha, split, role)
         rows += [(*head, metric, value, 50) for metric, value in values.items()]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -100,7 +89,7 @@ def test_best_by_val_looks_at_validation_only():
     table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-5), ("lipsum", 1e-4)], accuracy=accuracy)
     tests = table[(table.role != "val") & (table.alpha == 1)]
     assert mean(tests, metric="accuracy", lr=1e-5) > mean(tests, metric="accuracy", lr=1e-4)
-    assert figures.best_by_val(table) == {"ft": (1e-4, 100), "lipsum": (1e-4, 100)}
+    assert figures.best_by_val(table) == {"ft": "ft-0.0001", "lipsum": "lipsum-0.0001"}
 
 
 def test_energy_gap_shows_every_tuned_run_and_its_correlation():
@@ -212,7 +201,7 @@ def test_table_shows_the_frame():
     assert [list(column) for column in drawn.cells["values"]] == [["FT", "FLYP"], ["1.0", "2.0"]]
 
 
-@pytest.mark.parametrize("key", ["manifest", "model", "reference", "selection"])
+@pytest.mark.parametrize("key", ["manifest", "manifest_digest", "model", "model_digest", "reference", "selection"])
 def test_runs_that_cannot_be_compared_are_refused(key):
     table = TABLE.copy()
     table.loc[table.method == "ft", key] = "other"
@@ -235,3 +224,17 @@ def test_a_slider_needs_both_ends():
 def test_only_common_alphas_are_slid():
     table = TABLE[~((TABLE.method == "ft") & (TABLE.alpha == 0.5))]
     assert [step.label for step in figures.wise_slider(table).layout.sliders[0].steps] == ["0", "1"]
+
+
+def test_other_settings_are_no_other_seeds():
+    """Two runs that differ in lambda are two recipes, though method, lr and steps are the same."""
+    table = TABLE[TABLE.method == "lipsum"].copy()
+    table["recipe"] = table.run
+    frame = figures.results_table(table)
+    assert set(frame.seeds) == {"1"}
+    assert (frame.method == "Lipsum-FT").sum() == 2
+
+
+def test_an_alpha_that_one_seed_lacks_is_left_out_of_the_means():
+    table = TABLE[~((TABLE.seed == 1) & (TABLE.alpha == 0.5))]
+    assert set(figures.recipes(table).alpha) == {0.0, 1.0}

@@ -57,7 +57,7 @@ def test_the_index_keeps_order_and_links(tmp_path):
 
 def test_no_browser_is_one_line_and_no_png(tmp_path, monkeypatch):
     monkeypatch.setenv("BROWSER_PATH", "/nonexistent")
-    assert pages.write_pngs(tmp_path) == "PNG: all up to date"
+    assert pages.write_pngs(tmp_path) == "PNG: nothing to write"
     pages.save_figure(FIGURE, tmp_path, "gap")
     line = pages.write_pngs(tmp_path)
     assert line.startswith("PNG: none written (")
@@ -78,7 +78,7 @@ def test_only_a_figure_newer_than_its_png_is_drawn(tmp_path, monkeypatch, age):
     png.write_bytes(b"")
     os.utime(png, (time - age, time - age))
     line = pages.write_pngs(tmp_path)
-    assert line == ("PNG: 1 written" if age > 0 else "PNG: all up to date")
+    assert line == ("PNG: 1 written" if age > 0 else "PNG: nothing to write")
     assert [(figure.data[0].name, file) for figure, file in drawn] == ([("a <b> & c", png)] if age > 0 else [])
 
 

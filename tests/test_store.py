@@ -202,6 +202,8 @@ def make_run(runs, name, method, accuracy=None):
         "selection": "holdout",
         "manifest": "x",
         "model": "y",
+        "manifest_digest": "xx",
+        "model_digest": "yy",
     }
     store.write_json(runs / name / "config.json", config)
     if accuracy is not None:
@@ -215,22 +217,21 @@ def test_results_are_one_table_of_the_finished_runs(tmp_path):
     make_run(tmp_path, "aa", "ft", 0.25)
     make_run(tmp_path, "cc", "ft")
     table = store.results(tmp_path)
-    assert (
-        ",".join(table.columns)
-        == "run,manifest,model,method,lr,steps,seed,selection,reference,alpha,split,role,metric,value,n"
-    )
-    rest = [1e-5, 10, 3, "holdout", "real", 1.0, "real/test", "reference", "accuracy"]
-    assert table.values.tolist() == [
-        ["aa", "x", "y", "ft", *rest, 0.25, 50],
-        ["bb", "x", "y", "lipsum", *rest, 0.5, 50],
+    rest = ["reference", "alpha", "split", "role", "metric", "value", "n"]
+    assert list(table.columns) == ["run", "recipe", *store.CONFIG_COLUMNS, *rest]
+    same = [1e-5, 10, 3, "holdout", "real", 1.0, "real/test", "reference", "accuracy"]
+    assert table.drop(columns="recipe").values.tolist() == [
+        ["aa", "x", "xx", "y", "yy", "ft", *same, 0.25, 50],
+        ["bb", "x", "xx", "y", "yy", "lipsum", *same, 0.5, 50],
     ]
+    assert table.recipe.nunique() == 2
     assert table.attrs["unfinished"] == ["cc"]
 
 
 def test_results_without_a_finished_run(tmp_path):
     make_run(tmp_path, "cc", "ft")
     for runs in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(RunError, match="no finished run under"):
+        with pytest.raises(RunError, match="no scored run under"):
             store.results(runs)
 
 
