@@ -68,13 +68,16 @@ def train(
     kind, _, index = pick_device(device).partition(":")
     fabric = Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=config.precision)
     run = Run.create(config, runs, device=str(fabric.device))
+    origin = run.origin()
+    if "random_texts" in run.method.needs:  # refused here rather than at the first step
+        random_texts(run.clip.tokenizer, 1, config.text_length, rng(0, "check"), run.clip.vocabulary)
     with lock(run.folder):
         recorded = run.folder / "config.json"
         if recorded.exists():
             run.check_origin(read_json(recorded))
         if run.finished:
             return run
-        write_json(recorded, config.model_dump(mode="json") | run.origin())
+        write_json(recorded, config.model_dump(mode="json") | origin)
         Loop(run, fabric, workers, skip_bad, progress).run_to_the_end()
     return run
 
