@@ -2,13 +2,14 @@
 
 import ast
 import json
-import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
 import pytest
+from traitlets.config import Config
 
 pm = pytest.importorskip("papermill")
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
@@ -62,15 +63,14 @@ def test_runs_headless(notebook, world, tmp_path, monkeypatch):
             for method in ("ft", "lipsum"):
                 world.train(seed=seed, method=method).score([0.0, 0.5, 1.0], progress=False)
     out = tmp_path / "run.ipynb"
-    from traitlets.config import Config
-
     config = Config()
     config.KernelManager.transport = "ipc"
-    config.KernelManager.ip = str(tmp_path / "k")[-90:] if len(str(tmp_path)) < 80 else f"/tmp/clipft-{os.getpid()}"
-    pm.execute_notebook(
-        str(notebook), str(out), parameters, kernel_name="python3", cwd=str(notebook.parent), progress_bar=False,
-        execution_timeout=300, store_widget_state=False, coalesce_streams=True, config=config,
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="nbk-") as sockets:  # a socket's path must be short
+        config.KernelManager.ip = f"{sockets}/k"
+        pm.execute_notebook(
+            str(notebook), str(out), parameters, kernel_name="python3", cwd=str(notebook.parent), progress_bar=False,
+            execution_timeout=300, store_widget_state=False, coalesce_streams=True, config=config,
+        )  # fmt: skip
     outputs = [o for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if "data" in o]
     figures = [o["data"][FIGURE] for o in outputs if FIGURE in o["data"]]
     assert len(figures) == {"01_fine_tune": 2, "02_energy_gap": 6}[notebook.stem]
