@@ -78,7 +78,9 @@ def read_spec(path: Path | str) -> Spec:
 
 
 def plan(spec: Spec, base: Path, out: Path) -> list[list[Job]]:
-    """The jobs of every stage. A job's folder is named by its notebook's content, its parameters and the stage before.
+    """The jobs of every stage.
+
+    A job's folder is named by its notebook's content, its parameters, its manifest's content and the stage before.
 
     Raises ConfigError for a missing notebook or a parameter that the notebook does not have (papermill only warns).
     """
@@ -179,7 +181,7 @@ class _Runner:
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        for process in self.alive.values():  # interrupted: no run is left behind
+        for process in list(self.alive.values()):  # interrupted: no run is left behind
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
         self.pool.shutdown(cancel_futures=True)

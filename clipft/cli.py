@@ -214,13 +214,12 @@ def results(
     csv: Annotated[Path | None, typer.Option(help="also write the tidy table here")] = None,
 ) -> None:
     """Print the table of all finished runs."""
-    from .figures import results_table
+    from .figures import KIND, results_table
     from .store import results as read_results
     from .store import write_text
 
     found = read_results(runs)
-    kinds = ["manifest", "manifest_digest", "model", "model_digest", "reference", "selection"]
-    for (data, _, model, _, reference, selection), group in found.groupby(kinds):
+    for (data, _, model, _, reference, selection), group in found.groupby(KIND):
         title = f"{model} on {data}, reference {reference}, selection {selection}: %, mean ± std over seeds"
         _show(results_table(group).to_dict("records"), title)
     if found.attrs["unfinished"]:

@@ -20,6 +20,7 @@ CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}  #
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")  # Okabe and Ito
 SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "star", "x", "pentagon")
 GREY = "#777777"
+KIND = ["manifest", "manifest_digest", "model", "model_digest", "reference", "selection"]  # alike in comparable runs
 RECIPE = ["method", "lr", "steps", "recipe"]  # columns that name a recipe: runs that differ in their seed alone
 LAYOUT = {
     "template": "plotly_white",
@@ -48,7 +49,7 @@ def wide(results: pd.DataFrame) -> pd.DataFrame:
 
     Raises ConfigError where runs of several data sets, models or references are mixed: they cannot be compared.
     """
-    for key in ("manifest", "manifest_digest", "model", "model_digest", "reference", "selection"):
+    for key in KIND:
         if results[key].nunique() > 1:
             found = ", ".join(map(str, sorted(results[key].unique())))
             raise ConfigError(f"runs of several kinds of {key} ({found}); keep one: results[results.{key} == ...]")
@@ -130,7 +131,7 @@ def wise_slider(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
             x=domains, y=bars[active], marker_color=colour, name=title, row=1, col=2,
             showlegend=False, legendgroup=name, texttemplate="%{y:.0f}", textposition="outside", cliponaxis=False,
         )  # fmt: skip
-        for frame, i in zip(frames, range(len(alphas)), strict=True):
+        for i, frame in enumerate(frames):
             frame += [{"x": [x[i]], "y": [y[i]]}, {"x": domains, "y": bars[i].tolist()}]
     zero = rows[rows.alpha == 0].iloc[0]
     figure.add_scatter(
