@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from .diagnostics import feature_distortion as feature_distortion
     from .errors import ClipftError as ClipftError
     from .evaluation import sweep as sweep
+    from .export import export_clip as export_clip
     from .manifests import load_manifest as load_manifest
-    from .models import export_clip as export_clip
     from .models import load_clip as load_clip
     from .objectives import METHODS as METHODS
     from .posthoc import wise as wise
@@ -29,7 +29,7 @@ _HOME = {
     "RunConfig": "config",
     "correlation": "diagnostics",
     "energy_gap": "diagnostics",
-    "export_clip": "models",
+    "export_clip": "export",
     "feature_distortion": "diagnostics",
     "load_clip": "models",
     "load_manifest": "manifests",

@@ -74,12 +74,28 @@ def datasets(name: Annotated[str | None, typer.Argument(help="show this one's ca
 def methods() -> None:
     """List the fine-tuning methods."""
     from .objectives import METHODS
+    from .posthoc import POSTHOC
 
+    trains = {
+        "head": "head",
+        "vision": "vision tower, head",
+        "image": "vision tower, scale",
+        "both": "both towers, scale",
+    }
     _show([
-        {"name": m.name, "title": m.title, "lam": "" if m.lam is None else f"{m.lam:g}",
-         "trains": {"vision": "vision tower, head", "both": "both towers, scale"}[m.trains], "source": m.paper}
-        for m in METHODS.values()
-    ])  # fmt: skip
+        {"name": m.name, "title": m.title, "lam": "" if m.lam is None else f"{m.lam:g}", "trains": trains[m.trains],
+         "options": _options(m), "source": m.paper} for m in METHODS.values()
+    ], "while training: clipft train method=NAME")  # fmt: skip
+    _show([
+        {"name": m.name, "title": m.title, "takes": "runs" if m.many else "a run", "options": _options(m),
+         "source": m.paper} for m in POSTHOC.values()
+    ], "afterwards: clipft combine NAME RUN...")  # fmt: skip
+
+
+def _options(entry) -> str:
+    return " ".join(
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in entry.options.items()
+    )
 
 
 @app.command()

@@ -91,6 +91,18 @@ class RunConfig(Record):
     clip_norm: float | None = Field(None, gt=0)
     crop: tuple[float, float] = (0.08, 1.0)  # area of the random-resized crop, as fractions of the image
     flip: bool = True
+    shots: int = Field(0, ge=0)  # training images per class, drawn by the seed; 0: all
+    head: Literal["fixed", "absorbed"] = "fixed"  # s f W, s frozen; or a linear layer that holds s and has a bias
+    head_from: str = ""  # head.safetensors of an export, where the head starts; "": as the method says
+    solver: Literal["logistic", "adamw"] = "logistic"  # of the linear probe of LP and LP-FT
+    logit_scale: Literal["", "frozen", "trained", "clamped"] = ""  # clamped: trained, s <= 100; "": the method's own
+    ema: float | None = Field(
+        None, ge=0, le=1
+    )  # decay of averaged weights, kept in their place; None: the method's own
+    options: dict[str, bool | int | float] = {}  # the method's own options, e.g. tau, see `clipft methods`
+    captions: Literal["sampled", "fixed"] = (
+        "sampled"  # of contrastive methods: a random template and name, or the first
+    )
     text_count: int = Field(80, ge=1)  # random texts a step (M)
     text_length: int = Field(8, ge=1)  # tokens in each (L)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
@@ -107,5 +119,5 @@ class RunConfig(Record):
 
     @property
     def id(self) -> str:
-        """12 letters that name this run: the hash of its content."""
-        return digest(self.model_dump(mode="json"))
+        """12 letters that name this run: the hash of what differs from the defaults; a new key renames no old run."""
+        return digest(self.model_dump(mode="json", exclude_defaults=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from torchvision.transforms import Compose, InterpolationMode, RandomHorizontalF
 from torchvision.transforms.functional import pil_to_tensor
 
 from .config import rng, seed_of
-from .errors import ImageError
+from .errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,6 +99,23 @@ class Batch:
         self.labels = torch.tensor([label for _, label, _ in good], dtype=torch.long)
         self.rows = torch.tensor([row for _, _, row in good], dtype=torch.long)
 
+    @classmethod
+    def of(cls, pixels: Tensor, labels: Tensor, rows: Tensor) -> Batch:
+        """A batch of what is already stacked."""
+        batch = cls([])
+        batch.pixels, batch.labels, batch.rows = pixels, labels, rows
+        return batch
+
+    @classmethod
+    def join(cls, batches: Sequence[Batch]) -> Batch:
+        """One batch of several."""
+        joined, full = cls([]), [batch for batch in batches if len(batch.rows)]
+        if full:
+            names = ("pixels", "labels", "rows")
+            joined = cls.of(*(torch.cat([getattr(batch, name) for batch in full]) for name in names))
+        joined.bad = [row for batch in batches for row in batch.bad]
+        return joined
+
 
 class Stream:
     """Batch sampler over endless epochs: batch t holds the draws t*B ... (t+1)*B of the concatenated shuffles.
@@ -140,10 +157,10 @@ def pixel_chunks(split: Split, transform: Transform, workers=0, skip_bad=False) 
     for batch in _load(DataLoader(images, batch_size=256, collate_fn=Batch, num_workers=workers)):
         held.append(batch)
         if sum(b.pixels.nbytes for b in held) > CHUNK_BYTES:
-            yield _join(held)
+            yield Batch.join(held)
             held = []
     if held:
-        yield _join(held)
+        yield Batch.join(held)
 
 
 def _load(loader: DataLoader) -> Iterator[Batch]:
@@ -153,15 +170,18 @@ def _load(loader: DataLoader) -> Iterator[Batch]:
         raise ImageError(str(error).strip().splitlines()[-1].removeprefix("clipft.errors.ImageError: ")) from None
 
 
-def _join(batches: list[Batch]) -> Batch:
-    joined = Batch([])
-    full = [batch for batch in batches if len(batch.rows)]
-    if full:
-        joined.pixels = torch.cat([batch.pixels for batch in full])
-        joined.labels = torch.cat([batch.labels for batch in full])
-        joined.rows = torch.cat([batch.rows for batch in full])
-    joined.bad = [row for batch in batches for row in batch.bad]
-    return joined
+def few_shot(split: Split, shots: int, generator: torch.Generator, classes: Sequence[str]) -> Split:
+    """Draw `shots` rows of every class, in list order; a class with fewer gives all it has.
+
+    Raises ConfigError that names the first class without any row.
+    """
+    labels, chosen = torch.as_tensor(split.labels), []
+    for label, name in enumerate(classes):
+        rows = (labels == label).nonzero()[:, 0]
+        if not len(rows):
+            raise ConfigError(f"class {name!r} has no image in {split.name}; a few-shot draw needs one of each class")
+        chosen += rows[torch.randperm(len(rows), generator=generator)[:shots]].tolist()
+    return split.take(sorted(chosen))
 
 
 def sample_tiles(

@@ -7,9 +7,10 @@ import copy
 import hashlib
 import json
 import logging
+import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,10 @@ from torchvision.transforms import Compose, Normalize, ToTensor
 
 from .energies import unit
 from .errors import ConfigError, WeightsError, unknown
-from .store import read_json, write_json, write_weights
+from .store import read_json
 
 if TYPE_CHECKING:
     from .data import Transform
-    from .records import Weights
 
 EMOJI_TINY = Path(__file__).parent / "assets/emoji-tiny"
 TEXT_BATCH = 512
@@ -53,14 +53,26 @@ class Clip:
 
     @torch.no_grad()
     def embed_texts(self, tokens: Tensor) -> Tensor:
-        """(N, context) token ids -> (N, D) unit rows."""
+        """(N, context) token ids -> (N, D) unit rows; raises ConfigError where the model has no text tower."""
+        if not hasattr(self.model, "encode_text"):
+            raise ConfigError(f"{self.name} has no text tower; zero-shot heads and texts need a CLIP with both towers")
         device = self.model.logit_scale.device
         return torch.cat([unit(self.model.encode_text(part.to(device))) for part in tokens.split(TEXT_BATCH)])
 
     def zero_shot_head(self, prompts: Tensor) -> Tensor:
         """w_c = mean over templates of the unit text embeddings, normalised again: (C, T, context) -> (D, C)."""
+        return self._mean_texts(prompts, 1)
+
+    def context_head(self, prompts: Tensor) -> Tensor:
+        """v_t = mean over classes of the unit text embeddings, normalised again: (C, T, context) -> (D, T).
+
+        Source: CAR-FT, arXiv:2211.16175.
+        """
+        return self._mean_texts(prompts, 0)
+
+    def _mean_texts(self, prompts: Tensor, over: int) -> Tensor:
         rows = self.embed_texts(prompts.flatten(0, 1)).unflatten(0, prompts.shape[:2])  # (C, T, D)
-        return unit(rows.mean(1)).T.contiguous()
+        return unit(rows.mean(over)).T.contiguous()
 
     def digest(self) -> str:
         """12 letters that name the weights."""
@@ -149,7 +161,9 @@ def _pil_part(preprocess: Compose) -> Transform:
 
 
 class Student(nn.Module):
-    """What is trained and what is measured: `embed` images, then score them by `head()` and `scale`."""
+    """What is trained and what is measured: images to embeddings (`forward`), embeddings to `logits`."""
+
+    clamped = False
 
     def __init__(self, clip: Clip):
         super().__init__()
@@ -166,36 +180,67 @@ class Student(nn.Module):
         embedded = visual(self.pixels(images))
         return embedded[0] if isinstance(embedded, tuple) else embedded
 
-    def logits(self, images: Tensor) -> Tensor:
-        """Embeddings (B, D), not normalised -> s f W (B, C)."""
-        return self.scale * unit(images) @ self.head()
+    @torch.no_grad()
+    def clamp(self) -> None:
+        """Keep a clamped scale between 1 and 100, as CLIP's pre-training does; called after every step."""
+        if self.clamped:
+            self.logit_scale.clamp_(0, math.log(100))
 
 
 class Classifier(Student):
-    """Vision tower and head; the logit scale stays where pre-training left it (head convention `fixed`)."""
+    """Vision tower and a trained head (D, C) in one of two conventions, which Adam makes different methods.
 
-    def __init__(self, clip: Clip, prompts: Tensor):
+    fixed: logits s f W, W starts at unit columns, s of the pre-training unless `logit_scale` is trained.
+    absorbed: logits f W + b, W starts at s W0 and b at 0.
+    """
+
+    def __init__(self, clip: Clip, head: Tensor, convention: str = "fixed", logit_scale: str = "frozen"):
         super().__init__(clip)
         self.visual = copy.deepcopy(clip.model.visual).requires_grad_(True)
-        self.weight = nn.Parameter(clip.zero_shot_head(prompts))  # (D, C)
-        self.scale = clip.scale
+        absorbed, trained = convention == "absorbed", convention == "fixed" and logit_scale != "frozen"
+        self.weight = nn.Parameter(clip.scale * head if absorbed else head.clone())
+        self.bias = nn.Parameter(torch.zeros_like(head[0])) if absorbed else None
+        self.logit_scale = nn.Parameter(clip.model.logit_scale.detach().clone()) if trained else None
+        self.scale, self.clamped = clip.scale, logit_scale == "clamped"  # scale: the pre-trained s
 
-    def head(self) -> Tensor:
-        """The trained head W (D, C)."""
-        return self.weight
+    def linear(self) -> tuple[Tensor, Tensor]:
+        """The head as it acts on unit embeddings, scale included: weight (D, C), bias (C,)."""
+        if self.bias is not None:
+            return self.weight, self.bias
+        scale = self.scale if self.logit_scale is None else self.logit_scale.exp()
+        return scale * self.weight, torch.zeros_like(self.weight[0])
 
-    def forward(self, images: Tensor, captions: Tensor | None = None) -> tuple[Tensor, None]:
-        """uint8 images -> embeddings before normalising (B, D)."""
-        return self.tower(self.visual, images), None
+    @torch.no_grad()
+    def start_from(self, weight: Tensor, bias: Tensor) -> None:
+        """Set the head to one that is given as by `linear`; raises ConfigError for a bias in convention fixed."""
+        if self.bias is None and bias.any():
+            raise ConfigError("this head has a bias, which head=fixed has not; train with head=absorbed")
+        self.weight.copy_(weight if self.bias is not None else weight / self.scale)
+        if self.bias is not None:
+            self.bias.copy_(bias)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Embeddings (B, D), not normalised -> logits (B, C)."""
+        if self.bias is not None:
+            return unit(images) @ self.weight + self.bias
+        return (self.scale if self.logit_scale is None else self.logit_scale.exp()) * unit(images) @ self.weight
+
+    def forward(self, images: Tensor, *texts: Tensor | None) -> tuple[Tensor, None, None]:
+        """uint8 images -> embeddings before normalising (B, D), which pass as they are; this model reads no texts."""
+        embedded = images if images.is_floating_point() else self.tower(self.visual, images)
+        return embedded, None, None
 
 
 class TwoTowers(Student):
     """Both towers and the scale; the head is rebuilt from the text tower whenever it is asked for."""
 
-    def __init__(self, clip: Clip, prompts: Tensor):
+    def __init__(self, clip: Clip, prompts: Tensor, frozen_text: bool = False, logit_scale: str = "trained"):
         super().__init__(clip)
-        self.clip = copy.deepcopy(clip.model).requires_grad_(True)
-        self._view = Clip(clip.name, self.clip, clip.tokenizer, clip.transform, clip.config)
+        self.clip = copy.deepcopy(clip.model).requires_grad_(not frozen_text)
+        self.clip.visual.requires_grad_(True)
+        self.clip.logit_scale.requires_grad_(logit_scale != "frozen")
+        self.clamped = logit_scale == "clamped"
+        self._view = replace(clip, model=self.clip)
         self.register_buffer("prompts", prompts, persistent=False)
 
     @property
@@ -203,48 +248,23 @@ class TwoTowers(Student):
         """exp(logit_scale), trained."""
         return self.clip.logit_scale.exp()
 
-    def head(self) -> Tensor:
-        """The zero-shot head of the present text tower (D, C); no gradient."""
-        return self._view.zero_shot_head(self.prompts)
+    @property
+    def logit_scale(self) -> nn.Parameter:
+        """ln s."""
+        return self.clip.logit_scale
 
-    def forward(self, images: Tensor, captions: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """uint8 images (and caption tokens) -> embeddings (B, D) (and unit caption embeddings (B, D))."""
-        texts = None if captions is None else unit(self.clip.encode_text(captions))
-        return self.tower(self.clip.visual, images), texts
+    def linear(self) -> tuple[Tensor, Tensor]:
+        """The head of the present text tower as it acts on unit embeddings, scale included: (D, C), zeros (C,)."""
+        weight = self.scale.detach() * self._view.zero_shot_head(self.prompts)
+        return weight, torch.zeros_like(weight[0])
 
+    def logits(self, images: Tensor) -> Tensor:
+        """Embeddings (B, D), not normalised -> s f W (B, C); no gradient to the texts."""
+        return unit(images) @ self.linear()[0]
 
-def student(clip: Clip, trains: str, prompts: Tensor) -> Student:
-    """The module that a method trains ("vision" or "both"), at the zero-shot weights."""
-    return (Classifier if trains == "vision" else TwoTowers)(clip, prompts)
-
-
-def export_clip(
-    folder: Path | str,
-    clip: Clip,
-    weights: Weights,
-    extra: dict[str, Any] | None = None,
-    dtype: torch.dtype | None = None,
-) -> Path:
-    """Write an open_clip `local-dir:` folder: config JSON and safetensors, which any open_clip user loads without us.
-
-    weights: those of a student (Classifier: its vision tower replaces the CLIP's; TwoTowers: everything). dtype: of the
-    written tensors, e.g. torch.float16; None keeps each as it is. extra goes to clipft.json. A classifier's tuned head
-    has no place in a CLIP: it is written beside it, as head.safetensors: `weight` (D, C), logits are s f W.
-    """
-    folder = Path(folder)
-    tensors = clip.model.state_dict()
-    tensors |= {name.removeprefix("clip."): tensor for name, tensor in weights.items() if name.startswith("clip.")}
-    tensors |= {name: tensor for name, tensor in weights.items() if name.startswith("visual.")}
-    if dtype is not None:
-        tensors = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
-    write_weights(folder / "open_clip_model.safetensors", tensors)
-    if clip.vocabulary is not None:
-        extra = {"random_text_tokens": list(clip.vocabulary)} | (extra or {})
-    for name in ("clipft.json", "head.safetensors"):  # of an earlier export
-        (folder / name).unlink(missing_ok=True)
-    if extra:
-        write_json(folder / "clipft.json", extra)
-    if "weight" in weights:
-        write_weights(folder / "head.safetensors", {"weight": weights["weight"]})
-    write_json(folder / "open_clip_config.json", clip.config)
-    return folder
+    def forward(
+        self, images: Tensor, captions: Tensor | None = None, classes: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """uint8 images, tokens of captions and classes -> embeddings (B, D); unit rows (B, D) and (C, D)."""
+        texts = (None if tokens is None else unit(self.clip.encode_text(tokens)) for tokens in (captions, classes))
+        return self.tower(self.clip.visual, images), *texts

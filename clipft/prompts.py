@@ -67,8 +67,10 @@ class Captions:
         begin, end, _ = special_tokens(self.tokenizer)
         return sorted({i for text in self.texts() for i in self.tokenizer.encode(text)} - {begin, end})
 
-    def draw(self, labels: Sequence[int], domains: Sequence[str], generator: Generator) -> Tensor:
-        """Tokens of one caption for each image: (B, context)."""
+    def draw(self, labels: Sequence[int], domains: Sequence[str], generator: Generator | None) -> Tensor:
+        """Tokens of one caption for each image: (B, context); without a generator the first template and name."""
+        if generator is None:
+            return torch.stack([self._caption(*image, [0, 0]) for image in zip(labels, domains, strict=True)])
         picks = torch.randint(2**31, (len(labels), 2), generator=generator).tolist()
         return torch.stack([self._caption(*image) for image in zip(labels, domains, picks, strict=True)])
 

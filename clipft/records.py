@@ -62,7 +62,8 @@ class Scores:
     """What one model says of each image of one split; N images.
 
     prediction (N,) class index, confidence (N,) fraction, nll (N,) nats, energy_gap (N,) squared logits,
-    feature_distortion (N,) in units of the embedding, label (N,), ids (N).
+    feature_distortion (N,) in units of the embedding, label (N,), ids (N). An ensemble has none of these two, but
+    with one member wise_distance (N,) in logits and wise_agreement (N,), 1 where WiSE predicts the same.
     """
 
     split: str
@@ -72,6 +73,8 @@ class Scores:
     prediction: np.ndarray
     confidence: np.ndarray
     nll: np.ndarray
-    energy_gap: np.ndarray
-    feature_distortion: np.ndarray
-    feature_distortion_normalised: np.ndarray
+    energy_gap: np.ndarray | None = None
+    feature_distortion: np.ndarray | None = None
+    feature_distortion_normalised: np.ndarray | None = None
+    wise_distance: np.ndarray | None = None
+    wise_agreement: np.ndarray | None = None

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING
 
 import torch
 from lightning_fabric import Fabric
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .config import RunConfig, rng, seed_of
-from .data import Batch, pixel_chunks, train_batches, train_transform
+from .data import Batch, Stream, pixel_chunks, train_batches, train_transform
+from .energies import unit
 from .errors import ImageError, RunError
-from .evaluation import accuracy_on, skipped
-from .objectives import Step
+from .evaluation import accuracy_on, features, skipped
+from .export import Head
+from .linear_probe import logistic
+from .observe import Observer
 from .progress import progress_bar, write
 from .prompts import random_texts
 from .runs import Run, pick_device
@@ -35,6 +39,7 @@ from .store import (
 
 if TYPE_CHECKING:
     from .data import Transform
+    from .models import Student
     from .records import Split
 
 CHECKPOINT = "checkpoint.safetensors"  # student, optimiser and step of the last evaluation
@@ -71,6 +76,8 @@ def train(
     origin = run.origin()
     if "random_texts" in run.method.needs:  # refused here rather than at the first step
         random_texts(run.clip.tokenizer, 1, config.text_length, rng(0, "check"), run.clip.vocabulary)
+    if config.head_from:
+        run.given_head()
     with lock(run.folder):
         recorded = run.folder / "config.json"
         if recorded.exists():
@@ -100,6 +107,16 @@ class Selection:
         return self.held or pixel_chunks(*self.source)
 
 
+def probe_head(run: Run, workers: int = 0, skip_bad: bool = False, progress: bool = True) -> Head:
+    """The linear probe of a run's training images, each embedded once; its C is chosen on the selection split."""
+    frozen, transform = run.student.eval(), run.clip.transform
+    splits = (run.train_split(), run.selection_split())
+    found = [features(frozen, split, transform, workers, skip_bad, progress) for split in splits]
+    train, held = ((run.clip.scale * unit(batch.pixels), batch.labels) for batch in found)
+    weight, bias = logistic(train, held, len(run.manifest.names), run.config.head == "absorbed", progress)
+    return Head(run.clip.scale * weight, bias, tuple(run.manifest.names))
+
+
 class Loop:
     """The state of one training run: student, optimiser, step, best accuracy so far."""
 
@@ -107,17 +124,46 @@ class Loop:
         self.run, self.config, self.method, self.fabric = run, run.config, run.method, fabric
         self.workers, self.skip_bad, self.progress = workers, skip_bad, progress
         self.student = run.student
+        if self.method.trains == "head":
+            self.student.visual.requires_grad_(False)
+        resumed = (run.folder / CHECKPOINT).exists()
+        if not resumed:
+            self._start()
+        self.trained = {name: tensor for name, tensor in self.student.named_parameters() if tensor.requires_grad}
         optimizer = torch.optim.AdamW(
-            self.student.parameters(), lr=self.config.lr, betas=self.config.betas,
+            self.trained.values(), lr=self.config.lr, betas=self.config.betas,
             weight_decay=self.config.weight_decay, fused=True,
         )  # fmt: skip
         self.module, self.optimizer = fabric.setup(self.student, optimizer)
-        self.captions = run.captions() if "captions" in self.method.needs else None
+        decay = self.method.ema if self.config.ema is None else self.config.ema
+        self.average = None
+        if decay is not None:
+            self.average = AveragedModel(self.student, multi_avg_fn=get_ema_multi_avg_fn(decay))
+            self.average.update_parameters(self.student)  # the first call copies: the average starts at theta0
         self.step, self.best, self.bad = 0, -1.0, set[int]()
-        if (run.folder / CHECKPOINT).exists():
+        if resumed:
             self._restore()
         kept = [row for row in read_jsonl(self._metrics) if row["step"] <= self.step]
         write_text(self._metrics, "".join(json.dumps(row) + "\n" for row in kept))
+        self.observe = Observer(run, self.module, fabric, self.trained)
+
+    def _start(self) -> None:
+        """Set the head where the method, or the configuration, wants it to start."""
+        if self.config.head_from:
+            head = self.run.given_head()
+        elif self.method.head == "zeros":
+            weight, bias = self.student.linear()
+            head = Head(torch.zeros_like(weight), torch.zeros_like(bias), ())
+        elif self.method.head == "probe" and self.config.solver == "logistic":
+            head = probe_head(self.run, self.workers, self.skip_bad, self.progress)
+        else:
+            return
+        self.student.start_from(head.weight, head.bias)
+
+    @property
+    def kept(self) -> Student:
+        """The student whose weights are evaluated and kept: the average, if there is one."""
+        return self.student if self.average is None else self.average.module
 
     @property
     def _metrics(self) -> Path:
@@ -125,16 +171,22 @@ class Loop:
 
     def run_to_the_end(self) -> None:
         """Train to the last step, then keep the chosen weights and remove the checkpoint."""
-        config, clip, split = self.config, self.run.clip, self.run.train_split()
-        val = Selection(self.run.selection_split(), clip.transform, self.workers, self.skip_bad)
-        transform = train_transform(clip.size, config.crop, config.flip)
+        config, split = self.config, self.run.train_split()
+        probe, val = self.method.trains == "head", self.run.selection_split()
+        if probe:  # the tower is frozen: each image is embedded once
+            embedded = self._features(val)
+            held, batches = (lambda: [embedded]), self._embeddings
+        else:
+            held = Selection(val, self.run.clip.transform, self.workers, self.skip_bad).chunks
+            batches = self._pixels
+        if probe and config.solver == "logistic":  # the start is the solution
+            config = config.model_copy(update={"steps": 0})
+            self._evaluate(held())
         steps = range(self.step, config.steps)
         self.student.train()
         title = f"{self.method.title} {self.run.folder.name}"
         with progress_bar(config.steps, title, "step", self.progress, initial=self.step) as bar:
-            for batch in train_batches(
-                split, transform, config.batch_size, steps, config.seed, self.workers, self.skip_bad
-            ):
+            for batch in batches(split, steps):
                 self.bad |= set(batch.bad)
                 if not len(batch.rows):
                     raise ImageError(f"no image of step {self.step + 1}'s batch can be read; repair the data set")
@@ -147,12 +199,30 @@ class Loop:
                     append_json(self._metrics, row | (terms if len(terms) > 1 else {}))
                     bar.set_postfix(loss=f"{loss:.3f}", best_val=f"{max(self.best, 0):.3f}", refresh=False)
                 if self.step % config.eval_every == 0 or self.step == config.steps:
-                    self._evaluate(val)
+                    self._evaluate(held())
         if self.bad:
             write(skipped(split, sorted(self.bad)))
         with disk(self.run.folder / BEST):
             os.replace(self.run.folder / BEST, self.run.folder / "weights.safetensors")
         (self.run.folder / CHECKPOINT).unlink()
+
+    def _pixels(self, split: Split, steps: range) -> Iterable[Batch]:
+        """Augmented training images of these steps."""
+        config, size = self.config, self.run.clip.size
+        transform = train_transform(size, config.crop, config.flip)
+        return train_batches(split, transform, config.batch_size, steps, config.seed, self.workers, self.skip_bad)
+
+    def _embeddings(self, split: Split, steps: range) -> Iterable[Batch]:
+        """Embeddings of the unaugmented training images, in the batches of these steps."""
+        if not steps:
+            return
+        whole = self._features(split)
+        for draws in Stream(len(whole.rows), self.config.batch_size, steps, self.config.seed):
+            rows = [row for row, _ in draws]
+            yield Batch.of(whole.pixels[rows], whole.labels[rows], whole.rows[rows])
+
+    def _features(self, split: Split) -> Batch:
+        return features(self.student, split, self.run.clip.transform, self.workers, self.skip_bad, self.progress)
 
     def _update(self, batch: Batch, domains: list[str]) -> dict[str, float]:
         """One optimiser step; returns the weighted terms of the loss."""
@@ -161,7 +231,8 @@ class Loop:
         cuda = [self.fabric.device] if self.fabric.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):  # dropout and the like follow from the step, too
             torch.manual_seed(seed_of(self.config.seed, f"forward:{self.step}"))
-            terms = self.method.terms(self._observe(batch, domains), self.config.lam)
+            seen = self.observe(batch, domains, self.step)
+            terms = self.method.terms(seen, self.config.lam, **self.config.options)
         values = {name: float(term.detach()) for name, term in terms.items()}
         for name, value in values.items():
             if not math.isfinite(value):
@@ -172,36 +243,21 @@ class Loop:
         if self.config.clip_norm is not None:
             self.fabric.clip_gradients(self.module, self.optimizer, max_norm=self.config.clip_norm)
         self.optimizer.step()
+        self.student.clamp()
+        if self.average is not None:
+            self.average.update_parameters(self.student)
         return values
 
-    def _observe(self, batch: Batch, domains: list[str]) -> Step:
-        """What the objective sees of a batch: only what it needs is computed."""
-        needs, config, device = self.method.needs, self.config, self.fabric.device
-        pixels, tokens, texts, anchor = batch.pixels.to(device), None, None, None
-        if self.captions is not None:
-            draw = rng(config.seed, f"captions:{self.step}")
-            tokens = self.captions.draw(batch.labels.tolist(), domains, draw).to(device)
-        if "random_texts" in needs:
-            draw = rng(config.seed, f"random_texts:{self.step}")
-            clip = self.run.clip
-            texts = clip.embed_texts(
-                random_texts(clip.tokenizer, config.text_count, config.text_length, draw, clip.vocabulary)
-            )
-        if "anchor" in needs:
-            with torch.no_grad(), self.fabric.autocast():
-                anchor = self.run.clip.model.encode_image(self.student.pixels(pixels)).float()
-        images, captions = self.module(pixels, tokens)
-        head = self.student.head() if self.captions is None else None
-        return Step(images, batch.labels.to(device), self.student.scale, head, anchor, texts, captions)
-
-    def _evaluate(self, val: Selection) -> None:
+    def _evaluate(self, held: Iterable[Batch]) -> None:
         """Accuracy on the selection split; keep the weights if they are the best, then the checkpoint."""
-        accuracy = accuracy_on(self.student, val.chunks())
+        accuracy = accuracy_on(self.kept, held)
         append_json(self._metrics, {"step": self.step, "val_accuracy": accuracy})
         if accuracy > self.best or self.config.selection == "last":
             self.best = accuracy
-            write_weights(self.run.folder / BEST, self.student.state_dict(), {"step": str(self.step)})
+            write_weights(self.run.folder / BEST, self.kept.state_dict(), {"step": str(self.step)})
         tensors = {f"student.{name}": tensor for name, tensor in self.student.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average.{name}": tensor for name, tensor in self.kept.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
         progress = {"step": self.step, "best": self.best, "bad": sorted(self.bad)}
@@ -215,8 +271,10 @@ class Loop:
             raise RunError(f"{self.run.folder / CHECKPOINT} is no checkpoint of clipft; delete it to begin again")
         progress = json.loads(metadata["progress"])
         self.step, self.best, self.bad = progress["step"], progress["best"], set(progress["bad"])
-        mine = {name.removeprefix("student."): t for name, t in tensors.items() if name.startswith("student.")}
-        self.student.load_state_dict(mine)
+        for key, module in (("student.", self.student), ("average.", self.kept)):
+            mine = {name.removeprefix(key): t for name, t in tensors.items() if name.startswith(key)}
+            if mine:
+                module.load_state_dict(mine)
         state: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):

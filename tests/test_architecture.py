@@ -14,15 +14,18 @@ HOUSE = Path(clipft.__file__).parent
 FLOOR = {
     "errors": 0, "records": 0, "progress": 0,
     "config": 1, "energies": 1, "metrics": 1,
-    "store": 2, "diagnostics": 2, "objectives": 2, "posthoc": 2,
+    "store": 2, "diagnostics": 2, "linear_probe": 2, "objectives": 2, "posthoc": 2,
     "emoji": 3, "figures": 3, "doctor": 3,
     "manifests": 4, "pages": 4,
     "prompts": 5, "data": 5, "models": 5, "batch": 5,
     "evaluation": 6,
-    "runs": 7,
-    "training": 8,
-    "cli": 9,
-    "__init__": 10,
+    "export": 7,
+    "runs": 8,
+    "observe": 9,
+    "training": 10,
+    "combine": 11,
+    "cli": 12,
+    "__init__": 13,
 }  # fmt: skip
 FILES = sorted(HOUSE.rglob("*.py"))
 

@@ -8,13 +8,11 @@ Source: Nam et al., Lipsum-FT, ICLR 2024, arXiv:2404.00860, equation 6 and relea
 
 from torch import Tensor
 
-from ..energies import energy_vectors, squared_gap, unit
 from .registry import Step, method
+from .regulariser import mse, on_texts
 
 
 @method("lipsum", title="Lipsum-FT", paper="arXiv:2404.00860", needs=("anchor", "random_texts"), lam=1.0)
 def lipsum(step: Step) -> Tensor:
     """Half the mean squared change of energy over batch and random texts, in squared logits."""
-    u = energy_vectors(unit(step.images), step.random_texts, step.scale)  # (B, M)
-    v = energy_vectors(unit(step.anchor), step.random_texts, step.scale)  # (B, M)
-    return squared_gap(u, v).mean() / 2
+    return mse(on_texts(step, step.random_texts))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import ConfigError, unknown
@@ -14,47 +15,75 @@ if TYPE_CHECKING:
 
 @dataclass
 class Step:
-    """One batch as an objective sees it: B images, D dimensions, C classes, M random texts.
+    """One batch as an objective sees it: B images, D dimensions, C classes, T templates, M random texts.
 
-    images (B, D) embeddings before normalising, with gradient; head (D, C); scale s; labels (B,).
-    Present only where the method `needs` them: anchor (B, D), the same images through theta0; random_texts (M, D),
-    unit rows; captions (B, D), unit rows, with gradient.
+    images (B, D) embeddings before normalising, with gradient; labels (B,); scale s: the pre-trained model's, or the
+    trained one where the text tower trains too. The others are there only where the method `needs` them.
     """
 
     images: Tensor
     labels: Tensor
     scale: Tensor | float
-    head: Tensor | None = None
-    anchor: Tensor | None = None
-    random_texts: Tensor | None = None
-    captions: Tensor | None = None
+    logits: Tensor | None = None  # (B, C) of the trained head, with gradient; wherever cross-entropy is a term
+    anchor: Tensor | None = None  # (B, D) the same images through theta0, before normalising
+    zero_shot: Tensor | None = None  # (D, C) the zero-shot head W0; comes with anchor
+    context: Tensor | None = None  # (D, T) the frozen context head
+    random_texts: Tensor | None = None  # (M, D) unit rows, fresh every step
+    captions: Tensor | None = None  # (B, D) unit rows, one caption an image, with gradient if the text tower trains
+    weights: Mapping[str, Tensor] | None = None  # every trained tensor by name, with gradient
+    start: Mapping[str, Tensor] | None = None  # the same tensors in theta0; comes with weights
 
 
-Need = Literal["anchor", "random_texts", "captions"]
+Need = Literal["anchor", "context", "random_texts", "captions", "class_captions", "weights"]
 
 
 @dataclass(frozen=True)
 class Method:
-    """A fine-tuning method: its loss is `cross-entropy + lam * penalty`, or `penalty` alone (`lam` None)."""
+    """A fine-tuning method: its loss is `cross-entropy + lam * penalty`, or `penalty` alone (`lam` None).
+
+    The penalty's keyword arguments are the method's options. Text-side needs: captions (one an image), class_captions
+    (one a class, every step: the logits then come from the text tower instead of a head).
+    """
 
     name: str
     title: str
     paper: str
-    penalty: Callable[[Step], Tensor] | None
+    penalty: Callable[..., Tensor] | None = None
     needs: frozenset[Need] = frozenset()
     lam: float | None = None
-    trains: Literal["vision", "both"] = "vision"  # both: text tower and scale too, and the head is rebuilt from them
+    trains: Literal["head", "vision", "image", "both"] = "vision"  # vision: tower and head; image, both: towers, scale
+    head: Literal["zero_shot", "zeros", "probe"] = "zero_shot"  # where the head starts; probe: a linear probe
+    ema: float | None = None  # decay of the averaged weights that are kept in place of the trained ones
 
-    def terms(self, step: Step, lam: float | None = None) -> dict[str, Tensor]:
+    @property
+    def options(self) -> dict[str, float | bool]:
+        """Name -> default of the penalty's keyword arguments."""
+        given = signature(self.penalty).parameters.values() if self.penalty else ()
+        return {one.name: one.default for one in given if one.default is not Parameter.empty}
+
+    def check_options(self, options: Mapping[str, object]) -> None:
+        """Raise ConfigError for an option that the method lacks, or one of another type than its default."""
+        for name, value in options.items():
+            if name not in self.options:
+                raise unknown(f"option of {self.name}", name, self.options)
+            want = type(self.options[name])
+            if isinstance(value, bool) != (want is bool) or not isinstance(value, bool | int | float):
+                raise ConfigError(f"option {name} of {self.name} is {value!r}, expected a {want.__name__}")
+
+    @property
+    def uses_cross_entropy(self) -> bool:
+        """Whether cross-entropy over the classes is a term of the loss."""
+        return self.penalty is None or self.lam is not None
+
+    def terms(self, step: Step, lam: float | None = None, **options: float) -> dict[str, Tensor]:
         """The terms of the loss by name, weighted: their sum is minimised."""
         from .cross_entropy import cross_entropy
 
-        if self.penalty is None:
-            return {"cross_entropy": cross_entropy(step)}
-        if self.lam is None:
-            return {self.name: self.penalty(step)}
-        weight = self.lam if lam is None else lam
-        return {"cross_entropy": cross_entropy(step), self.name: weight * self.penalty(step)}
+        terms = {"cross_entropy": cross_entropy(step)} if self.uses_cross_entropy else {}
+        if self.penalty is not None:
+            value, weight = self.penalty(step, **options), self.lam if lam is None else lam
+            terms[self.name] = value if weight is None else weight * value
+        return terms
 
 
 class Registry(dict[str, Method]):
@@ -73,11 +102,11 @@ class Registry(dict[str, Method]):
 METHODS = Registry()
 
 
-def method(name: str, *, title: str, paper: str, needs: tuple[Need, ...] = (), lam=None, trains="vision"):
-    """Register the decorated penalty as a method."""
+def method(name: str, *, needs: tuple[Need, ...] = (), **about):
+    """Register the decorated penalty as a method; `about` are the other fields of Method (title, paper, lam ...)."""
 
-    def register(penalty: Callable[[Step], Tensor]) -> Callable[[Step], Tensor]:
-        METHODS.add(Method(name, title, paper, penalty, frozenset(needs), lam, trains))
+    def register(penalty: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        METHODS.add(Method(name, penalty=penalty, needs=frozenset(needs), **about))
         return penalty
 
     return register

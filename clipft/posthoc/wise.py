@@ -2,6 +2,8 @@
 
     theta_a = (1 - a) theta0 + a theta1
 
+over every floating tensor: vision tower and head, or both towers and the scale. For a linear classifier on frozen
+features the same formula mixes the heads alone.
 Source: Wortsman et al., CVPR 2022, arXiv:2109.01903, section 3 and release.
 """
 
@@ -10,11 +12,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, WeightsError
+from .registry import HeldOut, posthoc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..records import Weights
+
+
+HEAD = ("weight", "bias", "logit_scale")  # tensors of a trained head
 
 
 def check_alpha(alpha: float) -> float:
@@ -28,7 +34,10 @@ def check_same_shape(anchor: Weights, tuned: Weights) -> None:
     """Raise WeightsError that names the first tensor in which two models differ in name or shape."""
     odd: Iterable[str] = sorted(anchor.keys() ^ tuned.keys())
     for name in odd:
-        raise WeightsError(f"weights of different models: only one of them has {name!r}; mix runs of one model")
+        kind = "head conventions" if name in HEAD else "models"
+        raise WeightsError(
+            f"weights of different {kind}: only one of them has {name!r}; mix runs of one model and head"
+        )
     for name in sorted(anchor):
         if anchor[name].shape != tuned[name].shape:
             shapes = f"{tuple(anchor[name].shape)} and {tuple(tuned[name].shape)}"
@@ -51,3 +60,24 @@ def wise(anchor: Weights, tuned: Weights, alpha: float) -> Weights:
         else tensor.clone()
         for name, tensor in tuned.items()
     }
+
+
+def wise_head(anchor: Weights, tuned: Weights, alpha: float) -> Weights:
+    """Mix the heads alone and keep the tuned tower; raises as `wise` does, and WeightsError where there is no head.
+
+    Source: WiSE-FT, arXiv:2109.01903, linear classifiers.
+    """
+    mixed = wise(anchor, tuned, alpha)
+    if "weight" not in mixed:
+        raise WeightsError("this model has no head of its own, its text tower builds one; mix the whole model")
+    return {name: mixed[name] if name in HEAD else tensor.clone() for name, tensor in tuned.items()}
+
+
+@posthoc("wise", title="WiSE", paper="arXiv:2109.01903")
+def _wise(anchor: Weights, members: list[Weights], held_out: HeldOut, alpha: float = 0.5) -> Weights:
+    return wise(anchor, members[0], alpha)
+
+
+@posthoc("wise_head", title="WiSE, head", paper="arXiv:2109.01903")
+def _wise_head(anchor: Weights, members: list[Weights], held_out: HeldOut, alpha: float = 0.5) -> Weights:
+    return wise_head(anchor, members[0], alpha)

@@ -1,0 +1,145 @@
+"""Post-hoc methods on finished runs: a new run folder, which is scored, mixed, exported and shown like any other."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from .config import digest, rng
+from .data import train_batches
+from .energies import energy_vectors, unit
+from .errors import ConfigError, RunError
+from .evaluation import accuracy_on, logits_of
+from .models import TwoTowers
+from .posthoc import POSTHOC
+from .posthoc.wise import check_same_shape
+from .runs import After, Run
+from .store import lock, read_json, write_json, write_weights
+from .training import Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from torch import Tensor
+
+    from .data import Batch
+    from .records import Weights
+
+ALIKE = ("manifest", "reference", "model", "pretrained", "head", "selection")  # of runs that can be combined
+
+
+def combine(
+    name: str, runs: Sequence[Run | Path | str], options: dict[str, Any] | None = None, workers: int = 0, device="cpu"
+) -> Run:
+    """Apply a post-hoc method of `clipft methods` to finished runs; leaves and returns a run beside the first of them.
+
+    All choices are made on the first run's selection split, held-out reference images by default. The zero-shot model
+    of the new run is that of its members. It is made once: the same call finds it. Raises ConfigError for an unknown
+    method or option or runs that do not belong together, RunError for one that is not finished or is an ensemble,
+    WeightsError where weights differ in name or shape.
+    """
+    entry, options = POSTHOC[name], options or {}
+    members = [run if isinstance(run, Run) else Run.open(run, device) for run in runs]
+    entry.check(len(members), options)
+    _check_alike(members)
+    first, after = members[0], After(name=name, options=options, members=tuple(run.folder.name for run in members))
+    origin = read_json(first.folder / "config.json")
+    folder = first.folder.parent / digest([first.config.id, after.model_dump(mode="json")])
+    made = Run(first.config, folder, first.device, after)
+    with lock(folder):
+        if (folder / "config.json").exists():
+            return Run.open(folder, first.device)
+        weights = [run.tuned for run in members]
+        for run, tuned in zip(members, weights, strict=True):
+            run.check_origin(read_json(run.folder / "config.json"))
+            check_same_shape(first.anchor, tuned)
+        found = entry.apply(first.anchor, weights, HeldOutImages(first, workers), **(entry.options | options))
+        if entry.ensemble:
+            after = after.model_copy(update={"members": tuple(after.members[k] for k in found)})
+        else:
+            write_weights(folder / "weights.safetensors", found)
+        write_json(folder / "config.json", origin | {"after": after.model_dump(mode="json")})  # last: it is finished
+    return Run(first.config, folder, made.device, after)
+
+
+def _check_alike(members: Sequence[Run]) -> None:
+    for run in members:
+        if run.is_ensemble:
+            raise RunError(f"{run.folder} is an ensemble and has no weights; combine its members instead")
+        for key in ALIKE:
+            mine, theirs = getattr(members[0].config, key), getattr(run.config, key)
+            if mine != theirs:
+                raise ConfigError(f"{run.folder} has {key} {theirs!r}, {members[0].folder} has {mine!r}; combine alike runs")
+        if run.folder.parent.resolve() != members[0].folder.parent.resolve():
+            raise ConfigError(f"{run.folder} lies beside other runs than {members[0].folder}; keep members in one folder")
+
+
+class HeldOutImages:
+    """The selection split of a run as questions about weights, see `posthoc.registry.HeldOut`."""
+
+    def __init__(self, run: Run, workers: int = 0):
+        self.run, self.workers, self.split = run, workers, run.selection_split()
+        self.student = run.student.eval()
+
+    @cached_property
+    def _pixels(self) -> Selection:
+        return Selection(self.split, self.run.clip.transform, self.workers, skip_bad=False)
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,), in the order of `logits`."""
+        return torch.tensor(self.split.labels)
+
+    def accuracy(self, weights: Weights) -> float:
+        """Top-1 accuracy, a fraction."""
+        self.student.load_state_dict(weights)
+        return accuracy_on(self.student, self._pixels.chunks())
+
+    def logits(self, weights: Weights) -> Tensor:
+        """(N, C)."""
+        self.student.load_state_dict(weights)
+        return torch.cat([logits_of(self.student, chunk.pixels).cpu() for chunk in self._pixels.chunks()])
+
+    def batches(self, size: int, steps: int) -> Iterable[tuple[int, Batch]]:
+        """`steps` numbered batches of shuffled images, not augmented, drawn by the run's seed."""
+        transform, seed = self.run.clip.transform, self.run.config.seed
+        return enumerate(train_batches(self.split, transform, size, range(steps), seed, self.workers))
+
+    def loss(self, weights: Weights, batch: tuple[int, Batch]) -> Tensor:
+        """Cross-entropy, mean over the batch, with gradient to the weights; no copy of the model is made."""
+        return self._loss(weights, batch, batch[1].labels.to(self.run.device))
+
+    def sampled_loss(self, weights: Weights, batch: tuple[int, Batch]) -> Tensor:
+        """The same with labels drawn from the model's own predictions."""
+        return self._loss(weights, batch, None)
+
+    def _loss(self, weights: Weights, batch: tuple[int, Batch], labels: Tensor | None) -> Tensor:
+        number, images = batch
+        given = {f"student.{name}": tensor for name, tensor in weights.items()}
+        logits = functional_call(_Logits(self.student), given, (images.pixels.to(self.run.device), number))
+        if labels is None:
+            draw = rng(self.run.config.seed, f"fisher:{number}")
+            labels = torch.multinomial(logits.detach().softmax(-1).cpu(), 1, generator=draw)[:, 0].to(logits.device)
+        return F.cross_entropy(logits, labels)
+
+
+class _Logits(nn.Module):
+    """Images to logits with gradient to every weight. A head that is built from the text tower is built from one
+    template per call: all of them at once would cost a pass over classes times templates texts."""
+
+    def __init__(self, student: nn.Module):
+        super().__init__()
+        self.student = student
+
+    def forward(self, pixels: Tensor, number: int) -> Tensor:
+        if not isinstance(self.student, TwoTowers):
+            return self.student.logits(self.student(pixels)[0])
+        prompts = self.student.prompts
+        images, _, classes = self.student(pixels, None, prompts[:, number % prompts.shape[1]])
+        return energy_vectors(unit(images), classes, self.student.scale)
