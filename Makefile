@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test bench lint emoji-tiny clean
+.PHONY: setup demo demo-full tune-emoji test bench emoji-tiny clean
 
 setup: $(READY)
 
@@ -17,6 +17,16 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/clipft batch papermill_runs/demo.yaml
 
+# every method, three seeds, and the README's table (about 75 minutes on two cores)
+demo-full: $(READY)
+	$(BIN)/clipft batch papermill_runs/all_methods.yaml
+	$(BIN)/clipft results --runs papermill_runs/out/all_methods/runs --calibration --markdown
+
+# choose the open hyper-parameters on held-out reference images (about 40 minutes on two cores)
+tune-emoji: $(READY)
+	$(BIN)/clipft batch papermill_runs/tune_emoji.yaml
+	$(BIN)/clipft choose --runs papermill_runs/out/tune_emoji/runs --write data_manifests/presets/emoji.yaml
+
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -27,7 +37,7 @@ bench: $(READY)
 
 # train the shipped tiny CLIP again (about 20 minutes on two cores); writes clipft/assets/emoji-tiny
 emoji-tiny: $(READY)
-	$(BIN)/clipft train --config data_manifests/presets/emoji_tiny.yaml --runs runs/emoji-tiny --no-score
+	$(BIN)/clipft train --preset emoji_tiny/pretrain --runs runs/emoji-tiny --no-score
 	$(BIN)/clipft export "$$(ls -td runs/emoji-tiny/*/ | head -1)" clipft/assets/emoji-tiny --half
 
 clean:

@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .batch import run_batch as run_batch
+    from .combining import combine as combine
     from .config import RunConfig as RunConfig
     from .diagnostics import correlation as correlation
     from .diagnostics import energy_gap as energy_gap
@@ -27,6 +28,7 @@ _HOME = {
     "ClipftError": "errors",
     "Run": "runs",
     "RunConfig": "config",
+    "combine": "combining",
     "correlation": "diagnostics",
     "energy_gap": "diagnostics",
     "export_clip": "export",
@@ -42,7 +44,7 @@ _HOME = {
 __all__ = list(_HOME)
 
 
-_MODULES = ("figures", "pages", "store")  # public as modules: too many names for this list
+_MODULES = ("figures", "pages", "store", "tables")  # public as modules: too many names for this list
 
 
 def __getattr__(name: str) -> object:

@@ -26,6 +26,7 @@ from typing import Any
 from .config import Record, digest
 from .errors import ConfigError, MissingExtra, RunError, unknown
 from .manifests import load_manifest, read_yaml
+from .presets import Preset, presets
 from .store import lock, read_json, results, write_json, write_text
 
 
@@ -47,6 +48,9 @@ class Spec(Record):
     stages: tuple[Stage, ...]
 
 
+TITLE = ("preset", "name", "method", "lr", "steps", "seed")  # parameters in which runs of a batch differ most
+
+
 @dataclass(frozen=True)
 class Job:
     """One notebook with one set of parameters."""
@@ -57,8 +61,8 @@ class Job:
 
     @property
     def title(self) -> str:
-        """Notebook and the parameters in which runs of a batch differ most."""
-        shown = [f"{k}={v}" for k, v in self.parameters.items() if k in ("method", "lr", "steps", "seed")]
+        """Notebook and what tells it from the others."""
+        shown = [f"{k}={v}" for k, v in self.parameters.items() if k in TITLE]
         return " ".join([self.notebook.stem, *shown])
 
     @property
@@ -80,13 +84,14 @@ def read_spec(path: Path | str) -> Spec:
 def plan(spec: Spec, base: Path, out: Path) -> list[list[Job]]:
     """The jobs of every stage.
 
-    A job's folder is named by its notebook's content, its parameters, its manifest's content and the stage before.
+    A job's folder is named by its notebook's content, its parameters, the content of the manifest and presets that
+    they name, and the stage before.
 
     Raises ConfigError for a missing notebook or a parameter that the notebook does not have (papermill only warns).
     """
     if util.find_spec("papermill") is None:
         raise MissingExtra("papermill", "notebooks")
-    stages, before = [], ""
+    stages, before, recipes = [], "", presets()
     for stage in spec.stages:
         notebook = (base / stage.notebook).resolve()
         if not notebook.is_file():
@@ -100,12 +105,25 @@ def plan(spec: Spec, base: Path, out: Path) -> list[list[Job]]:
                     if name not in known:
                         raise unknown(f"parameter of {notebook.name}", name, known)
                 filled = {k: v.replace("{out}", str(out)) if isinstance(v, str) else v for k, v in given.items()}
-                data = load_manifest(given["manifest"]).digest() if "manifest" in given else ""
-                key = digest([source, given, before, data], 10)
+                key = digest([source, given, before, _named(given, recipes)], 10)
                 jobs.append(Job(notebook, filled, out / "notebooks" / f"{notebook.stem}-{key}"))
         stages.append(jobs)
         before = digest([job.folder.name for job in jobs])
     return stages
+
+
+def _named(given: Any, recipes: dict[str, Preset], key: str = "") -> list[str]:
+    """Digests of all manifests and presets that parameters name, however deep."""
+    if isinstance(given, dict):
+        return [found for name, value in given.items() for found in _named(value, recipes, name)]
+    if isinstance(given, list):
+        return [found for value in given for found in _named(value, recipes, key)]
+    if key == "manifest":
+        return [load_manifest(given).digest()]
+    if given in recipes:
+        settings = recipes[given].settings
+        return [digest(settings), *_named(settings, {})]
+    return []
 
 
 def _parameters(notebook: Path) -> list[str]:

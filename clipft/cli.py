@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .console import print_scores, show
 from .errors import ClipftError, ConfigError
 
 UsageError = typer.BadParameter.__base__  # click's, or typer's own copy of it
@@ -38,21 +38,6 @@ def main() -> None:
         sys.exit(130)
 
 
-def _show(rows: list[dict], title: str = "") -> None:
-    """Print rows as a table; into a file or pipe it is as wide as it needs to be."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in rows[0]:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(str(value)) for value in row.values()))  # Text: [brackets] are not markup
-    Console(width=None if sys.stdout.isatty() else 240).print(table)
-
-
 @app.command()
 def datasets(name: Annotated[str | None, typer.Argument(help="show this one's card")] = None) -> None:
     """List the data sets, or show the card of one."""
@@ -60,7 +45,7 @@ def datasets(name: Annotated[str | None, typer.Argument(help="show this one's ca
 
     if name is None:
         found = [load_manifest(known) for known in available()]
-        _show([
+        show([
             {"name": m.name, "title": m.title, "classes": len(m.class_names), "reference": m.reference,
              "shifts": ", ".join(m.shifts())} for m in found
         ])  # fmt: skip
@@ -82,25 +67,25 @@ def methods() -> None:
         "image": "vision tower, scale",
         "both": "both towers, scale",
     }
-    _show([
+    show([
         {"name": m.name, "title": m.title, "lam": "" if m.lam is None else f"{m.lam:g}", "trains": trains[m.trains],
          "options": _options(m), "source": m.paper} for m in METHODS.values()
     ], "while training: clipft train method=NAME")  # fmt: skip
-    _show([
+    show([
         {"name": m.name, "title": m.title, "takes": "runs" if m.many else "a run", "options": _options(m),
          "source": m.paper} for m in POSTHOC.values()
     ], "afterwards: clipft combine NAME RUN...")  # fmt: skip
 
 
 def _options(entry) -> str:
-    return " ".join(
-        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in entry.options.items()
-    )
+    """Names and defaults, as they are written in a setting."""
+    return " ".join(f"{name}={json.dumps(value)}" for name, value in entry.options.items())
 
 
 @app.command()
 def train(
     settings: Annotated[list[str] | None, typer.Argument(help="KEY=VALUE, e.g. method=lipsum lr=3e-4")] = None,
+    preset: Annotated[str | None, typer.Option(help="a recipe of `clipft presets`")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings; KEY=VALUE wins")] = None,
     runs: str = RUNS,
     device: str = DEVICE,
@@ -109,38 +94,74 @@ def train(
     score: bool = typer.Option(True, help="sweep WiSE over all splits at the end"),
 ) -> None:
     """Train one run, or go on where it stopped; then score it."""
-    from .config import RunConfig
+    from .config import parse_settings
     from .manifests import read_yaml
+    from .presets import recipe
     from .training import train as run_training
 
-    values = read_yaml(config) if config else {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"{config}: expected a mapping of names to values, got {type(values).__name__}")
-    for setting in settings or []:
-        key, mark, value = setting.partition("=")
-        if not mark:
-            raise ConfigError(f"{setting!r} is no setting; wanted: KEY=VALUE, e.g. lr=1e-5")
-        values[key] = _value(setting, value)
-    run = run_training(
-        RunConfig.read(values, str(config or "settings")), runs, device=device, workers=workers, skip_bad=skip_bad
-    )
+    values = {"preset": preset} if preset else {}
+    given = read_yaml(config) if config else {}
+    if not isinstance(given, dict):
+        raise ConfigError(f"{config}: expected a mapping of names to values, got {type(given).__name__}")
+    values |= given | parse_settings(settings or [])
+    run = run_training(recipe(values), runs, device=device, workers=workers, skip_bad=skip_bad)
     print(f"trained {run.folder}")
     if score:
-        _print_scores(run.score(workers=workers, skip_bad=skip_bad), (0.0, 0.5, 1.0), run.config.selection)
+        print_scores(run.score(workers=workers, skip_bad=skip_bad), (0.0, 0.5, 1.0), run.config.selection)
 
 
-def _value(setting: str, text: str) -> object:
-    """A setting's value as YAML reads it; numbers like 1e-4, which YAML 1.1 takes for text, are numbers here."""
+@app.command()
+def presets(name: Annotated[str | None, typer.Argument(help="show this one's settings")] = None) -> None:
+    """List the recipes of the papers and the tuned ones, or show one."""
     import yaml
 
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"cannot read the value of {setting!r}; lists are written [0.5, 1.0]") from None
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            return float(value)
-    return "" if value is None else value
+    from .presets import load_preset
+    from .presets import presets as known
+
+    if name is None:
+        show([{"name": key, "title": p.title, "tuned": " ".join(p.tuned), "unknown": " ".join(p.unknown),
+                "source": p.source} for key, p in known().items()])  # fmt: skip
+        return
+    shown = load_preset(name).model_dump(mode="json", exclude_defaults=True)
+    print(yaml.safe_dump(shown, sort_keys=False, default_flow_style=False), end="")
+
+
+@app.command()
+def combine(
+    name: Annotated[str, typer.Argument(help="a post-hoc method of `clipft methods`, or its preset")],
+    given: Annotated[list[str], typer.Argument(metavar="RUN... [KEY=VALUE...]", help="run folders, then options")],
+    device: str = DEVICE,
+    workers: int = WORKERS,
+    score: bool = typer.Option(True, help="sweep alpha over all splits at the end"),
+) -> None:
+    """Apply a post-hoc method (TPGM, soups, ensembles ...) to finished runs; makes a new run beside them."""
+    from .combining import combine as apply
+    from .config import parse_settings
+    from .runs import pick_device
+
+    options = parse_settings([text for text in given if "=" in text])
+    made = apply(name, [text for text in given if "=" not in text], options, workers, pick_device(device))
+    print(f"made {made.folder} of {', '.join(made.after.members)}")
+    if score:
+        print_scores(made.score(workers=workers), (0.0, 0.5, 1.0), made.config.selection)
+
+
+@app.command()
+def choose(
+    runs: str = RUNS,
+    write: Annotated[Path | None, typer.Option(help="write the recipes here, e.g. presets/emoji.yaml")] = None,
+) -> None:
+    """Show what a sweep's held-out reference images choose: the one-standard-error rule."""
+    from .presets import candidates, write_presets
+
+    rows = candidates(runs).to_dict("records")
+    for row in rows:
+        row |= {"value": f"{row['value']:g}", "chosen": "*" if row["chosen"] else ""}
+        row |= {name: f"{100 * row[name]:.1f}" for name in ("accuracy", "error")}
+    show(rows, "held-out reference accuracy (%) and its standard error")
+    if write:
+        write_presets(runs, write)
+        print(f"wrote {write}")
 
 
 @app.command()
@@ -175,27 +196,7 @@ def _sweep(folder: Path, alphas: list[float], device: str, workers: int, skip_ba
     for alpha in alphas:
         check_alpha(alpha)
     found = Run.open(folder, pick_device(device))
-    _print_scores(found.score(alphas, workers, skip_bad), alphas, found.config.selection)
-
-
-def _print_scores(scores, alphas, selection: str) -> None:
-    chosen = scores[scores["alpha"].isin(alphas)]
-    table = chosen.pivot_table(index=["alpha", "split", "role"], columns="metric", values="value").reset_index()
-    measured = {
-        "relative_accuracy": "relative", "nll": "nll", "ece": "ece", "energy_gap": "gap",
-        "feature_distortion": "distortion",
-    }  # fmt: skip
-    rows = []
-    for row in table.sort_values(["alpha", "role", "split"]).to_dict("records"):
-        shown = {name: row[name] for name in ("alpha", "split", "role")} | {
-            "accuracy": f"{100 * row['accuracy']:.1f} %"
-        }
-        for name, title in measured.items():
-            value = row.get(name, float("nan"))
-            shown[title] = "" if math.isnan(value) else f"{value:.3f}"
-        rows.append(shown)
-    chosen = {"holdout": "on held-out reference images", "paper": "on the REPORTED test split", "last": "the last ones"}
-    _show(rows, f"weights chosen: {chosen[selection]}")
+    print_scores(found.score(alphas, workers, skip_bad), alphas, found.config.selection)
 
 
 @app.command()
@@ -209,6 +210,28 @@ def export(
     from .runs import Run
 
     print(f"open_clip.create_model_and_transforms('local-dir:{Run.open(run).export(folder, alpha, half)}')")
+
+
+@app.command()
+def predict(
+    folder: Annotated[Path, typer.Argument(help="what `clipft export` wrote")],
+    images: Annotated[list[Path], typer.Argument(help="image files, or folders of them")],
+    top: int = typer.Option(1, min=1, help="classes to show for each image"),
+    csv: Annotated[Path | None, typer.Option(help="write the predictions here instead")] = None,
+    device: str = DEVICE,
+    workers: int = WORKERS,
+    skip_bad: bool = SKIP,
+) -> None:
+    """Classify image files with an exported model."""
+    from .export import Predictor
+    from .runs import pick_device
+    from .store import write_text
+
+    found = Predictor(folder, pick_device(device)).predict(images, top, workers, skip_bad)
+    if csv:
+        write_text(csv, found.to_csv(index=False))
+    elif len(found):
+        show(found.assign(probability=found.probability.map("{:.3f}".format)).to_dict("records"))
 
 
 @app.command()
@@ -228,16 +251,22 @@ def batch(
 def results(
     runs: str = RUNS,
     csv: Annotated[Path | None, typer.Option(help="also write the tidy table here")] = None,
+    calibration: bool = typer.Option(False, help="also NLL (nats) and ECE (%)"),
+    as_markdown: bool = typer.Option(False, "--markdown", help="as a Markdown table"),
 ) -> None:
     """Print the table of all finished runs."""
-    from .figures import KIND, results_table
     from .store import results as read_results
     from .store import write_text
+    from .tables import KIND, markdown, results_table
 
     found = read_results(runs)
     for (data, _, model, _, reference, selection), group in found.groupby(KIND):
         title = f"{model} on {data}, reference {reference}, selection {selection}: %, mean ± std over seeds"
-        _show(results_table(group).to_dict("records"), title)
+        table = results_table(group, calibration)
+        if as_markdown:
+            print(f"{title}\n\n{markdown(table)}\n")
+        else:
+            show(table.to_dict("records"), title)
     if found.attrs["unfinished"]:
         print(f"left out, not finished or not scored: {', '.join(found.attrs['unfinished'])}")
     if csv:
@@ -249,7 +278,7 @@ def doctor() -> None:
     """Say what is installed, what is missing and the line that installs it."""
     from .doctor import report
 
-    _show(report())
+    show(report())
 
 
 if __name__ == "__main__":

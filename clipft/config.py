@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import math
+from collections.abc import Callable, Mapping
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -29,6 +33,28 @@ def rng(seed: int, purpose: str) -> torch.Generator:
     import torch
 
     return torch.Generator().manual_seed(seed_of(seed, purpose))
+
+
+def defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """Name -> default of a function's keyword arguments: the options of a method."""
+    given = signature(function).parameters.values()
+    return {one.name: one.default for one in given if one.default is not Parameter.empty}
+
+
+def check_options(owner: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Raise ConfigError for an option that is not `known`, or unlike its default there.
+
+    A whole number must be at least 1, any other finite and at least 0; words and true or false stay what they are.
+    """
+    for name, value in options.items():
+        if name not in known:
+            raise unknown(f"option of {owner}", name, known)
+        kind, wanted = type(known[name]), {float: "a number >= 0", int: "a whole number >= 1", bool: "true or false"}
+        fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
+        if fits and kind in (int, float):
+            fits = not isinstance(value, bool) and (1 if kind is int else 0) <= value < math.inf
+        if not fits:
+            raise ConfigError(f"option {name} of {owner} is {value!r}, expected {wanted.get(kind, 'a word')}")
 
 
 class Record(BaseModel):
@@ -121,3 +147,32 @@ class RunConfig(Record):
     def id(self) -> str:
         """12 letters that name this run: the hash of what differs from the defaults; a new key renames no old run."""
         return digest(self.model_dump(mode="json", exclude_defaults=True))
+
+
+def parse_settings(given: list[str]) -> dict[str, Any]:
+    """KEY=VALUE as a mapping; `options.tau=2` sets a key within a key. Raises ConfigError for anything else."""
+    values: dict[str, Any] = {}
+    for setting in given:
+        key, mark, value = setting.partition("=")
+        if not mark:
+            raise ConfigError(f"{setting!r} is no setting; wanted: KEY=VALUE, e.g. lr=1e-5")
+        outer, dot, inner = key.partition(".")
+        if dot:
+            values.setdefault(outer, {})[inner] = _value(setting, value)
+        else:
+            values[key] = _value(setting, value)
+    return values
+
+
+def _value(setting: str, text: str) -> Any:
+    """A setting's value as YAML reads it; numbers like 1e-4, which YAML 1.1 takes for text, are numbers here."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"cannot read the value of {setting!r}; lists are written [0.5, 1.0]") from None
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return float(value)
+    return "" if value is None else value

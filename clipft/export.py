@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,13 +47,24 @@ class Head:
             if mine != theirs:
                 raise ConfigError(f"class {i} of the head is {mine!r}, of {of} it is {theirs!r}; use its own head")
 
+    def check_dimensions(self, dimensions: int, of: str) -> None:
+        """Raise WeightsError where the model embeds in another number of dimensions."""
+        if len(self.weight) != dimensions:
+            raise WeightsError(f"the head takes {len(self.weight)} dimensions, {of} has {dimensions}; use its own head")
+
+    def digest(self) -> str:
+        """12 letters that name the weights."""
+        return hashlib.sha256(self.weight.numpy().tobytes() + self.bias.numpy().tobytes()).hexdigest()[:12]
+
 
 def read_head(file: Path | str) -> Head:
     """Read a head.safetensors; raises WeightsError where it is missing, damaged or something else."""
     weights, metadata = read_weights(file), read_metadata(file)
-    if set(weights) != {"weight", "bias"} or "classes" not in metadata:
-        raise WeightsError(f"{file} is no head of clipft; wanted: the head.safetensors of an export")
-    return Head(weights["weight"], weights["bias"], tuple(json.loads(metadata["classes"])))
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        head = Head(weights["weight"], weights["bias"], tuple(json.loads(metadata["classes"])))
+        if head.weight.dim() == 2 and head.bias.shape == head.weight.shape[1:] == (len(head.classes),):
+            return head
+    raise WeightsError(f"{file} is no head of clipft; wanted: the head.safetensors of an export")
 
 
 def export_clip(
@@ -94,6 +107,7 @@ class Predictor:
     def __init__(self, folder: Path | str, device: str = "cpu"):
         self.clip = load_clip(f"local-dir:{folder}", device=device)
         self.head = read_head(Path(folder) / "head.safetensors")
+        self.head.check_dimensions(self.clip.config["model_cfg"]["embed_dim"], self.clip.name)
         self.student = Classifier(self.clip, self.head.weight, "absorbed").to(device).eval()
         self.student.start_from(self.head.weight, self.head.bias)
 
@@ -102,13 +116,15 @@ class Predictor:
     ) -> pd.DataFrame:
         """Classify files, and all images in folders: one row per file and rank (file, rank, label, probability).
 
-        Raises ImageError for a file that is missing or unreadable (skip_bad leaves it out and says so), and where
-        there is no image at all.
+        Raises ConfigError for top < 1, ImageError for a file that is missing or unreadable (skip_bad leaves it out and
+        says so), and where there is no image at all.
         """
         import pandas as pd
 
-        files, rows = _files(paths), []
-        split = Split("the given images", "", Path(), files, (0,) * len(files))
+        if top < 1:
+            raise ConfigError(f"top is {top}, expected 1 or more")
+        files, rows = _files([paths] if isinstance(paths, str | Path) else paths), []
+        split = Split("images", "given", Path(), files, (0,) * len(files))
         with progress_bar(len(files), "predicting", "image", progress) as bar:
             for chunk in pixel_chunks(split, self.clip.transform, workers, skip_bad):
                 if chunk.bad:

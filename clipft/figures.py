@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 
 from .diagnostics import correlation
 from .errors import ConfigError
+from .tables import RECIPE, best_by_val, ordered, recipes, title_of, wide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,8 +21,6 @@ CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}  #
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")  # Okabe and Ito
 SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "star", "x", "pentagon")
 GREY = "#777777"
-KIND = ["manifest", "manifest_digest", "model", "model_digest", "reference", "selection"]  # alike in comparable runs
-RECIPE = ["method", "lr", "steps", "recipe"]  # columns that name a recipe: runs that differ in their seed alone
 LAYOUT = {
     "template": "plotly_white",
     "font": {"family": "Helvetica, Arial, sans-serif", "size": 14},
@@ -30,69 +29,23 @@ LAYOUT = {
 }
 
 
-def titles() -> dict[str, str]:
-    """Method name -> title, from the registry."""
-    from .objectives import METHODS
-
-    return {name: entry.title for name, entry in METHODS.items()}
-
-
 def style(methods: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-    """Method -> (title, colour, symbol): the same in every figure of one set of runs."""
-    known = titles()
-    order = [name for name in known if name in set(methods)] + sorted(set(methods) - known.keys())
-    return {name: (known.get(name, name), COLOURS[i % 8], SYMBOLS[i % 8]) for i, name in enumerate(order)}
-
-
-def wide(results: pd.DataFrame) -> pd.DataFrame:
-    """Tidy results -> one row per run, alpha and split with a column per metric.
-
-    Raises ConfigError where runs of several data sets, models or references are mixed: they cannot be compared.
-    """
-    for key in KIND:
-        if results[key].nunique() > 1:
-            found = ", ".join(map(str, sorted(results[key].unique())))
-            raise ConfigError(f"runs of several kinds of {key} ({found}); keep one: results[results.{key} == ...]")
-    keys = ["run", *RECIPE, "seed", "reference", "alpha", "split", "role", "n"]
-    return results.pivot_table(index=keys, columns="metric", values="value").reset_index()
-
-
-def paths(results: pd.DataFrame) -> pd.DataFrame:
-    """One row per run and alpha: reference accuracy, mean shift accuracy and the accuracy of every split."""
-    rows = wide(results)
-    keys = ["run", *RECIPE, "seed", "alpha"]
-    reference = rows[rows.role == "reference"].set_index(keys)["accuracy"].rename("reference_accuracy")
-    shift = rows[rows.role == "shift"].groupby(keys)["accuracy"].mean().rename("shift_accuracy")
-    splits = rows[rows.role != "val"].pivot_table(index=keys, columns="split", values="accuracy")
-    return splits.join([reference, shift]).reset_index()
+    """Method -> (title, colour, symbol): the same in every figure of one set of runs, 64 pairs before one repeats."""
+    return {
+        name: (title_of(name), COLOURS[i % 8], SYMBOLS[(i + i // 8) % 8]) for i, name in enumerate(ordered(methods))
+    }
 
 
 def settings(row: Mapping) -> str:
     """How a run is called in a hover text: method, learning rate, steps, seed."""
-    return f"{titles().get(row['method'], row['method'])}, lr {row['lr']:g}, {row['steps']} steps, seed {row['seed']}"
-
-
-def recipes(results: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds: one row per recipe and alpha that all of its runs have, with the number of seeds."""
-    grouped = paths(results).drop(columns=["run", "seed"]).groupby([*RECIPE, "alpha"])
-    means = grouped.mean().join(grouped.size().rename("seeds")).reset_index()
-    return means[means.seeds == means.groupby(RECIPE)["seeds"].transform("max")]
-
-
-def best_by_val(results: pd.DataFrame) -> dict[str, str]:
-    """Method -> the recipe with the best reference validation accuracy at alpha 1, mean over seeds."""
-    val = results[(results.role == "val") & (results.metric == "accuracy") & (results.alpha == 1.0)]
-    if val.empty:
-        raise ConfigError("no run is scored at alpha 1, the tuned model: clipft evaluate RUN")
-    mean = val.groupby(RECIPE)["value"].mean().reset_index()
-    best = mean.loc[mean.groupby("method")["value"].idxmax()]
-    return dict(zip(best.method, best.recipe, strict=True))
+    return f"{title_of(row['method'])}, lr {row['lr']:g}, {row['steps']} steps, seed {row['seed']}"
 
 
 def wise_slider(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
     """WiSE-FT in the page: an alpha slider moves a marker on each method's curve and the bars of every split.
 
-    One recipe per method, chosen on reference validation accuracy, mean over seeds. The slider is plotly's own, so it
+    One recipe per method, chosen on reference validation accuracy, mean over seeds; methods that were scored at fewer
+    alphas than others are left out. The slider is plotly's own, so it
     works in an exported page without a kernel.
     """
     rows, best = recipes(results), best_by_val(results)
@@ -101,12 +54,16 @@ def wise_slider(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
     reference = f"{results.reference.iloc[0]}/test"
     splits.sort(key=lambda name: (name != reference, name))
     domains = [split.split("/")[0] for split in splits]
+    swept = rows.groupby("method").alpha.nunique()
+    best = {name: recipe for name, recipe in best.items() if swept[name] == swept.max()}  # those with a whole curve
+    rows = rows[rows.recipe.isin(best.values())]
     alphas = sorted(set.intersection(*(set(part.alpha) for _, part in rows.groupby("method"))))
     if not {0.0, 1.0} <= set(alphas):
         raise ConfigError(f"a WiSE figure needs runs scored at alpha 0 and 1, got {alphas}: clipft wise RUN")
     rows = rows[rows.alpha.isin(alphas)]
     active = int(np.argmin(np.abs(np.array(alphas) - start)))
     looks = style(list(best))
+    numbers = {"texttemplate": "%{y:.0f}", "textposition": "outside", "cliponaxis": False} if len(best) < 6 else {}
     figure = make_subplots(1, 2, column_widths=[0.58, 0.42], horizontal_spacing=0.12)
     moving: list[int] = []
     frames: list[list[dict]] = [[] for _ in alphas]
@@ -129,7 +86,7 @@ def wise_slider(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
         )  # fmt: skip
         figure.add_bar(
             x=domains, y=bars[active], marker_color=colour, name=title, row=1, col=2,
-            showlegend=False, legendgroup=name, texttemplate="%{y:.0f}", textposition="outside", cliponaxis=False,
+            showlegend=False, legendgroup=name, **numbers,
         )  # fmt: skip
         for i, frame in enumerate(frames):
             frame += [{"x": [x[i]], "y": [y[i]]}, {"x": domains, "y": bars[i].tolist()}]
@@ -141,7 +98,7 @@ def wise_slider(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
     )  # fmt: skip
     figure.add_bar(
         x=domains, y=[100 * zero[split] for split in splits], name="zero-shot",
-        marker_color=GREY, opacity=0.45, row=1, col=2, texttemplate="%{y:.0f}", textposition="outside",
+        marker_color=GREY, opacity=0.45, row=1, col=2, **numbers,
     )  # fmt: skip
     steps = [
         {
@@ -288,46 +245,3 @@ def table(frame: pd.DataFrame) -> go.Figure:
     figure = go.Figure(go.Table(header=head, cells=cells, columnwidth=[max(map(len, [n, *frame[n]])) for n in frame]))
     figure.update_layout(**LAYOUT | {"margin": {"l": 10, "r": 10, "t": 10, "b": 10}}, height=80 + 27 * len(frame))
     return figure
-
-
-def results_table(results: pd.DataFrame) -> pd.DataFrame:
-    """A row per recipe: tuned accuracies (%), the best alpha by reference validation, and energy gap.
-
-    Mean over seeds, with the standard deviation where there are several; the first row is the zero-shot model.
-    """
-    import pandas as pd
-
-    rows = wide(results)
-    tests = rows[rows.role != "val"]
-    reference = results.reference.iloc[0]
-
-    def line(part: pd.DataFrame, method: str, lr: str, steps: str, alpha: str) -> dict[str, str]:
-        runs = part.groupby("run")
-        by_shift = part[part.role == "shift"]
-        columns = {"method": method, "lr": lr, "steps": steps, "alpha": alpha, "seeds": str(runs.ngroups)}
-        for split in sorted(part.split.unique(), key=lambda name: (name.split("/")[0] != reference, name)):
-            columns[split.split("/")[0]] = _spread(100 * part[part.split == split].accuracy)
-        columns["mean shift"] = _spread(100 * by_shift.groupby("run").accuracy.mean())
-        columns["energy gap"] = _spread(by_shift.groupby("run").energy_gap.mean(), 2)
-        return columns
-
-    zero = tests[tests.alpha == 0]
-    lines = [line(zero[zero.run == zero.run.iloc[0]], "zero-shot", "", "", "0")] if len(zero) else []
-    val = rows[rows.role == "val"]
-    for (name, lr, steps, recipe), part in tests.groupby(RECIPE):
-        tried = val[val.recipe == recipe].groupby("alpha").accuracy
-        best = tried.mean()[tried.size() == part.run.nunique()].idxmax()
-        title = titles().get(name, name)
-        if 1.0 in set(part.alpha):
-            lines.append(line(part[part.alpha == 1.0], title, f"{lr:g}", str(steps), "1"))
-        if best not in (0.0, 1.0):
-            lines.append(line(part[part.alpha == best], f"{title} + WiSE", f"{lr:g}", str(steps), f"{best:g} (val)"))
-    table = pd.DataFrame(lines)
-    if results.selection.iloc[0] != "holdout":  # a choice on the reported split is said in every table
-        table.insert(4, "selection", results.selection.iloc[0])
-    return table
-
-
-def _spread(values: pd.Series, digits: int = 1) -> str:
-    mean = f"{values.mean():.{digits}f}"
-    return mean if len(values) < 2 else f"{mean} ± {values.std(ddof=1):.{digits}f}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .config import Record, RunConfig, rng
+from .config import Record, RunConfig, check_options, rng
 from .data import few_shot
 from .errors import ConfigError, RunError
 from .evaluation import ensemble_sweep, sweep, table
@@ -54,6 +54,7 @@ class After(Record):
 
     name: str
     options: dict[str, Any] = {}
+    of: tuple[str, ...] = ()  # post-hoc methods that the first of the runs is itself made by
     members: tuple[str, ...]
 
 
@@ -77,11 +78,15 @@ class Run:
 
     def _check_method(self) -> None:
         config, method = self.config, self.method
-        method.check_options(config.options)
+        check_options(method.name, config.options, method.options)
         if config.lam is not None and method.lam is None:
             raise ConfigError(f"{method.name} has no regulariser, so lam={config.lam:g} would do nothing; leave it out")
         if self.two_towers and (config.head != "fixed" or config.head_from):
             raise ConfigError(f"{method.name} builds its head from its text tower; leave out head and head_from")
+        if config.head_from and method.head != "zero_shot":
+            raise ConfigError(f"{method.name} says itself where its head starts; head_from goes with method=ft")
+        if config.solver == "adamw" and method.head != "probe":
+            raise ConfigError(f"{method.name} has no linear probe, so solver=adamw would do nothing; leave it out")
         if config.head == "absorbed" and config.logit_scale in ("trained", "clamped"):
             raise ConfigError("head=absorbed holds the logit scale in its weights; leave out logit_scale")
         if method.head == "probe" and config.solver == "adamw" and method.trains != "head":
@@ -107,11 +112,18 @@ class Run:
 
     def origin(self) -> dict[str, str]:
         """Digests of the zero-shot weights and the manifest, kept with the configuration."""
-        return {"model_digest": self.clip.digest(), "manifest_digest": self.manifest.digest()}
+        found = {"model_digest": self.clip.digest(), "manifest_digest": self.manifest.digest()}
+        if self.config.head_from:
+            found["head_digest"] = self.given_head().digest()
+        return found
 
     def check_origin(self, recorded: dict) -> None:
         """Raise RunError where the folder was begun from other weights or another manifest than today's."""
-        names = {"model_digest": f"other weights of {self.config.model}", "manifest_digest": "another manifest"}
+        names = {
+            "model_digest": f"other weights of {self.config.model}",
+            "manifest_digest": "another manifest",
+            "head_digest": "another head",
+        }
         for key, value in self.origin().items():
             if recorded.get(key) != value:
                 raise RunError(f"{self.folder} was begun from {names[key]}; use another runs folder, or delete it")
@@ -192,6 +204,7 @@ class Run:
         """The head of `head_from`; raises ConfigError where its classes are not the data set's."""
         head = read_head(self.config.head_from)
         head.check_classes(self.manifest.names, self.manifest.name)
+        head.check_dimensions(len(self.zero_shot), self.config.model)
         return head
 
     @cached_property

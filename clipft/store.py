@@ -176,8 +176,9 @@ def results(runs: Path | str) -> pd.DataFrame:
     """Every finished run under a folder as one tidy table: one row per run, alpha, split and metric.
 
     Columns: run, recipe (all of the configuration but the seed, as 6 letters), those of CONFIG_COLUMNS, then reference,
-    alpha, split, role, metric, value, n. Unfinished runs are left out and listed in `.attrs["unfinished"]`. Raises
-    RunError when there is no finished run.
+    alpha, split, role, metric, value, n. The method of a combination is, say, `lipsum+tpgm`; its lr and steps are those
+    of its first run. Unfinished runs are left out and listed in `.attrs["unfinished"]`. Raises RunError where there
+    is no finished run.
     """
     import pandas as pd
 
@@ -191,9 +192,14 @@ def results(runs: Path | str) -> pd.DataFrame:
         if not isinstance(config, dict) or not set(CONFIG_COLUMNS) <= config.keys():
             raise RunError(f"{config_file} is no run's configuration; delete the folder and run it again")
         table = read_scores(folder / "scores.parquet")
+        after = config.pop("after", None)
+        recipe = {key: value for key, value in config.items() if key != "seed"}
+        if after is not None:  # of which runs is left out: they carry the seed
+            config["method"] = "+".join([config["method"], *after["of"], after["name"]])
+            recipe["after"] = [config["method"], after["options"]]
         for column, key in enumerate(CONFIG_COLUMNS):
             table.insert(column, key, config[key])
-        table.insert(0, "recipe", digest({key: value for key, value in config.items() if key != "seed"}, 6))
+        table.insert(0, "recipe", digest(recipe, 6))
         table.insert(0, "run", folder.name)
         tables.append(table)
     if not tables:

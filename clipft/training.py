@@ -81,7 +81,9 @@ def train(
     with lock(run.folder):
         recorded = run.folder / "config.json"
         if recorded.exists():
-            run.check_origin(read_json(recorded))
+            run.check_origin(begun := read_json(recorded))
+            if config.model_dump(mode="json") != {key: begun.get(key) for key in RunConfig.model_fields}:
+                raise RunError(f"{run.folder} was begun by a clipft with other defaults; use another runs folder")
         if run.finished:
             return run
         write_json(recorded, config.model_dump(mode="json") | origin)

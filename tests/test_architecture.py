@@ -13,17 +13,18 @@ import clipft
 HOUSE = Path(clipft.__file__).parent
 FLOOR = {
     "errors": 0, "records": 0, "progress": 0,
+    "console": 0,
     "config": 1, "energies": 1, "metrics": 1,
     "store": 2, "diagnostics": 2, "linear_probe": 2, "objectives": 2, "posthoc": 2,
-    "emoji": 3, "figures": 3, "doctor": 3,
-    "manifests": 4, "pages": 4,
-    "prompts": 5, "data": 5, "models": 5, "batch": 5,
-    "evaluation": 6,
+    "emoji": 3, "tables": 3, "doctor": 3,
+    "manifests": 4, "figures": 4,
+    "prompts": 5, "data": 5, "models": 5, "pages": 5, "presets": 5,
+    "evaluation": 6, "batch": 6,
     "export": 7,
     "runs": 8,
     "observe": 9,
     "training": 10,
-    "combine": 11,
+    "combining": 11,
     "cli": 12,
     "__init__": 13,
 }  # fmt: skip

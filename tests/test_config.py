@@ -26,7 +26,8 @@ def test_the_id_is_the_content_and_nothing_else():
     config = RunConfig(**OTHER)
     assert RunConfig(**dict(reversed(OTHER.items()))).id == config.id
     assert RunConfig.read(config.model_dump(mode="json")).id == config.id
-    assert config.id == digest(config.model_dump(mode="json"))
+    assert config.id == digest(config.model_dump(mode="json"))  # no field of OTHER is a default
+    assert RunConfig(lr=1e-5, seed=0).id == RunConfig().id == digest({})
     assert digest({"b": [1, 2], "a": None}) == "c5f84d13a25f"  # sha256sum of {"a": null, "b": [1, 2]}
 
 

@@ -1,6 +1,7 @@
 """From files to pixels: broken images are named, the training stream is a pure function of seed and step."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from clipft import data
-from clipft.data import Stream, decode, pixel_chunks, train_batches, train_transform
-from clipft.errors import ImageError
+from clipft import Run, data
+from clipft.config import rng
+from clipft.data import Batch, Stream, decode, few_shot, pixel_chunks, train_batches, train_transform
+from clipft.errors import ConfigError, ImageError
 from clipft.records import Split
 
 ROWS, SIZE = 11, 8
@@ -189,3 +191,50 @@ def test_a_flip_and_a_whole_crop_are_the_image_or_its_mirror():
         "same",
         "mirror",
     }
+
+
+def test_joined_batches_keep_their_order_and_bad_rows():
+    parts = []
+    for rows, bad in (([4, 1], [9]), ([], [3]), ([2], [])):
+        part = Batch([*bad, *((torch.full((3, 2, 2), row, dtype=torch.uint8), 10 * row, row) for row in rows)])
+        parts.append(part)
+    whole = Batch.join(parts)
+    assert (whole.rows.tolist(), whole.labels.tolist(), whole.bad) == ([4, 1, 2], [40, 10, 20], [9, 3])
+    assert whole.pixels[:, 0, 0, 0].tolist() == [4, 1, 2]
+    assert len(Batch.join([Batch([])]).rows) == 0
+
+
+labels_of_three = st.lists(st.integers(0, 2), max_size=30).map(lambda rest: [0, 1, 2, *rest])
+
+
+@settings(deadline=None)
+@given(labels_of_three, st.integers(1, 8), st.integers(0, 99))
+def test_few_shot_takes_as_many_of_every_class(labels, shots, seed):
+    whole = Split("real", "train", Path(), tuple(f"{row}.png" for row in range(len(labels))), tuple(labels))
+    drawn = few_shot(whole, shots, rng(seed, "few_shot"), "abc")
+    for label in range(3):
+        assert drawn.labels.count(label) == min(shots, labels.count(label))
+    rows = [whole.ids.index(name) for name in drawn.ids]
+    assert rows == sorted(set(rows))
+    assert [labels[row] for row in rows] == list(drawn.labels)
+    assert drawn == few_shot(whole, shots, rng(seed, "few_shot"), "abc")
+
+
+def test_few_shot_follows_the_seed():
+    whole = Split("real", "train", Path(), tuple(map(str, range(60))), tuple(row % 3 for row in range(60)))
+    assert len({few_shot(whole, 2, rng(seed, "few_shot"), "abc").ids for seed in range(20)}) > 10
+
+
+def test_few_shot_names_the_class_without_an_image():
+    whole = Split("real", "train", Path(), ("0.png", "1.png"), (0, 2))
+    with pytest.raises(ConfigError, match="class 'bee' has no image in real/train"):
+        few_shot(whole, 2, rng(0, "few_shot"), ["apple", "bee", "cow"])
+
+
+def test_a_few_shot_run_is_as_small_in_selection(world):
+    run, other = (Run.create(world.config(shots=1, seed=seed), world.runs) for seed in (0, 1))
+    assert sorted(run.train_split().labels) == sorted(run.selection_split().labels) == [0, 1, 2, 3]
+    assert set(run.train_split().ids) <= set(run.manifest.split("real/train").ids)
+    assert run.train_split().ids != other.train_split().ids
+    two = Run.create(world.config(shots=2), world.runs)
+    assert len(two.train_split()) == len(two.selection_split()) == 8

@@ -5,13 +5,14 @@ import open_clip
 import pandas as pd
 import pytest
 import torch
+from scipy.special import softmax
 from sklearn.metrics import accuracy_score, log_loss
 
 from clipft import RunConfig, data, train, wise
 from clipft.data import pixel_chunks
 from clipft.energies import energy_vectors, second_moment, squared_gap, unit
 from clipft.errors import ConfigError, WeightsError
-from clipft.evaluation import embed, measure, sweep, table
+from clipft.evaluation import embed, ensemble_sweep, features, logits_of, measure, predictions, sweep, table
 from clipft.records import Scores
 from clipft.runs import Run
 
@@ -170,7 +171,7 @@ def test_miniature_domainnet_through_the_shipped_manifest(tmp_path, monkeypatch,
     assert set(scores[scores.role == "shift"].split) == {f"{d}/test" for d in domains if d != "clipart"}
     gaps = scores[(scores.metric == "energy_gap") & (scores.role == "shift")].groupby("alpha").value.mean()
     assert gaps[0.0] == 0 < gaps[0.5] < gaps[1.0]
-    assert run.student.head().shape == (16, 345)
+    assert run.student.linear()[0].shape == (16, 345)
     assert (run.manifest.names[-1], run.manifest.names.index("t shirt") > 0) == ("zigzag", True)
     assert Run.open(run.folder).config == run.config
 
@@ -203,8 +204,56 @@ def test_a_domain_that_was_trained_on_is_no_shift(world):
     }  # fmt: skip
 
 
-def test_tied_classes_go_to_the_lower_index(run):
-    from clipft.evaluation import predictions
+def test_tied_classes_go_to_the_lower_index():
+    logits = torch.tensor([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0], [0.0, -1.0, 0.0]])
+    assert predictions(logits, torch.zeros(3, dtype=torch.long))[0].tolist() == [1, 0, 0]
 
-    run.student.weight.data[:] = run.student.weight.data[:, :1]
-    assert predictions(run.student, torch.randn(9, 16), torch.zeros(9, dtype=torch.long))[0].unique().tolist() == [0]
+
+def test_predictions_against_torch():
+    logits, labels = torch.randn(50, 7) * 5, torch.randint(0, 7, (50,))
+    prediction, confidence, nll = predictions(logits, labels)
+    chances = logits.double().softmax(-1)
+    assert torch.equal(prediction, chances.argmax(-1))
+    torch.testing.assert_close(confidence.double(), chances.max(-1).values, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(nll, torch.nn.functional.cross_entropy(logits, labels, reduction="none"))
+
+
+def test_features_are_a_splits_embeddings_in_its_order(run):
+    split = run.manifest.split("real/test")
+    run.student.train()
+    found = features(run.student, split, run.clip.transform, progress=False)
+    assert run.student.training
+    (chunk,) = pixel_chunks(split, run.clip.transform)
+    assert torch.equal(found.pixels, embed(run.student.eval(), chunk.pixels))
+    assert found.labels.tolist() == list(split.labels)
+
+
+def ensemble_of(run, members, alphas, split):
+    return ensemble_sweep(run.student, run.anchor, members, [split], alphas, run.clip.transform, progress=False)
+
+
+def test_ensemble_of_one_and_its_distance_to_wise(run):
+    split, alphas = run.manifest.split("sketch/test"), [0.0, 0.5, 1.0]
+    found, mixed = ensemble_of(run, [run.tuned], alphas, split), scores_of(run, alphas, [split])
+    for one, other in ((found[0], mixed[0]), (found[2], mixed[2])):
+        np.testing.assert_allclose(one.nll, other.nll, rtol=1e-5)
+        np.testing.assert_allclose(one.wise_distance, 0, atol=1e-5)
+        assert (one.wise_agreement == 1).all()
+    assert found[1].wise_distance.min() > 0
+    assert np.array_equal(found[1].wise_agreement == 1, found[1].prediction == mixed[1].prediction)
+    assert found[1].energy_gap is None
+
+
+def test_ensemble_of_several_is_the_mean_of_their_logits(run, world):
+    members, split = [run.tuned, world.train(steps=30, lr=3e-3, seed=1).tuned], run.manifest.split("sketch/test")
+    (chunk,) = pixel_chunks(split, run.clip.transform)
+    logits = []
+    for weights in (run.anchor, *members):
+        run.student.load_state_dict(weights)
+        logits.append(logits_of(run.student.eval(), chunk.pixels).double().numpy())
+    for one in ensemble_of(run, members, [0.0, 0.4, 1.0], split):
+        mean = (1 - one.alpha) * logits[0] + one.alpha * (logits[1] + logits[2]) / 2
+        assert np.array_equal(one.prediction, mean.argmax(1))
+        want = log_loss(split.labels, softmax(mean, axis=1), labels=range(4))
+        assert one.nll.mean() == pytest.approx(want, rel=1e-4)
+        assert one.wise_distance is None

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clipft import figures, store
+from clipft import figures, store, tables
 from clipft.diagnostics import correlation
 from clipft.errors import ConfigError
 
@@ -89,7 +89,7 @@ def test_best_by_val_looks_at_validation_only():
     table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-5), ("lipsum", 1e-4)], accuracy=accuracy)
     tests = table[(table.role != "val") & (table.alpha == 1)]
     assert mean(tests, metric="accuracy", lr=1e-5) > mean(tests, metric="accuracy", lr=1e-4)
-    assert figures.best_by_val(table) == {"ft": "ft-0.0001", "lipsum": "lipsum-0.0001"}
+    assert tables.best_by_val(table) == {"ft": "ft-0.0001", "lipsum": "lipsum-0.0001"}
 
 
 def test_energy_gap_shows_every_tuned_run_and_its_correlation():
@@ -107,7 +107,7 @@ def test_energy_gap_shows_every_tuned_run_and_its_correlation():
 
 
 def test_paths_and_recipes_are_means():
-    rows = figures.recipes(TABLE).set_index(["method", "alpha"])
+    rows = tables.recipes(TABLE).set_index(["method", "alpha"])
     assert len(rows) == 2 * len(ALPHAS)
     for (method, alpha), row in rows.iterrows():
         here = {"metric": "accuracy", "method": method, "alpha": alpha}
@@ -130,7 +130,7 @@ def test_wise_curves_draw_every_recipe():
 
 
 def test_results_table_is_pandas_means():
-    frame = figures.results_table(TABLE)
+    frame = tables.results_table(TABLE)
     assert list(frame.columns[:8]) == ["method", "lr", "steps", "alpha", "seeds", "real", "art", "sketch"]
     zero, tuned = frame.iloc[0], frame[frame.alpha == "1"].set_index("method")
     first = TABLE[(TABLE.run == TABLE.run[0]) & (TABLE.metric == "accuracy") & (TABLE.alpha == 0)]
@@ -154,7 +154,7 @@ def test_results_table_picks_the_mixture_by_validation(peak, rows):
     def accuracy(method, lr, split, alpha):  # on the test splits the other way round
         return 0.5 + 0.4 * ((alpha == peak) == (split == "real/val"))
 
-    frame = figures.results_table(fake(recipes=[("ft", 1e-4)], accuracy=accuracy))
+    frame = tables.results_table(fake(recipes=[("ft", 1e-4)], accuracy=accuracy))
     assert frame.alpha.tolist() == ["0", *rows]
 
 
@@ -205,14 +205,14 @@ def test_table_shows_the_frame():
 def test_runs_that_cannot_be_compared_are_refused(key):
     table = TABLE.copy()
     table.loc[table.method == "ft", key] = "other"
-    for figure in (figures.energy_gap, figures.wise_slider, figures.wise_curves, figures.results_table):
+    for figure in (figures.energy_gap, figures.wise_slider, figures.wise_curves, tables.results_table):
         with pytest.raises(ConfigError, match=f"several kinds of {key}"):
             figure(table)
 
 
 def test_a_choice_on_the_reported_split_is_said():
-    assert "selection" not in figures.results_table(TABLE)
-    assert set(figures.results_table(TABLE.assign(selection="paper")).selection) == {"paper"}
+    assert "selection" not in tables.results_table(TABLE)
+    assert set(tables.results_table(TABLE.assign(selection="paper")).selection) == {"paper"}
 
 
 def test_a_slider_needs_both_ends():
@@ -221,20 +221,22 @@ def test_a_slider_needs_both_ends():
             figures.wise_slider(TABLE[TABLE.alpha != missing])
 
 
-def test_only_common_alphas_are_slid():
+def test_a_method_scored_at_fewer_alphas_is_not_slid():
     table = TABLE[~((TABLE.method == "ft") & (TABLE.alpha == 0.5))]
-    assert [step.label for step in figures.wise_slider(table).layout.sliders[0].steps] == ["0", "1"]
+    figure = figures.wise_slider(table)
+    assert [step.label for step in figure.layout.sliders[0].steps] == ["0", "0.5", "1"]
+    assert {trace.legendgroup for trace in figure.data} == {"lipsum", None}
 
 
 def test_other_settings_are_no_other_seeds():
     """Two runs that differ in lambda are two recipes, though method, lr and steps are the same."""
     table = TABLE[TABLE.method == "lipsum"].copy()
     table["recipe"] = table.run
-    frame = figures.results_table(table)
+    frame = tables.results_table(table)
     assert set(frame.seeds) == {"1"}
     assert (frame.method == "Lipsum-FT").sum() == 2
 
 
 def test_an_alpha_that_one_seed_lacks_is_left_out_of_the_means():
     table = TABLE[~((TABLE.seed == 1) & (TABLE.alpha == 0.5))]
-    assert set(figures.recipes(table).alpha) == {0.0, 1.0}
+    assert set(tables.recipes(table).alpha) == {0.0, 1.0}

@@ -1,7 +1,6 @@
 """open_clip models in and out, against open_clip itself."""
 
-import json
-import shutil
+import math
 from pathlib import Path
 
 import open_clip
@@ -12,10 +11,9 @@ from PIL import Image
 from clipft.data import Images
 from clipft.errors import ConfigError, WeightsError
 from clipft.manifests import load_manifest
-from clipft.models import Classifier, TwoTowers, export_clip, load_clip, student
+from clipft.models import Classifier, TwoTowers, load_clip
 from clipft.prompts import templates, zero_shot_prompts
 from clipft.records import Split
-from clipft.store import write_weights
 
 
 @pytest.fixture
@@ -45,46 +43,91 @@ def test_pixels_are_open_clips(clip, model_folder, checkpoint, tree):
     file = next((tree / "mini/real/apple").glob("*.png"))
     net, preprocess = reference_model(model_folder, checkpoint)
     split = Split("real", "test", tree / "mini", (str(file.relative_to(tree / "mini")),), (0,))
-    module = Classifier(clip, torch.zeros(4, 1, 16, dtype=torch.long))
+    module = Classifier(clip, torch.zeros(16, 4))
     ours = Images(split, clip.transform).__getitems__([0])[0][0][None]
     theirs = preprocess(Image.open(file).convert("RGB"))[None]
     torch.testing.assert_close(module.pixels(ours), theirs, atol=2e-6, rtol=1e-5)
     torch.testing.assert_close(module(ours)[0], net.encode_image(theirs), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("trains", ["vision", "both"])
-def test_export_loads_in_plain_open_clip(clip, trains, tmp_path):
-    module = student(clip, trains, torch.randint(1, 100, (4, 2, 16)))
+PROMPTS = torch.randint(1, 100, (4, 2, 16), generator=torch.Generator().manual_seed(0))
+PIXELS = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+def logits_of(module):
+    return module.eval().logits(module(PIXELS)[0])
+
+
+@pytest.fixture
+def head(clip):
+    return clip.zero_shot_head(PROMPTS)
+
+
+def students(clip, head):
+    yield TwoTowers(clip, PROMPTS)
+    yield TwoTowers(clip, PROMPTS, frozen_text=True, logit_scale="frozen")
+    yield Classifier(clip, head, "absorbed")
+    yield Classifier(clip, head, "fixed", "trained")
+
+
+def test_students_start_at_zero_shot(clip, head):
     with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.01 * torch.randn_like(parameter))
-    folder = export_clip(tmp_path / "out", clip, module.state_dict())
-    net, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
-    pixels = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)
-    tokens = clip.tokenizer(["an apple"])
-    assert torch.equal(net.eval().encode_image(module.pixels(pixels)), module(pixels)[0])
-    own_text = module.clip.encode_text(tokens) if trains == "both" else clip.model.encode_text(tokens)
-    assert torch.equal(net.encode_text(tokens), own_text)
-    assert (folder / "head.safetensors").exists() == (trains == "vision")
-    again = load_clip(f"local-dir:{folder}")
-    assert again.size == clip.size and again.scale == pytest.approx(float(net.logit_scale.detach().exp()))
-
-
-def test_students_start_at_zero_shot(clip):
-    prompts = torch.randint(1, 100, (4, 2, 16))
-    pixels = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8)
-    logits = [
-        module.eval().logits(module(pixels)[0]) for module in (Classifier(clip, prompts), TwoTowers(clip, prompts))
-    ]
-    torch.testing.assert_close(*logits)
+        images = clip.model.encode_image(Classifier(clip, head).pixels(PIXELS), normalize=True)
+    want = clip.scale * images @ head
+    for module in (Classifier(clip, head), *students(clip, head)):
+        torch.testing.assert_close(logits_of(module).detach(), want)
     assert not any(p.requires_grad for p in clip.model.parameters())
 
 
-def test_vocabulary_travels(clip, tmp_path):
-    folder = export_clip(tmp_path / "out", clip, {}, {"random_text_tokens": [5, 7]})
-    assert load_clip(f"local-dir:{folder}").vocabulary == (5, 7)
-    export_clip(folder, clip, {})
-    assert load_clip(f"local-dir:{folder}").vocabulary is None
+def test_linear_is_the_head_on_unit_embeddings(clip, head):
+    for module in (Classifier(clip, head), *students(clip, head)):
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(0.05 * torch.ones_like(parameter))
+        weight, bias = module.linear()
+        want = torch.nn.functional.normalize(module(PIXELS)[0], dim=-1) @ weight + bias
+        torch.testing.assert_close(logits_of(module), want)
+
+
+def test_what_each_student_trains(clip, head):
+    def trained(module):
+        return {
+            name
+            for name, p in module.named_parameters()
+            if p.requires_grad and not name.startswith(("visual.", "clip.visual."))
+        }
+
+    text = {f"clip.{name}" for name, _ in clip.model.named_parameters() if not name.startswith("visual.")}
+    assert trained(Classifier(clip, head)) == {"weight"}
+    assert trained(Classifier(clip, head, "absorbed")) == {"weight", "bias"}
+    assert trained(Classifier(clip, head, logit_scale="clamped")) == {"weight", "logit_scale"}
+    assert trained(TwoTowers(clip, PROMPTS)) == text
+    assert trained(TwoTowers(clip, PROMPTS, logit_scale="frozen")) == text - {"clip.logit_scale"}
+    assert trained(TwoTowers(clip, PROMPTS, frozen_text=True)) == {"clip.logit_scale"}
+
+
+@pytest.mark.parametrize(("start", "end"), [(9.0, math.log(100)), (-1.0, 0.0), (3.0, 3.0)])
+def test_a_clamped_scale_lies_between_1_and_100(clip, head, start, end):
+    for kind, after in (("clamped", end), ("trained", start)):
+        for module in (Classifier(clip, head, logit_scale=kind), TwoTowers(clip, PROMPTS, logit_scale=kind)):
+            module.logit_scale.data.fill_(start)
+            module.clamp()
+            assert module.logit_scale.item() == pytest.approx(after)
+
+
+@pytest.mark.parametrize("convention", ["fixed", "absorbed"])
+def test_start_from_takes_what_linear_gives(clip, head, convention):
+    module, weight = Classifier(clip, head, convention), torch.randn(16, 4)
+    module.start_from(weight, torch.zeros(4))
+    torch.testing.assert_close(module.linear(), (weight, torch.zeros(4)))
+
+
+def test_a_bias_has_no_place_in_a_fixed_head(clip, head):
+    with pytest.raises(ConfigError, match="has a bias, which head=fixed has not"):
+        Classifier(clip, head).start_from(head, torch.tensor([0, 0.1, 0, 0]))
+    module = Classifier(clip, head, "absorbed")
+    module.start_from(head, torch.tensor([0, 0.1, 0, 0]))
+    assert module.linear()[1].tolist() == pytest.approx([0, 0.1, 0, 0])
 
 
 def test_random_weights_are_reproducible(model_folder):
@@ -129,14 +172,6 @@ def test_bad_checkpoint_is_one_line(kind, checkpoint, model_folder, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_truncated_safetensors_in_a_folder(clip, tmp_path):
-    folder = export_clip(tmp_path / "out", clip, {})
-    file = folder / "open_clip_model.safetensors"
-    file.write_bytes(file.read_bytes()[:3000])
-    with pytest.raises(WeightsError, match="cannot load"):
-        load_clip(f"local-dir:{folder}")
-
-
 @pytest.mark.parametrize(
     ("model", "pretrained", "wanted"),
     [
@@ -157,27 +192,3 @@ def test_a_tokenizer_without_byte_pairs_is_refused(clip):
 
     with pytest.raises(ConfigError, match="SimpleTokenizer"):
         special_tokens(object())
-
-
-def test_export_leaves_the_old_folder_when_the_disk_is_full(clip, tmp_path, monkeypatch):
-    folder = export_clip(tmp_path / "out", clip, {})
-    before = (folder / "open_clip_model.safetensors").read_bytes()
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    from clipft import store
-    from clipft.errors import StorageError
-
-    monkeypatch.setattr(store.os, "fsync", full)
-    with pytest.raises(StorageError, match="no space left"):
-        write_weights(folder / "open_clip_model.safetensors", {"a": torch.zeros(2)})
-    assert (folder / "open_clip_model.safetensors").read_bytes() == before
-    assert sorted(f.name for f in folder.iterdir()) == ["open_clip_config.json", "open_clip_model.safetensors"]
-    shutil.rmtree(folder)
-
-
-def test_config_keeps_preprocessing(clip, tmp_path):
-    folder = export_clip(tmp_path / "out", clip, {})
-    config = json.loads((folder / "open_clip_config.json").read_text())
-    assert config["preprocess_cfg"]["mean"] == [0.5, 0.4, 0.3]

@@ -19,11 +19,19 @@ FIGURE = "application/vnd.plotly.v1+json"
 def tiny(name, world):
     """Parameters that make a notebook small."""
     settings = world.settings(steps=6, eval_every=3)
+    settings_of = dict(settings)
     base = {
         key: settings.pop(key) for key in ("manifest", "model", "pretrained", "method", "lr", "steps", "batch_size")
     }
     base |= {"crop": settings.pop("crop"), "eval_every": settings.pop("eval_every"), "settings": settings}
     return {
+        "07_soups": {
+            "name": "uniform_soup",
+            "members": [settings_of | {"lr": lr} for lr in (1e-3, 2e-3)],
+            "alphas": [0.0, 1.0],
+            "runs": str(world.runs),
+            "device": "cpu",
+        },
         "01_fine_tune": base | {"runs": str(world.runs), "device": "cpu"},
         "02_energy_gap": {"runs": str(world.runs), "figures_folder": str(world.runs.parent / "figures")},
     }[name]
@@ -73,7 +81,7 @@ def test_runs_headless(notebook, world, tmp_path, monkeypatch):
         )  # fmt: skip
     outputs = [o for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if "data" in o]
     figures = [o["data"][FIGURE] for o in outputs if FIGURE in o["data"]]
-    assert len(figures) == {"01_fine_tune": 2, "02_energy_gap": 6}[notebook.stem]
+    assert len(figures) == {"01_fine_tune": 2, "02_energy_gap": 6, "07_soups": 1}[notebook.stem]
     assert all(figure["config"]["showSendToCloud"] is False for figure in figures)
     assert out.stat().st_size < 2_000_000
     if notebook.stem == "02_energy_gap":

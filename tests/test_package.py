@@ -71,7 +71,7 @@ def test_tiny_clip_knows_the_benchmark():
     manifest, clip = load_manifest("emoji_shift"), load_clip()
     spec, codes = manifest.emoji, [name.code for name in manifest.class_names]
     found = emoji.sources(codes)
-    module = Classifier(clip, zero_shot_prompts(manifest, clip.tokenizer)).eval()
+    module = Classifier(clip, clip.zero_shot_head(zero_shot_prompts(manifest, clip.tokenizer))).eval()
     art = [emoji.artwork(found, row, code) for row, code in enumerate(codes)]
     accuracy = {}
     for domain in manifest.domains:
@@ -113,11 +113,3 @@ def test_shipped_batch_specs_fit_their_notebooks(spec, tmp_path):
     assert len(set(names)) == len(names) > 0
 
 
-@pytest.mark.parametrize("preset", sorted((ROOT / "data_manifests/presets").glob("*.yaml")), ids=lambda path: path.stem)
-def test_shipped_presets_are_configurations(preset):
-    from clipft.manifests import read_yaml
-    from clipft.objectives import METHODS
-
-    config = clipft.RunConfig.read(read_yaml(preset), str(preset))
-    assert config.method in METHODS
-    load_manifest(config.manifest).check_domain(config.reference or load_manifest(config.manifest).reference)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Literal
 
+from ..config import defaults
 from ..errors import ConfigError, unknown
 
 if TYPE_CHECKING:
@@ -58,17 +58,7 @@ class Method:
     @property
     def options(self) -> dict[str, float | bool]:
         """Name -> default of the penalty's keyword arguments."""
-        given = signature(self.penalty).parameters.values() if self.penalty else ()
-        return {one.name: one.default for one in given if one.default is not Parameter.empty}
-
-    def check_options(self, options: Mapping[str, object]) -> None:
-        """Raise ConfigError for an option that the method lacks, or one of another type than its default."""
-        for name, value in options.items():
-            if name not in self.options:
-                raise unknown(f"option of {self.name}", name, self.options)
-            want = type(self.options[name])
-            if isinstance(value, bool) != (want is bool) or not isinstance(value, bool | int | float):
-                raise ConfigError(f"option {name} of {self.name} is {value!r}, expected a {want.__name__}")
+        return defaults(self.penalty) if self.penalty else {}
 
     @property
     def uses_cross_entropy(self) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..energies import energy_vectors, squared_gap, unit
+from ..errors import ConfigError
 from .registry import Step
 
 Scores = tuple[Tensor, Tensor]
@@ -29,7 +30,9 @@ def on_class_head(step: Step) -> Scores:
 
 
 def kld(scores: Scores, tau: float = 1.0) -> Tensor:
-    """tau^2 KL(softmax(v / tau) || softmax(u / tau)), mean over the batch, in nats."""
+    """tau^2 KL(softmax(v / tau) || softmax(u / tau)), mean over the batch, in nats; raises ConfigError for tau <= 0."""
+    if tau <= 0:
+        raise ConfigError(f"tau is {tau}, expected a temperature above 0")
     u, v = ((score / tau).log_softmax(-1) for score in scores)
     return tau**2 * F.kl_div(u, v, log_target=True, reduction="batchmean")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..config import check_options, defaults
 from ..errors import ConfigError, unknown
 
 if TYPE_CHECKING:
@@ -51,14 +51,11 @@ class Posthoc:
     @property
     def options(self) -> dict[str, Any]:
         """Name -> default of the keyword arguments."""
-        given = signature(self.apply).parameters.values()
-        return {one.name: one.default for one in given if one.default is not Parameter.empty}
+        return defaults(self.apply)
 
     def check(self, count: int, options: dict[str, Any]) -> None:
-        """Raise ConfigError for an unknown option or a number of runs that this method does not take."""
-        for name in options:
-            if name not in self.options:
-                raise unknown(f"option of {self.name}", name, self.options)
+        """Raise ConfigError for a bad option or a number of runs that this method does not take."""
+        check_options(self.name, options, self.options)
         if count < 1 or (count > 1 and not self.many):
             raise ConfigError(f"{self.name} takes {'one run or more' if self.many else 'one run'}, got {count}")
 

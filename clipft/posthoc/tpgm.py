@@ -34,7 +34,8 @@ def project(anchor: Weights, tuned: Weights, gammas: Weights, norm: str = "frobe
     mixed = dict(tuned)
     for name, gamma in gammas.items():
         change = tuned[name].float() - anchor[name].float()
-        ratio = (gamma / _norm(change, norm).clamp(min=1e-30)).clamp(max=1)
+        ratio = gamma / _norm(change, norm).clamp(min=1e-30)
+        ratio = torch.where(ratio > 1, 1.0, ratio)  # at 1 itself it has a gradient, unlike clamp
         mixed[name] = (anchor[name].float() + ratio * change).to(tuned[name].dtype)
     return mixed
 

@@ -19,8 +19,9 @@ from .evaluation import accuracy_on, logits_of
 from .models import TwoTowers
 from .posthoc import POSTHOC
 from .posthoc.wise import check_same_shape
+from .presets import load_preset
 from .runs import After, Run
-from .store import lock, read_json, write_json, write_weights
+from .store import append_json, lock, read_json, write_json, write_weights
 from .training import Selection
 
 if TYPE_CHECKING:
@@ -31,53 +32,63 @@ if TYPE_CHECKING:
     from .data import Batch
     from .records import Weights
 
-ALIKE = ("manifest", "reference", "model", "pretrained", "head", "selection")  # of runs that can be combined
+# of runs that can be combined; the digests are of the zero-shot weights and of the data set
+ALIKE = ("manifest", "manifest_digest", "reference", "model", "model_digest", "head", "selection")
 
 
 def combine(
     name: str, runs: Sequence[Run | Path | str], options: dict[str, Any] | None = None, workers: int = 0, device="cpu"
 ) -> Run:
-    """Apply a post-hoc method of `clipft methods` to finished runs; leaves and returns a run beside the first of them.
+    """Apply a post-hoc method of `clipft methods`, or its preset, to finished runs; returns the new run beside them.
 
     All choices are made on the first run's selection split, held-out reference images by default. The zero-shot model
     of the new run is that of its members. It is made once: the same call finds it. Raises ConfigError for an unknown
     method or option or runs that do not belong together, RunError for one that is not finished or is an ensemble,
     WeightsError where weights differ in name or shape.
     """
+    if "/" in name:
+        preset = load_preset(name)
+        if not preset.after:
+            raise ConfigError(f"{name} is a recipe to train; use it so: clipft train --preset {name}")
+        name, options = preset.after, preset.settings | (options or {})
     entry, options = POSTHOC[name], options or {}
     members = [run if isinstance(run, Run) else Run.open(run, device) for run in runs]
     entry.check(len(members), options)
-    _check_alike(members)
-    first, after = members[0], After(name=name, options=options, members=tuple(run.folder.name for run in members))
-    origin = read_json(first.folder / "config.json")
+    first, origins = members[0], [read_json(run.folder / "config.json") for run in members]
+    _check_alike(members, origins)
+    of = () if first.after is None else (*first.after.of, first.after.name)
+    after = After(name=name, options=options, of=of, members=tuple(run.folder.name for run in members))
     folder = first.folder.parent / digest([first.config.id, after.model_dump(mode="json")])
-    made = Run(first.config, folder, first.device, after)
     with lock(folder):
         if (folder / "config.json").exists():
             return Run.open(folder, first.device)
         weights = [run.tuned for run in members]
-        for run, tuned in zip(members, weights, strict=True):
-            run.check_origin(read_json(run.folder / "config.json"))
+        first.check_origin(origins[0])
+        for tuned in weights:
             check_same_shape(first.anchor, tuned)
-        found = entry.apply(first.anchor, weights, HeldOutImages(first, workers), **(entry.options | options))
+        held = HeldOutImages(first, workers)
+        found = entry.apply(first.anchor, weights, held, **(entry.options | options))
         if entry.ensemble:
             after = after.model_copy(update={"members": tuple(after.members[k] for k in found)})
         else:
             write_weights(folder / "weights.safetensors", found)
-        write_json(folder / "config.json", origin | {"after": after.model_dump(mode="json")})  # last: it is finished
-    return Run(first.config, folder, made.device, after)
+            append_json(folder / "metrics.jsonl", {"step": 0, "val_accuracy": held.accuracy(found)})
+        write_json(
+            folder / "config.json", origins[0] | {"after": after.model_dump(mode="json")}
+        )  # last: it is finished
+    return Run(first.config, folder, first.device, after)
 
 
-def _check_alike(members: Sequence[Run]) -> None:
-    for run in members:
+def _check_alike(members: Sequence[Run], origins: Sequence[dict]) -> None:
+    for run, origin in zip(members, origins, strict=True):
         if run.is_ensemble:
             raise RunError(f"{run.folder} is an ensemble and has no weights; combine its members instead")
         for key in ALIKE:
-            mine, theirs = getattr(members[0].config, key), getattr(run.config, key)
+            mine, theirs = origins[0].get(key), origin.get(key)
             if mine != theirs:
-                raise ConfigError(f"{run.folder} has {key} {theirs!r}, {members[0].folder} has {mine!r}; combine alike runs")
+                raise ConfigError(f"{run.folder} has {key} {theirs!r}, {members[0].folder} {mine!r}; keep to one")
         if run.folder.parent.resolve() != members[0].folder.parent.resolve():
-            raise ConfigError(f"{run.folder} lies beside other runs than {members[0].folder}; keep members in one folder")
+            raise ConfigError(f"{run.folder} lies beside other runs than {members[0].folder}; use one folder")
 
 
 class HeldOutImages:

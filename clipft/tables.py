@@ -1,0 +1,134 @@
+"""The tidy results of many runs as the tables that figures and readers want: means over seeds, a row per recipe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+KIND = ["manifest", "manifest_digest", "model", "model_digest", "reference", "selection"]  # alike in comparable runs
+RECIPE = ["method", "lr", "steps", "recipe"]  # columns that name a recipe: runs that differ in their seed alone
+
+
+def title_of(method: str) -> str:
+    """A method's title, from the registries: `lipsum+tpgm` is Lipsum-FT + TPGM."""
+    from .objectives import METHODS
+    from .posthoc import POSTHOC
+
+    parts = method.split("+")
+    known = [METHODS, *[POSTHOC] * (len(parts) - 1)]
+    return " + ".join(table[part].title if part in table else part for table, part in zip(known, parts, strict=True))
+
+
+def ordered(methods: Sequence[str]) -> list[str]:
+    """Each name once, in the order of the registries, combinations after their method."""
+    from .objectives import METHODS
+    from .posthoc import POSTHOC
+
+    place = {name: i for i, name in enumerate([*METHODS, *POSTHOC])}
+    return sorted(set(methods), key=lambda name: ([place.get(part, 99) for part in name.split("+")], name))
+
+
+def wide(results: pd.DataFrame) -> pd.DataFrame:
+    """Tidy results -> one row per run, alpha and split with a column per metric.
+
+    Raises ConfigError where runs of several data sets, models or references are mixed: they cannot be compared.
+    """
+    for key in KIND:
+        if results[key].nunique() > 1:
+            found = ", ".join(map(str, sorted(results[key].unique())))
+            raise ConfigError(f"runs of several kinds of {key} ({found}); keep one: results[results.{key} == ...]")
+    keys = ["run", *RECIPE, "seed", "reference", "alpha", "split", "role", "n"]
+    return results.pivot_table(index=keys, columns="metric", values="value").reset_index()
+
+
+def paths(results: pd.DataFrame) -> pd.DataFrame:
+    """One row per run and alpha: reference accuracy, mean shift accuracy and the accuracy of every split."""
+    rows = wide(results)
+    keys = ["run", *RECIPE, "seed", "alpha"]
+    reference = rows[rows.role == "reference"].set_index(keys)["accuracy"].rename("reference_accuracy")
+    shift = rows[rows.role == "shift"].groupby(keys)["accuracy"].mean().rename("shift_accuracy")
+    splits = rows[rows.role != "val"].pivot_table(index=keys, columns="split", values="accuracy")
+    return splits.join([reference, shift]).reset_index()
+
+
+def recipes(results: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds: one row per recipe and alpha that all of its runs have, with the number of seeds."""
+    grouped = paths(results).drop(columns=["run", "seed"]).groupby([*RECIPE, "alpha"])
+    means = grouped.mean().join(grouped.size().rename("seeds")).reset_index()
+    return means[means.seeds == means.groupby(RECIPE)["seeds"].transform("max")]
+
+
+def best_by_val(results: pd.DataFrame) -> dict[str, str]:
+    """Method -> the recipe with the best reference validation accuracy at alpha 1, mean over seeds."""
+    val = results[(results.role == "val") & (results.metric == "accuracy") & (results.alpha == 1.0)]
+    if val.empty:
+        raise ConfigError("no run is scored at alpha 1, the tuned model: clipft evaluate RUN")
+    mean = val.groupby(RECIPE)["value"].mean().reset_index()
+    best = mean.loc[mean.groupby("method")["value"].idxmax()]
+    return dict(zip(best.method, best.recipe, strict=True))
+
+
+def results_table(results: pd.DataFrame, calibration: bool = False) -> pd.DataFrame:
+    """A row per recipe: tuned accuracies (%), the best alpha by reference validation, and energy gap.
+
+    Mean over seeds, with the standard deviation where there are several; the first row is the zero-shot model.
+    calibration: also NLL (nats) and ECE (%) on the reference and on the shifts. An ensemble has no energy gap.
+    """
+    import pandas as pd
+
+    rows = wide(results)
+    tests = rows[rows.role != "val"]
+    reference = results.reference.iloc[0]
+
+    def line(part: pd.DataFrame, method: str, lr: str, steps: str, alpha: str) -> dict[str, str]:
+        runs = part.groupby("run")
+        by_shift = part[part.role == "shift"]
+        columns = {"method": method, "lr": lr, "steps": steps, "alpha": alpha, "seeds": str(runs.ngroups)}
+        for split in sorted(part.split.unique(), key=lambda name: (name.split("/")[0] != reference, name)):
+            columns[split.split("/")[0]] = _spread(100 * part[part.split == split].accuracy)
+        columns["mean shift"] = _spread(100 * by_shift.groupby("run").accuracy.mean())
+        if calibration:
+            for metric, factor, digits in (("nll", 1, 2), ("ece", 100, 1)):
+                for role in ("reference", "shift"):
+                    values = part[part.role == role].groupby("run")[metric].mean()
+                    columns[f"{metric.upper()} {role}"] = _spread(factor * values, digits)
+        columns["energy gap"] = _spread(by_shift.groupby("run").energy_gap.mean(), 2) if "energy_gap" in part else ""
+        return columns
+
+    zero = tests[tests.alpha == 0]
+    lines = [line(zero[zero.run == zero.run.iloc[0]], "zero-shot", "", "", "0")] if len(zero) else []
+    val = rows[rows.role == "val"]
+    parts = dict(list(tests.groupby(RECIPE)))
+    place = {name: i for i, name in enumerate(ordered(tests.method.unique()))}
+    for name, lr, steps, recipe in sorted(parts, key=lambda key: (place[key[0]], *key[1:])):
+        part = parts[name, lr, steps, recipe]
+        tried = val[val.recipe == recipe].groupby("alpha").accuracy
+        best = tried.mean()[tried.size() == part.run.nunique()].idxmax()
+        title = title_of(name)
+        if 1.0 in set(part.alpha):
+            lines.append(line(part[part.alpha == 1.0], title, f"{lr:g}", str(steps), "1"))
+        if best not in (0.0, 1.0):
+            lines.append(line(part[part.alpha == best], f"{title} + WiSE", f"{lr:g}", str(steps), f"{best:g} (val)"))
+    table = pd.DataFrame(lines)
+    if results.selection.iloc[0] != "holdout":  # a choice on the reported split is said in every table
+        table.insert(4, "selection", results.selection.iloc[0])
+    return table
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table as GitHub shows it."""
+    lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _spread(values: pd.Series, digits: int = 1) -> str:
+    if values.isna().any():
+        return "-"
+    mean = f"{values.mean():.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ± {values.std(ddof=1):.{digits}f}"

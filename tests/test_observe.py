@@ -1,0 +1,143 @@
+"""What a step holds: only what the method needs, each by another hand, and nothing of theta0 with a gradient."""
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch.nn.functional import normalize
+
+from clipft import Run
+from clipft.objectives import METHODS
+from clipft.training import Loop
+
+VARIANTS = {name: {"method": name} for name in METHODS} | {
+    "absorbed": {"head": "absorbed"},
+    "trained scale": {"logit_scale": "trained"},
+    "lp": {"method": "lp", "solver": "adamw"},
+    "flyp, frozen scale": {"method": "flyp", "logit_scale": "frozen"},
+}
+THETA0 = ("anchor", "zero_shot", "context", "random_texts")
+HELD = ["l2sp", "kd", "car", "feat_kd", "lipsum", "mse_class", "mse_context", "kld_random"]
+
+
+@pytest.fixture
+def begun(world):
+    """The loop of a run before its first step, and a function that observes the first batch at any step."""
+
+    def make(**changes):
+        run = Run.create(world.config(**changes), world.runs)
+        run.folder.mkdir(parents=True)
+        loop = Loop(run, Fabric(accelerator="cpu", devices=1), 0, False, False)
+        split = run.train_split()
+        batch = next(iter((loop._embeddings if loop.method.trains == "head" else loop._pixels)(split, range(1))))
+        domains = [split.domain_of(row) for row in batch.rows.tolist()]
+        return loop, batch, lambda step=0: loop.observe(batch, domains, step)
+
+    return make
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gradient_reaches_what_is_trained_and_nothing_of_theta0(begun, variant):
+    loop, _, see = begun(**VARIANTS[variant])
+    seen, entry = see(), loop.method
+    want = {"images", "labels", "scale"} | (entry.needs - {"class_captions"})
+    want |= {"logits"} if entry.uses_cross_entropy else set()
+    want |= {"zero_shot"} if "anchor" in entry.needs else set()
+    want |= {"start"} if "weights" in entry.needs else set()
+    assert {name for name, value in vars(seen).items() if value is not None} == want
+    frozen = [getattr(seen, name) for name in THETA0 if name in want] + [*(seen.start or {}).values()]
+    assert not any(tensor.requires_grad for tensor in frozen)
+    terms = entry.terms(seen)
+    loss = sum(terms.values())
+    assert loss.isfinite()
+    loss.backward()
+    reached = {name for name, p in loop.student.named_parameters() if p.grad is not None and p.grad.any()}
+    assert reached == ({"weight"} if entry.head == "zeros" else set(loop.trained))
+    assert all(p.grad.isfinite().all() for p in loop.trained.values())
+    assert all(p.grad is None for p in loop.run.clip.model.parameters())
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_every_penalty_is_zero_before_the_first_step(begun, name):
+    loop, _, see = begun(method=name)
+    assert float(loop.method.terms(see(), 1.0)[name].detach()) == pytest.approx(0, abs=1e-6)
+    with torch.no_grad():
+        for parameter in loop.trained.values():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    assert float(loop.method.terms(see(), 1.0)[name].detach()) > 1e-3
+
+
+def test_scale_is_the_pre_trained_one_while_a_head_trains_its_own(begun):
+    loop, _, see = begun(method="kd", logit_scale="trained")
+    loop.student.logit_scale.data += 1
+    assert see().scale == loop.run.clip.scale
+    unscaled = normalize(see().images, dim=-1) @ loop.student.weight
+    torch.testing.assert_close(see().logits, torch.e * loop.run.clip.scale * unscaled)
+
+
+def test_anchor_and_zero_shot_are_theta0_on_the_same_pixels(begun):
+    loop, batch, see = begun(method="kd")
+    loop.student.visual.proj.data *= 2
+    clip = loop.run.clip
+    wanted = clip.model.encode_image(loop.student.pixels(batch.pixels))
+    torch.testing.assert_close(see().anchor, wanted)
+    torch.testing.assert_close(see().images, 2 * wanted)
+    assert torch.equal(see().zero_shot, clip.zero_shot_head(loop.run.prompts))
+
+
+def test_start_does_not_follow_the_weights(begun):
+    loop, _, see = begun(method="l2sp")
+    before = {name: tensor.clone() for name, tensor in see().start.items()}
+    with torch.no_grad():
+        for parameter in loop.trained.values():
+            parameter.add_(1.0)
+    for name, tensor in see().start.items():
+        assert torch.equal(tensor, before[name])
+        torch.testing.assert_close(see().weights[name] - tensor, torch.ones_like(tensor))
+
+
+def test_context_head_is_the_mean_over_classes(begun):
+    loop, _, see = begun(method="car")
+    clip, manifest = loop.run.clip, loop.run.manifest
+    columns = []
+    for template in manifest.templates:
+        rows = clip.model.encode_text(
+            clip.tokenizer([template.format(name) for name in manifest.names]), normalize=True
+        )
+        columns.append(normalize(rows.mean(0), dim=0))
+    torch.testing.assert_close(see().context, torch.stack(columns, 1))
+
+
+def test_random_texts_are_fresh_every_step_and_the_same_again(begun):
+    _, _, see = begun(method="lipsum")
+    texts = see(4).random_texts
+    assert texts.shape == (8, 16)
+    torch.testing.assert_close(texts.norm(dim=1), torch.ones(8))
+    assert torch.equal(texts, see(4).random_texts)
+    assert not torch.equal(texts, see(5).random_texts)
+
+
+def captions_of(run, name):
+    clip = run.clip
+    return clip.embed_texts(clip.tokenizer([template.format(name) for template in run.manifest.templates]))
+
+
+@pytest.mark.parametrize("captions", ["sampled", "fixed"])
+def test_captions_are_of_the_images_own_class(begun, captions):
+    loop, batch, see = begun(method="flyp", captions=captions, batch_size=24)
+    run, used = loop.run, set()
+    for row, label in zip(see().captions, batch.labels.tolist(), strict=True):
+        near = (captions_of(run, run.manifest.names[label]) - row).norm(dim=1)
+        assert near.min() < 1e-5
+        used.add(int(near.argmin()))
+    assert used == ({0} if captions == "fixed" else {0, 1})
+    assert torch.equal(see(0).captions, see(1).captions) == (captions == "fixed")
+
+
+@pytest.mark.parametrize("captions", ["sampled", "fixed"])
+def test_class_logits_are_of_one_caption_a_class(begun, captions):
+    loop, _, see = begun(method="flyp_ce", captions=captions)
+    seen, run = see(), loop.run
+    for label, name in enumerate(run.manifest.names):
+        known = seen.scale * normalize(seen.images, dim=-1) @ captions_of(run, name).T  # (B, T)
+        far = (known - seen.logits[:, label : label + 1]).abs().amax(0)
+        assert (far[0] if captions == "fixed" else far.min()) < 1e-4
