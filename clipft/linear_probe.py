@@ -20,7 +20,7 @@ from .progress import progress_bar
 if TYPE_CHECKING:
     from torch import Tensor
 
-STRENGTHS = tuple(10.0**k for k in range(-4, 3))  # C of scikit-learn: the larger, the weaker the penalty
+STRENGTHS = tuple(10.0**k for k in range(-4, 2))  # C of scikit-learn, from the strongest penalty to the weakest
 Head = tuple["Tensor", "Tensor"]
 Labelled = tuple["Tensor", "Tensor"]
 
@@ -44,10 +44,11 @@ def logistic(train: Labelled, held: Labelled, classes: int, bias: bool, progress
         raise ConfigError(f"class {absent[0]} has no training image; try solver=adamw, which starts from zero-shot")
     best, kept = -1.0, None
     x, y = train[0].cpu().numpy(), train[1].cpu().numpy()
+    fit = LogisticRegression(fit_intercept=bias, max_iter=100, warm_start=True)
     with progress_bar(len(STRENGTHS), "linear probe", "fit", progress) as bar, warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # weak penalties converge slowly; held-out images judge
         for strength in STRENGTHS:
-            fit = LogisticRegression(C=strength, fit_intercept=bias, max_iter=300).fit(x, y)
+            fit.set_params(C=strength).fit(x, y)
             weight, intercept = torch.as_tensor(fit.coef_).T, torch.as_tensor(fit.intercept_)
             if classes == 2:  # scikit-learn gives the difference of the two classes
                 weight, intercept = torch.cat([-weight, weight], 1) / 2, torch.cat([-intercept, intercept]) / 2

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipft.config import RunConfig, digest, rng, seed_of
+from clipft.config import Record, RunConfig, check_options, defaults, digest, parse_settings, rng, seed_of
 from clipft.errors import ConfigError
 
 OTHER = {
@@ -13,6 +13,8 @@ OTHER = {
     "pretrained": "openai", "method": "lipsum", "lam": 0.0, "lr": 2e-5, "steps": 4999, "batch_size": 255,
     "warmup": 0.2, "weight_decay": 0.1, "betas": (0.9, 0.98), "clip_norm": 1.0, "crop": (0.5, 1.0), "flip": False,
     "text_count": 81, "text_length": 9, "precision": "bf16-mixed", "eval_every": 999, "selection": "last", "seed": 1,
+    "shots": 16, "head": "absorbed", "head_from": "head.safetensors", "solver": "adamw", "logit_scale": "clamped",
+    "ema": 0.9, "options": {"tau": 2.0}, "captions": "fixed",
 }  # fmt: skip
 
 
@@ -20,6 +22,22 @@ def test_the_id_depends_on_every_field():
     assert OTHER.keys() == RunConfig.model_fields.keys(), "a new field needs a row in OTHER"
     ids = {RunConfig(**{name: value}).id for name, value in OTHER.items()}
     assert len(ids | {RunConfig().id}) == len(OTHER) + 1
+
+
+class Before(Record):
+    """A configuration, and the same one after a key was added."""
+
+    lr: float = 1.0
+
+
+class Later(Before):
+    tau: float = 2.0
+    id = RunConfig.id
+
+
+def test_a_new_key_renames_no_old_run():
+    old, given = digest(Before(lr=3).model_dump(mode="json", exclude_defaults=True)), Later(lr=3, tau=2.0)
+    assert given.id == Later(lr=3).id == old != Later(lr=3, tau=2.5).id
 
 
 def test_the_id_is_the_content_and_nothing_else():
@@ -39,6 +57,16 @@ def test_the_id_is_the_content_and_nothing_else():
         ({"steps": 0}, ["steps", "greater than or equal to 1", "0"]),
         ({"lr": float("nan")}, ["lr", "nan"]),
         ({"lam": -1}, ["lam", "-1"]),
+        ({"lam": -1e-9}, ["lam", "greater than or equal to 0"]),
+        ({"shots": -1}, ["shots", "-1"]),
+        ({"head": "free"}, ["head", "'fixed' or 'absorbed'", "'free'"]),
+        ({"solver": "sgd"}, ["solver", "'logistic' or 'adamw'"]),
+        ({"logit_scale": "free"}, ["logit_scale", "'frozen'", "'free'"]),
+        ({"captions": "none"}, ["captions", "'sampled' or 'fixed'"]),
+        ({"ema": -0.1}, ["ema", "-0.1"]),
+        ({"ema": 1.1}, ["ema", "1.1"]),
+        ({"options": 3}, ["options", "dictionary", "3"]),
+        ({"options": {"tau": "hot"}}, ["options.tau", "'hot'"]),
         ({"clip_norm": 0}, ["clip_norm", "0"]),
         ({"selection": "best"}, ["selection", "holdout", "'best'"]),
         ({"crop": (0.5,)}, ["crop"]),
@@ -93,3 +121,89 @@ def test_a_misspelt_key_goes_before_the_missing_one_it_explains():
 
     with pytest.raises(ConfigError, match="notbook"):
         Spec.read({"name": "x", "stages": [{"notbook": "a.ipynb"}]})
+
+
+# --- KEY=VALUE
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ([], {}),
+        (["lr=1e-5", "steps=3"], {"lr": 1e-5, "steps": 3}),
+        (["method=kd", "options.tau=2", "options.mask=true"], {"method": "kd", "options": {"tau": 2, "mask": True}}),
+        (["options={tau: 2}", "options.mask=false"], {"options": {"tau": 2, "mask": False}}),
+        (["crop=[0.5, 1.0]", "head_from=a=b.c"], {"crop": [0.5, 1.0], "head_from": "a=b.c"}),
+        (["reference="], {"reference": ""}),
+        (["lr=1", "lr=2", "options.tau=1", "options.tau=2"], {"lr": 2, "options": {"tau": 2}}),
+    ],
+)
+def test_settings_as_people_write_them(given, wanted):
+    assert parse_settings(given) == wanted
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["steps"], "'steps' is no setting; wanted: KEY=VALUE"),
+        ([""], "'' is no setting"),
+        (["crop=[0.5"], "cannot read the value of 'crop=[0.5'; lists are written"),
+        (["options.tau={"], "cannot read the value of 'options.tau={'"),
+    ],
+)
+def test_a_bad_setting_is_one_line(given, words):
+    with pytest.raises(ConfigError) as caught:
+        parse_settings(given)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["lr.x", "options.tau.x", ".lr", "optoins.tau"])
+def test_a_dotted_key_that_leads_nowhere_is_one_line(key):
+    def kd():
+        check_options("kd", RunConfig.read(parse_settings([f"{key}=1"])).options, {"tau": 1.0})
+
+    with pytest.raises(ConfigError) as caught:
+        kd()
+    assert "\n" not in str(caught.value)
+
+
+# --- options of methods
+
+KNOWN = {"tau": 1.0, "steps": 200, "mask": False, "norm": "frobenius"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"tau": 0}, {"tau": 0.0}, {"tau": 3}, {"steps": 1}, {"mask": True}, {"norm": "mars"}, dict(KNOWN)],
+    ids=str,
+)
+def test_options_that_fit(options):
+    check_options("kd", options, KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("tua", 1.0, "unknown option of kd 'tua'; did you mean 'tau'"),
+        ("tau", -1, "option tau of kd is -1, expected a number >= 0"),
+        ("tau", True, "option tau of kd is True, expected a number"),
+        ("tau", "hot", "option tau of kd is 'hot', expected a number"),
+        ("tau", float("inf"), "is inf, expected a number"),
+        ("tau", float("nan"), "is nan, expected a number"),
+        ("tau", None, "is None, expected a number"),
+        ("steps", 0, "option steps of kd is 0, expected a whole number >= 1"),
+        ("steps", 2.0, "is 2.0, expected a whole number"),
+        ("steps", True, "is True, expected a whole number"),
+        ("mask", 1, "option mask of kd is 1, expected true or false"),
+        ("norm", 1, "option norm of kd is 1, expected a word"),
+    ],
+)
+def test_options_that_do_not_fit(name, value, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        check_options("kd", {name: value}, KNOWN)
+    assert "\n" not in str(caught.value)
+
+
+def test_options_are_the_keyword_arguments():
+    assert defaults(lambda step, tau=1.0, *rest, mask=False, **more: None) == {"tau": 1.0, "mask": False}
+    assert defaults(lambda step: None) == {}

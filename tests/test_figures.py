@@ -6,41 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clipft import figures, store, tables
+from test_tables import ALPHAS, SPLITS, TABLE, ensemble, fake, mean
+
+from clipft import figures, tables
 from clipft.diagnostics import correlation
 from clipft.errors import ConfigError
-
-ALPHAS = (0.0, 0.5, 1.0)
-SPLITS = {"real/val": "val", "real/test": "reference", "sketch/test": "shift", "art/test": "shift"}
-COLUMNS = ["run", "recipe", *store.CONFIG_COLUMNS, "reference", "alpha", "split", "role"]
-COLUMNS += ["metric", "value", "n"]
-
-
-def fake(recipes=(("ft", 1e-4), ("lipsum", 1e-4)), seeds=(0, 1), alphas=ALPHAS, accuracy=None):
-    """A results table with random numbers; `accuracy(method, lr, split, alpha)` overrides the accuracies."""
-    rng, rows = np.random.default_rng(0), []
-    for (method, lr), seed, alpha, (split, role) in itertools.product(recipes, seeds, alphas, SPLITS.items()):
-        values = {"accuracy": rng.uniform(0.2, 0.9), "energy_gap": alpha * rng.uniform(1, 9), "nll": rng.uniform()}
-        if role == "shift":
-            values["relative_accuracy"] = rng.uniform(0.3, 1)
-        if accuracy is not None:
-            values["accuracy"] = accuracy(method, lr, split, alpha)
-        recipe = f"{method}-{lr}"
-        kind = (recipe, "mini", "m1", "tiny", "t1", method, lr, 100, seed, "holdout", "real")
-        head = (f"{recipe}-{seed}", *kind, alpha, split, role)
-        rows += [(*head, metric, value, 50) for metric, value in values.items()]
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-TABLE = fake()
-
-
-def mean(table, **where):
-    """The mean value of the rows that match, straight from the tidy table."""
-    for column, value in where.items():
-        table = table[table[column] == value]
-    return table["value"].mean()
-
 
 def test_wise_slider_moves_the_markers_along_the_curves():
     figure = figures.wise_slider(TABLE)
@@ -79,19 +49,6 @@ def test_wise_slider_starts_at_the_nearest_alpha(start, active):
     assert figures.wise_slider(TABLE, start).layout.sliders[0].active == active
 
 
-def test_best_by_val_looks_at_validation_only():
-    def accuracy(method, lr, split, alpha):
-        better_on_val = lr == 1e-4
-        if alpha != 1.0:  # nor at the mixtures
-            better_on_val = not better_on_val
-        return 0.6 if better_on_val == (split == "real/val") else 0.4
-
-    table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-5), ("lipsum", 1e-4)], accuracy=accuracy)
-    tests = table[(table.role != "val") & (table.alpha == 1)]
-    assert mean(tests, metric="accuracy", lr=1e-5) > mean(tests, metric="accuracy", lr=1e-4)
-    assert tables.best_by_val(table) == {"ft": "ft-0.0001", "lipsum": "lipsum-0.0001"}
-
-
 def test_energy_gap_shows_every_tuned_run_and_its_correlation():
     table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])
     figure = figures.energy_gap(table)
@@ -106,17 +63,6 @@ def test_energy_gap_shows_every_tuned_run_and_its_correlation():
         assert len(points) == 6
 
 
-def test_paths_and_recipes_are_means():
-    rows = tables.recipes(TABLE).set_index(["method", "alpha"])
-    assert len(rows) == 2 * len(ALPHAS)
-    for (method, alpha), row in rows.iterrows():
-        here = {"metric": "accuracy", "method": method, "alpha": alpha}
-        assert row.reference_accuracy == pytest.approx(mean(TABLE, role="reference", **here))
-        assert row.shift_accuracy == pytest.approx(mean(TABLE, role="shift", **here))
-        assert row["sketch/test"] == pytest.approx(mean(TABLE, split="sketch/test", **here))
-        assert row.seeds == 2
-
-
 def test_wise_curves_draw_every_recipe():
     table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])
     figure = figures.wise_curves(table)
@@ -127,35 +73,6 @@ def test_wise_curves_draw_every_recipe():
         assert list(trace.customdata) == list(ALPHAS)
         want = [100 * mean(table, metric="accuracy", method=method, lr=lr, role="shift", alpha=a) for a in ALPHAS]
         assert list(trace.y) == pytest.approx(want)
-
-
-def test_results_table_is_pandas_means():
-    frame = tables.results_table(TABLE)
-    assert list(frame.columns[:8]) == ["method", "lr", "steps", "alpha", "seeds", "real", "art", "sketch"]
-    zero, tuned = frame.iloc[0], frame[frame.alpha == "1"].set_index("method")
-    first = TABLE[(TABLE.run == TABLE.run[0]) & (TABLE.metric == "accuracy") & (TABLE.alpha == 0)]
-    assert (zero.method, zero.seeds) == ("zero-shot", "1")
-    assert zero["sketch"] == f"{100 * mean(first, split='sketch/test'):.1f}"
-    for name, method in {"FT": "ft", "Lipsum-FT": "lipsum"}.items():
-        part = TABLE[(TABLE.method == method) & (TABLE.alpha == 1)]
-        for split in ("real", "art", "sketch"):
-            values = 100 * part[(part.split == f"{split}/test") & (part.metric == "accuracy")]["value"]
-            assert tuned.loc[name, split] == f"{values.mean():.1f} ± {values.std():.1f}"
-        shifts = part[part.role == "shift"].groupby(["metric", "seed"])["value"].mean()
-        assert (
-            tuned.loc[name, "mean shift"] == f"{100 * shifts.accuracy.mean():.1f} ± {100 * shifts.accuracy.std():.1f}"
-        )
-        assert tuned.loc[name, "energy gap"] == f"{shifts.energy_gap.mean():.2f} ± {shifts.energy_gap.std():.2f}"
-        assert tuned.loc[name, "seeds"] == "2"
-
-
-@pytest.mark.parametrize(("peak", "rows"), [(0.5, ["1", "0.5 (val)"]), (1.0, ["1"]), (0.0, ["1"])])
-def test_results_table_picks_the_mixture_by_validation(peak, rows):
-    def accuracy(method, lr, split, alpha):  # on the test splits the other way round
-        return 0.5 + 0.4 * ((alpha == peak) == (split == "real/val"))
-
-    frame = tables.results_table(fake(recipes=[("ft", 1e-4)], accuracy=accuracy))
-    assert frame.alpha.tolist() == ["0", *rows]
 
 
 def test_training_curves_show_each_term():
@@ -210,11 +127,6 @@ def test_runs_that_cannot_be_compared_are_refused(key):
             figure(table)
 
 
-def test_a_choice_on_the_reported_split_is_said():
-    assert "selection" not in tables.results_table(TABLE)
-    assert set(tables.results_table(TABLE.assign(selection="paper")).selection) == {"paper"}
-
-
 def test_a_slider_needs_both_ends():
     for missing in (0.0, 1.0):
         with pytest.raises(ConfigError, match="alpha"):
@@ -226,17 +138,3 @@ def test_a_method_scored_at_fewer_alphas_is_not_slid():
     figure = figures.wise_slider(table)
     assert [step.label for step in figure.layout.sliders[0].steps] == ["0", "0.5", "1"]
     assert {trace.legendgroup for trace in figure.data} == {"lipsum", None}
-
-
-def test_other_settings_are_no_other_seeds():
-    """Two runs that differ in lambda are two recipes, though method, lr and steps are the same."""
-    table = TABLE[TABLE.method == "lipsum"].copy()
-    table["recipe"] = table.run
-    frame = tables.results_table(table)
-    assert set(frame.seeds) == {"1"}
-    assert (frame.method == "Lipsum-FT").sum() == 2
-
-
-def test_an_alpha_that_one_seed_lacks_is_left_out_of_the_means():
-    table = TABLE[~((TABLE.seed == 1) & (TABLE.alpha == 0.5))]
-    assert set(tables.recipes(table).alpha) == {0.0, 1.0}

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from open_clip.loss import ClipLoss
 from scipy.special import log_softmax
 
+from clipft.config import check_options
 from clipft.diagnostics import energy_gap
 from clipft.errors import ConfigError
 from clipft.objectives import METHODS, Method, Step
@@ -250,19 +251,19 @@ def test_options_of_a_method():
     [
         ("ft", {"tau": 1.0}, "unknown option of ft 'tau'"),
         ("kd", {"tua": 2.0}, "did you mean 'tau'"),
-        ("kd", {"tau": True}, "option tau of kd is True, expected a float"),
-        ("kd", {"tau": "hot"}, "option tau of kd is 'hot', expected a float"),
-        ("flyp", {"mask": 1.0}, "option mask of flyp is 1.0, expected a bool"),
+        ("kd", {"tau": True}, "option tau of kd is True, expected a number"),
+        ("kd", {"tau": "hot"}, "option tau of kd is 'hot', expected a number"),
+        ("flyp", {"mask": 1.0}, "option mask of flyp is 1.0, expected true or false"),
     ],
 )
 def test_odd_options_are_one_line(name, options, words):
     with pytest.raises(ConfigError, match=words) as caught:
-        METHODS[name].check_options(options)
+        check_options(name, options, METHODS[name].options)
     assert "\n" not in str(caught.value)
 
 
 def test_a_whole_number_passes_for_a_float():
-    METHODS["kd"].check_options({"tau": 2})
+    check_options("kd", {"tau": 2}, METHODS["kd"].options)
     assert terms_of("kd", some(), tau=2) == terms_of("kd", some(), tau=2.0)
 
 

@@ -111,5 +111,3 @@ def test_shipped_batch_specs_fit_their_notebooks(spec, tmp_path):
     stages = plan(read_spec(spec), spec.parent, tmp_path)
     names = [job.folder for jobs in stages for job in jobs]
     assert len(set(names)) == len(names) > 0
-
-
