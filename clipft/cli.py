@@ -22,6 +22,7 @@ app = typer.Typer(
 RUNS = typer.Option("runs", "--runs", help="folder of all runs")
 DEVICE = typer.Option("auto", help="auto, cpu, cuda or mps")
 WORKERS = typer.Option(0, min=0, help="processes that decode images")
+MARKDOWN = typer.Option(False, "--markdown", help="as Markdown tables")
 SKIP = typer.Option(False, "--skip-bad-images", help="leave unreadable images out, and say how many")
 
 
@@ -56,25 +57,22 @@ def datasets(name: Annotated[str | None, typer.Argument(help="show this one's ca
 
 
 @app.command()
-def methods() -> None:
-    """List the fine-tuning methods."""
+def methods(as_markdown: bool = MARKDOWN) -> None:
+    """List the methods: what is trained, and what can be done afterwards."""
     from .objectives import METHODS
     from .posthoc import POSTHOC
 
-    trains = {
-        "head": "head",
-        "vision": "vision tower, head",
-        "image": "vision tower, scale",
-        "both": "both towers, scale",
-    }
-    show([
-        {"name": m.name, "title": m.title, "lam": "" if m.lam is None else f"{m.lam:g}", "trains": trains[m.trains],
-         "options": _options(m), "source": m.paper} for m in METHODS.values()
-    ], "while training: clipft train method=NAME")  # fmt: skip
-    show([
+    trains = {"vision": "vision tower, head", "image": "vision tower, scale", "both": "both towers, scale"}
+    training = [
+        {"name": m.name, "title": m.title, "lam": "" if m.lam is None else f"{m.lam:g}",
+         "trains": trains.get(m.trains, m.trains), "options": _options(m), "source": m.paper} for m in METHODS.values()
+    ]  # fmt: skip
+    after = [
         {"name": m.name, "title": m.title, "takes": "runs" if m.many else "a run", "options": _options(m),
          "source": m.paper} for m in POSTHOC.values()
-    ], "afterwards: clipft combine NAME RUN...")  # fmt: skip
+    ]  # fmt: skip
+    show(training, "while training: clipft train method=NAME", as_markdown)
+    show(after, "afterwards: clipft combine NAME RUN...", as_markdown)
 
 
 def _options(entry) -> str:
@@ -252,21 +250,17 @@ def results(
     runs: str = RUNS,
     csv: Annotated[Path | None, typer.Option(help="also write the tidy table here")] = None,
     calibration: bool = typer.Option(False, help="also NLL (nats) and ECE (%)"),
-    as_markdown: bool = typer.Option(False, "--markdown", help="as a Markdown table"),
+    as_markdown: bool = MARKDOWN,
 ) -> None:
     """Print the table of all finished runs."""
     from .store import results as read_results
     from .store import write_text
-    from .tables import KIND, markdown, results_table
+    from .tables import KIND, results_table
 
     found = read_results(runs)
     for (data, _, model, _, reference, selection), group in found.groupby(KIND):
         title = f"{model} on {data}, reference {reference}, selection {selection}: %, mean ± std over seeds"
-        table = results_table(group, calibration)
-        if as_markdown:
-            print(f"{title}\n\n{markdown(table)}\n")
-        else:
-            show(table.to_dict("records"), title)
+        show(results_table(group, calibration).to_dict("records"), title, as_markdown)
     if found.attrs["unfinished"]:
         print(f"left out, not finished or not scored: {', '.join(found.attrs['unfinished'])}")
     if csv:

@@ -12,19 +12,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def show(rows: list[dict], title: str = "") -> None:
-    """Print rows as a table; into a file or pipe it is as wide as it needs to be."""
-    from rich.box import SIMPLE_HEAD
+def show(rows: list[dict], title: str = "", as_markdown: bool = False) -> None:
+    """Print rows as a table; as Markdown, or into a file or pipe, it is as wide as it needs to be."""
+    from rich.box import MARKDOWN, SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=title or None, title_justify="left", box=MARKDOWN if as_markdown else SIMPLE_HEAD)
+    table.padding = (0, 1) if as_markdown else (0, 1, 0, 0)
     for column in rows[0]:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(value)) for value in row.values()))  # Text: [brackets] are not markup
-    Console(width=None if sys.stdout.isatty() else 240).print(table)
+    Console(width=1000 if as_markdown else None if sys.stdout.isatty() else 240).print(table)
 
 
 def print_scores(scores: pd.DataFrame, alphas: Sequence[float], selection: str) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}  # nothing leaves the page
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")  # Okabe and Ito
 SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "star", "x", "pentagon")
+DASHES = ("solid", "dash", "dot", "dashdot")
 GREY = "#777777"
 LAYOUT = {
     "template": "plotly_white",
@@ -29,10 +30,14 @@ LAYOUT = {
 }
 
 
-def style(methods: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-    """Method -> (title, colour, symbol): the same in every figure of one set of runs, 64 pairs before one repeats."""
+def style(methods: Sequence[str]) -> dict[str, tuple[str, str, str, str]]:
+    """Method -> (title, colour, symbol, dash): the same in every figure of one set of runs.
+
+    64 pairs of colour and symbol, and 32 of colour and dash, before one repeats.
+    """
     return {
-        name: (title_of(name), COLOURS[i % 8], SYMBOLS[(i + i // 8) % 8]) for i, name in enumerate(ordered(methods))
+        name: (title_of(name), COLOURS[i % 8], SYMBOLS[(i + i // 8) % 8], DASHES[i // 8 % 4])
+        for i, name in enumerate(ordered(methods))
     }
 
 
@@ -63,16 +68,18 @@ def wise_slider(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
     rows = rows[rows.alpha.isin(alphas)]
     active = int(np.argmin(np.abs(np.array(alphas) - start)))
     looks = style(list(best))
-    numbers = {"texttemplate": "%{y:.0f}", "textposition": "outside", "cliponaxis": False} if len(best) < 6 else {}
+    few = len(best) < 6
+    numbers = {"texttemplate": "%{y:.0f}", "textposition": "outside", "cliponaxis": False} if few else {}
     figure = make_subplots(1, 2, column_widths=[0.58, 0.42], horizontal_spacing=0.12)
     moving: list[int] = []
     frames: list[list[dict]] = [[] for _ in alphas]
-    for name, (title, colour, symbol) in looks.items():
+    for name, (title, colour, symbol, dash) in looks.items():
         path = rows[rows.method == name].sort_values("alpha")
         x, y = 100 * path.reference_accuracy.to_numpy(), 100 * path.shift_accuracy.to_numpy()
         lr, steps = path.lr.iloc[0], path.steps.iloc[0]
         figure.add_scatter(
-            x=x, y=y, mode="lines+markers", name=f"{title} (lr {lr:g})", line={"color": colour}, row=1, col=1,
+            x=x, y=y, mode="lines+markers", name=f"{title} (lr {lr:g})", row=1, col=1,
+            line={"color": colour, "dash": dash},
             marker={"size": 5}, legendgroup=name, customdata=path.alpha,
             hovertemplate=f"{title}, {steps} steps<br>alpha %{{customdata:.2f}}<br>reference %{{x:.1f}} %"
             "<br>mean shift %{y:.1f} %<extra></extra>",
@@ -111,9 +118,9 @@ def wise_slider(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
     figure.update_layout(
         **LAYOUT | {"margin": {"l": 70, "r": 20, "t": 80, "b": 120}},
         title=f"WiSE-FT: slide alpha from zero-shot (0) to tuned (1); mean of {int(rows.seeds.max())} seeds",
-        height=560,
+        height=560 if few else 260 + 31 * len(best),
         barmode="group",
-        legend={"orientation": "h", "y": 1.1, "x": 0},
+        legend={"orientation": "h", "y": 1.1, "x": 0} if few else {"x": 1.02},
         sliders=[
             {"active": active, "currentvalue": {"prefix": "alpha = "}, "pad": {"t": 45}, "steps": steps, "len": 1.0}
         ],
@@ -134,18 +141,20 @@ def wise_curves(results: pd.DataFrame) -> go.Figure:
     """Every recipe's WiSE curve, reference accuracy against mean shift accuracy, mean over seeds."""
     rows = recipes(results)
     looks, figure, shown = style(rows.method.unique()), go.Figure(), set()
-    for (name, lr, steps, _), path in rows.sort_values("alpha").groupby(RECIPE):
-        title, colour, symbol = looks[name]
+    paths = dict(list(rows.sort_values("alpha").groupby(RECIPE)))
+    for name, lr, steps, recipe in sorted(paths, key=lambda key: ([*looks].index(key[0]), *key[1:])):
+        path, (title, colour, symbol, dash) = paths[name, lr, steps, recipe], looks[name]
         figure.add_scatter(
             x=100 * path.reference_accuracy, y=100 * path.shift_accuracy, mode="lines+markers", name=title,
-            legendgroup=name, showlegend=name not in shown, line={"color": colour, "width": 1.5},
+            legendgroup=name, showlegend=name not in shown, line={"color": colour, "width": 1.5, "dash": dash},
             marker={"size": [4] * (len(path) - 1) + [11], "symbol": symbol}, customdata=path.alpha,
             hovertemplate=f"{title}, lr {lr:g}, {steps} steps<br>alpha %{{customdata:.2f}}<br>reference %{{x:.1f}} %"
             "<br>mean shift %{y:.1f} %<extra></extra>",
         )  # fmt: skip
         shown.add(name)
     figure.update_layout(
-        **LAYOUT, height=520, title=f"WiSE curves of every recipe (large marker: tuned), {_seeds(results)}",
+        **LAYOUT, height=max(520, 200 + 31 * len(looks)),
+        title=f"WiSE curves of every recipe (large marker: tuned), {_seeds(results)}",
         xaxis_title="reference accuracy (%)", yaxis_title="mean accuracy under shift (%)",
     )  # fmt: skip
     return figure
@@ -170,7 +179,7 @@ def energy_gap(results: pd.DataFrame, x: str = "energy_gap") -> go.Figure:
     captions = [f"{split.split('/')[0]}<br><sub>{found[split]}</sub>" for split in shifts]
     figure = make_subplots(1, len(shifts), subplot_titles=captions, shared_yaxes=True, horizontal_spacing=0.04)
     for column, split in enumerate(shifts, 1):
-        for name, (title, colour, symbol) in looks.items():
+        for name, (title, colour, symbol, _) in looks.items():
             part = rows[(rows.split == split) & (rows.method == name)]
             figure.add_scatter(
                 x=part[x], y=part.relative_accuracy, mode="markers", name=title, legendgroup=name, row=1, col=column,

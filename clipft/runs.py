@@ -112,19 +112,16 @@ class Run:
 
     def origin(self) -> dict[str, str]:
         """Digests of the zero-shot weights and the manifest, kept with the configuration."""
-        found = {"model_digest": self.clip.digest(), "manifest_digest": self.manifest.digest()}
-        if self.config.head_from:
-            found["head_digest"] = self.given_head().digest()
-        return found
+        return {"model_digest": self.clip.digest(), "manifest_digest": self.manifest.digest()}
 
-    def check_origin(self, recorded: dict) -> None:
+    def check_origin(self, recorded: dict, today: dict[str, str] | None = None) -> None:
         """Raise RunError where the folder was begun from other weights or another manifest than today's."""
         names = {
             "model_digest": f"other weights of {self.config.model}",
             "manifest_digest": "another manifest",
             "head_digest": "another head",
         }
-        for key, value in self.origin().items():
+        for key, value in (today or self.origin()).items():
             if recorded.get(key) != value:
                 raise RunError(f"{self.folder} was begun from {names[key]}; use another runs folder, or delete it")
 

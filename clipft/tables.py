@@ -121,12 +121,6 @@ def results_table(results: pd.DataFrame, calibration: bool = False) -> pd.DataFr
     return table
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """A table as GitHub shows it."""
-    lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
 def _spread(values: pd.Series, digits: int = 1) -> str:
     if values.isna().any():
         return "-"

@@ -74,14 +74,15 @@ def train(
     fabric = Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=config.precision)
     run = Run.create(config, runs, device=str(fabric.device))
     origin = run.origin()
+    if config.head_from:
+        origin["head_digest"] = run.given_head().digest()
     if "random_texts" in run.method.needs:  # refused here rather than at the first step
         random_texts(run.clip.tokenizer, 1, config.text_length, rng(0, "check"), run.clip.vocabulary)
-    if config.head_from:
-        run.given_head()
     with lock(run.folder):
         recorded = run.folder / "config.json"
         if recorded.exists():
-            run.check_origin(begun := read_json(recorded))
+            begun = read_json(recorded)
+            run.check_origin(begun, origin)
             if config.model_dump(mode="json") != {key: begun.get(key) for key in RunConfig.model_fields}:
                 raise RunError(f"{run.folder} was begun by a clipft with other defaults; use another runs folder")
         if run.finished:

@@ -1,6 +1,7 @@
 """The house's rules about itself: floors, file lengths, who may touch what, and an import that costs nothing."""
 
 import ast
+import itertools
 import subprocess
 import sys
 from importlib import import_module
@@ -97,6 +98,40 @@ def test_a_module_imports_lower_floors_only(file):
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(HOUSE)))
 def test_no_file_is_long(file):
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 350
+
+
+METHOD_FILES = [file for file in FILES if file.parent.name in ("objectives", "posthoc")]
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in METHOD_FILES if file.parent.name == "objectives" and file.stem != "registry"],
+    ids=lambda file: file.stem,
+)  # fmt: skip
+def test_no_objective_is_long(file):
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 80
+
+
+def blocks(source, size=6):
+    """Every `size` consecutive lines of a file as one text; blank lines and imports are left out."""
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            lines[node.lineno - 1 : node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
+    lines = [line.strip() for line in lines if line.strip()]
+    return {"\n".join(lines[i : i + size]) for i in range(len(lines) - size + 1)}
+
+
+def test_the_finder_of_copies_sees_one():
+    body = "x = [\n    1,\n    2,\n]\ny = x\n\nz = y\n"
+    assert blocks("import os\n" + body) & blocks("from a import (\n  b,\n)\nq = 1\n" + body)
+    assert not blocks("import a\nimport b\n" + body) & blocks("import a\nimport b\n" + body.replace("2", "3"))
+
+
+def test_no_method_copies_another():
+    found = {file: blocks(file.read_text(encoding="utf-8")) for file in METHOD_FILES}
+    assert len(found) > 10
+    for one, other in itertools.combinations(METHOD_FILES, 2):
+        assert found[one] & found[other] == set(), f"{one.name} and {other.name} have six lines in common"
 
 
 def importers(*packages):

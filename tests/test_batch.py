@@ -12,6 +12,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from clipft.batch import Spec, plan, read_spec, run_batch
 from clipft.errors import ConfigError, MissingExtra, RunError
+from clipft.presets import Preset
 
 pytest.importorskip("papermill")
 META = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -57,6 +58,38 @@ def test_a_later_stage_is_planned_anew_when_an_earlier_one_changes(folder):
         return plan(Spec.read({"name": "t", "stages": stages}), folder, folder / "out")[1][0].folder
 
     assert last([1]) == last([1]) != last([1, 2])
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["one/a", [{"preset": "one/a"}], [{"members": [{"preset": "one/a", "seed": 1}, {"preset": "one/b"}]}]],
+    ids=["named", "a member", "deep"],
+)
+def test_a_preset_that_changes_is_run_again(folder, monkeypatch, given):
+    recipes = {"one/a": {"lr": 1.0}, "one/b": {"lr": 2.0}, "one/c": {"lr": 3.0}}
+
+    def planned(**changes):
+        known = {name: Preset(title=name, settings=values) for name, values in (recipes | changes).items()}
+        monkeypatch.setattr("clipft.batch.presets", lambda: known)
+        spec = Spec.read({"name": "t", "stages": [{"notebook": "add.ipynb", "parameters": {"a": given}}]})
+        return plan(spec, folder, folder / "out")[0][0].folder
+
+    assert planned() == planned(**{"one/c": {"lr": 9.0}}) != planned(**{"one/a": {"lr": 9.0}})
+
+
+def test_a_presets_manifest_is_looked_at_too(folder, monkeypatch, manifest_file):
+    import shutil
+
+    file = shutil.copytree(manifest_file.parent, folder / "manifests") / "mini.yaml"
+    known = {"one/a": Preset(title="a", settings={"manifest": str(file)})}
+    monkeypatch.setattr("clipft.batch.presets", lambda: known)
+    spec = Spec.read({"name": "t", "stages": [{"notebook": "add.ipynb", "parameters": {"a": [{"preset": "one/a"}]}}]})
+
+    def planned(change=("", "")):
+        file.write_text(manifest_file.read_text().replace(*change))
+        return plan(spec, folder, folder / "out")[0][0].folder
+
+    assert planned() == planned(("made up", "other prose")) != planned(("holdout: 0.25", "holdout: 0.5"))
 
 
 @pytest.mark.parametrize(

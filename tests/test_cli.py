@@ -37,15 +37,36 @@ def settings(world, **changes):
     return [f"{key}={json.dumps(value)}" for key, value in world.settings(**changes).items()]
 
 
+def first_words(out):
+    """The first column of every printed line."""
+    return [line.split()[0] for line in out.splitlines() if line.split()]
+
+
 def test_lists(clipft):
     from clipft import METHODS
     from clipft.manifests import available
+    from clipft.posthoc import POSTHOC
 
     code, out, _ = clipft("methods")
-    assert code == 0 and all(method.title in out for method in METHODS.values())
+    assert code == 0 and {*METHODS, *POSTHOC} <= set(first_words(out))
+    assert all(entry.title in out and entry.paper in out for entry in [*METHODS.values(), *POSTHOC.values()])
+    assert "tau=1.0" in out and "mu=1.0" in out
     code, out, _ = clipft("datasets")
     assert code == 0 and all(name in out for name in available())
     assert "CC-BY-SA" in clipft("datasets", "emoji_shift")[1]
+
+
+def test_presets_are_listed_and_shown(clipft):
+    import yaml
+
+    from clipft.presets import Preset, load_preset, presets
+
+    code, out, _ = clipft("presets")
+    assert code == 0 and {*presets()} <= set(first_words(out)) and "tuned" in out
+    for name in ("wise_ft/imagenet_b16", "emoji/tpgm_c", "emoji/kd"):
+        code, out, _ = clipft("presets", name)
+        assert code == 0
+        assert Preset.read(yaml.safe_load(out)) == Preset.read(load_preset(name).model_dump(mode="json"))
 
 
 def test_train_then_score_then_results(clipft, tmp_path):
@@ -75,7 +96,119 @@ def test_settings_from_a_file_and_the_line(clipft, tmp_path):
     assert (clipft.world.runs / clipft.world.config(steps=3, seed=5).id / "weights.safetensors").exists()
 
 
+def lines_of(clipft, *arguments):
+    code, out, err = clipft(*arguments, "--device", "cpu")
+    assert (code, err.startswith("clipft:")) == (0, False), err
+    return out
+
+
+def test_a_preset_is_the_base_of_the_settings(clipft):
+    import json
+
+    world = clipft.world
+    lines_of(
+        clipft, "train", "--preset", "emoji/kd", f"manifest={world.manifest}", f"model={world.model}",
+        f"pretrained={world.pretrained}", "steps=2", "batch_size=8", "options.tau=2",
+        "--no-score", "--runs", world.runs,
+    )  # fmt: skip
+    (file,) = world.runs.glob("*/config.json")
+    config = json.loads(file.read_text())
+    assert (config["method"], config["steps"], config["options"]) == ("kd", 2, {"tau": 2})
+    assert (config["lam"], config["crop"], config["lr"]) == (0.1, [0.6, 1.0], 0.001)  # the preset's own
+
+
+def test_combine_makes_a_run_that_is_scored(clipft):
+    from clipft import Run
+
+    run = clipft.world.train(steps=4)
+    out = lines_of(clipft, "combine", "wise", run.folder, "alpha=0.25")
+    made = Run.open(next(iter({file.parent for file in clipft.world.runs.glob("*/config.json")} - {run.folder})))
+    assert f"made {made.folder} of {run.folder.name}" in out and "sketch/test" in out
+    assert (made.after.name, made.after.options) == ("wise", {"alpha": 0.25})
+    out = lines_of(clipft, "combine", "emoji/tpgm_c", run.folder, "steps=2", "batch=4", "--no-score")
+    made = Run.open(out.split()[1])
+    assert (made.after.name, made.after.options) == ("tpgm_c", {"mu": 0.03, "steps": 2, "batch": 4})
+    assert "sketch/test" not in out and not (made.folder / "scores.parquet").exists()
+
+
+def test_results_as_markdown_with_calibration(clipft):
+    clipft.world.train(steps=2).score([0.0, 1.0], progress=False)
+    code, out, _ = clipft("results", "--runs", clipft.world.runs, "--markdown", "--calibration")
+    rows = [[cell.strip() for cell in line.strip().split("|")[1:-1]] for line in out.splitlines() if "|" in line]
+    assert code == 0 and [row[0] for row in rows if not row[0].startswith("--")] == ["method", "zero-shot", "FT"]
+    assert {"NLL reference", "NLL shift", "ECE reference", "ECE shift"} <= set(rows[0])
+    assert len({len(row) for row in rows}) == 1
+
+
+def test_choose_shows_and_writes(clipft, tmp_path):
+    import yaml
+
+    from clipft.presets import Collection
+
+    for method in ("ft", "flyp"):
+        clipft.world.train(method=method, steps=2)
+    code, out, _ = clipft("choose", "--runs", clipft.world.runs)
+    assert code == 0 and [line.split()[:4] for line in out.splitlines() if "*" in line] == [
+        ["ft", "lr", "0.001", "1"], ["flyp", "lr", "0.001", "1"]
+    ]  # fmt: skip
+    code, out, _ = clipft("choose", "--runs", clipft.world.runs, "--write", tmp_path / "mini.yaml")
+    assert code == 0 and f"wrote {tmp_path / 'mini.yaml'}" in out
+    assert Collection.read(yaml.safe_load((tmp_path / "mini.yaml").read_text())).presets["ft"].settings["lr"] == 0.001
+
+
+def test_predict_prints_or_writes(clipft, tmp_path, tree):
+    import pandas as pd
+
+    folder = clipft.world.train(steps=2).export(tmp_path / "out")
+    images = sorted((tree / "mini/real/bee").glob("*.png"))
+    out = lines_of(clipft, "predict", folder, *images[:2], "--top", 3)
+    assert [line.split()[1] for line in out.splitlines() if ".png" in line] == ["1", "2", "3"] * 2
+    file = tmp_path / "found.csv"
+    out = lines_of(clipft, "predict", folder, images[0].parent, images[0], "--csv", file)
+    table = pd.read_csv(file)
+    assert "rank" not in out and list(table.columns) == ["file", "rank", "label", "probability"]
+    assert table.file.tolist() == [str(image) for image in [*images, images[0]]]
+    assert table.probability.between(0.25, 1).all()  # of four classes
+
+
+def test_predict_names_what_is_wrong(clipft, tmp_path, tree):
+    folder = clipft.world.train(steps=2).export(tmp_path / "out")
+    image = next((tree / "mini/real/bee").glob("*.png"))
+    (tmp_path / "empty").mkdir()
+    for arguments, words in [
+        ([image, tmp_path / "nowhere.png"], "nowhere.png"),
+        ([tmp_path / "empty"], "no image in the folder"),
+        ([folder / "open_clip_config.json"], "open_clip_config.json"),
+        ([image, "--top", 0], "--top"),
+        ([image, "--csv", image / "below.csv"], "cannot write"),
+    ]:
+        code, _, err = clipft("predict", folder, *arguments, "--device", "cpu")
+        said = [line for line in err.splitlines() if line.startswith("clipft: ")]
+        assert (code, len(said), "Traceback" in err) == (2, 1, False), err
+        assert words in said[0]
+    (folder / "head.safetensors").write_bytes(b"")
+    code, _, err = clipft("predict", folder, image, "--device", "cpu")
+    assert (code, err.count("\n"), "head.safetensors" in err) == (2, 1, True)
+
+
 MISTAKES = [
+    (["presets", "emoji/lipsun"], "did you mean 'emoji/lipsum'"),
+    (["train", "--preset", "emoji/lipsun"], "did you mean 'emoji/lipsum'"),
+    (["train", "--preset", "emoji/tpgm_c"], "use it so: clipft combine emoji/tpgm_c RUN"),
+    (["train", "--preset", "emoji/kd", "options.tua=2"], "did you mean 'tau'"),
+    (["train", "--preset", "emoji/kd", "options.tau=-1"], "option tau of kd is -1, expected a number >= 0"),
+    (["train", "--preset", "emoji/kd", "options=3"], "options"),
+    (["train", "--preset", "emoji/kd", "lr.x=3"], "lr"),
+    (["combine", "wyse", "nowhere"], "did you mean 'wise'"),
+    (["combine", "emoji/ft", "nowhere"], "is a recipe to train; use it so: clipft train --preset emoji/ft"),
+    (["combine", "emoji/tpgm", "nowhere"], "did you mean 'emoji/tpgm_c'"),
+    (["combine", "wise", "nowhere"], "is missing"),
+    (["combine", "wise", "alpha=0.5"], "wise takes one run, got 0"),
+    (["combine", "wise"], "RUN..."),
+    (["choose", "--runs", "nowhere"], "no run chosen on held-out images under nowhere"),
+    (["predict", "nowhere", "a.png"], "nowhere holds no open_clip_config.json"),
+    (["predict", "nowhere"], "Missing argument 'images'"),
+    (["results", "--runs", "nowhere", "--markdown"], "no scored run under nowhere"),
     (["train", "method=lipsm"], "did you mean 'lipsum'"),
     (["train", "manifest=emoji_shfit"], "did you mean 'emoji_shift'"),
     (["train", "stepz=3"], "did you mean 'steps'"),

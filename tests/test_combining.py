@@ -188,6 +188,14 @@ def test_unlike_runs_are_refused(world, changes, words):
         assert "\n" not in str(caught.value)
 
 
+def test_runs_from_two_draws_of_random_weights_are_refused(world):
+    """The seed draws them: the runs are alike in every setting that can be told apart by name."""
+    runs = [world.train(pretrained="none", steps=2, seed=seed) for seed in (0, 1)]
+    with pytest.raises(ConfigError, match="has model_digest") as caught:
+        combine("uniform_soup", runs)
+    assert "\n" not in str(caught.value)
+
+
 def test_runs_of_two_folders_are_refused(world, tmp_path):
     with pytest.raises(ConfigError, match="lies beside other runs"):
         combine("uniform_soup", [world.train(**TUNED), world.train(tmp_path / "elsewhere", **TUNED)])

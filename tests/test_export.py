@@ -11,7 +11,7 @@ from PIL import Image
 
 from clipft import store, wise
 from clipft.data import pixel_chunks
-from clipft.errors import ImageError, StorageError, WeightsError
+from clipft.errors import ConfigError, ImageError, StorageError, WeightsError
 from clipft.evaluation import logits_of
 from clipft.export import Predictor, export_clip, read_head
 from clipft.models import Classifier, TwoTowers, load_clip
@@ -91,6 +91,18 @@ def test_more_ranks_than_classes_gives_all_classes(world, tmp_path):
     assert table.probability.is_monotonic_decreasing
 
 
+def test_one_path_need_not_be_a_list(written, tree):
+    file, predictor = next((tree / "mini/real/bee").glob("*.png")), Predictor(written)
+    for paths in (str(file), file, [str(file)]):
+        assert predictor.predict(paths, progress=False).file.tolist() == [str(file)]
+
+
+@pytest.mark.parametrize("top", [0, -1])
+def test_no_rank_is_refused(written, tree, top):
+    with pytest.raises(ConfigError, match=f"top is {top}, expected 1 or more"):
+        Predictor(written).predict(next((tree / "mini/real/bee").glob("*.png")), top, progress=False)
+
+
 def test_folders_are_searched(written, tmp_path, tree):
     folder = shutil.copytree(tree / "mini/real", tmp_path / "pictures")
     (folder / "notes.txt").write_text("no image")
@@ -132,11 +144,18 @@ def test_a_head_keeps_its_scale_bias_and_classes(clip, tmp_path):
     assert not head.bias.any()
 
 
+NAMED = {"classes": '["cat", "dog"]'}
 HEADS = {
     "missing": None,
     "text": b"hello",
     "other names": {"weight": torch.ones(16, 2)},
     "no classes": {"weight": torch.ones(16, 2), "bias": torch.zeros(2)},
+    "classes that are no list": ({"weight": torch.ones(16, 2), "bias": torch.zeros(2)}, {"classes": "cat, dog"}),
+    "classes without end": ({"weight": torch.ones(16, 2), "bias": torch.zeros(2)}, {"classes": "2"}),
+    "too many classes": ({"weight": torch.ones(16, 3), "bias": torch.zeros(3)}, NAMED),
+    "long bias": ({"weight": torch.ones(16, 2), "bias": torch.zeros(3)}, NAMED),
+    "bias for each dimension": ({"weight": torch.ones(16, 2), "bias": torch.zeros(16)}, NAMED),
+    "flat": ({"weight": torch.ones(2), "bias": torch.zeros(2)}, NAMED),
 }
 
 
@@ -147,8 +166,15 @@ def test_a_foreign_head_is_one_line(written, kind):
     if isinstance(content, bytes):
         file.write_bytes(content)
     elif content:
-        write_weights(file, content)
+        write_weights(file, *(content if isinstance(content, tuple) else [content]))
     with pytest.raises(WeightsError, match=r"head\.safetensors") as caught:
+        Predictor(written)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_head_of_another_model_is_one_line(written):
+    write_weights(written / "head.safetensors", {"weight": torch.ones(8, 2), "bias": torch.zeros(2)}, NAMED)
+    with pytest.raises(WeightsError, match="the head takes 8 dimensions") as caught:
         Predictor(written)
     assert "\n" not in str(caught.value)
 

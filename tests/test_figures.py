@@ -5,12 +5,14 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-
-from test_tables import ALPHAS, SPLITS, TABLE, ensemble, fake, mean
+from test_tables import ALPHAS, SPLITS, TABLE, fake, mean, with_ensemble
 
 from clipft import figures, tables
 from clipft.diagnostics import correlation
 from clipft.errors import ConfigError
+from clipft.objectives import METHODS
+from clipft.posthoc import POSTHOC
+
 
 def test_wise_slider_moves_the_markers_along_the_curves():
     figure = figures.wise_slider(TABLE)
@@ -109,6 +111,46 @@ def test_contact_sheet_puts_every_tile_in_its_place():
 def test_a_method_looks_the_same_whatever_is_beside_it_in_the_registry_order():
     assert list(figures.style(["flyp", "ft"])) == ["ft", "flyp"]
     assert len({look[1:] for look in figures.style(["ft", "lipsum", "flyp"]).values()}) == 3
+
+
+def many(count):
+    """Methods and combinations by name."""
+    return [*METHODS, *(f"{name}+{after}" for name in METHODS for after in POSTHOC)][:count]
+
+
+def test_64_methods_look_different():
+    looks = figures.style(many(64))
+    assert len({title for title, _, _ in looks.values()}) == 64
+    assert len({(colour, symbol) for _, colour, symbol in looks.values()}) == 64
+    first = list(looks.values())[:8]  # few methods differ in both
+    assert len({colour for _, colour, _ in first}) == len({symbol for _, _, symbol in first}) == 8
+
+
+def test_many_methods_are_drawn_without_numbers_on_the_bars():
+    table = fake(recipes=[(name, 1e-4) for name in many(18)], seeds=(0,))
+    few, figure = figures.wise_slider(TABLE), figures.wise_slider(table)
+    for one, numbers in ((few, {"%{y:.0f}"}), (figure, {None})):
+        assert {trace.texttemplate for trace in one.data if trace.type == "bar"} == numbers
+    assert sum(trace.type == "bar" for trace in figure.data) == 18 + 1
+    assert {trace.name for trace in figures.wise_curves(table).data} == {tables.title_of(name) for name in many(18)}
+    assert len({trace.name for trace in figures.energy_gap(table).data}) == 18
+
+
+def test_an_ensemble_is_drawn_wherever_it_has_numbers():
+    table, title = with_ensemble(), "FT + output ensemble"
+    assert title in {trace.name for trace in figures.wise_curves(table).data}
+    assert "ft+output_ensemble" in {trace.legendgroup for trace in figures.wise_slider(table).data}
+    gap = figures.energy_gap(table)
+    assert {trace.name for trace in gap.data} == {"FT", "Lipsum-FT"}
+    assert all(np.isfinite(trace.x).all() for trace in gap.data)
+    without = figures.energy_gap(table[table.method != "ft+output_ensemble"])
+    assert [note.text for note in gap.layout.annotations] == [note.text for note in without.layout.annotations]
+
+
+def test_ensembles_alone_have_no_energy_gap():
+    table = with_ensemble()
+    with pytest.raises(ConfigError, match="no tuned model with energy_gap"):
+        figures.energy_gap(table[table.method == "ft+output_ensemble"])
 
 
 def test_table_shows_the_frame():

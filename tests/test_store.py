@@ -228,6 +228,36 @@ def test_results_are_one_table_of_the_finished_runs(tmp_path):
     assert table.attrs["unfinished"] == ["cc"]
 
 
+def combined(runs, name, seed=3, options=None, of=(), method="lipsum", after="tpgm"):
+    """A scored run folder that a post-hoc method made."""
+    make_run(runs, name, method, 0.5)
+    config = store.read_json(runs / name / "config.json") | {"seed": seed}
+    done = {"name": after, "options": options or {}, "of": list(of), "members": [f"member of seed {seed}"]}
+    store.write_json(runs / name / "config.json", config | {"after": done})
+
+
+def test_a_combination_is_named_after_its_method(tmp_path):
+    combined(tmp_path, "aa")
+    combined(tmp_path, "bb", of=["uniform_soup"], method="ft", after="wise")
+    make_run(tmp_path, "cc", "ft", 0.5)
+    table = store.results(tmp_path)
+    assert table.method.tolist() == ["lipsum+tpgm", "ft+uniform_soup+wise", "ft"]
+    assert (set(table.lr), set(table.steps)) == ({1e-5}, {10})
+    assert "after" not in table
+
+
+def test_seeds_of_a_combination_are_one_recipe(tmp_path):
+    combined(tmp_path, "a", seed=0)
+    combined(tmp_path, "b", seed=1)
+    others = [{"options": {"lr": 0.1}}, {"after": "tpgm_c"}, {"of": ["wise"]}, {"method": "ft"}]
+    for number, other in enumerate(others):
+        combined(tmp_path, f"c{number}", seed=0, **other)
+    make_run(tmp_path, "d", "lipsum", 0.5)
+    first, second, *rest = store.results(tmp_path).recipe
+    assert first == second
+    assert len({first, *rest}) == 1 + len(others) + 1
+
+
 def test_results_without_a_finished_run(tmp_path):
     make_run(tmp_path, "cc", "ft")
     for runs in (tmp_path, tmp_path / "nowhere"):

@@ -20,7 +20,8 @@ def fake(recipes=(("ft", 1e-4), ("lipsum", 1e-4)), seeds=(0, 1), alphas=ALPHAS, 
     """A results table with random numbers; `accuracy(method, lr, split, alpha)` overrides the accuracies."""
     rng, rows = np.random.default_rng(0), []
     for (method, lr), seed, alpha, (split, role) in itertools.product(recipes, seeds, alphas, SPLITS.items()):
-        values = {"accuracy": rng.uniform(0.2, 0.9), "energy_gap": alpha * rng.uniform(1, 9), "nll": rng.uniform()}
+        values = {"accuracy": rng.uniform(0.2, 0.9), "energy_gap": alpha * rng.uniform(1, 9)}
+        values |= {"nll": rng.uniform(), "ece": rng.uniform()}
         if role == "shift":
             values["relative_accuracy"] = rng.uniform(0.3, 1)
         if accuracy is not None:
@@ -33,6 +34,13 @@ def fake(recipes=(("ft", 1e-4), ("lipsum", 1e-4)), seeds=(0, 1), alphas=ALPHAS, 
 
 
 TABLE = fake()
+
+
+def with_ensemble():
+    """TABLE and an ensemble of FT, which has no energy gap but a distance from WiSE."""
+    table = fake(recipes=[("ft", 1e-4), ("lipsum", 1e-4), ("ft+output_ensemble", 1e-4)])
+    table.loc[(table.method == "ft+output_ensemble") & (table.metric == "energy_gap"), "metric"] = "wise_distance"
+    return table
 
 
 def mean(table, **where):
@@ -112,3 +120,86 @@ def test_other_settings_are_no_other_seeds():
 def test_an_alpha_that_one_seed_lacks_is_left_out_of_the_means():
     table = TABLE[~((TABLE.seed == 1) & (TABLE.alpha == 0.5))]
     assert set(tables.recipes(table).alpha) == {0.0, 1.0}
+
+
+# --- names and order
+
+
+@pytest.mark.parametrize(
+    ("method", "title"),
+    [
+        ("lipsum", "Lipsum-FT"),
+        ("lipsum+tpgm", "Lipsum-FT + TPGM"),
+        ("ft+uniform_soup+wise", "FT + uniform soup + WiSE"),
+        ("mine", "mine"),
+        ("mine+tpgm_c+theirs", "mine + TPGM-C + theirs"),
+        ("tpgm+ft", "tpgm + ft"),  # neither is what its place says
+    ],
+)
+def test_a_combination_is_called_after_its_parts(method, title):
+    assert tables.title_of(method) == title
+
+
+def test_titles_tell_all_methods_apart():
+    names = [*METHODS, *(f"ft+{name}" for name in POSTHOC), *(f"lipsum+{name}" for name in POSTHOC)]
+    assert len({tables.title_of(name) for name in names}) == len(names)
+
+
+def test_the_order_is_the_registries():
+    assert tables.ordered([*reversed(METHODS)]) == [*METHODS]
+    assert tables.ordered([f"ft+{name}" for name in reversed(POSTHOC)]) == [f"ft+{name}" for name in POSTHOC]
+
+
+def test_a_combination_stands_behind_its_method():
+    first, second, *_ = METHODS
+    own = [first, f"{first}+tpgm", f"{first}+tpgm+wise", second, f"{second}+tpgm", "aaa", "zzz"]
+    for seed in range(5):
+        assert tables.ordered(np.random.default_rng(seed).permutation(own * 2).tolist()) == own
+
+
+def test_rows_follow_the_registry():
+    mixed = ["kd+tpgm", "lipsum", "kd", "ft+wise", "ft"]
+    frame = tables.results_table(fake(recipes=[(name, 1e-4) for name in mixed], alphas=(0.0, 1.0)))
+    titles = [tables.title_of(name) for name in ("ft", "ft+wise", "kd", "kd+tpgm", "lipsum")]
+    assert frame.method.tolist() == ["zero-shot", *titles]
+
+
+# --- more columns, fewer numbers
+
+
+def test_calibration_columns_are_pandas_means():
+    frame = tables.results_table(TABLE, calibration=True)
+    assert list(frame.columns[9:]) == ["NLL reference", "NLL shift", "ECE reference", "ECE shift", "energy gap"]
+    assert list(tables.results_table(TABLE).columns) == [name for name in frame if name[:3] not in ("NLL", "ECE")]
+    tuned = frame[frame.alpha == "1"].set_index("method")
+    for name, method in {"FT": "ft", "Lipsum-FT": "lipsum"}.items():
+        for role in ("reference", "shift"):
+            part = TABLE[(TABLE.method == method) & (TABLE.alpha == 1) & (TABLE.role == role)]
+            runs = part.groupby(["metric", "run"])["value"].mean()
+            assert tuned.loc[name, f"NLL {role}"] == f"{runs.nll.mean():.2f} ± {runs.nll.std():.2f}"
+            assert tuned.loc[name, f"ECE {role}"] == f"{100 * runs.ece.mean():.1f} ± {100 * runs.ece.std():.1f}"
+
+
+def test_a_recipe_of_one_seed_has_no_deviation():
+    frame = tables.results_table(fake(seeds=(3,)), calibration=True)
+    assert set(frame.seeds) == {"1"} and not frame.map(lambda cell: "±" in cell).any(axis=None)
+
+
+def test_an_ensemble_has_no_energy_gap():
+    table = with_ensemble()
+    frame = tables.results_table(table).set_index(["method", "alpha"])
+    gaps = frame["energy gap"]
+    assert gaps["FT + output ensemble", "1"] == "-"
+    assert not [gap for (method, _), gap in gaps.items() if method in ("FT", "Lipsum-FT") and "±" not in gap]
+    part = table[(table.method == "ft+output_ensemble") & (table.alpha == 1) & (table.split == "sketch/test")]
+    values = 100 * part[part.metric == "accuracy"]["value"]
+    assert frame.loc[("FT + output ensemble", "1"), "sketch"] == f"{values.mean():.1f} ± {values.std():.1f}"
+    assert tables.wide(table).groupby("method").energy_gap.count().to_dict() == {
+        "ft": 24, "ft+output_ensemble": 0, "lipsum": 24
+    }  # fmt: skip
+
+
+def test_ensembles_alone_have_a_table_too():
+    table = with_ensemble()
+    frame = tables.results_table(table[table.method == "ft+output_ensemble"])
+    assert set(frame["energy gap"]) <= {"", "-"}

@@ -174,14 +174,17 @@ def test_student_of_a_run_is_its_clip(world):
         ({"lam": 0.5}, "ft has no regulariser, so lam=0.5 would do nothing"),
         ({"method": "flyp", "lam": 1.0}, "flyp has no regulariser"),
         ({"method": "kd", "options": {"tua": 2}}, "did you mean 'tau'"),
-        ({"method": "kd", "options": {"tau": True}}, "expected a float"),
+        ({"method": "kd", "options": {"tau": True}}, "expected a number >= 0"),
+        ({"method": "kd", "options": {"tau": -1}}, "option tau of kd is -1, expected a number >= 0"),
         ({"method": "kd", "options": {"tau": "hot"}}, "got 'hot'"),
-        ({"method": "flyp", "options": {"mask": 1}}, "option mask of flyp is 1, expected a bool"),
+        ({"method": "flyp", "options": {"mask": 1}}, "option mask of flyp is 1, expected true or false"),
         ({"head": "absorbed", "logit_scale": "trained"}, "head=absorbed holds the logit scale"),
         ({"head": "absorbed", "logit_scale": "clamped"}, "head=absorbed holds the logit scale"),
         ({"method": "flyp", "head": "absorbed"}, "builds its head from its text tower"),
         ({"method": "flyp_image", "head_from": "head.safetensors"}, "builds its head from its text tower"),
         ({"method": "lp_ft", "solver": "adamw"}, "lp_ft takes solver=logistic"),
+        ({"solver": "adamw"}, "ft has no linear probe, so solver=adamw would do nothing"),
+        ({"method": "lp", "head_from": "head.safetensors"}, "lp says itself where its head starts"),
         ({"ema": 1.5}, "less than or equal to 1, got 1.5"),
     ],
 )
@@ -190,6 +193,24 @@ def test_bad_settings_are_one_line_and_write_nothing(world, changes, wanted):
         world.train(**changes)
     assert "\n" not in str(caught.value)
     assert not world.runs.exists()
+
+
+def test_a_temperature_of_zero_is_one_line(world):
+    with pytest.raises(ConfigError, match="tau is 0") as caught:
+        world.train(method="kd", options={"tau": 0})
+    assert "\n" not in str(caught.value)
+    assert not list(world.runs.glob("*/weights.safetensors"))
+
+
+def test_another_head_under_the_same_name_is_refused(world, tmp_path):
+    file = world.train(steps=2).export(tmp_path / "out") / "head.safetensors"
+    run = world.train(head_from=str(file))
+    other = world.train(steps=2, seed=1, lr=1e-2, selection="last")
+    other.export(tmp_path / "out")
+    for again in (lambda: world.train(head_from=str(file)), lambda: Run.open(run.folder).score([1.0])):
+        with pytest.raises(RunError, match="was begun from another head; use another runs folder") as caught:
+            again()
+        assert "\n" not in str(caught.value)
 
 
 def test_other_weights_under_the_same_name_are_refused(world, tmp_path, checkpoint):
