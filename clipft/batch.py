@@ -112,18 +112,16 @@ def plan(spec: Spec, base: Path, out: Path) -> list[list[Job]]:
     return stages
 
 
-def _named(given: Any, recipes: dict[str, Preset], key: str = "") -> list[str]:
+def _named(given: Any, recipes: dict[str, Preset]) -> list[str]:
     """Digests of all manifests and presets that parameters name, however deep."""
-    if isinstance(given, dict):
-        return [found for name, value in given.items() for found in _named(value, recipes, name)]
     if isinstance(given, list):
-        return [found for value in given for found in _named(value, recipes, key)]
-    if key == "manifest":
-        return [load_manifest(given).digest()]
-    if given in recipes:
-        settings = recipes[given].settings
-        return [digest(settings), *_named(settings, {})]
-    return []
+        return [found for value in given for found in _named(value, recipes)]
+    if not isinstance(given, dict):
+        return [digest(recipes[given].model_dump(mode="json"))] if given in recipes else []
+    preset = recipes.get(given.get("preset", ""))
+    whole = (preset.settings if preset else {}) | given | given.get("settings", {})
+    found = [load_manifest(whole["manifest"]).digest()] if "manifest" in whole else []
+    return found + [one for value in given.values() for one in _named(value, recipes)]
 
 
 def _parameters(notebook: Path) -> list[str]:

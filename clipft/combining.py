@@ -57,7 +57,8 @@ def combine(
     first, origins = members[0], [read_json(run.folder / "config.json") for run in members]
     _check_alike(members, origins)
     of = () if first.after is None else (*first.after.of, first.after.name)
-    after = After(name=name, options=options, of=of, members=tuple(run.folder.name for run in members))
+    names = tuple(run.folder.name for run in members)
+    after = After(name=name, options=options, of=of, among=len(names), members=names)
     folder = first.folder.parent / digest([first.config.id, after.model_dump(mode="json")])
     with lock(folder):
         if (folder / "config.json").exists():

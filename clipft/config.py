@@ -158,7 +158,9 @@ def parse_settings(given: list[str]) -> dict[str, Any]:
             raise ConfigError(f"{setting!r} is no setting; wanted: KEY=VALUE, e.g. lr=1e-5")
         outer, dot, inner = key.partition(".")
         if dot:
-            values.setdefault(outer, {})[inner] = _value(setting, value)
+            if not isinstance(values.setdefault(outer, {}), dict):
+                raise ConfigError(f"{setting!r}: {outer} is {values[outer]!r} already; give one or the other")
+            values[outer][inner] = _value(setting, value)
         else:
             values[key] = _value(setting, value)
     return values
@@ -175,4 +177,4 @@ def _value(setting: str, text: str) -> Any:
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             return float(value)
-    return "" if value is None else value
+    return value if text else ""  # null is a value: it takes a preset's setting back

@@ -59,13 +59,22 @@ def load_preset(name: str) -> Preset:
 
 
 def recipe(settings: dict[str, Any], **changes: Any) -> RunConfig:
-    """Settings, of which `preset` stands for those of that name, as a configuration; later ones win."""
-    settings = dict(settings)
+    """Settings, of which `preset` stands for those of that name, as a configuration; later ones win.
+
+    With another method than the preset's, what belongs to that method (lam, ema, options) is left behind. Raises
+    ConfigError for an unknown preset and a bad setting.
+    """
+    settings = settings | changes
     name = settings.pop("preset", "")
-    base = load_preset(name) if name else Preset(title="", settings={})
+    if not name:
+        return RunConfig.read(settings, "settings")
+    base = load_preset(str(name))
     if base.after:
         raise ConfigError(f"{name} is a post-hoc recipe; use it so: clipft combine {name} RUN")
-    return RunConfig.read(base.settings | settings | changes, name or "settings")
+    kept = base.settings
+    if settings.get("method", kept["method"]) != kept["method"]:
+        kept = {key: value for key, value in kept.items() if key not in ("lam", "ema", "options")}
+    return RunConfig.read(kept | settings, str(name))
 
 
 NAMES = ("manifest", "model")  # stand in every written recipe, defaults or not
@@ -86,6 +95,8 @@ def candidates(runs: Path | str) -> pd.DataFrame:
     rows = []
     for file in sorted(Path(runs).glob("*/config.json")):
         recorded, kept = read_json(file), read_jsonl(file.parent / "metrics.jsonl")
+        if not isinstance(recorded, dict) or not {"method", "lr", "lam", "ema", "selection"} <= recorded.keys():
+            raise RunError(f"{file} is no run's configuration; delete the folder and run it again")
         found = [row["val_accuracy"] for row in kept if "val_accuracy" in row]
         key, value, name = _open_key(recorded)
         if found and recorded["selection"] == "holdout":
@@ -130,6 +141,9 @@ def write_presets(runs: Path | str, file: Path | str) -> None:
     """
     tried = candidates(runs)
     chosen = {(row.method, row.key): float(f"{row.value:g}") for row in tried[tried.chosen].itertuples()}
+    for leader in ("ft", "flyp"):
+        if (leader, "lr") not in chosen:
+            raise RunError(f"{runs} holds no run of {leader} that chooses a learning rate; run the whole sweep first")
     configs = [read_json(one) for one in Path(runs).glob("*/config.json")]
     plain = RunConfig().model_dump(mode="json")
     common = {

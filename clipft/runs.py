@@ -55,6 +55,7 @@ class After(Record):
     name: str
     options: dict[str, Any] = {}
     of: tuple[str, ...] = ()  # post-hoc methods that the first of the runs is itself made by
+    among: int = 1  # how many runs were given; an ensemble's members are those it kept
     members: tuple[str, ...]
 
 

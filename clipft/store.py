@@ -196,7 +196,7 @@ def results(runs: Path | str) -> pd.DataFrame:
         recipe = {key: value for key, value in config.items() if key != "seed"}
         if after is not None:  # of which runs is left out: they carry the seed
             config["method"] = "+".join([config["method"], *after["of"], after["name"]])
-            recipe["after"] = [config["method"], after["options"]]
+            recipe["after"] = [config["method"], after["options"], after["among"]]
         for column, key in enumerate(CONFIG_COLUMNS):
             table.insert(column, key, config[key])
         table.insert(0, "recipe", digest(recipe, 6))

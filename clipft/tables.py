@@ -25,6 +25,14 @@ def title_of(method: str) -> str:
     return " + ".join(table[part].title if part in table else part for table, part in zip(known, parts, strict=True))
 
 
+def is_ensemble(method: str) -> bool:
+    """Whether the last of a combination is an ensemble, whose alpha mixes logits."""
+    from .posthoc import POSTHOC
+
+    last = method.split("+")[-1]
+    return "+" in method and last in POSTHOC and POSTHOC[last].ensemble
+
+
 def ordered(methods: Sequence[str]) -> list[str]:
     """Each name once, in the order of the registries, combinations after their method."""
     from .objectives import METHODS
@@ -102,6 +110,8 @@ def results_table(results: pd.DataFrame, calibration: bool = False) -> pd.DataFr
         return columns
 
     zero = tests[tests.alpha == 0]
+    if "energy_gap" in zero and zero.energy_gap.notna().any():
+        zero = zero[zero.energy_gap.notna()]  # an ensemble has none
     lines = [line(zero[zero.run == zero.run.iloc[0]], "zero-shot", "", "", "0")] if len(zero) else []
     val = rows[rows.role == "val"]
     parts = dict(list(tests.groupby(RECIPE)))
@@ -114,7 +124,8 @@ def results_table(results: pd.DataFrame, calibration: bool = False) -> pd.DataFr
         if 1.0 in set(part.alpha):
             lines.append(line(part[part.alpha == 1.0], title, f"{lr:g}", str(steps), "1"))
         if best not in (0.0, 1.0):
-            lines.append(line(part[part.alpha == best], f"{title} + WiSE", f"{lr:g}", str(steps), f"{best:g} (val)"))
+            mixed = title if is_ensemble(name) else f"{title} + WiSE"
+            lines.append(line(part[part.alpha == best], mixed, f"{lr:g}", str(steps), f"{best:g} (val)"))
     table = pd.DataFrame(lines)
     if results.selection.iloc[0] != "holdout":  # a choice on the reported split is said in every table
         table.insert(4, "selection", results.selection.iloc[0])

@@ -148,6 +148,7 @@ def test_settings_as_people_write_them(given, wanted):
         (["steps"], "'steps' is no setting; wanted: KEY=VALUE"),
         ([""], "'' is no setting"),
         (["crop=[0.5"], "cannot read the value of 'crop=[0.5'; lists are written"),
+        (["options=3", "options.tau=1"], "options is 3 already"),
         (["options.tau={"], "cannot read the value of 'options.tau={'"),
     ],
 )
@@ -165,6 +166,10 @@ def test_a_dotted_key_that_leads_nowhere_is_one_line(key):
     with pytest.raises(ConfigError) as caught:
         kd()
     assert "\n" not in str(caught.value)
+
+
+def test_null_is_a_value_and_nothing_is_empty():
+    assert parse_settings(["lam=null", "reference="]) == {"lam": None, "reference": ""}
 
 
 # --- options of methods

@@ -120,10 +120,10 @@ def many(count):
 
 def test_64_methods_look_different():
     looks = figures.style(many(64))
-    assert len({title for title, _, _ in looks.values()}) == 64
-    assert len({(colour, symbol) for _, colour, symbol in looks.values()}) == 64
-    first = list(looks.values())[:8]  # few methods differ in both
-    assert len({colour for _, colour, _ in first}) == len({symbol for _, _, symbol in first}) == 8
+    titles, colours, symbols, dashes = zip(*looks.values(), strict=True)
+    assert len(set(titles)) == len({*zip(colours, symbols, strict=True)}) == 64
+    assert len({*zip(colours[:32], dashes[:32], strict=True)}) == 32
+    assert len({*colours[:8]}) == len({*symbols[:8]}) == 8  # few methods differ in both
 
 
 def test_many_methods_are_drawn_without_numbers_on_the_bars():
@@ -132,7 +132,8 @@ def test_many_methods_are_drawn_without_numbers_on_the_bars():
     for one, numbers in ((few, {"%{y:.0f}"}), (figure, {None})):
         assert {trace.texttemplate for trace in one.data if trace.type == "bar"} == numbers
     assert sum(trace.type == "bar" for trace in figure.data) == 18 + 1
-    assert {trace.name for trace in figures.wise_curves(table).data} == {tables.title_of(name) for name in many(18)}
+    titles = [tables.title_of(name) for name in tables.ordered(many(18))]
+    assert [trace.name for trace in figures.wise_curves(table).data] == titles
     assert len({trace.name for trace in figures.energy_gap(table).data}) == 18
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 
 import pandas as pd
@@ -119,9 +120,28 @@ def test_steps_are_epochs_of_batches(name, epochs, images, batch):
 # --- by name
 
 
-@pytest.mark.parametrize("name", ["emoji/lipsun", "lipsum", 3])
+def test_another_method_leaves_the_presets_own_settings_behind():
+    preset = "lipsum_ft/domainnet_b16"
+    assert recipe({"preset": preset}).lam == 1.0
+    other = recipe({"preset": preset}, method="ft")
+    assert (other.lam, other.lr, other.model) == (None, 1e-5, "ViT-B-16")
+    assert recipe({"preset": "emoji/ema", "method": "ft"}).ema is None
+    assert recipe({"preset": "emoji/ema", "ema": None}).ema is None
+
+
+def test_a_sweep_without_learning_rates_or_with_a_broken_run_is_one_line(tmp_path, world):
+    run = world.train(lr=1e-3)
+    with pytest.raises(RunError, match="no run of flyp that chooses a learning rate"):
+        write_presets(run.folder.parent, tmp_path / "made.yaml")
+    assert not (tmp_path / "made.yaml").exists()
+    write_json(run.folder / "config.json", [])
+    with pytest.raises(RunError, match="no run's configuration"):
+        candidates(run.folder.parent)
+
+
+@pytest.mark.parametrize("name", ["emoji/lipsun", "lipsum", 3, ["a"]])
 def test_an_unknown_recipe_names_the_nearest(name):
-    with pytest.raises(ConfigError, match=f"unknown preset {name!r}") as caught:
+    with pytest.raises(ConfigError, match=re.escape(f"unknown preset {str(name)!r}")) as caught:
         recipe({"preset": name})
     assert "\n" not in str(caught.value)
     if name == "emoji/lipsun":

@@ -228,11 +228,11 @@ def test_results_are_one_table_of_the_finished_runs(tmp_path):
     assert table.attrs["unfinished"] == ["cc"]
 
 
-def combined(runs, name, seed=3, options=None, of=(), method="lipsum", after="tpgm"):
+def combined(runs, name, seed=3, options=None, of=(), method="lipsum", after="tpgm", among=1):
     """A scored run folder that a post-hoc method made."""
     make_run(runs, name, method, 0.5)
     config = store.read_json(runs / name / "config.json") | {"seed": seed}
-    done = {"name": after, "options": options or {}, "of": list(of), "members": [f"member of seed {seed}"]}
+    done = {"name": after, "options": options or {}, "of": list(of), "among": among, "members": [f"of seed {seed}"]}
     store.write_json(runs / name / "config.json", config | {"after": done})
 
 
@@ -249,7 +249,7 @@ def test_a_combination_is_named_after_its_method(tmp_path):
 def test_seeds_of_a_combination_are_one_recipe(tmp_path):
     combined(tmp_path, "a", seed=0)
     combined(tmp_path, "b", seed=1)
-    others = [{"options": {"lr": 0.1}}, {"after": "tpgm_c"}, {"of": ["wise"]}, {"method": "ft"}]
+    others = [{"options": {"lr": 0.1}}, {"after": "tpgm_c"}, {"of": ["wise"]}, {"method": "ft"}, {"among": 2}]
     for number, other in enumerate(others):
         combined(tmp_path, f"c{number}", seed=0, **other)
     make_run(tmp_path, "d", "lipsum", 0.5)
