@@ -87,15 +87,46 @@ def test_tiny_clip_knows_the_benchmark():
     assert all(0.33 < accuracy[domain] < 0.72 for domain in ("openmoji", "line", "glyph")), accuracy
 
 
-def test_readme_example_runs(world, monkeypatch, tmp_path):
-    """The README's Python block, on the miniature world."""
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+@pytest.fixture
+def readme(world, monkeypatch, tmp_path):
+    """The README's Python blocks, made to run on the miniature world."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("clipft.runs.GAP_TEXTS", 50)
-    monkeypatch.setattr(clipft, "RunConfig", lambda **given: world.config(method=given["method"]), raising=False)
-    exec(block, {})
+    kept = ("method", "options")
+    small = lambda **given: world.config(**{key: given[key] for key in kept if key in given})  # noqa: E731
+    monkeypatch.setattr(clipft, "RunConfig", small, raising=False)
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def test_readme_example_runs(readme, tmp_path):
+    exec(readme[0], {})
     assert list((tmp_path / "runs").glob("*/scores.parquet"))
     assert (tmp_path / "tuned/open_clip_config.json").exists()
+
+
+def test_own_method_of_the_readme_is_a_method_like_any_other(readme):
+    from clipft import METHODS
+    from clipft.store import read_jsonl
+
+    assert len(readme[1].strip().splitlines()) <= 14
+    before = dict(METHODS)
+    try:
+        space = {}
+        exec(readme[1], space)
+        run = space["run"]
+        assert METHODS["norm_keep"].options == {"power": 2.0}
+        assert run.finished and "norm_keep" in read_jsonl(run.folder / "metrics.jsonl")[0]
+    finally:
+        for name in METHODS.keys() - before.keys():
+            del METHODS[name]
+
+
+def test_readme_tables_of_methods_are_those_of_the_registry():
+    done = subprocess.run([sys.executable, "-m", "clipft.cli", "methods", "--markdown"], capture_output=True, text=True)
+    rows = [line.strip() for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len(rows) > 20
+    assert "\n".join(rows[:4]) in (ROOT / "README.md").read_text()
+    assert [row for row in rows if row not in (ROOT / "README.md").read_text()] == []
 
 
 @pytest.mark.parametrize("command", ["make demo", "make test"])
