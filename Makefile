@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/clipft batch papermill_runs/demo.yaml
 
-# every method, three seeds, and the README's table (about 75 minutes on two cores)
+# every method, three seeds, and the README's table (more than an hour on two cores)
 demo-full: $(READY)
 	$(BIN)/clipft batch papermill_runs/all_methods.yaml
 	$(BIN)/clipft results --runs papermill_runs/out/all_methods/runs --calibration --markdown
