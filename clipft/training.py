@@ -78,18 +78,25 @@ def train(
         origin["head_digest"] = run.given_head().digest()
     if "random_texts" in run.method.needs:  # refused here rather than at the first step
         random_texts(run.clip.tokenizer, 1, config.text_length, rng(0, "check"), run.clip.vocabulary)
+    if run.finished:  # without the lock: several processes may ask for the same finished run
+        _check_begun(run, origin)
+        return run
     with lock(run.folder):
-        recorded = run.folder / "config.json"
-        if recorded.exists():
-            begun = read_json(recorded)
-            run.check_origin(begun, origin)
-            if config.model_dump(mode="json") != {key: begun.get(key) for key in RunConfig.model_fields}:
-                raise RunError(f"{run.folder} was begun by a clipft with other defaults; use another runs folder")
-        if run.finished:
-            return run
-        write_json(recorded, config.model_dump(mode="json") | origin)
-        Loop(run, fabric, workers, skip_bad, progress).run_to_the_end()
+        _check_begun(run, origin)
+        if not run.finished:  # by another process, meanwhile
+            write_json(run.folder / "config.json", config.model_dump(mode="json") | origin)
+            Loop(run, fabric, workers, skip_bad, progress).run_to_the_end()
     return run
+
+
+def _check_begun(run: Run, origin: dict[str, str]) -> None:
+    """Raise RunError where the folder was begun from something else than today's configuration and files."""
+    if not (run.folder / "config.json").exists():
+        return
+    begun = read_json(run.folder / "config.json")
+    run.check_origin(begun, origin)
+    if run.config.model_dump(mode="json") != {key: begun.get(key) for key in RunConfig.model_fields}:
+        raise RunError(f"{run.folder} was begun by a clipft with other defaults; use another runs folder")
 
 
 class Selection:

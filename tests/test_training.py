@@ -227,6 +227,20 @@ def test_other_weights_under_the_same_name_are_refused(world, tmp_path, checkpoi
         world.train(pretrained=str(file))
 
 
+def test_finished_run_is_given_to_all_who_ask(world):
+    folder = world.train().folder
+    with held_elsewhere(folder):
+        assert world.train().folder == folder
+
+
+def test_run_of_other_defaults_is_refused(world):
+    folder = world.train().folder
+    recorded = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(recorded | {"text_count": 9}))
+    with pytest.raises(RunError, match="other defaults"):
+        world.train()
+
+
 def test_locked_run_is_refused_at_once(world):
     folder = world.runs / world.config().id
     with held_elsewhere(folder), pytest.raises(RunError, match="another process"):
