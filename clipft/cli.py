@@ -135,10 +135,10 @@ def combine(
     """Apply a post-hoc method (TPGM, soups, ensembles ...) to finished runs; makes a new run beside them."""
     from .combining import combine as apply
     from .config import parse_settings
-    from .runs import pick_device
 
-    options = parse_settings([text for text in given if "=" in text])
-    made = apply(name, [text for text in given if "=" not in text], options, workers, pick_device(device))
+    runs = [text for text in given if "=" not in text or Path(text).is_dir()]
+    options = parse_settings([text for text in given if text not in runs])
+    made = apply(name, runs, options, workers, device)
     print(f"made {made.folder} of {', '.join(made.after.members)}")
     if score:
         print_scores(made.score(workers=workers), (0.0, 0.5, 1.0), made.config.selection)

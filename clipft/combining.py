@@ -20,7 +20,7 @@ from .models import TwoTowers
 from .posthoc import POSTHOC
 from .posthoc.wise import check_same_shape
 from .presets import load_preset
-from .runs import After, Run
+from .runs import After, Run, pick_device
 from .store import append_json, lock, read_json, write_json, write_weights
 from .training import Selection
 
@@ -37,7 +37,7 @@ ALIKE = ("manifest", "manifest_digest", "reference", "model", "model_digest", "h
 
 
 def combine(
-    name: str, runs: Sequence[Run | Path | str], options: dict[str, Any] | None = None, workers: int = 0, device="cpu"
+    name: str, runs: Sequence[Run | Path | str], options: dict[str, Any] | None = None, workers: int = 0, device="auto"
 ) -> Run:
     """Apply a post-hoc method of `clipft methods`, or its preset, to finished runs; returns the new run beside them.
 
@@ -52,7 +52,7 @@ def combine(
             raise ConfigError(f"{name} is a recipe to train; use it so: clipft train --preset {name}")
         name, options = preset.after, preset.settings | (options or {})
     entry, options = POSTHOC[name], options or {}
-    members = [run if isinstance(run, Run) else Run.open(run, device) for run in runs]
+    members = [run if isinstance(run, Run) else Run.open(run, pick_device(device)) for run in runs]
     entry.check(len(members), options)
     first, origins = members[0], [read_json(run.folder / "config.json") for run in members]
     _check_alike(members, origins)
@@ -74,9 +74,8 @@ def combine(
         else:
             write_weights(folder / "weights.safetensors", found)
             append_json(folder / "metrics.jsonl", {"step": 0, "val_accuracy": held.accuracy(found)})
-        write_json(
-            folder / "config.json", origins[0] | {"after": after.model_dump(mode="json")}
-        )  # last: it is finished
+        recorded = origins[0] | {"after": after.model_dump(mode="json")}
+        write_json(folder / "config.json", recorded)  # last: now it is finished
     return Run(first.config, folder, first.device, after)
 
 
