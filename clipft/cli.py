@@ -188,8 +188,9 @@ def wise(
 
 
 def _sweep(folder: Path, alphas: list[float], device: str, workers: int, skip_bad: bool) -> None:
+    from .models import pick_device
     from .posthoc.wise import check_alpha
-    from .runs import Run, pick_device
+    from .runs import Run
 
     for alpha in alphas:
         check_alpha(alpha)
@@ -222,7 +223,7 @@ def predict(
 ) -> None:
     """Classify image files with an exported model."""
     from .export import Predictor
-    from .runs import pick_device
+    from .models import pick_device
     from .store import write_text
 
     found = Predictor(folder, pick_device(device)).predict(images, top, workers, skip_bad)

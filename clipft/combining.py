@@ -12,17 +12,16 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from .config import digest, rng
-from .data import train_batches
+from .data import Pixels, train_batches
 from .energies import energy_vectors, unit
 from .errors import ConfigError, RunError
 from .evaluation import accuracy_on, logits_of
-from .models import TwoTowers
+from .models import TwoTowers, pick_device
 from .posthoc import POSTHOC
 from .posthoc.wise import check_same_shape
 from .presets import load_preset
-from .runs import After, Run, pick_device
+from .runs import After, Run
 from .store import append_json, lock, read_json, write_json, write_weights
-from .training import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -99,8 +98,8 @@ class HeldOutImages:
         self.student = run.student.eval()
 
     @cached_property
-    def _pixels(self) -> Selection:
-        return Selection(self.split, self.run.clip.transform, self.workers, skip_bad=False)
+    def _pixels(self) -> Pixels:
+        return Pixels(self.split, self.run.clip.transform, self.workers)
 
     @property
     def labels(self) -> Tensor:
@@ -110,12 +109,12 @@ class HeldOutImages:
     def accuracy(self, weights: Weights) -> float:
         """Top-1 accuracy, a fraction."""
         self.student.load_state_dict(weights)
-        return accuracy_on(self.student, self._pixels.chunks())
+        return accuracy_on(self.student, self._pixels)
 
     def logits(self, weights: Weights) -> Tensor:
         """(N, C)."""
         self.student.load_state_dict(weights)
-        return torch.cat([logits_of(self.student, chunk.pixels).cpu() for chunk in self._pixels.chunks()])
+        return torch.cat([logits_of(self.student, chunk.pixels).cpu() for chunk in self._pixels])
 
     def batches(self, size: int, steps: int) -> Iterable[tuple[int, Batch]]:
         """`steps` numbered batches of shuffled images, not augmented, drawn by the run's seed."""

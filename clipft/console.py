@@ -31,7 +31,7 @@ def show(rows: list[dict], title: str = "", as_markdown: bool = False) -> None:
 def print_scores(scores: pd.DataFrame, alphas: Sequence[float], selection: str) -> None:
     """Print a run's scores at these alphas, a row per split, and by which images its weights were chosen."""
     chosen = scores[scores["alpha"].isin(alphas)]
-    table = chosen.pivot_table(index=["alpha", "split", "role"], columns="metric", values="value").reset_index()
+    table = chosen.pivot_table(index=["alpha", "split", "role"], columns="metric", values="mean").reset_index()
     measured = {
         "relative_accuracy": "relative", "nll": "nll", "ece": "ece", "energy_gap": "gap",
         "feature_distortion": "distortion",

@@ -14,6 +14,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from .config import rng, seed_of
 from .errors import ConfigError, ImageError
+from .progress import write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,17 +151,48 @@ def train_batches(
     yield from _load(DataLoader(images, batch_sampler=sampler, collate_fn=Batch, num_workers=workers))
 
 
-def pixel_chunks(split: Split, transform: Transform, workers=0, skip_bad=False) -> Iterator[Batch]:
-    """The split's pixels, decoded once, in chunks of about CHUNK_BYTES."""
-    held: list[Batch] = []
+def pixel_chunks(split: Split, transform: Transform, workers=0, skip_bad=False, say: bool = True) -> Iterator[Batch]:
+    """The split's pixels, decoded once, in chunks of about CHUNK_BYTES; at the end one line `says` what was skipped."""
+    held, bad = list[Batch](), list[int]()
     images = Images(split, transform, skip_bad=skip_bad)
     for batch in _load(DataLoader(images, batch_size=256, collate_fn=Batch, num_workers=workers)):
         held.append(batch)
+        bad += batch.bad
         if sum(b.pixels.nbytes for b in held) > CHUNK_BYTES:
             yield Batch.join(held)
             held = []
     if held:
         yield Batch.join(held)
+    if bad and say:
+        write(skipped(split, bad))
+
+
+def skipped(split: Split, bad: Sequence[int]) -> str:
+    """The one line that says which images were left out."""
+    return f"skipped {len(bad)} of {len(split)} images of {split.name}, the first is {split.root / split.ids[bad[0]]}"
+
+
+class Pixels:
+    """A split's pixels, again and again: decoded once and kept as uint8 if they fit in `keep` bytes, else each time."""
+
+    def __init__(self, split: Split, transform: Transform, workers=0, skip_bad=False, keep: int = CHUNK_BYTES):
+        self.split, self.keep = split, keep
+        self.source = (split, transform, workers, skip_bad)
+        self.held: list[Batch] | None = None
+        self.said = False
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.held is not None:
+            yield from self.held
+            return
+        held, size = [], 0
+        for chunk in pixel_chunks(*self.source, say=not self.said):
+            size += chunk.pixels.nbytes
+            held = [*held, chunk] if size <= self.keep else []
+            yield chunk
+        self.said = True
+        if size <= self.keep:
+            self.held = held
 
 
 def _load(loader: DataLoader) -> Iterator[Batch]:

@@ -13,9 +13,9 @@ import torch
 
 from .data import pixel_chunks
 from .errors import ConfigError, ImageError, WeightsError
-from .evaluation import embed, skipped
+from .features import embed
 from .models import Classifier, load_clip
-from .progress import progress_bar, write
+from .progress import progress_bar
 from .records import Split
 from .store import read_metadata, read_weights, write_json, write_weights
 
@@ -127,8 +127,6 @@ class Predictor:
         split = Split("images", "given", Path(), files, (0,) * len(files))
         with progress_bar(len(files), "predicting", "image", progress) as bar:
             for chunk in pixel_chunks(split, self.clip.transform, workers, skip_bad):
-                if chunk.bad:
-                    write(skipped(split, chunk.bad))
                 bar.update(len(chunk.bad) + len(chunk.rows))
                 if not len(chunk.rows):
                     continue

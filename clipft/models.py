@@ -10,7 +10,7 @@ import logging
 import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from torchvision.transforms import Compose, Normalize, ToTensor
 
 from .energies import unit
 from .errors import ConfigError, WeightsError, unknown
+from .progress import progress_bar
 from .store import read_json
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Clip:
     transform: Transform
     config: dict[str, Any]  # as in open_clip_config.json: model_cfg and preprocess_cfg
     vocabulary: tuple[int, ...] | None = None  # the only tokens its captions held; None: all
+    _digest: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def scale(self) -> float:
@@ -56,8 +58,12 @@ class Clip:
         """(N, context) token ids -> (N, D) unit rows; raises ConfigError where the model has no text tower."""
         if not hasattr(self.model, "encode_text"):
             raise ConfigError(f"{self.name} has no text tower; zero-shot heads and texts need a CLIP with both towers")
-        device = self.model.logit_scale.device
-        return torch.cat([unit(self.model.encode_text(part.to(device))) for part in tokens.split(TEXT_BATCH)])
+        device, rows = self.model.logit_scale.device, []
+        with progress_bar(len(tokens), "embedding texts", "text", len(tokens) > 4 * TEXT_BATCH) as bar:
+            for part in tokens.split(TEXT_BATCH):
+                rows.append(unit(self.model.encode_text(part.to(device))))
+                bar.update(len(part))
+        return torch.cat(rows)
 
     def zero_shot_head(self, prompts: Tensor) -> Tensor:
         """w_c = mean over templates of the unit text embeddings, normalised again: (C, T, context) -> (D, C)."""
@@ -76,10 +82,12 @@ class Clip:
 
     def digest(self) -> str:
         """12 letters that name the weights."""
-        whole = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            whole.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-        return whole.hexdigest()[:12]
+        if not self._digest:
+            whole = hashlib.sha256()
+            for name, tensor in sorted(self.model.state_dict().items()):
+                whole.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+            self._digest = whole.hexdigest()[:12]
+        return self._digest
 
 
 def load_clip(model: str = "emoji-tiny", pretrained: str = "", device: str | torch.device = "cpu") -> Clip:
@@ -160,14 +168,30 @@ def _pil_part(preprocess: Compose) -> Transform:
     return Compose(preprocess.transforms[:-2])
 
 
+def pick_device(name: str = "auto") -> str:
+    """`auto` is the GPU where there is one; raises ConfigError for a device that this machine lacks."""
+    found = [*(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.backends.mps.is_available() else [])]
+    if name == "auto":
+        return [*found, "cpu"][0]
+    kind, _, index = name.partition(":")
+    count = torch.cuda.device_count() if kind == "cuda" else 0
+    if kind not in (*found, "cpu") or (index and not (index.isdecimal() and int(index) < count)):
+        raise ConfigError(f"no device {name!r} here; found: {', '.join([*found, 'cpu'])}")
+    return name
+
+
 class Student(nn.Module):
-    """What is trained and what is measured: images to embeddings (`forward`), embeddings to `logits`."""
+    """What is trained and what is measured: images to embeddings (`forward`), embeddings to `logits`.
+
+    `transform` makes its input of a decoded image; `preprocessing` names it.
+    """
 
     clamped = False
 
     def __init__(self, clip: Clip):
         super().__init__()
-        preprocess = clip.config["preprocess_cfg"]
+        self.transform, self.preprocessing = clip.transform, clip.config["preprocess_cfg"]
+        preprocess = self.preprocessing
         for name in ("mean", "std"):
             self.register_buffer(name, torch.tensor(preprocess[name]).view(3, 1, 1) * 255, persistent=False)
 

@@ -58,6 +58,16 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Features:
+    """Embeddings (N, D) of one split by one model, before normalising, with label (N,) and ids (N)."""
+
+    split: str
+    ids: tuple[str, ...]
+    label: np.ndarray
+    embeddings: np.ndarray
+
+
+@dataclass(frozen=True)
 class Scores:
     """What one model says of each image of one split; N images.
 
@@ -78,3 +88,14 @@ class Scores:
     feature_distortion_normalised: np.ndarray | None = None
     wise_distance: np.ndarray | None = None
     wise_agreement: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class EnergyMap:
+    """Places of N images on the plane before (zero-shot) and after tuning, each (N, 2), with split, label and ids."""
+
+    split: tuple[str, ...]
+    ids: tuple[str, ...]
+    label: np.ndarray
+    before: np.ndarray
+    after: np.ndarray

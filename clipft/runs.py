@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .config import Record, RunConfig, check_options, rng
+from .config import Record, RunConfig, rng
 from .data import few_shot
 from .errors import ConfigError, RunError
-from .evaluation import ensemble_sweep, sweep, table
+from .evaluation import ensemble_sweep, from_frame, sweep, table, to_frame
 from .export import Head, export_clip, read_head
+from .features import extract, texts
 from .manifests import Manifest, load_manifest
 from .models import Classifier, Clip, Student, TwoTowers, load_clip
 from .objectives import METHODS
@@ -31,22 +32,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .objectives import Method
-    from .records import Weights
+    from .records import Features, Scores, Weights
 
 ALPHAS = tuple(i / 10 for i in range(11))
 GAP_TEXTS, GAP_LENGTH = 10_000, 8  # the fixed set on which energy gaps are measured, as in Lipsum-FT
-
-
-def pick_device(name: str = "auto") -> str:
-    """`auto` is the GPU where there is one; raises ConfigError for a device that this machine lacks."""
-    found = [*(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.backends.mps.is_available() else [])]
-    if name == "auto":
-        return [*found, "cpu"][0]
-    kind, _, index = name.partition(":")
-    count = torch.cuda.device_count() if kind == "cuda" else 0
-    if kind not in (*found, "cpu") or (index and not (index.isdecimal() and int(index) < count)):
-        raise ConfigError(f"no device {name!r} here; found: {', '.join([*found, 'cpu'])}")
-    return name
 
 
 class After(Record):
@@ -74,27 +63,8 @@ class Run:
         run = cls(config, Path(runs) / config.id, device)
         for domain in (run.reference, *config.train_domains):
             run.manifest.check_domain(domain)
-        run._check_method()
+        run.method.check(config)
         return run
-
-    def _check_method(self) -> None:
-        config, method = self.config, self.method
-        check_options(method.name, config.options, method.options)
-        if config.lam is not None and method.lam is None:
-            raise ConfigError(f"{method.name} has no regulariser, so lam={config.lam:g} would do nothing; leave it out")
-        if self.two_towers and (config.head != "fixed" or config.head_from):
-            raise ConfigError(f"{method.name} builds its head from its text tower; leave out head and head_from")
-        if config.head_from and method.head != "zero_shot":
-            raise ConfigError(f"{method.name} says itself where its head starts; head_from goes with method=ft")
-        if config.solver == "adamw" and method.head != "probe":
-            raise ConfigError(f"{method.name} has no linear probe, so solver=adamw would do nothing; leave it out")
-        if config.head == "absorbed" and config.logit_scale in ("trained", "clamped"):
-            raise ConfigError("head=absorbed holds the logit scale in its weights; leave out logit_scale")
-        if method.head == "probe" and config.solver == "adamw" and method.trains != "head":
-            raise ConfigError(
-                f"{method.name} takes solver=logistic; for a head that AdamW trained: method=lp solver=adamw, "
-                "clipft export, then method=ft head_from=FOLDER/head.safetensors"
-            )
 
     @classmethod
     def open(cls, folder: Path | str, device: str = "cpu") -> Run:
@@ -178,7 +148,7 @@ class Run:
     @cached_property
     def zero_shot(self) -> Tensor:
         """The zero-shot head W0 (D, C)."""
-        return self.clip.zero_shot_head(self.prompts)
+        return texts(self.clip, self.prompts, "zero-shot head", self.clip.zero_shot_head)
 
     def _at_theta0(self) -> Student:
         scale = self.config.logit_scale or ("trained" if self.two_towers else "frozen")
@@ -251,7 +221,7 @@ class Run:
         Raises ConfigError where the model has no byte-pair text tower to draw them for.
         """
         tokens = random_texts(self.clip.tokenizer, GAP_TEXTS, GAP_LENGTH, rng(0, "energy_gap"), self.clip.vocabulary)
-        return self.clip.embed_texts(tokens)
+        return texts(self.clip, tokens, "random texts")
 
     def _gap_moment(self) -> Tensor:
         """The second moment (D, D) of gap_texts; not a number, and a line that says why, where there are none."""
@@ -282,37 +252,78 @@ class Run:
         dtype = torch.float16 if half else None
         return export_clip(folder, self.clip, self.student, self.manifest.names, extra, dtype)
 
-    def score(
-        self, alphas: Sequence[float] = ALPHAS, workers: int = 0, skip_bad: bool = False, progress: bool = True
-    ) -> pd.DataFrame:
-        """Sweep WiSE over every reported split and keep the table as scores.parquet; done once.
+    def features(self, split: str, alpha: float = 1.0, workers: int = 0, progress: bool = True) -> Features:
+        """Embeddings of a split (`sketch/test`) by the model at this alpha; those of alpha 0 and 1 are kept."""
+        self.student.load_state_dict(wise(self.anchor, self.tuned, alpha) if alpha else self.anchor)
+        return extract(self.student, self.manifest.split(split), workers, False, progress)
 
-        Metrics: accuracy, nll, ece, energy_gap (on the split's own images, with the logit scale),
-        feature_distortion, feature_distortion_normalised, relative_accuracy. Raises ConfigError for an alpha
-        outside 0 ... 1, RunError where another process writes the folder.
+    def scores(
+        self,
+        alphas: Sequence[float] = ALPHAS,
+        workers: int = 0,
+        skip_bad: bool = False,
+        progress: bool = True,
+        adaptive: float = 0.0,
+    ) -> list[Scores]:
+        """What the model at each alpha says of every image of the reported splits; kept as images.parquet, done once.
+
+        adaptive: also score between alphas, where the accuracy of a split bends by more than this fraction. Raises
+        ConfigError for an alpha outside 0 ... 1, RunError where another process writes the folder.
         """
         import pandas as pd
 
         alphas = sorted({check_alpha(alpha) for alpha in alphas})
         if not alphas:
             raise ConfigError("no alpha to score; give at least one between 0 and 1")
-        file, recorded = self.folder / "scores.parquet", read_json(self.folder / "config.json")
+        if adaptive and self.is_ensemble:
+            raise ConfigError("adaptive alphas are for runs with weights; give an ensemble's alphas one by one")
+        file, recorded = self.folder / "images.parquet", read_json(self.folder / "config.json")
         self.check_origin(recorded)
         with lock(self.folder):
             known = read_scores(file) if file.exists() else None
-            missing = alphas if known is None else [alpha for alpha in alphas if alpha not in set(known["alpha"])]
-            if not missing:
+            have = [] if known is None else from_frame(known)
+            missing, more = sorted(set(alphas) - {one.alpha for one in have}), []
+            if missing or adaptive:
+                more = self._sweep(missing, have, adaptive, workers, skip_bad, progress)
+            if more:
+                if known is None:  # no summary can be of these images
+                    (self.folder / "scores.parquet").unlink(missing_ok=True)
+                known = pd.concat([known, to_frame(more)]).sort_values("alpha", kind="stable", ignore_index=True)
+                with atomic(file) as temporary:
+                    known.astype({"split": "category", "id": "category"}).to_parquet(temporary)
+        wanted = set(known["alpha"]) if adaptive else set(alphas)
+        return from_frame(known[known["alpha"].isin(wanted)])
+
+    def _sweep(self, alphas: list[float], known: list[Scores], adaptive: float, *rest) -> list[Scores]:
+        splits = self.reported_splits()
+        if self.is_ensemble:
+            tuned = [member.tuned for member in self.members]
+            return ensemble_sweep(self.student, self.anchor, tuned, splits, alphas, *rest)
+        return sweep(self.student, self.anchor, self.tuned, splits, alphas, self._gap_moment(), *rest, adaptive, known)
+
+    def score(
+        self,
+        alphas: Sequence[float] = ALPHAS,
+        workers: int = 0,
+        skip_bad: bool = False,
+        progress: bool = True,
+        adaptive: float = 0.0,
+    ) -> pd.DataFrame:
+        """Every metric of `scores`, with 95 % intervals, as the tidy table that is kept as scores.parquet.
+
+        Metrics: accuracy, class_accuracy, macro_f1, nll, ece, energy_gap (on the split's own images, with the logit
+        scale), feature_distortion, feature_distortion_normalised, relative_accuracy. Raises as `scores` does.
+        """
+        import pandas as pd
+
+        found = self.scores(alphas, workers, skip_bad, progress, adaptive)
+        file, wanted = self.folder / "scores.parquet", {one.alpha for one in found}
+        with lock(self.folder):
+            known = read_scores(file) if file.exists() else None
+            have = set() if known is None else set(known["alpha"])
+            if wanted <= have:
                 return known
-            splits, rest = self.reported_splits(), (workers, skip_bad, progress)
-            if self.is_ensemble:
-                tuned = [member.tuned for member in self.members]
-                scores = ensemble_sweep(self.student, self.anchor, tuned, splits, missing, self.clip.transform, *rest)
-            else:
-                moment = self._gap_moment()
-                scores = sweep(
-                    self.student, self.anchor, self.tuned, splits, missing, self.clip.transform, moment, *rest
-                )
-            rows = table(scores, self.reference, self.config.train_domains)
+            rows = table([one for one in found if one.alpha not in have], self.reference, self.config.train_domains)
             rows = pd.concat([known, rows]).sort_values("alpha", kind="stable", ignore_index=True)
             with atomic(file) as temporary:
                 rows.to_parquet(temporary)

@@ -162,7 +162,7 @@ def lock(folder: Path | str) -> Iterator[None]:
 
 
 def read_scores(path: Path | str) -> pd.DataFrame:
-    """A run's scores.parquet; raises RunError where it is damaged."""
+    """A run's scores.parquet or images.parquet; raises RunError where it is damaged."""
     import pandas as pd
 
     try:
@@ -172,11 +172,18 @@ def read_scores(path: Path | str) -> pd.DataFrame:
         raise RunError(f"{path} is damaged ({reason}); delete it, then: clipft wise {Path(path).parent}") from None
 
 
+def _summary(folder: Path) -> pd.DataFrame:
+    table = read_scores(folder / "scores.parquet")
+    if "low" not in table:
+        raise RunError(f"{folder}/scores.parquet is of an older clipft; score the run again: clipft wise {folder}")
+    return table
+
+
 def results(runs: Path | str) -> pd.DataFrame:
     """Every finished run under a folder as one tidy table: one row per run, alpha, split and metric.
 
     Columns: run, recipe (all of the configuration but the seed, as 6 letters), those of CONFIG_COLUMNS, then reference,
-    alpha, split, role, metric, value, n. The method of a combination is, say, `lipsum+tpgm`; its lr and steps are those
+    alpha, split, role, metric, mean, low, high (95 % bootstrap over images), n. The method of a combination is, say, `lipsum+tpgm`; its lr and steps are those
     of its first run. Unfinished runs are left out and listed in `.attrs["unfinished"]`. Raises RunError where there
     is no finished run.
     """
@@ -191,7 +198,7 @@ def results(runs: Path | str) -> pd.DataFrame:
         config = read_json(config_file)
         if not isinstance(config, dict) or not set(CONFIG_COLUMNS) <= config.keys():
             raise RunError(f"{config_file} is no run's configuration; delete the folder and run it again")
-        table = read_scores(folder / "scores.parquet")
+        table = _summary(folder)
         after = config.pop("after", None)
         recipe = {key: value for key, value in config.items() if key != "seed"}
         if after is not None:  # of which runs is left out: they carry the seed

@@ -52,7 +52,7 @@ def wide(results: pd.DataFrame) -> pd.DataFrame:
             found = ", ".join(map(str, sorted(results[key].unique())))
             raise ConfigError(f"runs of several kinds of {key} ({found}); keep one: results[results.{key} == ...]")
     keys = ["run", *RECIPE, "seed", "reference", "alpha", "split", "role", "n"]
-    return results.pivot_table(index=keys, columns="metric", values="value").reset_index()
+    return results.pivot_table(index=keys, columns="metric", values="mean").reset_index()
 
 
 def paths(results: pd.DataFrame) -> pd.DataFrame:
@@ -77,8 +77,8 @@ def best_by_val(results: pd.DataFrame) -> dict[str, str]:
     val = results[(results.role == "val") & (results.metric == "accuracy") & (results.alpha == 1.0)]
     if val.empty:
         raise ConfigError("no run is scored at alpha 1, the tuned model: clipft evaluate RUN")
-    mean = val.groupby(RECIPE)["value"].mean().reset_index()
-    best = mean.loc[mean.groupby("method")["value"].idxmax()]
+    mean = val.groupby(RECIPE)["mean"].mean().reset_index()
+    best = mean.loc[mean.groupby("method")["mean"].idxmax()]
     return dict(zip(best.method, best.recipe, strict=True))
 
 

@@ -14,16 +14,18 @@ from lightning_fabric import Fabric
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .config import RunConfig, rng, seed_of
-from .data import Batch, Stream, pixel_chunks, train_batches, train_transform
+from .data import Batch, Pixels, Stream, skipped, train_batches, train_transform
 from .energies import unit
 from .errors import ImageError, RunError
-from .evaluation import accuracy_on, features, skipped
+from .evaluation import accuracy_on
 from .export import Head
+from .features import extract
 from .linear_probe import logistic
+from .models import pick_device
 from .observe import Observer
 from .progress import progress_bar, write
 from .prompts import random_texts
-from .runs import Run, pick_device
+from .runs import Run
 from .store import (
     append_json,
     disk,
@@ -38,7 +40,6 @@ from .store import (
 )
 
 if TYPE_CHECKING:
-    from .data import Transform
     from .models import Student
     from .records import Split
 
@@ -99,32 +100,14 @@ def _check_begun(run: Run, origin: dict[str, str]) -> None:
         raise RunError(f"{run.folder} was begun by a clipft with other defaults; use another runs folder")
 
 
-class Selection:
-    """Decoded pixels of the split on which weights are chosen: held if they fit, else decoded each time."""
-
-    def __init__(self, split: Split, transform: Transform, workers: int, skip_bad: bool):
-        self.source = (split, transform, workers, skip_bad)
-        decoded = pixel_chunks(*self.source)
-        self.held = [next(decoded)]
-        if next(decoded, None) is not None:
-            self.held = []
-        bad = [row for chunk in self.held for row in chunk.bad]
-        if bad:
-            write(skipped(split, bad))
-
-    def chunks(self) -> Iterable[Batch]:
-        """The pixels, chunk by chunk."""
-        return self.held or pixel_chunks(*self.source)
-
-
 def probe_head(run: Run, workers: int = 0, skip_bad: bool = False, progress: bool = True) -> Head:
     """The linear probe of a run's training images, each embedded once; its C is chosen on the selection split."""
-    frozen, transform = run.student.eval(), run.clip.transform
     splits = (run.train_split(), run.selection_split())
-    found = [features(frozen, split, transform, workers, skip_bad, progress) for split in splits]
-    train, held = ((run.clip.scale * unit(batch.pixels), batch.labels) for batch in found)
+    found = [extract(run.student, split, workers, skip_bad, progress) for split in splits]
+    scale = run.clip.scale
+    train, held = ((scale * unit(torch.from_numpy(f.embeddings)), torch.from_numpy(f.label)) for f in found)
     weight, bias = logistic(train, held, len(run.manifest.names), run.config.head == "absorbed", progress)
-    return Head(run.clip.scale * weight, bias, tuple(run.manifest.names))
+    return Head(scale * weight, bias, tuple(run.manifest.names))
 
 
 class Loop:
@@ -185,13 +168,12 @@ class Loop:
         probe, val = self.method.trains == "head", self.run.selection_split()
         if probe:  # the tower is frozen: each image is embedded once
             embedded = self._features(val)
-            held, batches = (lambda: [embedded]), self._embeddings
+            held, batches = [embedded], self._embeddings
         else:
-            held = Selection(val, self.run.clip.transform, self.workers, self.skip_bad).chunks
-            batches = self._pixels
+            held, batches = Pixels(val, self.run.clip.transform, self.workers, self.skip_bad), self._pixels
         if probe and config.solver == "logistic":  # the start is the solution
             config = config.model_copy(update={"steps": 0})
-            self._evaluate(held())
+            self._evaluate(held)
         steps = range(self.step, config.steps)
         self.student.train()
         title = f"{self.method.title} {self.run.folder.name}"
@@ -209,7 +191,7 @@ class Loop:
                     append_json(self._metrics, row | (terms if len(terms) > 1 else {}))
                     bar.set_postfix(loss=f"{loss:.3f}", best_val=f"{max(self.best, 0):.3f}", refresh=False)
                 if self.step % config.eval_every == 0 or self.step == config.steps:
-                    self._evaluate(held())
+                    self._evaluate(held)
         if self.bad:
             write(skipped(split, sorted(self.bad)))
         with disk(self.run.folder / BEST):
@@ -232,7 +214,10 @@ class Loop:
             yield Batch.of(whole.pixels[rows], whole.labels[rows], whole.rows[rows])
 
     def _features(self, split: Split) -> Batch:
-        return features(self.student, split, self.run.clip.transform, self.workers, self.skip_bad, self.progress)
+        found = extract(self.student, split, self.workers, self.skip_bad, self.progress)
+        place = {name: row for row, name in enumerate(split.ids)}
+        rows = torch.tensor([place[name] for name in found.ids])
+        return Batch.of(torch.from_numpy(found.embeddings), torch.from_numpy(found.label), rows)
 
     def _update(self, batch: Batch, domains: list[str]) -> dict[str, float]:
         """One optimiser step; returns the weighted terms of the loss."""

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ..config import defaults
+from ..config import check_options, defaults
 from ..errors import ConfigError, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from ..config import RunConfig
 
 
 @dataclass
@@ -64,6 +66,25 @@ class Method:
     def uses_cross_entropy(self) -> bool:
         """Whether cross-entropy over the classes is a term of the loss."""
         return self.penalty is None or self.lam is not None
+
+    def check(self, config: RunConfig) -> None:
+        """Raise ConfigError for a setting that this method does not know or that would do nothing."""
+        check_options(self.name, config.options, self.options)
+        if config.lam is not None and self.lam is None:
+            raise ConfigError(f"{self.name} has no regulariser, so lam={config.lam:g} would do nothing; leave it out")
+        if self.trains in ("image", "both") and (config.head != "fixed" or config.head_from):
+            raise ConfigError(f"{self.name} builds its head from its text tower; leave out head and head_from")
+        if config.head_from and self.head != "zero_shot":
+            raise ConfigError(f"{self.name} says itself where its head starts; head_from goes with method=ft")
+        if config.solver == "adamw" and self.head != "probe":
+            raise ConfigError(f"{self.name} has no linear probe, so solver=adamw would do nothing; leave it out")
+        if config.head == "absorbed" and config.logit_scale in ("trained", "clamped"):
+            raise ConfigError("head=absorbed holds the logit scale in its weights; leave out logit_scale")
+        if self.head == "probe" and config.solver == "adamw" and self.trains != "head":
+            raise ConfigError(
+                f"{self.name} takes solver=logistic; for a head that AdamW trained: method=lp solver=adamw, "
+                "clipft export, then method=ft head_from=FOLDER/head.safetensors"
+            )
 
     def terms(self, step: Step, lam: float | None = None, **options: float) -> dict[str, Tensor]:
         """The terms of the loss by name, weighted: their sum is minimised."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from ..errors import ConfigError, WeightsError
 from .registry import HeldOut, posthoc
 
@@ -50,16 +52,23 @@ def wise(anchor: Weights, tuned: Weights, alpha: float) -> Weights:
     Integer buffers are the tuned model's (the anchor's at alpha 0). The ends are each model bit for bit. Raises
     ConfigError for alpha outside 0 ... 1, WeightsError with the first odd name where the models differ.
     """
-    check_alpha(alpha)
     check_same_shape(anchor, tuned)
-    if alpha in (0, 1):
-        return {name: tensor.clone() for name, tensor in (tuned if alpha else anchor).items()}
-    return {
-        name: ((1 - alpha) * anchor[name].float() + alpha * tensor.float()).to(tensor.dtype)
-        if tensor.is_floating_point()
-        else tensor.clone()
-        for name, tensor in tuned.items()
-    }
+    mixed = {name: torch.empty_like(tensor) for name, tensor in tuned.items()}
+    mix_into(mixed, anchor, tuned, alpha)
+    return mixed
+
+
+@torch.no_grad()
+def mix_into(target: Weights, anchor: Weights, tuned: Weights, alpha: float) -> None:
+    """Write `wise(anchor, tuned, alpha)` over tensors that are there, such as a model's state dict."""
+    check_alpha(alpha)
+    for name, tensor in target.items():
+        if alpha in (0, 1) or not tensor.is_floating_point():
+            tensor.copy_((tuned if alpha else anchor)[name])
+        elif tensor.dtype == torch.float32:
+            torch.mul(anchor[name].float(), 1 - alpha, out=tensor).add_(alpha * tuned[name].float())
+        else:
+            tensor.copy_((1 - alpha) * anchor[name].float() + alpha * tuned[name].float())
 
 
 def wise_head(anchor: Weights, tuned: Weights, alpha: float) -> Weights:
