@@ -183,9 +183,9 @@ def results(runs: Path | str) -> pd.DataFrame:
     """Every finished run under a folder as one tidy table: one row per run, alpha, split and metric.
 
     Columns: run, recipe (all of the configuration but the seed, as 6 letters), those of CONFIG_COLUMNS, then reference,
-    alpha, split, role, metric, mean, low, high (95 % bootstrap over images), n. The method of a combination is, say, `lipsum+tpgm`; its lr and steps are those
-    of its first run. Unfinished runs are left out and listed in `.attrs["unfinished"]`. Raises RunError where there
-    is no finished run.
+    alpha, split, role, metric, mean, low, high (95 % bootstrap over images), n. The method of a combination is, say,
+    `lipsum+tpgm`; its lr and steps are those of its first run. Unfinished runs are left out and listed in
+    `.attrs["unfinished"]`. Raises RunError where there is no finished run.
     """
     import pandas as pd
 
