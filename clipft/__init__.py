@@ -44,7 +44,16 @@ _HOME = {
 __all__ = list(_HOME)
 
 
-_MODULES = ("figures", "pages", "store", "tables")  # public as modules: too many names for this list
+_MODULES = (
+    "choosing",
+    "diagnostics",
+    "figures",
+    "metrics",
+    "pages",
+    "reports",
+    "store",
+    "tables",
+)  # public as modules: too many names for this list
 
 
 def __getattr__(name: str) -> object:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .console import print_scores, show
+from .console import print_scores, show, show_frame
 from .errors import ClipftError, ConfigError
 
 UsageError = typer.BadParameter.__base__  # click's, or typer's own copy of it
@@ -59,25 +58,11 @@ def datasets(name: Annotated[str | None, typer.Argument(help="show this one's ca
 @app.command()
 def methods(as_markdown: bool = MARKDOWN) -> None:
     """List the methods: what is trained, and what can be done afterwards."""
-    from .objectives import METHODS
-    from .posthoc import POSTHOC
+    from .tables import method_tables
 
-    trains = {"vision": "vision tower, head", "image": "vision tower, scale", "both": "both towers, scale"}
-    training = [
-        {"name": m.name, "title": m.title, "lam": "" if m.lam is None else f"{m.lam:g}",
-         "trains": trains.get(m.trains, m.trains), "options": _options(m), "source": m.paper} for m in METHODS.values()
-    ]  # fmt: skip
-    after = [
-        {"name": m.name, "title": m.title, "takes": "runs" if m.many else "a run", "options": _options(m),
-         "source": m.paper} for m in POSTHOC.values()
-    ]  # fmt: skip
+    training, after = method_tables()
     show(training, "while training: clipft train method=NAME", as_markdown)
     show(after, "afterwards: clipft combine NAME RUN...", as_markdown)
-
-
-def _options(entry) -> str:
-    """Names and defaults, as they are written in a setting."""
-    return " ".join(f"{name}={json.dumps(value)}" for name, value in entry.options.items())
 
 
 @app.command()
@@ -177,17 +162,18 @@ def evaluate(
 def wise(
     run: Annotated[Path, typer.Argument(help="a run's folder")],
     alpha: Annotated[list[float] | None, typer.Option(help="0 zero-shot ... 1 tuned; repeatable")] = None,
+    adaptive: float = typer.Option(0.0, min=0, max=1, help="more alphas where accuracy bends by more, e.g. 0.01"),
     device: str = DEVICE,
     workers: int = WORKERS,
     skip_bad: bool = SKIP,
 ) -> None:
-    """Sweep WiSE-FT's alpha over a finished run, 0, 0.1 ... 1 unless given."""
+    """Sweep WiSE-FT's alpha over a finished run: 0, 0.1 ... 1 unless given, or 0, 0.25 ... and where it bends."""
     from .runs import ALPHAS
 
-    _sweep(run, alpha or list(ALPHAS), device, workers, skip_bad)
+    _sweep(run, alpha or [i / 4 for i in range(5)] if adaptive else ALPHAS, device, workers, skip_bad, adaptive)
 
 
-def _sweep(folder: Path, alphas: list[float], device: str, workers: int, skip_bad: bool) -> None:
+def _sweep(folder: Path, alphas, device: str, workers: int, skip_bad: bool, adaptive: float = 0.0) -> None:
     from .models import pick_device
     from .posthoc.wise import check_alpha
     from .runs import Run
@@ -195,7 +181,81 @@ def _sweep(folder: Path, alphas: list[float], device: str, workers: int, skip_ba
     for alpha in alphas:
         check_alpha(alpha)
     found = Run.open(folder, pick_device(device))
-    print_scores(found.score(alphas, workers, skip_bad), alphas, found.config.selection)
+    scores = found.score(alphas, workers, skip_bad, adaptive=adaptive)
+    print_scores(scores, sorted(set(scores["alpha"])) if adaptive else alphas, found.config.selection)
+
+
+@app.command()
+def diagnose(
+    run: Annotated[Path, typer.Argument(help="a run's folder")],
+    alpha: float = typer.Option(1.0, help="WiSE mixture: 0 zero-shot ... 1 tuned"),
+    device: str = DEVICE,
+) -> None:
+    """Energy gap with its errors, feature distortion, loss barrier, and how far each layer moved."""
+    from . import reports
+    from .models import pick_device
+    from .posthoc.wise import check_alpha
+    from .runs import Run
+
+    found = Run.open(run, pick_device(device))
+    gaps = reports.gap_table(found, check_alpha(alpha))
+    show_frame(gaps, f"energy gap (squared logits, s = {found.clip.scale:.4g}; cosine_gap = energy_gap / s^2)")
+    test = reports.distortion_table([found], alpha).drop(columns=["run", "method", "seed"])
+    show_frame(test, "feature distortion; theory: reference > shifted")
+    show_frame(reports.barrier_table(found), "rise above the line between the ends: NLL (nats), error (fraction)")
+    show_frame(reports.layer_table(found), "distance moved")
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="a run's folder")],
+    second: Annotated[Path, typer.Argument(help="another's")],
+    alpha: float = typer.Option(1.0, help="of both: 0 zero-shot ... 1 tuned"),
+) -> None:
+    """Compare two runs on the same images: difference with its 95 % interval, McNemar's exact p."""
+    from .reports import compare_runs
+
+    show_frame(
+        compare_runs(first, second, alpha), "accuracy (fractions); only_first: images that the first alone gets right"
+    )
+
+
+@app.command()
+def pick(
+    runs: str = RUNS, among: str = typer.Option("alphas", help="alphas of each run, or models of each seed")
+) -> None:
+    """Choose alpha, or a model, without shift labels: by reference accuracy, or by energy gap too."""
+    from .choosing import choices, verdict
+    from .store import results as read_results
+
+    if among not in ("alphas", "models"):
+        raise ConfigError(f"among is {among!r}, expected alphas or models")
+    chosen = choices(read_results(runs), among)
+    show_frame(chosen, "fractions; oracle: what the shift's own labels would take")
+    print(f"by energy gap instead of accuracy: {verdict(chosen)}")
+
+
+@app.command()
+def cache(
+    prune: Annotated[float | None, typer.Option(min=0, help="remove what is unused for so many days; 0: all")] = None,
+) -> None:
+    """List what is cached, embeddings above all, or prune it; it is made again when it is needed."""
+    import time
+
+    from .cache import entries, folder
+    from .cache import prune as remove
+
+    found = entries() if prune is None else remove(prune)
+    days = {entry.path: (time.time() - entry.used) / 86400 for entry in found}
+    if found:
+        show(
+            [
+                {"kind": e.kind, "what": e.title, "MB": f"{e.size / 1e6:.1f}", "days": f"{days[e.path]:.1f}"}
+                for e in found
+            ]
+        )
+    said = "in" if prune is None else "removed from"
+    print(f"{len(found)} entries, {sum(entry.size for entry in found) / 1e6:.1f} MB {said} {folder().parent}")
 
 
 @app.command()

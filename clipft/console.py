@@ -28,6 +28,12 @@ def show(rows: list[dict], title: str = "", as_markdown: bool = False) -> None:
     Console(width=1000 if as_markdown else None if sys.stdout.isatty() else 240).print(table)
 
 
+def show_frame(frame: pd.DataFrame, title: str) -> None:
+    """Print a data frame, numbers with four significant digits."""
+    rows = frame.to_dict("records")
+    show([{k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows], title)
+
+
 def print_scores(scores: pd.DataFrame, alphas: Sequence[float], selection: str) -> None:
     """Print a run's scores at these alphas, a row per split, and by which images its weights were chosen."""
     chosen = scores[scores["alpha"].isin(alphas)]

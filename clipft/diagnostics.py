@@ -136,7 +136,7 @@ class DistortionTest:
     """
 
     reference: float
-    shift: float
+    shifted: float
     difference: float
     low: float
     high: float

@@ -180,6 +180,30 @@ def available() -> list[str]:
     return sorted(file.stem for file in manifests_folder().glob("*.yaml") if ".classes" not in file.name)
 
 
+PUBLISHED = {"L2SP": "L2-SP", "Linear-probed": "LP"}  # names of the papers' tables -> our titles
+
+
+def published(table: str, benchmark: str = "domainnet", paper: str = "lipsum_ft", metric: str = "accuracy") -> Any:
+    """One table of a paper as a DataFrame: method, variant, model, reference and shift (mean of the shifts), fractions.
+
+    `data_manifests/published/README.md` says how it was read. Raises ConfigError where there is no such table.
+    """
+    import pandas as pd
+
+    file = manifests_folder() / "published" / f"{paper}.csv"
+    if not file.is_file():
+        raise unknown("paper", paper, [one.stem for one in file.parent.glob("*.csv")])
+    rows = pd.read_csv(file, dtype={"table": str}, keep_default_na=False)
+    rows = rows[(rows.table == table) & (rows.benchmark == benchmark) & (rows.metric == metric)]
+    if rows.empty:
+        raise ConfigError(f"no {metric} of {benchmark} in table {table} of {paper}; see data_manifests/published/")
+    rows = rows.assign(method=rows.method.replace(PUBLISHED), mean=pd.to_numeric(rows["mean"]))
+    keys = ["method", "variant", "model"]
+    own = rows.split == rows.reference
+    reference = rows[own].groupby(keys, sort=False)["mean"].first().rename("reference")
+    return reference.to_frame().join(rows[~own].groupby(keys)["mean"].mean().rename("shift")).reset_index()
+
+
 def load_manifest(name: str) -> Manifest:
     """Read a manifest by name or by the path of its YAML file; raises ConfigError with the nearest name."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else manifests_folder() / f"{name}.yaml"

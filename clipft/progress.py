@@ -16,7 +16,8 @@ def headless() -> bool:
     return os.environ.get("CLIPFT_HEADLESS", "") not in ("", "0")
 
 
-def progress_bar(total: int, title: str, unit: str, show: bool = True, initial: int = 0) -> Any:
-    """A tqdm bar: `with progress_bar(...) as bar: bar.update(n)`."""
+def progress_bar(total: Any, title: str, unit: str, show: bool = True, initial: int = 0) -> Any:
+    """A tqdm bar over a number, `with progress_bar(...) as bar: bar.update(n)`, or over what it is given."""
     kind, rest = (line_bar, {"mininterval": 2.0, "ncols": 100}) if headless() else (auto_bar, {})
-    return kind(total=total, desc=title, unit=unit, disable=not show, initial=initial, **rest)
+    over = {"total": total} if isinstance(total, int) else {"iterable": total}
+    return kind(**over, desc=title, unit=unit, disable=not show, initial=initial, **rest)

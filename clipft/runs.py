@@ -102,6 +102,12 @@ class Run:
         return self.after is not None and POSTHOC[self.after.name].ensemble
 
     @property
+    def name(self) -> str:
+        """The method, and what was done after it: `lipsum+tpgm`."""
+        after = () if self.after is None else (*self.after.of, self.after.name)
+        return "+".join([self.config.method, *after])
+
+    @property
     def finished(self) -> bool:
         """Whether the tuned weights are there."""
         return self.is_ensemble or (self.folder / "weights.safetensors").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from .errors import ConfigError
@@ -23,6 +24,28 @@ def title_of(method: str) -> str:
     parts = method.split("+")
     known = [METHODS, *[POSTHOC] * (len(parts) - 1)]
     return " + ".join(table[part].title if part in table else part for table, part in zip(known, parts, strict=True))
+
+
+def method_tables() -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """What `clipft methods` prints: a row per method to train, and per post-hoc method."""
+    from .objectives import METHODS
+    from .posthoc import POSTHOC
+
+    trains = {"vision": "vision tower, head", "image": "vision tower, scale", "both": "both towers, scale"}
+    training = [
+        {"name": m.name, "title": m.title, "lam": "" if m.lam is None else f"{m.lam:g}",
+         "trains": trains.get(m.trains, m.trains), "options": _options(m), "source": m.paper} for m in METHODS.values()
+    ]  # fmt: skip
+    after = [
+        {"name": m.name, "title": m.title, "takes": "runs" if m.many else "a run", "options": _options(m),
+         "source": m.paper} for m in POSTHOC.values()
+    ]  # fmt: skip
+    return training, after
+
+
+def _options(entry) -> str:
+    """Names and defaults, as they are written in a setting."""
+    return " ".join(f"{name}={json.dumps(value)}" for name, value in entry.options.items())
 
 
 def is_ensemble(method: str) -> bool:
@@ -70,6 +93,21 @@ def recipes(results: pd.DataFrame) -> pd.DataFrame:
     grouped = paths(results).drop(columns=["run", "seed"]).groupby([*RECIPE, "alpha"])
     means = grouped.mean().join(grouped.size().rename("seeds")).reset_index()
     return means[means.seeds == means.groupby(RECIPE)["seeds"].transform("max")]
+
+
+def changes(results: pd.DataFrame, alpha: float = 1.0) -> pd.DataFrame:
+    """One row per run: its change of reference and mean shift accuracy against its zero-shot model, as fractions.
+
+    Raises ConfigError where no run is scored at alpha 0 and at this alpha.
+    """
+    rows = paths(results).rename(columns={"reference_accuracy": "reference", "shift_accuracy": "shift"})
+    both = ["reference", "shift"]
+    zero = rows[rows.alpha == 0].set_index("run")[both]
+    found = rows[(rows.alpha == alpha) & rows.run.isin(zero.index)].reset_index(drop=True)
+    if found.empty:
+        raise ConfigError(f"no run is scored at alpha 0 and {alpha:g}: clipft wise RUN")
+    found[both] = found[both].to_numpy() - zero.loc[found.run].to_numpy()
+    return found
 
 
 def best_by_val(results: pd.DataFrame) -> dict[str, str]:

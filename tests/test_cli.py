@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from clipft import cli
@@ -289,12 +290,32 @@ def test_a_broken_run_folder_is_one_line(clipft, content):
         assert (code, err.count("\n")) == (2, 1), err
 
 
-def test_damaged_scores_are_one_line(clipft):
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"no table at all"])
+def test_damaged_scores_are_one_line(clipft, content):
     run = clipft.world.train()
-    (run.folder / "scores.parquet").write_bytes(b"")
+    run.score([0.0, 1.0], progress=False)
+    (run.folder / "scores.parquet").write_bytes(content)
     for command in (["evaluate", run.folder, "--device", "cpu"], ["results", "--runs", clipft.world.runs]):
         code, _, err = clipft(*command)
         assert (code, err.count("\n"), "is damaged" in err) == (2, 1, True), err
+
+
+def test_damaged_images_are_one_line(clipft):
+    run = clipft.world.train()
+    run.score([0.0, 1.0], progress=False)
+    content = (run.folder / "images.parquet").read_bytes()
+    (run.folder / "images.parquet").write_bytes(content[:-50])
+    code, _, err = clipft("evaluate", run.folder, "--device", "cpu")
+    assert (code, err.count("\n"), "images.parquet is damaged" in err) == (2, 1, True), err
+
+
+def test_a_damaged_summary_of_no_images_is_made_again(clipft):
+    run = clipft.world.train()
+    table = run.score([0.0, 1.0], progress=False)
+    (run.folder / "images.parquet").unlink()
+    (run.folder / "scores.parquet").write_bytes(b"")
+    pd.testing.assert_frame_equal(run.score([0.0, 1.0], progress=False), table)
+    assert clipft("results", "--runs", clipft.world.runs)[0] == 0
 
 
 def test_runs_of_several_kinds_are_several_tables(clipft):

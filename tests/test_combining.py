@@ -35,7 +35,7 @@ def made(name, runs, **options):
 
 def values(run, alphas, metric="accuracy"):
     table = run.score(alphas, progress=False)
-    return table[table.metric == metric].set_index(["split", "alpha"]).value
+    return table[table.metric == metric].set_index(["split", "alpha"])["mean"]
 
 
 def test_every_method_leaves_a_run_that_is_scored_and_found_again(pair, monkeypatch):

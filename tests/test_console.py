@@ -42,7 +42,7 @@ def test_scores_are_shown_with_how_the_weights_were_chosen(capsys, selection, wo
         for metric, value in (("accuracy", 0.5 + alpha / 4), ("nll", alpha), ("relative_accuracy", 0.7))
         if (metric, role) != ("relative_accuracy", "reference")
     ]
-    print_scores(pd.DataFrame(rows, columns=["alpha", "split", "role", "metric", "value"]), (0.0, 1.0), selection)
+    print_scores(pd.DataFrame(rows, columns=["alpha", "split", "role", "metric", "mean"]), (0.0, 1.0), selection)
     out = capsys.readouterr().out
     assert f"weights chosen: {words}" in out
     found = [line.split() for line in out.splitlines() if "/test" in line]

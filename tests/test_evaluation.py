@@ -12,7 +12,8 @@ from clipft import RunConfig, data, train, wise
 from clipft.data import pixel_chunks
 from clipft.energies import energy_vectors, second_moment, squared_gap, unit
 from clipft.errors import ConfigError, WeightsError
-from clipft.evaluation import embed, ensemble_sweep, features, logits_of, measure, predictions, sweep, table
+from clipft.evaluation import ensemble_sweep, logits_of, measure, predictions, sweep, table
+from clipft.features import embed, extract
 from clipft.records import Scores
 from clipft.runs import Run
 
@@ -22,11 +23,10 @@ def run(world):
     return world.train(steps=30, lr=3e-3)
 
 
-def scores_of(run, alphas, splits=None):
+def scores_of(run, alphas, splits=None, **options):
     moment = second_moment(run.gap_texts, run.clip.scale)
     return sweep(
-        run.student, run.anchor, run.tuned, splits or run.reported_splits(), alphas, run.clip.transform, moment,
-        progress=False,
+        run.student, run.anchor, run.tuned, splits or run.reported_splits(), alphas, moment, progress=False, **options
     )  # fmt: skip
 
 
@@ -75,9 +75,8 @@ def test_the_ends_are_the_models_bit_for_bit(run):
     sweep_ends = scores_of(run, [0.0, 0.5, 1.0], split)
     for one, weights in ((sweep_ends[0], run.anchor), (sweep_ends[2], run.tuned)):
         alone = sweep(
-            run.student, weights, weights, split, [0.0], run.clip.transform,
-            second_moment(run.gap_texts, run.clip.scale), progress=False,
-        )  # fmt: skip
+            run.student, weights, weights, split, [0.0], second_moment(run.gap_texts, run.clip.scale), progress=False
+        )
         assert np.array_equal(alone[0].prediction, one.prediction)
         assert np.array_equal(alone[0].confidence, one.confidence)
         assert np.array_equal(alone[0].nll, one.nll)
@@ -113,14 +112,14 @@ def test_two_towers_mix_both_towers_and_rebuild_the_head(world):
 
 def test_scores_file_is_tidy_and_made_once(run, monkeypatch):
     found = run.score([0.0, 1.0], progress=False)
-    assert list(found.columns) == ["reference", "alpha", "split", "role", "metric", "value", "n"]
+    assert list(found.columns) == ["reference", "alpha", "split", "role", "metric", "mean", "low", "high", "n"]
     assert set(found[found.role == "shift"].split) == {"sketch/test", "clipart/test"}
     assert set(found[found.role == "reference"].split) == {"real/test"}
-    row = found.set_index(["alpha", "split", "metric"]).value
+    row = found.set_index(["alpha", "split", "metric"])["mean"]
     for shift in ("sketch/test", "clipart/test"):
         ratio = row[1.0, shift, "accuracy"] / row[1.0, "real/test", "accuracy"]
         assert row[1.0, shift, "relative_accuracy"] == pytest.approx(ratio)
-    zero = found[found.alpha == 0.0].set_index(["split", "metric"]).value
+    zero = found[found.alpha == 0.0].set_index(["split", "metric"])["mean"]
     assert (zero.unstack()["energy_gap"] == 0).all() and (zero.unstack()["feature_distortion"] == 0).all()
     monkeypatch.setattr("clipft.runs.sweep", None)
     pd.testing.assert_frame_equal(run.score([0.0, 1.0]), found)
@@ -141,7 +140,7 @@ def test_alpha_outside_is_refused(run, alpha):
 def test_foreign_tuned_weights_are_refused(run):
     with pytest.raises(WeightsError, match="visual"):
         sweep(run.student, run.anchor, {"weight": run.tuned["weight"]}, run.reported_splits(), [0.5],
-              run.clip.transform, torch.eye(16), progress=False)  # fmt: skip
+              torch.eye(16), progress=False)  # fmt: skip
 
 
 def test_nothing_right_on_the_reference_leaves_relative_accuracy_out():
@@ -169,7 +168,7 @@ def test_miniature_domainnet_through_the_shipped_manifest(tmp_path, monkeypatch,
     run = train(RunConfig.read(settings), tmp_path / "runs", device="cpu", progress=False)
     scores = run.score([0.0, 0.5, 1.0], progress=False)
     assert set(scores[scores.role == "shift"].split) == {f"{d}/test" for d in domains if d != "clipart"}
-    gaps = scores[(scores.metric == "energy_gap") & (scores.role == "shift")].groupby("alpha").value.mean()
+    gaps = scores[(scores.metric == "energy_gap") & (scores.role == "shift")].groupby("alpha")["mean"].mean()
     assert gaps[0.0] == 0 < gaps[0.5] < gaps[1.0]
     assert run.student.linear()[0].shape == (16, 345)
     assert (run.manifest.names[-1], run.manifest.names.index("t shirt") > 0) == ("zigzag", True)
@@ -183,17 +182,20 @@ def test_a_model_without_byte_pairs_is_scored_without_energy_gap(run, monkeypatc
     monkeypatch.setattr("clipft.runs.random_texts", refuse)
     found = run.score([0.0, 1.0], progress=False)
     assert "energy gap left out" in capsys.readouterr().out
-    assert found[found.metric == "energy_gap"].value.isna().all()
-    assert found[found.metric == "accuracy"].value.notna().all()
+    assert found[found.metric == "energy_gap"]["mean"].isna().all()
+    assert found[found.metric == "accuracy"]["mean"].notna().all()
 
 
 def test_only_missing_alphas_are_swept(run, monkeypatch):
     whole = run.score([0.0, 0.5, 1.0], progress=False)
-    (run.folder / "scores.parquet").unlink()
+    for name in ("scores.parquet", "images.parquet"):
+        (run.folder / name).unlink()
     run.score([0.0, 1.0], progress=False)
     swept = []
     monkeypatch.setattr("clipft.runs.sweep", lambda *args: swept.append(args[4]) or sweep(*args))
     pd.testing.assert_frame_equal(run.score([0.5], progress=False), whole)
+    (run.folder / "scores.parquet").unlink()  # the images are still there
+    pd.testing.assert_frame_equal(run.score([0.0, 0.5, 1.0], progress=False), whole)
     assert swept == [[0.5]]
 
 
@@ -221,15 +223,15 @@ def test_predictions_against_torch():
 def test_features_are_a_splits_embeddings_in_its_order(run):
     split = run.manifest.split("real/test")
     run.student.train()
-    found = features(run.student, split, run.clip.transform, progress=False)
+    found = extract(run.student, split, progress=False)
     assert run.student.training
     (chunk,) = pixel_chunks(split, run.clip.transform)
-    assert torch.equal(found.pixels, embed(run.student.eval(), chunk.pixels))
-    assert found.labels.tolist() == list(split.labels)
+    assert np.array_equal(found.embeddings, embed(run.student.eval(), chunk.pixels))
+    assert (found.label.tolist(), found.ids, found.split) == (list(split.labels), split.ids, "real/test")
 
 
 def ensemble_of(run, members, alphas, split):
-    return ensemble_sweep(run.student, run.anchor, members, [split], alphas, run.clip.transform, progress=False)
+    return ensemble_sweep(run.student, run.anchor, members, [split], alphas, progress=False)
 
 
 def test_ensemble_of_one_and_its_distance_to_wise(run):

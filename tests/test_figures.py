@@ -57,7 +57,7 @@ def test_energy_gap_shows_every_tuned_run_and_its_correlation():
     titles = [note.text for note in figure.layout.annotations]
     tuned = table[(table.alpha == 1) & (table.role == "shift")]
     for column, shift in enumerate(("art", "sketch")):
-        part = tuned[tuned.split == f"{shift}/test"].pivot(index="run", columns="metric", values="value")
+        part = tuned[tuned.split == f"{shift}/test"].pivot(index="run", columns="metric", values="mean")
         assert titles[column] == f"{shift}<br><sub>{correlation(part.energy_gap, part.relative_accuracy)}</sub>"
         drawn = [t for t in figure.data if t.xaxis == ("x" if column == 0 else "x2")]
         points = sorted((x, y) for trace in drawn for x, y in zip(trace.x, trace.y, strict=True))

@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from clipft.errors import ConfigError
-from clipft.evaluation import features
+from clipft.features import extract
 from clipft.linear_probe import STRENGTHS, accuracy, logistic
 from clipft.models import Student
 from clipft.store import read_jsonl
@@ -66,10 +66,9 @@ def test_an_lp_run_is_scikit_learns_on_open_clips_features(world, head):
     run = world.train(method="lp", head=head)
     splits = []
     for split in (run.train_split(), run.selection_split()):
-        found = features(run.student, split, run.clip.transform, progress=False)
-        splits.append(
-            (run.clip.scale * torch.nn.functional.normalize(found.pixels, dim=-1).numpy(), found.labels.numpy())
-        )
+        found = extract(run.student, split, progress=False)
+        unit = found.embeddings / np.linalg.norm(found.embeddings, axis=-1, keepdims=True)
+        splits.append((run.clip.scale * unit, found.label))
     train, held = splits
     run.student.load_state_dict(run.tuned)
     weight, bias = run.student.linear()

@@ -207,8 +207,8 @@ def make_run(runs, name, method, accuracy=None):
     }
     store.write_json(runs / name / "config.json", config)
     if accuracy is not None:
-        row = ("real", 1.0, "real/test", "reference", "accuracy", accuracy, 50)
-        columns = ["reference", "alpha", "split", "role", "metric", "value", "n"]
+        row = ("real", 1.0, "real/test", "reference", "accuracy", accuracy, accuracy - 0.1, accuracy + 0.1, 50)
+        columns = ["reference", "alpha", "split", "role", "metric", "mean", "low", "high", "n"]
         pd.DataFrame([row], columns=columns).to_parquet(runs / name / "scores.parquet")
 
 
@@ -217,12 +217,12 @@ def test_results_are_one_table_of_the_finished_runs(tmp_path):
     make_run(tmp_path, "aa", "ft", 0.25)
     make_run(tmp_path, "cc", "ft")
     table = store.results(tmp_path)
-    rest = ["reference", "alpha", "split", "role", "metric", "value", "n"]
+    rest = ["reference", "alpha", "split", "role", "metric", "mean", "low", "high", "n"]
     assert list(table.columns) == ["run", "recipe", *store.CONFIG_COLUMNS, *rest]
     same = [1e-5, 10, 3, "holdout", "real", 1.0, "real/test", "reference", "accuracy"]
     assert table.drop(columns="recipe").values.tolist() == [
-        ["aa", "x", "xx", "y", "yy", "ft", *same, 0.25, 50],
-        ["bb", "x", "xx", "y", "yy", "lipsum", *same, 0.5, 50],
+        ["aa", "x", "xx", "y", "yy", "ft", *same, 0.25, 0.25 - 0.1, 0.25 + 0.1, 50],
+        ["bb", "x", "xx", "y", "yy", "lipsum", *same, 0.5, 0.5 - 0.1, 0.5 + 0.1, 50],
     ]
     assert table.recipe.nunique() == 2
     assert table.attrs["unfinished"] == ["cc"]

@@ -13,7 +13,7 @@ from clipft.posthoc import POSTHOC
 ALPHAS = (0.0, 0.5, 1.0)
 SPLITS = {"real/val": "val", "real/test": "reference", "sketch/test": "shift", "art/test": "shift"}
 COLUMNS = ["run", "recipe", *store.CONFIG_COLUMNS, "reference", "alpha", "split", "role"]
-COLUMNS += ["metric", "value", "n"]
+COLUMNS += ["metric", "mean", "low", "high", "n"]
 
 
 def fake(recipes=(("ft", 1e-4), ("lipsum", 1e-4)), seeds=(0, 1), alphas=ALPHAS, accuracy=None):
@@ -29,7 +29,7 @@ def fake(recipes=(("ft", 1e-4), ("lipsum", 1e-4)), seeds=(0, 1), alphas=ALPHAS, 
         recipe = f"{method}-{lr}"
         kind = (recipe, "mini", "m1", "tiny", "t1", method, lr, 100, seed, "holdout", "real")
         head = (f"{recipe}-{seed}", *kind, alpha, split, role)
-        rows += [(*head, metric, value, 50) for metric, value in values.items()]
+        rows += [(*head, metric, value, value - 0.01, value + 0.01, 50) for metric, value in values.items()]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -47,7 +47,7 @@ def mean(table, **where):
     """The mean value of the rows that match, straight from the tidy table."""
     for column, value in where.items():
         table = table[table[column] == value]
-    return table["value"].mean()
+    return table["mean"].mean()
 
 
 def test_best_by_val_looks_at_validation_only():
@@ -84,9 +84,9 @@ def test_results_table_is_pandas_means():
     for name, method in {"FT": "ft", "Lipsum-FT": "lipsum"}.items():
         part = TABLE[(TABLE.method == method) & (TABLE.alpha == 1)]
         for split in ("real", "art", "sketch"):
-            values = 100 * part[(part.split == f"{split}/test") & (part.metric == "accuracy")]["value"]
+            values = 100 * part[(part.split == f"{split}/test") & (part.metric == "accuracy")]["mean"]
             assert tuned.loc[name, split] == f"{values.mean():.1f} ± {values.std():.1f}"
-        shifts = part[part.role == "shift"].groupby(["metric", "seed"])["value"].mean()
+        shifts = part[part.role == "shift"].groupby(["metric", "seed"])["mean"].mean()
         assert (
             tuned.loc[name, "mean shift"] == f"{100 * shifts.accuracy.mean():.1f} ± {100 * shifts.accuracy.std():.1f}"
         )
@@ -175,7 +175,7 @@ def test_calibration_columns_are_pandas_means():
     for name, method in {"FT": "ft", "Lipsum-FT": "lipsum"}.items():
         for role in ("reference", "shift"):
             part = TABLE[(TABLE.method == method) & (TABLE.alpha == 1) & (TABLE.role == role)]
-            runs = part.groupby(["metric", "run"])["value"].mean()
+            runs = part.groupby(["metric", "run"])["mean"].mean()
             assert tuned.loc[name, f"NLL {role}"] == f"{runs.nll.mean():.2f} ± {runs.nll.std():.2f}"
             assert tuned.loc[name, f"ECE {role}"] == f"{100 * runs.ece.mean():.1f} ± {100 * runs.ece.std():.1f}"
 
@@ -192,7 +192,7 @@ def test_an_ensemble_has_no_energy_gap():
     assert gaps["FT + output ensemble", "1"] == "-"
     assert not [gap for (method, _), gap in gaps.items() if method in ("FT", "Lipsum-FT") and "±" not in gap]
     part = table[(table.method == "ft+output_ensemble") & (table.alpha == 1) & (table.split == "sketch/test")]
-    values = 100 * part[part.metric == "accuracy"]["value"]
+    values = 100 * part[part.metric == "accuracy"]["mean"]
     assert frame.loc[("FT + output ensemble", "1"), "sketch"] == f"{values.mean():.1f} ± {values.std():.1f}"
     assert tables.wide(table).groupby("method").energy_gap.count().to_dict() == {
         "ft": 24, "ft+output_ensemble": 0, "lipsum": 24

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import torch
 from conftest import held_elsewhere
 
-from clipft import ClipftError, Run, train
+from clipft import ClipftError, Run, data, train
 from clipft.config import RunConfig
 from clipft.errors import ConfigError, ImageError, RunError, StorageError
 from clipft.objectives import METHODS
@@ -355,16 +356,19 @@ def test_dropout_follows_from_the_step(world, model_folder, tmp_path):
 
 def test_selection_that_does_not_fit_is_decoded_again(world, tmp_path, monkeypatch):
     whole = world.train(tmp_path / "whole")
-    monkeypatch.setattr("clipft.data.CHUNK_BYTES", 1)
-    monkeypatch.setattr("clipft.training.pixel_chunks", in_single_images)
-    assert metrics(world.train()) == metrics(whole)
+    seen, decode = [], data.decode
+    monkeypatch.setattr(data, "decode", lambda path: seen.append(path) or decode(path))
+    monkeypatch.setattr("clipft.training.Pixels", partial(data.Pixels, keep=1))
+    monkeypatch.setattr(data, "pixel_chunks", in_single_images)
+    run = world.train()
+    assert metrics(run) == metrics(whole)
+    split = run.selection_split()
+    assert {seen.count(split.root / name) for name in split.ids} == {3}  # as often as it was evaluated
 
 
-def in_single_images(split, *rest):
-    from clipft.data import pixel_chunks
-
+def in_single_images(split, transform, workers=0, skip_bad=False, say=True, chunks=data.pixel_chunks):
     for row in range(len(split)):
-        yield from pixel_chunks(split.take([row]), *rest)
+        yield from chunks(split.take([row]), transform, workers, skip_bad, say)
 
 
 def test_foreign_checkpoint_is_one_line(world, monkeypatch):
@@ -399,5 +403,5 @@ def test_other_architectures_go_the_same_way(world, kind, method, model_folder, 
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     run = world.train(model=f"local-dir:{folder}", pretrained="none", method=method, steps=3)
     scores = run.score([0.0, 0.5, 1.0], progress=False)
-    assert scores[scores.metric == "energy_gap"].value.isna().sum() == 0
+    assert scores[scores.metric == "energy_gap"]["mean"].isna().sum() == 0
     assert run.export(tmp_path / "out", alpha=0.5).exists()
