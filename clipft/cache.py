@@ -52,11 +52,13 @@ def folder() -> Path:
 def find(kind: str, key: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
     """The arrays under this key, read-only memory maps, or None. A damaged entry is removed, and a line says so."""
     place = _place(kind, key)
-    if not (place / META).is_file():
-        return None
     try:
+        if not place.is_dir():
+            return None
         arrays = _open(place)
-    except (OSError, ValueError, KeyError, TypeError, RunError) as error:
+    except PermissionError:  # another user's
+        return None
+    except (OSError, EOFError, ValueError, KeyError, TypeError, RunError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         write(f"the cached {kind} in {place.name} are damaged ({reason}); they are made again")
         shutil.rmtree(place, ignore_errors=True)
@@ -76,6 +78,7 @@ def keep(kind: str, title: str, key: Mapping[str, Any], arrays: Arrays) -> Array
             try:
                 sums = {name: _write(temporary / f"{name}.npy", array) for name, array in arrays.items()}
                 write_json(temporary / META, {"kind": kind, "title": title, "key": dict(key), "crc32": sums})
+                os.chmod(temporary, 0o755)
                 try:
                     os.rename(temporary, place)
                 except OSError as error:

@@ -170,7 +170,7 @@ def wise(
     """Sweep WiSE-FT's alpha over a finished run: 0, 0.1 ... 1 unless given, or 0, 0.25 ... and where it bends."""
     from .runs import ALPHAS
 
-    _sweep(run, alpha or [i / 4 for i in range(5)] if adaptive else ALPHAS, device, workers, skip_bad, adaptive)
+    _sweep(run, alpha or ([i / 4 for i in range(5)] if adaptive else ALPHAS), device, workers, skip_bad, adaptive)
 
 
 def _sweep(folder: Path, alphas, device: str, workers: int, skip_bad: bool, adaptive: float = 0.0) -> None:

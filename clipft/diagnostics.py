@@ -257,7 +257,8 @@ def barrier(alphas: Sequence[float], losses: Sequence[float]) -> Barrier:
 def layer_distances(anchor: Weights, tuned: Weights) -> dict[str, tuple[float, float]]:
     """Layer -> (||theta - theta0||, the same over ||theta0||), in the order of the model.
 
-    A layer is what stands before and at the first number in a tensor's name (a block), else the name without its end.
+    A layer is what stands before and at the first number in a tensor's name (a block), else the name without its end;
+    it is called the same in models with one and with two trained towers.
     """
     sums: dict[str, list[float]] = {}
     for name, before in anchor.items():
@@ -269,6 +270,7 @@ def layer_distances(anchor: Weights, tuned: Weights) -> dict[str, tuple[float, f
 
 
 def _layer(name: str) -> str:
+    name = name.removeprefix("clip.")
     block = re.match(r".*?\.\d+(?=\.|$)", name)
     if block:
         return block[0]

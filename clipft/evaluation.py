@@ -106,7 +106,7 @@ def sweep(
 
     moment (D, D) of the random texts, for the energy gap. adaptive: also score between alphas, where the accuracy of
     a split is further than this fraction from the line between its neighbours; known: scores of earlier sweeps, which
-    are not made again. Leaves the student at some mixture.
+    are not made again. Leaves the student at some mixture; anchor and tuned must not be its own tensors.
     Raises ConfigError for an alpha outside 0 ... 1, WeightsError where the models differ, ImageError for an unreadable
     image unless skip_bad, which leaves it out and says so.
     """
@@ -250,7 +250,7 @@ def from_frame(frame: pd.DataFrame) -> list[Scores]:
     names = [name for name in frame.columns if name not in ("split", "alpha", "id")]
     return [
         Scores(split, alpha, tuple(part["id"]), **{name: part[name].to_numpy() for name in names})
-        for (split, alpha), part in frame.groupby(["split", "alpha"], sort=False)
+        for (split, alpha), part in frame.groupby(["split", "alpha"], sort=False, observed=True)
     ]
 
 
@@ -298,8 +298,8 @@ def table(scores: Sequence[Scores], reference: str, trained: Sequence[str] = ())
         for alpha in dict.fromkeys(alpha for alpha, _ in values):
             if (whole := base.get((alpha, "accuracy"))) and whole[0]:
                 value, draws = values[alpha, "accuracy"]
-                with np.errstate(divide="ignore", invalid="ignore"):  # a resample may have no right answer
-                    values[alpha, "relative_accuracy"] = (value / whole[0], draws / whole[1])
+                some = whole[1] > 0  # a resample of a few images may have no right answer
+                values[alpha, "relative_accuracy"] = (value / whole[0], draws[some] / whole[1][some])
         for (alpha, metric), (value, draws) in values.items():
             rows.append((reference, alpha, split, role, metric, value, *metrics.interval(draws), sizes[split]))
     frame = pd.DataFrame(rows, columns=COLUMNS)

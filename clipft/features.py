@@ -65,10 +65,10 @@ def tower_digest(weights: Weights) -> str:
 
 def files_digest(split: Split) -> str:
     """Names the files of a split: their ids, sizes and times of change; a missing file counts as such."""
-    whole = hashlib.sha256()
+    whole, root = hashlib.sha256(), str(split.root)
     for name in split.ids:
         try:
-            found = os.stat(split.root / name)
+            found = os.stat(f"{root}/{name}")
             whole.update(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
         except OSError:
             whole.update(f"{name}\0missing\n".encode())
@@ -149,11 +149,13 @@ def extract(
     """
     was_training, parts, rows, labels = student.training, [], [], []
     point = {"": Point(lambda: None, tower_digest(student.state_dict()))}
-    with progress_bar(len(split), f"embedding {split.name}", "image", progress) as bar:
-        for chunk, found in stream(student, point, split, None, workers, skip_bad, bar.update):
-            parts += [embeddings.cpu().numpy() for _, embeddings in found]
-            rows, labels = [*rows, *chunk.rows.tolist()], [*labels, *chunk.labels.tolist()]
-    student.train(was_training)
+    try:
+        with progress_bar(len(split), f"embedding {split.name}", "image", progress) as bar:
+            for chunk, found in stream(student, point, split, None, workers, skip_bad, bar.update):
+                parts += [embeddings.cpu().numpy() for _, embeddings in found]
+                rows, labels = [*rows, *chunk.rows.tolist()], [*labels, *chunk.labels.tolist()]
+    finally:
+        student.train(was_training)
     if not rows:
         raise ImageError(f"no image of {split.name} can be read, the first is {split.root / split.ids[0]}")
     return Features(split.name, tuple(split.ids[row] for row in rows), np.asarray(labels), np.concatenate(parts))

@@ -43,6 +43,7 @@ def energy_tsne(
     scikit-learn's defaults. Raises ConfigError where there are not more points than the perplexity.
     """
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     if before.shape != after.shape:
         raise ConfigError(f"maps of shape {before.shape} and {after.shape}; wanted: the same images twice")
@@ -51,9 +52,10 @@ def energy_tsne(
         raise ConfigError(f"t-SNE of {points} points at perplexity {perplexity:g}; take more images or a lower one")
     settings = {"perplexity": perplexity, "random_state": seed}
     begin = "pca" if pca else "random"
-    if layout == "joint":
-        both = TSNE(init=begin, **settings).fit_transform(np.concatenate([before, after]).astype(np.float32))
-        return both[: len(before)], both[len(before) :]
-    first = TSNE(init=begin, **settings).fit_transform(before.astype(np.float32))
-    start = first / max(first[:, 0].std(), 1e-12) * 1e-4  # the size of scikit-learn's own start
-    return first, TSNE(init=start, **settings).fit_transform(after.astype(np.float32))
+    with threadpool_limits(1):  # small maps: threads that wait for each other cost more than they give
+        if layout == "joint":
+            both = TSNE(init=begin, **settings).fit_transform(np.concatenate([before, after]).astype(np.float32))
+            return both[: len(before)], both[len(before) :]
+        first = TSNE(init=begin, **settings).fit_transform(before.astype(np.float32))
+        start = first / max(first[:, 0].std(), 1e-12) * 1e-4  # the size of scikit-learn's own start
+        return first, TSNE(init=start, **settings).fit_transform(after.astype(np.float32))

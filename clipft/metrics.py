@@ -42,7 +42,7 @@ def mean(values: np.ndarray) -> Statistic:
 
 def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> Statistic:
     """Expected calibration error, see `ece`."""
-    gaps = np.asarray(correct, dtype=float) - _some(confidence)
+    gaps = np.asarray(correct, dtype=float) - _some(confidence, correct)
     return Statistic(_one_hot(_bin(confidence, bins), bins, gaps), lambda sums, n: np.abs(sums).sum(1) / n)
 
 
@@ -74,7 +74,7 @@ def class_mean(prediction: np.ndarray, label: np.ndarray) -> Statistic:
 
 def accuracy(prediction: np.ndarray, label: np.ndarray) -> float:
     """Top-1 accuracy: the fraction of the N predictions that equal their label."""
-    return float(np.mean(_some(prediction) == label))
+    return float(np.mean(_some(prediction, label) == label))
 
 
 def nll(values: np.ndarray) -> float:
@@ -103,7 +103,7 @@ class Reliability:
 
 def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> Reliability:
     """Accuracy against confidence in equal-width bins, what `ece` sums up. Source: Guo et al., arXiv:1706.04599."""
-    place, edges = _bin(_some(confidence), bins), np.linspace(0, 1, bins + 1)
+    place, edges = _bin(_some(confidence, correct), bins), np.linspace(0, 1, bins + 1)
     count = np.bincount(place, minlength=bins)
     full = np.where(count, count, np.nan)
     means = (np.bincount(place, np.asarray(values, float), bins) / full for values in (confidence, correct))
@@ -117,7 +117,7 @@ def macro_f1(prediction: np.ndarray, label: np.ndarray) -> float:
 
 def per_class(prediction: np.ndarray, label: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Accuracy of each class, nan where it has no image, and its number of images: (C,), (C,)."""
-    label = _some(label)
+    label = _some(label, prediction)
     count = np.bincount(label, minlength=classes)
     right = np.bincount(label, np.asarray(prediction) == label, classes)
     return right / np.where(count, count, np.nan), count
@@ -128,7 +128,7 @@ def worst_group(
 ) -> tuple[Hashable, float]:
     """The group (N) of lowest accuracy and that accuracy; groups in `ignore` do not count (FMoW's "Other")."""
     found = {name: [] for name in group if name not in ignore}
-    for right, name in zip(_some(correct), group, strict=True):
+    for right, name in zip(_some(correct, group), group, strict=True):
         if name in found:
             found[name].append(right)
     if not found:
@@ -143,7 +143,7 @@ def gzsl(prediction: np.ndarray, label: np.ndarray, unseen: Sequence[int]) -> tu
     Predictions are over all classes. unseen: labels of the classes that were not trained on. Raises ConfigError where
     either kind has no image.
     """
-    new = np.isin(_some(label), np.asarray(unseen, dtype=int))
+    new = np.isin(_some(label, prediction), np.asarray(unseen, dtype=int))
     if new.all() or not new.any():
         kind = "seen" if new.all() else "unseen"
         raise ConfigError(f"no image of an {kind} class; generalised zero-shot needs both".replace("an seen", "a seen"))
@@ -183,9 +183,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> Comparison:
     p is the chance of so uneven a split of the images on which they differ, were either as likely (exact binomial
     test). Source: McNemar, Psychometrika 1947. Raises ConfigError where the numbers of images differ.
     """
-    first, second = np.asarray(_some(first), bool), np.asarray(second, bool)
-    if first.shape != second.shape:
-        raise ConfigError(f"{len(first)} and {len(second)} images; wanted: two models on the same images")
+    first, second = np.asarray(_some(first, second), bool), np.asarray(second, bool)
     b, c = int((first & ~second).sum()), int((second & ~first).sum())
     p = float(stats.binomtest(b, b + c).pvalue) if b + c else 1.0
     change = mean(second.astype(float) - first)
@@ -230,11 +228,15 @@ def _one_hot(place: np.ndarray, size: int, values: np.ndarray | None = None) -> 
 
 def _seen(prediction: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, int]:
     """Predictions and labels renumbered over the classes that occur: (2, N), and how many there are."""
-    names, places = np.unique(np.stack([_some(prediction), label]), return_inverse=True)
+    names, places = np.unique(np.stack([_some(prediction, label), label]), return_inverse=True)
     return places.reshape(2, -1), len(names)
 
 
-def _some(values: np.ndarray) -> np.ndarray:
+def _some(values: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """The values as an array; raises ConfigError where there is none, or not as many of the others."""
     if len(values) == 0:
         raise ConfigError("no images to measure: the split is empty or every image was skipped")
+    for other in others:
+        if len(other) != len(values):
+            raise ConfigError(f"{len(values)} and {len(other)} values; wanted: one for each image")
     return np.asarray(values)

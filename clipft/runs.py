@@ -259,7 +259,7 @@ class Run:
         return export_clip(folder, self.clip, self.student, self.manifest.names, extra, dtype)
 
     def features(self, split: str, alpha: float = 1.0, workers: int = 0, progress: bool = True) -> Features:
-        """Embeddings of a split (`sketch/test`) by the model at this alpha; those of alpha 0 and 1 are kept."""
+        """Embeddings of a split (`sketch/test`) by the model at this alpha, from the cache if they are there."""
         self.student.load_state_dict(wise(self.anchor, self.tuned, alpha) if alpha else self.anchor)
         return extract(self.student, self.manifest.split(split), workers, False, progress)
 

