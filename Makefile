@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo demo-full tune-emoji test bench emoji-tiny clean
+.PHONY: setup demo diagnostics demo-full tune-emoji test bench emoji-tiny clean
 
 setup: $(READY)
 
@@ -16,6 +16,10 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/clipft batch papermill_runs/demo.yaml
+
+# feature distortion, energy maps and the trade-off of the demo's runs (two minutes)
+diagnostics: demo
+	$(BIN)/clipft batch papermill_runs/diagnostics.yaml
 
 # every method, three seeds, and the README's table (more than an hour on two cores)
 demo-full: $(READY)

@@ -14,6 +14,11 @@ from traitlets.config import Config
 pm = pytest.importorskip("papermill")
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 FIGURE = "application/vnd.plotly.v1+json"
+FIGURES = {
+    "01_fine_tune": 2, "02_energy_gap": 6, "03_feature_distortion": 5, "04_energy_tsne": 5, "06_trade_off": 3,
+    "07_soups": 1,
+}  # fmt: skip
+LOADS_RUNS = ("02_energy_gap", "03_feature_distortion", "04_energy_tsne", "06_trade_off")
 
 
 def tiny(name, world):
@@ -24,6 +29,7 @@ def tiny(name, world):
         key: settings.pop(key) for key in ("manifest", "model", "pretrained", "method", "lr", "steps", "batch_size")
     }
     base |= {"crop": settings.pop("crop"), "eval_every": settings.pop("eval_every"), "settings": settings}
+    saved = {"runs": str(world.runs), "figures_folder": str(world.runs.parent / "figures")}
     return {
         "07_soups": {
             "name": "uniform_soup",
@@ -33,7 +39,10 @@ def tiny(name, world):
             "device": "cpu",
         },
         "01_fine_tune": base | {"runs": str(world.runs), "device": "cpu"},
-        "02_energy_gap": {"runs": str(world.runs), "figures_folder": str(world.runs.parent / "figures")},
+        "02_energy_gap": saved,
+        "03_feature_distortion": saved | {"kind": "normalised"},
+        "04_energy_tsne": saved | {"per_split": 6, "perplexity": 5.0, "layout": "joint"},
+        "06_trade_off": saved,
     }[name]
 
 
@@ -65,8 +74,8 @@ def test_runs_headless(notebook, world, tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     parameters = tiny(notebook.stem, world)
     assert set(parameters) <= set(pm.inspect_notebook(str(notebook)))
-    if notebook.stem == "02_energy_gap":
-        monkeypatch.setattr("clipft.runs.GAP_TEXTS", 50)
+    if notebook.stem in LOADS_RUNS:
+        monkeypatch.setattr("clipft.runs.GAP_TEXTS", 50)  # of this process, the kernel draws all of them
         for seed in (0, 1):
             for method in ("ft", "lipsum"):
                 world.train(seed=seed, method=method).score([0.0, 0.5, 1.0], progress=False)
@@ -81,11 +90,14 @@ def test_runs_headless(notebook, world, tmp_path, monkeypatch):
         )  # fmt: skip
     outputs = [o for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if "data" in o]
     figures = [o["data"][FIGURE] for o in outputs if FIGURE in o["data"]]
-    assert len(figures) == {"01_fine_tune": 2, "02_energy_gap": 6, "07_soups": 1}[notebook.stem]
+    assert len(figures) == FIGURES[notebook.stem]
     assert all(figure["config"]["showSendToCloud"] is False for figure in figures)
     assert out.stat().st_size < 2_000_000
-    if notebook.stem == "02_energy_gap":
+    if notebook.stem in LOADS_RUNS:
         saved = sorted((world.runs.parent / "figures").glob("*.json"))
-        assert len(saved) == 6
+        assert len(saved) == FIGURES[notebook.stem] and all(file.with_suffix(".html").exists() for file in saved)
+        assert max(file.stat().st_size for file in saved) < 2_000_000
+        assert not [file for file in saved if "NaN" in file.read_text()]
+    if notebook.stem == "02_energy_gap":
         sliders = json.loads(saved[0].read_text())["figure"]["layout"]["sliders"]
         assert [step["label"] for step in sliders[0]["steps"]] == ["0", "0.5", "1"]
