@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from .diagnostics import effective_robustness
 from .errors import ConfigError
 
 if TYPE_CHECKING:
@@ -108,6 +109,22 @@ def changes(results: pd.DataFrame, alpha: float = 1.0) -> pd.DataFrame:
         raise ConfigError(f"no run is scored at alpha 0 and {alpha:g}: clipft wise RUN")
     found[both] = found[both].to_numpy() - zero.loc[found.run].to_numpy()
     return found
+
+
+def effective(results: pd.DataFrame, baselines: Sequence[str] = ("ft",), alpha: float = 1.0) -> pd.DataFrame:
+    """One row per run: reference and mean shift accuracy, and effective robustness, as fractions.
+
+    Effective robustness is the shift accuracy above a logit-linear fit to the tuned runs of the `baselines` methods,
+    see `diagnostics.effective_robustness`. Raises ConfigError where those give no line.
+    """
+    rows = paths(results)
+    base = rows[(rows.alpha == 1.0) & rows.method.isin(baselines)]
+    found = rows[rows.alpha == alpha].reset_index(drop=True)
+    found["effective_robustness"] = effective_robustness(
+        found.shift_accuracy, found.reference_accuracy, base.shift_accuracy, base.reference_accuracy
+    )
+    keys = ["run", *RECIPE, "seed", "alpha"]
+    return found[[*keys, "reference_accuracy", "shift_accuracy", "effective_robustness"]]
 
 
 def best_by_val(results: pd.DataFrame) -> dict[str, str]:

@@ -2,11 +2,12 @@
 
 from collections import Counter
 
+import pandas as pd
 import pytest
 import yaml
 
 from clipft.errors import ConfigError
-from clipft.manifests import Manifest, available, load_manifest
+from clipft.manifests import Manifest, available, load_manifest, manifests_folder, published
 
 CLASSES = ["alarm_clock", "ant", {"name": "T-shirt", "also": ["tee"]}, "zebra"]
 SLUGS = ["alarm_clock", "ant", "T-shirt", "zebra"]
@@ -182,3 +183,66 @@ def test_a_manifest_is_frozen(mini):
     with pytest.raises(ValueError, match="frozen"):
         mini().name = "other"
     assert isinstance(mini(), Manifest)
+
+
+# --- numbers of the papers
+
+PAPER = manifests_folder() / "published" / "lipsum_ft.csv"
+
+
+@pytest.mark.parametrize(
+    ("table", "benchmark", "metric"),
+    [("1", "domainnet", "accuracy"), ("2", "imagenet", "nll"), ("4", "domainnet", "accuracy"),
+     ("6", "domainnet", "accuracy"), ("8", "imagenet", "accuracy")],
+)  # fmt: skip
+def test_published_tables_are_pandas_on_the_file(table, benchmark, metric):
+    rows = pd.read_csv(PAPER, dtype=str, keep_default_na=False).astype({"mean": float})
+    rows = rows[(rows.table == table) & (rows.benchmark == benchmark) & (rows.metric == metric)]
+    found = published(table, benchmark, metric=metric)
+    assert list(found.columns) == ["method", "variant", "model", "reference", "shift"]
+    titles = {"L2SP": "L2-SP", "Linear-probed": "LP"}
+    want = {
+        (titles.get(method, method), variant, model): (
+            part[part.split == part.reference]["mean"].item(), part[part.split != part.reference]["mean"].mean()
+        )
+        for (method, variant, model), part in rows.groupby(["method", "variant", "model"])
+    }  # fmt: skip
+    keys = zip(found.method, found.variant, found.model, strict=True)
+    assert dict(zip(keys, zip(found.reference, found["shift"], strict=True), strict=True)) == {
+        key: pytest.approx(value) for key, value in want.items()
+    }
+
+
+def test_published_rows_are_in_the_papers_order():
+    assert published("1").method.tolist() == ["Zero-shot", "FT", "EMA", "L2-SP", "KD", "CAR-FT", "Lipsum-FT"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("3",), "table 3 of lipsum_ft"),
+        (("",), "table  of lipsum_ft"),
+        (("1", "domainet"), "domainet"),
+        (("1", "domainnet", "lipsum_ft", "nll"), "no nll of domainnet in table 1"),
+        (("1", "domainnet", "lipsum-ft"), "did you mean 'lipsum_ft'"),
+        (("slides", "domainnet", "flyp"), "table slides of flyp"),
+    ],
+)
+def test_what_was_not_published_is_refused(arguments, words):
+    with pytest.raises(ConfigError, match=words) as raised:
+        published(*arguments)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_table_whose_reference_is_a_split_of_its_own_is_not_empty():
+    """FLYP's rows have reference `train`, and id_test and test as splits: neither is the reference by name."""
+    assert set(published("slides", "iwildcam", "flyp", "macro_f1").method) == {"Zero-shot", "FT", "LP-FT", "FLYP"}
+
+
+def test_references_are_not_mixed():
+    """Table 10 tunes on each of four domains: one row per method would be a mean over their shifts."""
+    rows = pd.read_csv(PAPER, dtype=str, keep_default_na=False).astype({"mean": float})
+    rows = rows[(rows.table == "10") & (rows.method == "FT")]
+    found = published("10")
+    found = found[found.method == "FT"]
+    assert sorted(found.reference) == pytest.approx(sorted(rows[rows.split == rows.reference]["mean"]))

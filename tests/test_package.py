@@ -95,24 +95,36 @@ def readme(world, monkeypatch, tmp_path):
     kept = ("method", "options")
     small = lambda **given: world.config(**{key: given[key] for key in kept if key in given})  # noqa: E731
     monkeypatch.setattr(clipft, "RunConfig", small, raising=False)
-    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    example, diagnostics, own_method = blocks
+    return {"example": example, "diagnostics": diagnostics, "own method": own_method}
 
 
 def test_readme_example_runs(readme, tmp_path):
-    exec(readme[0], {})
+    exec(readme["example"], {})
     assert list((tmp_path / "runs").glob("*/scores.parquet"))
     assert (tmp_path / "tuned/open_clip_config.json").exists()
+
+
+def test_diagnostics_of_the_readme_run(readme, world, tmp_path, capsys):
+    space = {"run": world.train(tmp_path / "runs"), "other": world.train(tmp_path / "runs", method="lipsum")}
+    for run in space.values():
+        run.score(progress=False)
+    exec(readme["diagnostics"].replace("perplexity=30", "perplexity=5"), space)
+    assert "better under shift in" in capsys.readouterr().out
+    assert (tmp_path / "map.html").stat().st_size > 100_000
+    assert set(space["table"].columns) >= {"run", "method", "alpha", "split", "metric", "mean", "low", "high"}
 
 
 def test_own_method_of_the_readme_is_a_method_like_any_other(readme):
     from clipft import METHODS
     from clipft.store import read_jsonl
 
-    assert len(readme[1].strip().splitlines()) <= 14
+    assert len(readme["own method"].strip().splitlines()) <= 14
     before = dict(METHODS)
     try:
         space = {}
-        exec(readme[1], space)
+        exec(readme["own method"], space)
         run = space["run"]
         assert METHODS["norm_keep"].options == {"power": 2.0}
         assert run.finished and "norm_keep" in read_jsonl(run.folder / "metrics.jsonl")[0]

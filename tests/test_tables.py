@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from clipft import store, tables
+from clipft.errors import ConfigError
 from clipft.objectives import METHODS
 from clipft.posthoc import POSTHOC
 
@@ -203,3 +204,41 @@ def test_ensembles_alone_have_a_table_too():
     table = with_ensemble()
     frame = tables.results_table(table[table.method == "ft+output_ensemble"])
     assert set(frame["energy gap"]) <= {"", "-"}
+
+
+# --- changes against zero-shot
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_changes_are_differences_of_pandas_means(alpha):
+    table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])
+    found = tables.changes(table, alpha)
+    assert set(found.run) == set(table.run) and len(found) == table.run.nunique()
+    for row in found.itertuples():
+        for role in ("reference", "shift"):
+            here = {"metric": "accuracy", "run": row.run, "role": role}
+            want = mean(table, alpha=alpha, **here) - mean(table, alpha=0.0, **here)
+            assert getattr(row, role) == pytest.approx(want)
+    assert (tables.changes(table, 0.0)[["reference", "shift"]] == 0).all(axis=None)
+
+
+def test_changes_leave_out_what_has_no_zero_shot():
+    table = TABLE[~((TABLE.run == TABLE.run.iloc[0]) & (TABLE.alpha == 0))]
+    assert set(tables.changes(table).run) == set(TABLE.run) - {TABLE.run.iloc[0]}
+    for missing in (0.0, 1.0):
+        with pytest.raises(ConfigError, match="no run is scored at alpha 0 and 1"):
+            tables.changes(TABLE[TABLE.alpha != missing])
+
+
+def test_the_methods_tables_are_the_registries():
+    training, after = tables.method_tables()
+    assert [row["name"] for row in training] == [*METHODS] and [row["name"] for row in after] == [*POSTHOC]
+    for row in training:
+        entry = METHODS[row["name"]]
+        assert (row["title"], row["source"]) == (entry.title, entry.paper)
+        assert row["lam"] == ("" if entry.lam is None else f"{entry.lam:g}")
+        assert [part.split("=")[0] for part in row["options"].split()] == [*entry.options]
+        assert row["trains"]
+    assert {row["name"]: row["takes"] for row in after if row["name"] in ("wise", "uniform_soup")} == {
+        "wise": "a run", "uniform_soup": "runs"
+    }  # fmt: skip
