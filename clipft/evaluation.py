@@ -125,16 +125,12 @@ def sweep(
             if alpha not in alphas:
                 continue
             with torch.inference_mode():
-                predicted = predictions(heads.logits(alpha, now), labels)
-                yield (
-                    alpha,
-                    dict(zip(PREDICTED, predicted, strict=True))
-                    | {
-                        "energy_gap": energy_gap(now, before, moment=moment),
-                        "feature_distortion": feature_distortion(now, before),
-                        "feature_distortion_normalised": feature_distortion(now, before, normalised=True),
-                    },
-                )
+                columns = dict(zip(PREDICTED, predictions(heads.logits(alpha, now), labels), strict=True)) | {
+                    "energy_gap": energy_gap(now, before, moment=moment),
+                    "feature_distortion": feature_distortion(now, before),
+                    "feature_distortion_normalised": feature_distortion(now, before, normalised=True),
+                }
+            yield alpha, columns
 
     pixels = {}
     if adaptive:

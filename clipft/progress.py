@@ -9,6 +9,7 @@ from tqdm import tqdm as line_bar
 from tqdm.auto import tqdm as auto_bar
 
 write = line_bar.write
+DELAY = 1.0  # seconds before a bar is shown: what is quick, or cached, needs none
 
 
 def headless() -> bool:
@@ -20,4 +21,4 @@ def progress_bar(total: Any, title: str, unit: str, show: bool = True, initial: 
     """A tqdm bar over a number, `with progress_bar(...) as bar: bar.update(n)`, or over what it is given."""
     kind, rest = (line_bar, {"mininterval": 2.0, "ncols": 100}) if headless() else (auto_bar, {})
     over = {"total": total} if isinstance(total, int) else {"iterable": total}
-    return kind(**over, desc=title, unit=unit, disable=not show, initial=initial, **rest)
+    return kind(**over, desc=title, unit=unit, disable=not show, initial=initial, delay=DELAY, **rest)
