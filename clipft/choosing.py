@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from .errors import ConfigError
+from .errors import ConfigError, unknown
 from .tables import RECIPE, wide
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ Among = Literal["alphas", "models"]
 
 def pick(rows: pd.DataFrame, rule: str) -> object:
     """Index of the row of `candidates` that a rule takes; of ties the first."""
+    if rule not in RULES:
+        raise unknown("rule", rule, RULES)
     if rule == "accuracy":
         return rows.val_accuracy.idxmax()
     if rule == "oracle":
@@ -44,6 +46,8 @@ def choices(results: pd.DataFrame, among: Among = "alphas") -> pd.DataFrame:
     """
     import pandas as pd
 
+    if among not in (known := ("alphas", "models")):
+        raise unknown("choice among", among, known)
     rows = candidates(results)
     rows = rows[rows.alpha == 1.0] if among == "models" else rows
     found = []

@@ -228,8 +228,6 @@ def pick(
     from .choosing import choices, verdict
     from .store import results as read_results
 
-    if among not in ("alphas", "models"):
-        raise ConfigError(f"among is {among!r}, expected alphas or models")
     chosen = choices(read_results(runs), among)
     show_frame(chosen, "fractions; oracle: what the shift's own labels would take")
     print(f"by energy gap instead of accuracy: {verdict(chosen)}")

@@ -30,7 +30,7 @@ def show(rows: list[dict], title: str = "", as_markdown: bool = False) -> None:
 
 def show_frame(frame: pd.DataFrame, title: str) -> None:
     """Print a data frame, numbers with four significant digits."""
-    rows = frame.to_dict("records")
+    rows = frame.to_dict("records") or [dict.fromkeys(frame.columns, "")]
     show([{k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows], title)
 
 

@@ -90,6 +90,8 @@ def measure_gap(images: Tensor, anchors: Tensor, texts: Tensor, scale: float) ->
     EG_n = d_n^T S d_n with S = s^2 / M T^T T, and EG_m = t_m^T C t_m with C = s^2 / N sum_n d_n d_n^T. Shapes and
     errors as in `energy_gap`.
     """
+    if len(texts) == 0:
+        raise ConfigError("no texts to measure the energy gap on; draw some: prompts.random_texts")
     per_image = energy_gap(images, anchors, texts, scale)
     spread = torch.zeros_like(texts[:1].T @ texts[:1])
     for now, before in _parts(images, anchors):
@@ -155,10 +157,12 @@ def distortion_test(reference: np.ndarray, shift: np.ndarray) -> DistortionTest:
     if min(len(reference), len(shift)) < 2:
         raise ConfigError(f"{len(reference)} reference and {len(shift)} shifted images; the test needs two of each")
     means = float(np.mean(reference)), float(np.mean(shift))
-    if np.ptp(reference) == 0 and np.ptp(shift) == 0:
-        return DistortionTest(*means, means[0] - means[1], means[0] - means[1], means[0] - means[1])
-    found = stats.ttest_ind(reference, shift, equal_var=False).confidence_interval()
-    return DistortionTest(*means, means[0] - means[1], float(found.low), float(found.high))
+    difference, errors = means[0] - means[1], [np.var(v, ddof=1) / len(v) for v in (reference, shift)]
+    if not any(errors):
+        return DistortionTest(*means, difference, difference, difference)
+    freedom = sum(errors) ** 2 / sum(e**2 / (len(v) - 1) for e, v in zip(errors, (reference, shift), strict=True))
+    reach = float(stats.t.ppf(0.975, freedom) * np.sqrt(sum(errors)))
+    return DistortionTest(*means, difference, difference - reach, difference + reach)
 
 
 @dataclass(frozen=True)
@@ -207,6 +211,8 @@ def effective_robustness(
     arXiv:2007.00644; Miller et al., arXiv:2107.04649. Raises ConfigError for an accuracy of 0 or 1 or fewer than two
     different baselines.
     """
+    if len(shift) != len(reference) or len(base_shift) != len(base_reference):
+        raise ConfigError("effective robustness needs as many accuracies under shift as on the reference")
     x, y, at = (special.logit(np.asarray(v, dtype=float)) for v in (base_reference, base_shift, reference))
     if not all(np.isfinite(v).all() for v in (x, y, at)):
         raise ConfigError("effective robustness needs accuracies between 0 and 1, exclusive: their logits are fitted")

@@ -193,8 +193,9 @@ PUBLISHED = {"L2SP": "L2-SP", "Linear-probed": "LP"}  # names of the papers' tab
 
 
 def published(table: str, benchmark: str = "domainnet", paper: str = "lipsum_ft", metric: str = "accuracy") -> Any:
-    """One table of a paper as a DataFrame: method, variant, model, reference and shift (mean of the shifts), fractions.
+    """One table of a paper as a DataFrame: method, variant, model, domain, reference and shift (mean), fractions.
 
+    domain is what was tuned on, reference the accuracy (or other metric) on its own test images, shift on all others.
     `data_manifests/published/README.md` says how it was read. Raises ConfigError where there is no such table.
     """
     import pandas as pd
@@ -206,10 +207,10 @@ def published(table: str, benchmark: str = "domainnet", paper: str = "lipsum_ft"
     rows = rows[(rows.table == table) & (rows.benchmark == benchmark) & (rows.metric == metric)]
     if rows.empty:
         raise ConfigError(f"no {metric} of {benchmark} in table {table} of {paper}; see data_manifests/published/")
-    rows = rows.assign(method=rows.method.replace(PUBLISHED), mean=pd.to_numeric(rows["mean"]))
-    keys = ["method", "variant", "model"]
-    own = rows.split == rows.reference
-    reference = rows[own].groupby(keys, sort=False)["mean"].first().rename("reference")
+    rows = rows.assign(method=rows.method.replace(PUBLISHED), mean=pd.to_numeric(rows["mean"]), domain=rows.reference)
+    keys = ["method", "variant", "model", "domain"]
+    own = (rows.split == rows.reference) | (rows.split == "id_test")
+    reference = rows[own].groupby(keys, sort=False)["mean"].mean().rename("reference")
     return reference.to_frame().join(rows[~own].groupby(keys)["mean"].mean().rename("shift")).reset_index()
 
 

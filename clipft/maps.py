@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from .energies import unit
-from .errors import ConfigError
+from .errors import ConfigError, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Layout = Literal["reused", "joint"]
+Layout = Literal["joint", "reused"]
 
 
 def energy_coordinates(images: Tensor, texts: Tensor, scale: float) -> np.ndarray:
@@ -31,20 +31,23 @@ def energy_coordinates(images: Tensor, texts: Tensor, scale: float) -> np.ndarra
 def energy_tsne(
     before: np.ndarray,
     after: np.ndarray,
-    layout: Layout = "reused",
+    layout: Layout = "joint",
     perplexity: float = 30.0,
     pca: bool = True,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """t-SNE of the coordinates of N images before and after tuning: (N, K), (N, K) -> (N, 2), (N, 2).
 
-    layout "reused": the second map starts where the first one ended, so what stays close stays in place; "joint": both
-    are one map of 2 N points. pca: start from the first two principal components, else from noise; the rest are
-    scikit-learn's defaults. Raises ConfigError where there are not more points than the perplexity.
+    layout "joint": one map of 2 N points, in which an image that did not move stays in place; "reused": a map of each,
+    the second from where the first ended and without early exaggeration, so it drifts even where nothing moved. pca:
+    start from the first two principal components, else from noise; the rest are scikit-learn's defaults. Raises
+    ConfigError for an unknown layout and where there are not more points than the perplexity.
     """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
+    if layout not in (known := ("joint", "reused")):
+        raise unknown("layout", layout, known)
     if before.shape != after.shape:
         raise ConfigError(f"maps of shape {before.shape} and {after.shape}; wanted: the same images twice")
     points = 2 * len(before) if layout == "joint" else len(before)
@@ -57,5 +60,4 @@ def energy_tsne(
             both = TSNE(init=begin, **settings).fit_transform(np.concatenate([before, after]).astype(np.float32))
             return both[: len(before)], both[len(before) :]
         first = TSNE(init=begin, **settings).fit_transform(before.astype(np.float32))
-        start = first / max(first[:, 0].std(), 1e-12) * 1e-4  # the size of scikit-learn's own start
-        return first, TSNE(init=start, **settings).fit_transform(after.astype(np.float32))
+        return first, TSNE(init=first, early_exaggeration=1, **settings).fit_transform(after.astype(np.float32))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import torch
 
 from . import cache, metrics
 from .combining import combine
-from .diagnostics import EnergyGap, barrier, distortion_test, layer_distances, measure_gap
+from .diagnostics import DistortionTest, EnergyGap, barrier, distortion_test, layer_distances, measure_gap
 from .errors import ConfigError, unknown
 from .evaluation import compare
 from .maps import Layout, energy_coordinates, energy_tsne
@@ -95,21 +96,22 @@ def distortion_table(runs: Sequence[Given], alpha: float = 1.0) -> pd.DataFrame:
                 test = distortion_test(base, getattr(found[f"{shift}/test"], column))
                 about = {"run": run.folder.name, "method": run.name, "seed": run.config.seed, "split": f"{shift}/test"}
                 rows.append(about | {"kind": kind} | vars(test) | {"verdict": test.verdict})
-    return pd.DataFrame(rows)
+    names = ["run", "method", "seed", "split", "kind", *(f.name for f in fields(DistortionTest)), "verdict"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def energy_map(
     run: Given,
     alpha: float = 1.0,
     per_split: int = 100,
-    layout: Layout = "reused",
+    layout: Layout = "joint",
     perplexity: float = 30.0,
     pca: bool = True,
     seed: int = 0,
 ) -> EnergyMap:
     """t-SNE of the energy vectors of the first images of every reported test split, before and after tuning.
 
-    Kept in the cache. Raises ConfigError where there are not more images than the perplexity.
+    Kept in the cache. Raises as `energy_tsne` does.
     """
     run = opened(run)
     names = [split.name for split in run.reported_splits() if split.split == "test"]
@@ -158,6 +160,7 @@ def path_table(run: Given, alphas: Sequence[float] = ALPHAS) -> pd.DataFrame:
     run = opened(run)
     mixed, summed = run.score(alphas), combine("output_ensemble", [run]).score(alphas)
     keys = ["alpha", "split", "role"]
+    mixed, summed = (one[one.alpha.isin(alphas)] for one in (mixed, summed))
     tables = [t.pivot_table(index=keys, columns="metric", values="mean") for t in (mixed, summed)]
     wise = tables[0][["accuracy", "nll"]].add_prefix("wise_")
     ensemble = tables[1][["accuracy", "nll"]].add_prefix("ensemble_")

@@ -21,7 +21,7 @@ def scored(*models):
         kind = ("mini", "m1", "tiny", "t1", run.split("-")[0], 1e-4, 100, seed, "holdout", "real")
         for (split, role), accuracy in zip(ROLES.items(), accuracies, strict=True):
             size = n if role == "val" else 7
-            values = {"accuracy": accuracy, "energy_gap": gap if role == "val" else 1000 - gap}
+            values = {"accuracy": accuracy, "energy_gap": gap if role == "val" or gap is None else 99}
             rows += [
                 (run, run.split("-")[0], *kind, alpha, split, role, name, value, 0, 1, size)
                 for name, value in values.items() if value is not None
@@ -53,13 +53,11 @@ def test_what_each_rule_takes(rule, alpha):
     assert rows.loc[choosing.pick(rows, rule)].alpha == alpha
 
 
-@pytest.mark.parametrize(("n", "alpha"), [(20, 0.25), (100, 0.5), (400, 0.75), (2000, 0.75), (1, 0.25), (10**7, 0.75)])
+@pytest.mark.parametrize(("n", "alpha"), [(1, 0.0), (20, 0.25), (100, 0.5), (400, 0.75), (10**7, 0.75)])
 def test_one_standard_error_of_the_best(n, alpha):
-    """sqrt(0.8 * 0.2 / n): 0.089, 0.04, 0.02 ... one image's 0.4 lets even 0.50 in, whose gap is 0."""
+    """sqrt(0.8 * 0.2 / n): 0.4, 0.089, 0.04, 0.02, 0.0001; the accuracies are 0.3, 0.05, 0.03, 0 and 0.01 below."""
     rows = choosing.candidates(scored(*[(*model[:5], n) for model in ONE]))
-    within = [model for model in ONE if model[3][0] >= 0.8 - (0.8 * 0.2 / n) ** 0.5]
-    want = min(within, key=lambda model: model[4])[2]
-    assert rows.loc[choosing.pick(rows, "energy_gap")].alpha == want == (0.0 if n == 1 else 1.0 if want == 1 else alpha)
+    assert rows.loc[choosing.pick(rows, "energy_gap")].alpha == alpha
 
 
 def test_of_ties_the_first_is_taken():
@@ -83,10 +81,10 @@ def test_choices_among_the_alphas_of_each_run():
 
 
 MODELS = [  # three tuned models of each seed; at alpha 0.5 all would be chosen otherwise
-    *[("a-%d" % s, s, 1.0, (0.80, 0.80, 0.30, 0.30), 9.0, 100) for s in (0, 1)],
-    *[("b-%d" % s, s, 1.0, (0.78, 0.77, 0.50, 0.50), 3.0, 100) for s in (0, 1)],
-    *[("c-%d" % s, s, 1.0, (0.60, 0.60, 0.60, 0.60), 1.0, 100) for s in (0, 1)],
-    *[("c-%d" % s, s, 0.5, (0.99, 0.99, 0.99, 0.99), 0.5, 100) for s in (0, 1)],
+    *[(f"a-{s}", s, 1.0, (0.80, 0.80, 0.30, 0.30), 9.0, 100) for s in (0, 1)],
+    *[(f"b-{s}", s, 1.0, (0.78, 0.77, 0.50, 0.50), 3.0, 100) for s in (0, 1)],
+    *[(f"c-{s}", s, 1.0, (0.60, 0.60, 0.60, 0.60), 1.0, 100) for s in (0, 1)],
+    *[(f"c-{s}", s, 0.5, (0.99, 0.99, 0.99, 0.99), 0.5, 100) for s in (0, 1)],
 ]
 
 
@@ -107,7 +105,8 @@ def test_the_verdict_counts_and_averages():
     assert (found.n, found.wins, found.ties, found.losses) == (5, 3, 1, 1)
     assert (found.shift, found.reference) == pytest.approx((0.1 / 5, -0.15 / 5))
     assert str(found) == (
-        "better under shift in 3 of 5, equal in 1, worse in 1; on average +2.0 points under shift, -3.0 on the reference"
+        "better under shift in 3 of 5, equal in 1, worse in 1; "
+        "on average +2.0 points under shift, -3.0 on the reference"
     )
 
 
@@ -125,7 +124,9 @@ numbers = st.integers(0, 1000)
 def test_ordered_pairs_are_kendalls_tau(values):
     val, gap, shift = (np.array(column) / 1000 for column in zip(*values, strict=True))
     assume(min(len(set(column)) for column in (val, gap, shift)) == len(values))  # tau counts ties otherwise
-    models = [(f"m-{i}", 0, 1.0, (v, 0.5, s, s), g, 50) for i, (v, g, s) in enumerate(zip(val, gap, shift, strict=True))]
+    models = [
+        (f"m-{i}", 0, 1.0, (v, 0.5, s, s), g, 50) for i, (v, g, s) in enumerate(zip(val, gap, shift, strict=True))
+    ]
     found = choosing.ordered_pairs(scored(*models))
     assert found["accuracy"] == pytest.approx((kendalltau(val, shift).statistic + 1) / 2)
     assert found["energy_gap"] == pytest.approx((kendalltau(-gap, shift).statistic + 1) / 2)

@@ -1,5 +1,6 @@
 """The command line: what it prints, its exit codes, and one line for every mistake."""
 
+import re
 import subprocess
 import sys
 
@@ -337,3 +338,151 @@ def test_yaml_numbers_as_people_write_them(clipft):
         "cpu",
     )
     assert (clipft.world.runs / clipft.world.config(steps=3, lr=1e-3).id).exists()
+
+
+# --- diagnostics
+
+
+def numbers_after(out, *words):
+    """The numbers of the lines that start with these words and hold nothing but numbers behind them."""
+    rest = [line.split()[len(words) :] for line in out.splitlines() if line.split()[: len(words)] == [*words]]
+    return [[float(cell) for cell in row] for row in rest if all(re.fullmatch(r"[-+.e0-9]+|nan", cell) for cell in row)]
+
+
+def test_diagnose_prints_the_reports(clipft):
+    from clipft import reports
+
+    run = clipft.world.train(steps=6)
+    out = lines_of(clipft, "diagnose", run.folder)
+    gap = reports.gap_table(run).set_index("split").loc["sketch/test"]
+    distorted = reports.distortion_table([run]).set_index(["split", "kind"]).loc[("sketch/test", "raw")]
+    loss = reports.barrier_table(run).set_index("split").loc["sketch/test"]
+    gaps, losses = numbers_after(out, "sketch/test")[:1], numbers_after(out, "sketch/test")[-1:]
+    assert gaps == [pytest.approx(gap.tolist(), rel=2e-3)]
+    assert losses == [pytest.approx(loss.tolist(), rel=2e-3, abs=1e-9)]
+    words = f"{distorted.reference:.4g} {distorted.shifted:.4g} {distorted.difference:.4g}".split()
+    assert [line for line in out.splitlines() if line.split()[:5] == ["sketch/test", "raw", *words]]
+    layers = reports.layer_table(run).set_index("layer").loc["visual.conv1"]
+    assert numbers_after(out, "visual.conv1") == [pytest.approx(layers.tolist(), rel=2e-3)]
+    zero = lines_of(clipft, "diagnose", run.folder, "--alpha", 0)
+    assert numbers_after(zero, "sketch/test")[0][:4] == [0, 0, 0, 0]
+
+
+def test_a_data_set_of_one_domain_is_diagnosed(clipft, tmp_path):
+    from pathlib import Path
+
+    import yaml
+
+    from clipft.manifests import read_yaml
+
+    (tmp_path / "mini.classes.yaml").write_text(yaml.safe_dump(["apple", "bee", "ice_cream", "zebra"]))
+    values = read_yaml(Path(clipft.world.manifest))
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(values | {"domains": ["real"]}))
+    run = clipft.world.train(steps=2, manifest=str(tmp_path / "one.yaml"))
+    assert "real/test" in lines_of(clipft, "diagnose", run.folder)
+
+
+def test_compare_prints_both_models_and_p(clipft):
+    from clipft import reports
+
+    first, second = (clipft.world.train(seed=seed, steps=6) for seed in (0, 1))
+    code, out, _ = clipft("compare", first.folder, second.folder, "--alpha", 0.5)
+    rows = reports.compare_runs(first, second, 0.5).set_index("split")
+    assert code == 0
+    for split, row in rows.iterrows():
+        assert numbers_after(out, split) == [pytest.approx(row.tolist(), rel=2e-3)]
+
+
+@pytest.mark.parametrize("among", ["alphas", "models"])
+def test_pick_prints_the_choices_and_the_verdict(clipft, among):
+    from clipft import choosing, results
+
+    for lr in (1e-3, 3e-3):
+        clipft.world.train(lr=lr, steps=6).score([0.0, 0.5, 1.0], progress=False)
+    code, out, _ = clipft("pick", "--runs", clipft.world.runs, "--among", among)
+    chosen = choosing.choices(results(clipft.world.runs), among)
+    assert code == 0 and f"by energy gap instead of accuracy: {choosing.verdict(chosen)}" in out
+    if among == "alphas":
+        for row in chosen.itertuples(index=False):
+            assert numbers_after(out, row.method, row.run) == [pytest.approx([*row[2:]], rel=2e-3)]
+    else:
+        assert all(run in out for column in chosen if column.endswith(": run") for run in chosen[column])
+
+
+def test_cache_is_listed_and_pruned_and_data_sets_stay(clipft):
+    import os
+    from pathlib import Path
+
+    rendered = Path(os.environ["CLIPFT_CACHE"]) / "emoji-00000000"
+    rendered.mkdir(parents=True)
+    (rendered / "image.png").write_bytes(b"0" * 3_000_000)
+    run = clipft.world.train(steps=2)
+    lines_of(clipft, "diagnose", run.folder)
+    code, out, _ = clipft("cache")
+    assert code == 0 and {"embeddings", "texts"} <= set(first_words(out))
+    assert "emoji-00000000 3.0" in " ".join(out.split()) and f" in {rendered.parent}" in out
+    listed = int(out.splitlines()[-1].split()[0])
+    assert listed == 1 + len([*(rendered.parent / "arrays").iterdir()])
+    code, out, _ = clipft("cache", "--prune", 1)
+    assert (code, out.split()[0]) == (0, "0")
+    code, out, _ = clipft("cache", "--prune", 0)
+    assert (code, out.splitlines()[-1].split()[0]) == (0, str(listed - 1)) and "removed from" in out
+    assert "data set" not in out and rendered.exists() and not [*(rendered.parent / "arrays").iterdir()]
+    code, out, _ = clipft("cache")
+    assert code == 0 and out.splitlines()[-1].startswith("1 entries, 3.0 MB in ")
+    assert numbers_after(lines_of(clipft, "diagnose", run.folder), "sketch/test")  # made again
+
+
+def test_wise_adds_alphas_where_accuracy_bends(clipft):
+    run = clipft.world.train(steps=12, lr=3e-3)
+    out = lines_of(clipft, "wise", run.folder, "--adaptive", 0.01)
+    table = pd.read_parquet(run.folder / "scores.parquet")
+    alphas = sorted(set(table.alpha))
+    assert {0.0, 0.25, 0.5, 0.75, 1.0} <= set(alphas)
+    curves = table[table.metric == "accuracy"].pivot(index="alpha", columns="split", values="mean").to_numpy()
+    if len(alphas) < 65:  # where it stops
+        for i in range(1, len(alphas) - 1):
+            left, here, right = alphas[i - 1 : i + 2]
+            part = (here - left) / (right - left)
+            if abs(curves[i] - (1 - part) * curves[i - 1] - part * curves[i + 1]).max() > 0.01:
+                assert max(here - left, right - here) <= 1 / 128
+    assert {float(line.split()[0]) for line in out.splitlines() if "sketch/test" in line} == set(alphas)
+    straight = clipft.world.train(steps=12, lr=3e-3, seed=1)
+    lines_of(clipft, "wise", straight.folder, "--adaptive", 1)
+    assert sorted(set(pd.read_parquet(straight.folder / "scores.parquet").alpha)) == [0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["diagnose", "nowhere"], "is missing"),
+        (["diagnose", "RUN", "--alpha", "2"], "expected 0 (zero-shot) ... 1 (tuned)"),
+        (["diagnose", "RUN", "--device", "cuda:7"], "no device 'cuda:7'"),
+        (["compare", "RUN", "nowhere"], "is missing"),
+        (["compare", "RUN"], "Missing argument"),
+        (["compare", "RUN", "RUN", "--alpha", "-1"], "expected 0 (zero-shot) ... 1 (tuned)"),
+        (["pick", "--runs", "nowhere"], "no scored run under nowhere"),
+        (["pick", "--runs", "RUNS"], "no scored run under"),
+        (["cache", "--prune", "-1"], "--prune"),
+        (["cache", "--prune", "all"], "--prune"),
+        (["wise", "RUN", "--adaptive", "-0.1"], "--adaptive"),
+        (["wise", "RUN", "--adaptive", "2"], "--adaptive"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_in_diagnostics_is_one_line_and_exit_code_2(clipft, arguments, wanted):
+    run = clipft.world.train(steps=2) if "RUN" in arguments else None
+    clipft.world.runs.mkdir(exist_ok=True)
+    code, _, err = clipft(*[{"RUN": run and run.folder, "RUNS": clipft.world.runs}.get(a, a) for a in arguments])
+    said = [line for line in err.splitlines() if line.startswith("clipft: ")]
+    assert (code, len(said), "Traceback" in err) == (2, 1, False), err
+    assert wanted in said[0]
+
+
+def test_an_ensemble_is_not_diagnosed(clipft):
+    from clipft.combining import combine
+
+    made = combine("output_ensemble", [clipft.world.train(steps=2, seed=s) for s in (0, 1)])
+    for command in (["diagnose", made.folder], ["wise", made.folder, "--adaptive", 0.1]):
+        code, _, err = clipft(*command, "--device", "cpu")
+        assert (code, err.count("\n"), "ensemble" in err) == (2, 1, True), err

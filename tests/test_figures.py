@@ -1,17 +1,20 @@
 """Figures show the numbers of the table they are given: values read back from traces, sliders and titles."""
 
 import itertools
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
 from test_tables import ALPHAS, SPLITS, TABLE, fake, mean, with_ensemble
 
-from clipft import figures, tables
-from clipft.diagnostics import correlation
+from clipft import figures, metrics, tables
+from clipft.diagnostics import Correlation, correlation
 from clipft.errors import ConfigError
+from clipft.manifests import published
 from clipft.objectives import METHODS
 from clipft.posthoc import POSTHOC
+from clipft.records import EnergyMap
 
 
 def test_wise_slider_moves_the_markers_along_the_curves():
@@ -181,3 +184,213 @@ def test_a_method_scored_at_fewer_alphas_is_not_slid():
     figure = figures.wise_slider(table)
     assert [step.label for step in figure.layout.sliders[0].steps] == ["0", "0.5", "1"]
     assert {trace.legendgroup for trace in figure.data} == {"lipsum", None}
+
+
+# --- diagnostics
+
+
+def parts(figure, axis):
+    """The traces of one panel."""
+    return [trace for trace in figure.data if trace.xaxis == axis]
+
+
+def numbers(figure):
+    """The figure's JSON, which must hold no NaN: browsers cannot read it."""
+    text = figure.to_json()
+    assert "NaN" not in text and "Infinity" not in text
+    return json.loads(text)
+
+
+def distortions():
+    rows = []
+    for kind, size in (("raw", 10.0), ("normalised", 0.1)):
+        for run, method in enumerate(["ft", "ft", "lipsum"]):
+            for number, (split, verdict) in enumerate([("sketch/test", "holds"), ("art/test", "open")]):
+                moved = {"reference": size + run, "shifted": size - run / 10 - number}
+                rows.append(
+                    {"run": f"r{run}", "method": method, "split": split, "kind": kind, "verdict": verdict} | moved
+                )
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("kind", ["raw", "normalised"])
+def test_distortion_draws_every_run_on_every_shift(kind):
+    table = distortions()
+    figure = figures.distortion(table, kind)
+    for axis, split in (("x", "art/test"), ("x2", "sketch/test")):
+        drawn = {t.name: [*zip(t.x, t.y, strict=True)] for t in parts(figure, axis) if t.mode == "markers"}
+        part = table[(table.kind == kind) & (table.split == split)].groupby("method")
+        assert drawn == {
+            tables.title_of(name): [*zip(rows.reference, rows.shifted, strict=True)] for name, rows in part
+        }
+        (line,) = [t for t in parts(figure, axis) if t.mode == "lines"]
+        assert list(line.x) == list(line.y)
+    notes = [note.text for note in figure.layout.annotations]
+    assert [note.split("<br>")[0] for note in notes] == ["art", "sketch"]
+    assert "holds in 0, fails in 0, open in 3" in notes[0] and "holds in 3, fails in 0, open in 0" in notes[1]
+    numbers(figure)
+
+
+def test_distortion_of_an_unknown_kind_is_refused():
+    with pytest.raises(ConfigError, match="'rwa'"):
+        figures.distortion(distortions(), "rwa")
+
+
+def test_energy_map_puts_every_image_where_it_lies():
+    draw = np.random.default_rng(0)
+    split = ("real/test",) * 3 + ("art/test",) * 2
+    found = EnergyMap(split, tuple("abcde"), np.arange(5), draw.normal(size=(5, 2)), draw.normal(size=(5, 2)))
+    figure = figures.energy_map(found)
+    for axis, places in (("x", found.before), ("x2", found.after)):
+        drawn = {t.legendgroup: np.stack([t.x, t.y], 1) for t in parts(figure, axis)}
+        np.testing.assert_array_equal(drawn["real/test"], places[:3])
+        np.testing.assert_array_equal(drawn["art/test"], places[3:])
+        hover = {t.legendgroup: list(t.customdata) for t in parts(figure, axis)}
+        assert hover["art/test"] == ["d<br>class 3", "e<br>class 4"]
+    assert [t.showlegend for t in figure.data] == [True, False] * 2
+    assert "5 images" in figure.layout.title.text
+
+
+def test_reliability_leaves_out_empty_bins():
+    confidence, correct = np.array([0.1, 0.15, 0.95, 0.99, 1.0]), np.array([0, 1, 1, 1, 0], bool)
+    figure = figures.reliability({"FT": metrics.reliability(confidence, correct, 5)}, "On art")
+    line, bars, ideal = figure.data
+    np.testing.assert_allclose(line.x, [0.125, 0.98])
+    np.testing.assert_allclose(line.y, [0.5, 2 / 3])
+    assert list(line.customdata) == [2, 3] and list(bars.y) == [2, 0, 0, 0, 3]
+    np.testing.assert_allclose(bars.x, [0.1, 0.3, 0.5, 0.7, 0.9])
+    assert list(ideal.x) == list(ideal.y) == [0, 1] and figure.layout.title.text == "On art"
+    numbers(figure)
+
+
+def paths_of(splits=("real/test", "art/test")):
+    rows = [
+        {"alpha": alpha, "split": split, "role": role, "wise_accuracy": 0.5 + alpha / 4,
+         "ensemble_accuracy": 0.4 + i / 9,
+         "wise_nll": 1 + i, "ensemble_nll": 2 - alpha}
+        for alpha in (1.0, 0.0, 0.5)
+        for i, (split, role) in enumerate([("real/val", "val"), *((s, "shift") for s in splits)])
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_path_draws_both_kinds_on_every_test_split():
+    table = paths_of()
+    figure = figures.path(table)
+    assert len(figure.data) == 2 * 2 * 2 and not [t for t in figure.data if "val" in t.legendgroup]
+    for trace in figure.data:
+        split, kind = trace.legendgroup.split()
+        rows = table[table.split == split].sort_values("alpha")
+        metric, factor = ("accuracy", 100) if trace.xaxis == "x" else ("nll", 1)
+        assert list(trace.x) == [0.0, 0.5, 1.0]
+        assert list(trace.y) == pytest.approx(list(factor * rows[f"{kind}_{metric}"]))
+        assert trace.line.dash == ("solid" if kind == "wise" else "dot")
+
+
+def test_layers_draw_what_moved_in_percent_with_the_head_last():
+    table = pd.DataFrame({
+        "layer": ["head", "visual.conv1", "visual.transformer.resblocks.0", "logit_scale"],
+        "distance": [1.0, 2.0, 0.0, 3.0], "relative": [0.1, 0.02, 0.0, np.nan],
+    })  # fmt: skip
+    figure = figures.layers({"lipsum": table, "ft": table.assign(relative=table.relative * 2)})
+    assert [trace.name for trace in figure.data] == ["FT", "Lipsum-FT"]
+    assert [list(trace.x) for trace in figure.data] == [["conv1", "head"]] * 2
+    assert list(figure.data[1].y) == pytest.approx([2.0, 10.0]) and list(figure.data[0].y) == pytest.approx([4.0, 20.0])
+    assert figure.layout.yaxis.type == "log"
+    numbers(figure)
+
+
+def test_leave_one_out_names_what_is_undefined():
+    whole = Correlation(-0.5, -0.8, 0.1, 9)
+    without = {"ft": Correlation(0.25, -0.5, 0.75, 6), "lipsum": Correlation(np.nan, np.nan, np.nan, 2)}
+    figure = figures.leave_one_out({"art": (whole, without), "sketch": (without["lipsum"], {})})
+    first, second = figure.data
+    assert list(first.y) == ["all methods", "without FT", "without Lipsum-FT (undefined)"]
+    assert list(first.x) == [-0.5, 0.25, None] and list(second.x) == [None]
+    assert list(first.error_x.array) == [pytest.approx(0.6), 0.5, None]
+    assert list(first.error_x.arrayminus) == [pytest.approx(0.3), 0.75, None]
+    assert list(second.y) == ["all methods (undefined)"]
+    assert [note.text for note in figure.layout.annotations] == ["art", "sketch"]
+    assert numbers(figure)["data"][0]["x"] == [-0.5, 0.25, None]
+
+
+def test_classes_draw_gap_against_change_and_name_the_most_moved():
+    table = pd.DataFrame({
+        "class": ["bee", "ant", "owl", "fox"], "n": [3, 4, 5, 0], "zero_shot": [0.5, 0.5, 0.5, np.nan],
+        "accuracy": [0.6, 0.4, 0.5, np.nan], "change": [0.1, -0.1, 0.0, np.nan], "energy_gap": [1.0, 3.0, 2.0, np.nan],
+    })  # fmt: skip
+    (trace,) = figures.classes(table, labels=2).data
+    assert list(trace.x) == [3, 2, 1] and list(trace.y) == pytest.approx([-10, 0, 10])
+    assert list(trace.text) == ["ant", "owl", ""]
+    assert [list(row) for row in trace.customdata] == [["ant", 4], ["owl", 5], ["bee", 3]]
+    numbers(figures.classes(table))
+
+
+def test_classes_of_an_ensemble_have_no_gap_to_draw():
+    table = pd.DataFrame({"class": ["bee"], "n": [3], "zero_shot": [0.5], "accuracy": [0.6], "change": [0.1]})
+    with pytest.raises(ConfigError, match="energy gap"):
+        figures.classes(table)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_trade_off_draws_the_changes(alpha):
+    table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])
+    figure, rows = figures.trade_off(table, alpha=alpha), tables.changes(table, alpha)
+    drawn = {t.name: sorted(zip(t.x, t.y, strict=True)) for t in figure.data if t.mode == "markers"}
+    assert drawn == {
+        tables.title_of(name): sorted(zip(100 * part.reference, 100 * part["shift"], strict=True))
+        for name, part in rows.groupby("method")
+    }
+    (line,) = [trace for trace in figure.data if trace.mode == "lines"]  # lipsum has one recipe: no line
+    means = rows[rows.method == "ft"].groupby("lr")[["reference", "shift"]].mean()
+    assert list(line.x) == pytest.approx(list(100 * means.reference))
+    assert list(line.y) == pytest.approx(list(100 * means["shift"]))
+    assert "6 runs" in figure.layout.title.text and "published" not in figure.layout.title.text
+
+
+def test_trade_off_puts_the_papers_points_beside():
+    paper = published("1")
+    figure = figures.trade_off(TABLE, paper)
+    ours = figures.trade_off(TABLE)
+    assert [t.name for t in figure.data[: len(ours.data)]] == [t.name for t in ours.data]
+    theirs = {t.name: (t.x[0], t.y[0]) for t in figure.data[len(ours.data) :]}
+    zero = paper.set_index("method").loc["Zero-shot"]
+    assert theirs == {
+        f"{row.method}, published": pytest.approx(
+            (100 * (row.reference - zero.reference), 100 * (row.shift - zero["shift"]))
+        )
+        for row in paper.itertuples() if row.method != "Zero-shot"
+    }  # fmt: skip
+    looks = {t.name: t.marker for t in figure.data if t.mode == "markers"}
+    assert looks["FT, published"].color == looks["FT"].color
+    assert looks["FT, published"].symbol == f"{looks['FT'].symbol}-open"
+    assert "published" in figure.layout.title.text
+
+
+def test_published_rows_without_zero_shot_are_refused():
+    """Tables 6 to 10 have none: there is nothing to take a change against. The table is a parameter of a notebook."""
+    with pytest.raises(ConfigError, match=r"[Zz]ero-shot"):
+        figures.trade_off(TABLE, published("6"))
+
+
+def test_published_rows_are_compared_with_their_own_models_zero_shot():
+    """Table 4 has three models; 06_trade_off passes a table as it is."""
+    paper = published("4")
+    figure = figures.trade_off(TABLE, paper)
+    drawn = sorted(t.x[0] for t in figure.data if t.mode == "markers" and "published" in t.name)
+    zero = paper[paper.method == "Zero-shot"].set_index("model").reference
+    tuned = paper[paper.method != "Zero-shot"]
+    assert drawn == pytest.approx(sorted(100 * (tuned.reference - tuned.model.map(zero))))
+
+
+def test_choices_draw_a_point_per_run():
+    table = pd.DataFrame({
+        "method": ["ft", "ft", "lipsum"], "accuracy: shift": [0.5, 0.6, 0.7], "energy_gap: shift": [0.55, 0.6, 0.65],
+    })  # fmt: skip
+    figure = figures.choices(table, "what came of it")
+    drawn = {t.name: [*zip(t.x, t.y, strict=True)] for t in figure.data if t.mode == "markers"}
+    assert drawn["FT"] == [pytest.approx((50, 55)), pytest.approx((60, 60))]
+    assert drawn["Lipsum-FT"] == [pytest.approx((70, 65))]
+    assert "what came of it" in figure.layout.title.text
+    models = figures.choices(table.drop(columns="method"))
+    assert [(t.name, len(t.x)) for t in models.data] == [("models", 3), ("equal", 2)]

@@ -233,7 +233,7 @@ def test_lengths_that_differ_are_refused(measure, sizes):
 
 
 def test_models_on_other_images_are_not_compared():
-    with pytest.raises(ConfigError, match="3 and 2 images") as caught:
+    with pytest.raises(ConfigError, match="3 and 2 values") as caught:
         metrics.mcnemar(np.ones(3, bool), np.ones(2, bool))
     assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match="unpack"):

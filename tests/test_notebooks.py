@@ -64,21 +64,16 @@ def test_only_calls_the_library(notebook):
     assert first.metadata.tags == ["parameters"]
 
 
-def test_runs_headless(notebook, world, tmp_path, monkeypatch):
+def execute(notebook, parameters, tmp_path, monkeypatch):
+    """Run a notebook by papermill; returns the file of what came out."""
     for name, value in {
         "IPYTHONDIR": str(tmp_path / "ipython"),
         "JUPYTER_PREFER_ENV_PATH": "1",
+        "JUPYTER_PLATFORM_DIRS": "1",
         "CLIPFT_HEADLESS": "1",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
-    parameters = tiny(notebook.stem, world)
     assert set(parameters) <= set(pm.inspect_notebook(str(notebook)))
-    if notebook.stem in LOADS_RUNS:
-        monkeypatch.setattr("clipft.runs.GAP_TEXTS", 50)  # of this process, the kernel draws all of them
-        for seed in (0, 1):
-            for method in ("ft", "lipsum"):
-                world.train(seed=seed, method=method).score([0.0, 0.5, 1.0], progress=False)
     out = tmp_path / "run.ipynb"
     config = Config()
     config.KernelManager.transport = "ipc"
@@ -88,6 +83,21 @@ def test_runs_headless(notebook, world, tmp_path, monkeypatch):
             str(notebook), str(out), parameters, kernel_name="python3", cwd=str(notebook.parent), progress_bar=False,
             execution_timeout=300, store_widget_state=False, coalesce_streams=True, config=config,
         )  # fmt: skip
+    return out
+
+
+def train_some(world, monkeypatch, alphas, seeds=(0, 1), methods=("ft", "lipsum")):
+    """What the notebooks that train nothing are to load."""
+    monkeypatch.setattr("clipft.runs.GAP_TEXTS", 50)  # of this process, the kernel draws all of them
+    for seed in seeds:
+        for method in methods:
+            world.train(seed=seed, method=method).score(alphas, progress=False)
+
+
+def test_runs_headless(notebook, world, tmp_path, monkeypatch):
+    if notebook.stem in LOADS_RUNS:
+        train_some(world, monkeypatch, [0.0, 0.5, 1.0])
+    out = execute(notebook, tiny(notebook.stem, world), tmp_path, monkeypatch)
     outputs = [o for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if "data" in o]
     figures = [o["data"][FIGURE] for o in outputs if FIGURE in o["data"]]
     assert len(figures) == FIGURES[notebook.stem]
@@ -101,3 +111,12 @@ def test_runs_headless(notebook, world, tmp_path, monkeypatch):
     if notebook.stem == "02_energy_gap":
         sliders = json.loads(saved[0].read_text())["figure"]["layout"]["sliders"]
         assert [step["label"] for step in sliders[0]["steps"]] == ["0", "0.5", "1"]
+
+
+@pytest.mark.parametrize("alphas", [(0.0, 1.0), (0.0, 0.25, 0.5, 1.0)], ids=["evaluate", "adaptive"])
+def test_the_trade_off_of_any_scored_alphas(alphas, world, tmp_path, monkeypatch):
+    """`clipft evaluate` scores two alphas and `clipft wise --adaptive` any number of them."""
+    (notebook,) = [path for path in NOTEBOOKS if path.stem == "06_trade_off"]
+    train_some(world, monkeypatch, alphas, seeds=(0,))
+    out = execute(notebook, tiny(notebook.stem, world), tmp_path, monkeypatch)
+    assert out.read_text().count(FIGURE) == FIGURES[notebook.stem]

@@ -179,7 +179,7 @@ def test_an_energy_map_is_of_the_first_test_images(finished, monkeypatch):
 
 
 def test_a_map_of_too_few_images_is_refused(finished):
-    with pytest.raises(ConfigError, match="t-SNE of 6 points at perplexity 30"):
+    with pytest.raises(ConfigError, match="t-SNE of 12 points at perplexity 30"):
         reports.energy_map(finished["ft"], per_split=2)
 
 

@@ -175,6 +175,8 @@ def leave_one_out(found: Mapping[str, tuple[Correlation, Mapping[str, Correlatio
 
 def classes(table: pd.DataFrame, labels: int = 5) -> go.Figure:
     """Every class: mean energy gap against its change of accuracy (`class_table`); the most moved are named."""
+    if "energy_gap" not in table:
+        raise ConfigError("these classes have no energy gap: an ensemble has none; use its members")
     rows = table.dropna().sort_values("energy_gap", ascending=False, ignore_index=True)
     text = [name if place < labels else "" for place, name in enumerate(rows["class"])]
     figure = go.Figure()
@@ -215,8 +217,12 @@ def trade_off(results: pd.DataFrame, published: pd.DataFrame | None = None, alph
             hovertemplate="%{customdata}<br>reference %{x:+.1f}<br>mean shift %{y:+.1f}<extra></extra>",
         )  # fmt: skip
     if published is not None:
-        zero = published[published.method == "Zero-shot"].iloc[0]
-        for number, (_, row) in enumerate(published[published.method != "Zero-shot"].iterrows()):
+        zeros = published[published.method == "Zero-shot"].drop_duplicates(keys := ["model", "domain"]).set_index(keys)
+        tuned = published[published.method != "Zero-shot"]
+        for number, (_, row) in enumerate(tuned.iterrows()):
+            if (row.model, row.domain) not in zeros.index:
+                raise ConfigError(f"the published table has no zero-shot row of {row.model}; choose another table")
+            zero = zeros.loc[(row.model, row.domain)]
             name, colour, symbol = by_title.get(row.method, (row.method, GREY, SYMBOLS[number % 8]))
             figure.add_scatter(
                 x=[100 * (row.reference - zero.reference)], y=[100 * (row["shift"] - zero["shift"])], mode="markers",
