@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import tempfile
@@ -24,7 +25,7 @@ import numpy as np
 from .config import digest
 from .errors import RunError, StorageError
 from .progress import write
-from .store import cache_dir, disk, read_json, write_json
+from .store import cache_dir, disk, read_json
 
 Arrays = Mapping[str, np.ndarray]
 FORMAT = 1  # of the entries; another number finds none of the old ones
@@ -77,7 +78,8 @@ def keep(kind: str, title: str, key: Mapping[str, Any], arrays: Arrays) -> Array
             temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.", suffix=".tmp"))
             try:
                 sums = {name: _write(temporary / f"{name}.npy", array) for name, array in arrays.items()}
-                write_json(temporary / META, {"kind": kind, "title": title, "key": dict(key), "crc32": sums})
+                meta = {"kind": kind, "title": title, "key": dict(key), "crc32": sums}
+                (temporary / META).write_text(json.dumps(meta), encoding="utf-8")
                 os.chmod(temporary, 0o755)
                 try:
                     os.rename(temporary, place)
@@ -143,10 +145,7 @@ def _open(place: Path) -> dict[str, np.ndarray]:
 
 
 def _write(file: Path, array: np.ndarray) -> int:
-    with open(file, "wb") as handle:
-        np.save(handle, np.ascontiguousarray(array), allow_pickle=False)
-        handle.flush()
-        os.fsync(handle.fileno())
+    np.save(file, np.ascontiguousarray(array), allow_pickle=False)  # not fsynced: the checksum finds a lost write
     return _crc32(array)
 
 

@@ -322,8 +322,14 @@ class Run:
         """
         import pandas as pd
 
+        file, images = self.folder / "scores.parquet", self.folder / "images.parquet"
+        if file.exists() and images.exists() and not adaptive:
+            known = read_scores(file)
+            if {check_alpha(alpha) for alpha in alphas} <= set(known["alpha"]):
+                self.check_origin(read_json(self.folder / "config.json"))
+                return known
         found = self.scores(alphas, workers, skip_bad, progress, adaptive)
-        file, wanted = self.folder / "scores.parquet", {one.alpha for one in found}
+        wanted = {one.alpha for one in found}
         with lock(self.folder):
             known = read_scores(file) if file.exists() else None
             have = set() if known is None else set(known["alpha"])

@@ -6,6 +6,7 @@ embed each image by the zero-shot model and compare both in every energy: measur
 """
 
 import time
+import warnings
 
 import open_clip
 import torch
@@ -84,7 +85,9 @@ def over_alphas(run: Run, tuned, pixels) -> None:
     with torch.inference_mode():
         for part in pixels:
             forward = lambda weights, images: functional_call(run.student.visual, weights, (images,))  # noqa: E731
-            vmap(forward, in_dims=(0, None))(tower, run.student.pixels(part))
+            with warnings.catch_warnings():  # attention has no batching rule: that is what is measured
+                warnings.simplefilter("ignore")
+                vmap(forward, in_dims=(0, None))(tower, run.student.pixels(part))
 
 
 def test_sweep_against_bare_forwards_and_the_usual_way(tmp_path, monkeypatch):
