@@ -18,7 +18,7 @@ def measure(images: int, alphas: int, folder) -> tuple[float, float]:
 def test_cost_as_images_and_alphas_grow(tmp_path):
     print(f"\nsweep of emoji-tiny, {torch.get_num_threads()} threads")
     print(f"{'images':>8} {'alphas':>7} {'seconds':>8} {'extra MB':>9} {'us a forward':>13}")
-    for images, alphas in ((1000, 3), (1000, 11), (1000, 101), (10_000, 3), (10_000, 11), (100_000, 3)):
+    for images, alphas in ((1000, 3), (1000, 11), (1000, 101), (10_000, 3), (100_000, 3)):
         seconds, megabytes = measure(images, alphas, tmp_path / f"{images}_{alphas}")
         print(f"{images:8} {alphas:7} {seconds:8.1f} {megabytes:9.0f} {1e6 * seconds / images / alphas:13.0f}")
 
