@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo diagnostics demo-full tune-emoji test bench emoji-tiny clean
+.PHONY: setup demo diagnostics demo-full tune-emoji test test-browser bench emoji-tiny clean
 
 setup: $(READY)
 
@@ -34,7 +34,11 @@ tune-emoji: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+# the notebooks and pages in a headless Chromium, which must be there; screenshots in papermill_runs/out/screenshots
+test-browser: $(READY)
+	$(BIN)/python -m pytest tests/browser -p no:xdist -s -rs --durations=0
 
 bench: $(READY)
 	$(BIN)/python -m pytest tests/benchmarks -s -o python_files='bench_*.py' -p no:xdist

@@ -48,6 +48,7 @@ _MODULES = (
     "choosing",
     "diagnostics",
     "figures",
+    "lipsum_ft",
     "metrics",
     "pages",
     "reports",

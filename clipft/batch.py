@@ -1,14 +1,10 @@
-"""Notebooks times parameters through papermill: one process per run, judged by its exit code, finished work kept.
-
-`python -m clipft.batch NOTEBOOK FOLDER` is the worker: it executes one notebook with FOLDER/params.json.
-"""
+"""Notebooks times parameters through papermill: one process per run, judged by its exit code, finished work kept."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import itertools
-import json
 import os
 import queue
 import signal
@@ -17,15 +13,17 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .config import Record, digest
 from .errors import ConfigError, MissingExtra, RunError, unknown
 from .manifests import load_manifest, read_yaml
+from .notebooks import read_parameters
 from .presets import Preset, presets
 from .store import lock, read_json, results, write_json, write_text
 
@@ -45,9 +43,11 @@ class Spec(Record):
     title: str = ""
     jobs: int = 0  # runs side by side where there is no GPU (one per GPU else); 0: two
     timeout: float | None = None  # seconds for one whole run
+    images: tuple[Literal["png", "svg", "pdf"], ...] = ("png",)  # of every saved figure, where a Chromium is found
     stages: tuple[Stage, ...]
 
 
+AGAIN = "the same command goes on from what was finished"
 TITLE = ("preset", "name", "method", "lr", "steps", "seed")  # parameters in which runs of a batch differ most
 
 
@@ -71,6 +71,25 @@ class Job:
         status = self.folder / "status.json"
         return status.exists() and read_json(status)["state"] == "ok"
 
+    @property
+    def page(self) -> Path:
+        """What it left to look at: the notebook where it could not be written as HTML."""
+        page = self.folder / "run.html"
+        return page if page.exists() else self.folder / "run.ipynb"
+
+    @property
+    def words(self) -> set[str]:
+        """What `--only` may name it by: words of its title, values and elements of values, and KEY=VALUE."""
+        pairs = {f"{key}={value}" for key, value in self.parameters.items()}
+        return {*self.title.split(), *pairs, *_leaves(self.parameters)}
+
+
+def _leaves(value: Any) -> set[str]:
+    """Every single value in a nest of lists and mappings; of a name with slashes its last part, too."""
+    if isinstance(value, dict | list):
+        return {leaf for one in (value.values() if isinstance(value, dict) else value) for leaf in _leaves(one)}
+    return {str(value), str(value).rpartition("/")[2]} - {""}
+
 
 def read_spec(path: Path | str) -> Spec:
     """Read a batch spec; raises ConfigError where it is missing or malformed."""
@@ -87,7 +106,8 @@ def plan(spec: Spec, base: Path, out: Path) -> list[list[Job]]:
     A job's folder is named by its notebook's content, its parameters, the content of the manifest and presets that
     they name, and the stage before.
 
-    Raises ConfigError for a missing notebook or a parameter that the notebook does not have (papermill only warns).
+    Raises ConfigError for a missing notebook, a parameter that the notebook does not have (papermill only warns) or a
+    value unlike its annotation.
     """
     if util.find_spec("papermill") is None:
         raise MissingExtra("papermill", "notebooks")
@@ -96,14 +116,12 @@ def plan(spec: Spec, base: Path, out: Path) -> list[list[Job]]:
         notebook = (base / stage.notebook).resolve()
         if not notebook.is_file():
             raise ConfigError(f"{spec.name}: no notebook {notebook}; `notebook` is relative to the spec's folder")
-        known, jobs = _parameters(notebook), []
+        wanted, jobs = read_parameters(notebook), []
         source = hashlib.sha256(notebook.read_bytes()).hexdigest()
         for entry in stage.grid:
             for values in itertools.product(*entry.values()):
                 given = stage.parameters | dict(zip(entry, values, strict=True))
-                for name in given:
-                    if name not in known:
-                        raise unknown(f"parameter of {notebook.name}", name, known)
+                wanted.check(given)
                 filled = {k: v.replace("{out}", str(out)) if isinstance(v, str) else v for k, v in given.items()}
                 key = digest([source, given, before, _named(given, recipes)], 10)
                 jobs.append(Job(notebook, filled, out / "notebooks" / f"{notebook.stem}-{key}"))
@@ -124,46 +142,46 @@ def _named(given: Any, recipes: dict[str, Preset]) -> list[str]:
     return found + [one for value in given.values() for one in _named(value, recipes)]
 
 
-def _parameters(notebook: Path) -> list[str]:
-    """Names assigned in the cell tagged `parameters`."""
-    import ast
-
-    try:
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    except (ValueError, KeyError, TypeError):
-        raise ConfigError(f"{notebook} is not a notebook: no valid JSON with cells") from None
-    tagged = [cell for cell in cells if "parameters" in cell.get("metadata", {}).get("tags", [])]
-    names = []
-    for node in ast.walk(ast.parse("".join(tagged[0]["source"]) if tagged else "")):
-        if isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names += [target.id for target in targets if isinstance(target, ast.Name)]
-    return names
+def choose(stages: list[list[Job]], only: Sequence[str]) -> list[list[Job]]:
+    """The jobs that one of the words `only` names, or all of them; raises ConfigError for a word that names none."""
+    found = [job.words for stage in stages for job in stage]
+    for word in only:
+        if not any(word in words for words in found):
+            telling = set().union(*found) - (set.intersection(*found) if len(found) > 1 else set())
+            dull = {one for one in telling if one[0] in "/.-" or "{" in one or one.replace(".", "", 1).isdecimal()}
+            raise unknown("word for --only", word, telling - dull)
+    return [[job for job in stage if not only or job.words & set(only)] for stage in stages]
 
 
-def run_batch(path: Path | str, out: Path | str | None = None, jobs: int = 0, gpus: str = "") -> Path:
+def run_batch(
+    path: Path | str, out: Path | str | None = None, jobs: int = 0, gpus: str = "", only: Sequence[str] = ()
+) -> Path:
     """Run a spec; leaves notebooks/, runs/, figures/, results.csv and index.html under `out`, and returns it.
 
-    Finished runs are skipped. gpus: ids as in "0,1", one run at a time on each. Raises RunError when a run failed
-    (the others are finished first) or another batch writes the folder.
+    Finished runs are skipped. gpus: ids as in "0,1", one run at a time on each. only: words that name the runs wanted,
+    see `choose`. Raises ConfigError for a bad spec, RunError when a run failed (the others are finished first) or
+    another batch writes the folder.
     """
     from . import pages
 
     spec, path = read_spec(path), Path(path)
     out = Path(out or path.parent / "out" / spec.name).resolve()
     stages = plan(spec, path.parent, out)
+    chosen = choose(stages, only)
     with lock(out):
-        with _Runner(spec, stages, jobs, gpus) as runner:
-            for stage in stages:
+        pages.write_plotlyjs(out)
+        with _Runner(spec, chosen, jobs, gpus) as runner:
+            for stage in chosen:
                 runner.run(stage)
         if (out / "runs").is_dir():
             table = results(out / "runs")
             write_text(out / "results.csv", table.to_csv(index=False))
-        said = pages.write_pngs(out / "figures")
+        said = pages.write_images(out / "figures", spec.images)
         figures = sorted((out / "figures").glob("*.json"))
         links = [("results.csv", "results.csv")] if (out / "results.csv").exists() else []
         links += [(f"figures/{file.stem}.html", f"figures/{file.stem}.html") for file in figures]
-        links += [(job.title, f"notebooks/{job.folder.name}/run.ipynb") for stage in stages for job in stage]
+        ran = [job for stage in stages for job in stage if job.page.exists()]
+        links += [(job.title, f"notebooks/{job.folder.name}/{job.page.name}") for job in ran]
         pages.write_index(out / "index.html", spec.title or spec.name, figures, links)
     print(said)
     print(f"open {out / 'index.html'}")
@@ -197,11 +215,14 @@ class _Runner:
         return self
 
     def __exit__(self, kind, error, trace) -> None:
+        self.pool.shutdown(wait=False, cancel_futures=True)
         for process in list(self.alive.values()):  # interrupted: no run is left behind
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
-        self.pool.shutdown(cancel_futures=True)
+        self.pool.shutdown()
         self.progress.stop()
+        if kind in (SystemExit, KeyboardInterrupt):  # SIGTERM or Ctrl-C
+            print(f"clipft: stopped; {AGAIN}", file=sys.stderr)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self.old_handler)
 
@@ -211,8 +232,11 @@ class _Runner:
         failed = [job for job, future in zip(stage, futures, strict=True) if not future.result()]
         if failed:
             log = failed[0].folder / "log.txt"
-            words = _last_words(log)
-            raise RunError(f"{len(failed)} of {len(stage)} runs failed, first {failed[0].title}: {words} (see {log})")
+            late = read_json(failed[0].folder / "status.json")["state"] == "timeout"
+            why = f"stopped after {self.timeout:g} s, the spec's timeout" if late else _last_words(log)
+            raise RunError(
+                f"{len(failed)} of {len(stage)} runs failed, first {failed[0].title}: {why} (see {log}); {AGAIN}"
+            )
 
     def _one(self, job: Job) -> bool:
         if job.done:
@@ -240,9 +264,9 @@ class _Runner:
                 "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads,
             }  # fmt: skip
             process = subprocess.Popen(
-                [sys.executable, "-m", "clipft.batch", str(job.notebook), str(job.folder)], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=subprocess.STDOUT, env=env | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}),
-                start_new_session=True,
+                [sys.executable, "-m", "clipft.notebooks", str(job.notebook), str(job.folder)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                env=env | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}),
             )  # fmt: skip
             self.alive[process.pid] = process
             state = self._wait(process, begun, job.folder / "log.txt", task)
@@ -298,31 +322,3 @@ def _percent(log: Path) -> int | None:
 def _last_words(log: Path) -> str:
     """The last line of a log that says something."""
     return next((line for line in reversed(_tail(log)) if line), "no output")
-
-
-def _worker(notebook: str, folder: Path) -> None:
-    """Execute one notebook in this process's kernel; its exit code is the verdict."""
-    import logging
-
-    import papermill
-    from traitlets.config import Config
-
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was reached is saved
-    config = Config()
-    with tempfile.TemporaryDirectory(prefix="nbk-") as sockets:  # short: a socket's path has at most 107 characters
-        config.KernelManager.transport = "ipc"  # no TCP port to race for
-        config.KernelManager.ip = f"{sockets}/k"
-        try:
-            papermill.execute_notebook(
-                notebook, str(folder / "run.ipynb"), read_json(folder / "params.json"), kernel_name="python3",
-                cwd=str(Path(notebook).parent), progress_bar=False, log_output=True, config=config,
-                store_widget_state=False, coalesce_streams=True,
-            )  # fmt: skip
-        except papermill.PapermillExecutionError as error:
-            print(f"cell {error.exec_count}: {error.ename}: {error.evalue}", flush=True)
-            raise SystemExit(1) from None
-
-
-if __name__ == "__main__":
-    _worker(sys.argv[1], Path(sys.argv[2]))

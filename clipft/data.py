@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 KEEP_BYTES = 2 << 30  # decoded training images are kept in memory up to this size
 CHUNK_BYTES = 1 << 30  # and evaluation pixels are held this many at a time
+TILE = 48  # pixels of a thumbnail's longer side
 
 Transform = Callable[[Image.Image], Image.Image]
 
@@ -232,3 +234,15 @@ def sample_tiles(
             for row in rows
         ]
     return [manifest.names[label] for label in picked], tiles
+
+
+def thumbnail(file: Path) -> bytes | None:
+    """An image file as a small WebP, its longer side TILE pixels, or None where it cannot be read."""
+    try:
+        small = decode(file)
+    except ImageError:
+        return None
+    small.thumbnail((TILE, TILE))
+    buffer = io.BytesIO()
+    small.save(buffer, "webp", quality=80)
+    return buffer.getvalue()

@@ -7,6 +7,10 @@ from collections.abc import Iterable
 class ClipftError(Exception):
     """Base of all errors meant for the user; the command line prints its text and exits with 2."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it: the one line, as on the command line."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class ConfigError(ClipftError):
     """A name, key or value in a configuration, manifest or batch spec is wrong."""
@@ -22,6 +26,10 @@ class WeightsError(ClipftError):
 
 class RunError(ClipftError):
     """A run folder is locked, incomplete or holds another run."""
+
+
+class Stopped(ClipftError):
+    """Training was stopped by the one who watched it; what was reached is kept."""
 
 
 class StorageError(ClipftError):

@@ -95,18 +95,28 @@ class Manifest(Record):
             raise unknown(f"domain of {self.name}", domain, self.domains)
         return domain
 
-    def root(self, progress: bool = True) -> Path:
-        """The folder of the files: $CLIPFT_DATA/<name>, or rendered into the cache on first use."""
+    @property
+    def place(self) -> Path:
+        """Where the files belong: $CLIPFT_DATA/<name>, or a folder of the cache, there or not."""
         if self.emoji is not None:
-            from .emoji import build
-
-            concepts = {c.slug: c.code for c in self.class_names}
-            key = digest([self.emoji.model_dump(mode="json", exclude=CHECKS), concepts], 8)
-            return build(cache_dir() / f"{self.name}-{key}", self.emoji, concepts, progress)
+            key = digest([self.emoji.model_dump(mode="json", exclude=CHECKS), self._concepts], 8)
+            return cache_dir() / f"{self.name}-{key}"
         base = os.environ.get("CLIPFT_DATA")
         if not base:
             raise ConfigError(f"where is {self.name}? set CLIPFT_DATA to the folder that holds {self.name}/")
-        root = Path(base) / self.name
+        return Path(base) / self.name
+
+    @property
+    def _concepts(self) -> dict[str, str]:
+        return {c.slug: c.code for c in self.class_names}
+
+    def root(self, progress: bool = True) -> Path:
+        """The folder of the files; those of EmojiShift are rendered into it on first use."""
+        if self.emoji is not None:
+            from .emoji import build
+
+            return build(self.place, self.emoji, self._concepts, progress)
+        root = self.place
         if not root.is_dir():
             raise ConfigError(f"no folder {root}; put {self.title} there (see clipft datasets) or set CLIPFT_DATA")
         return root
@@ -192,11 +202,11 @@ def available() -> list[str]:
 PUBLISHED = {"L2SP": "L2-SP", "Linear-probed": "LP"}  # names of the papers' tables -> our titles
 
 
-def published(table: str, benchmark: str = "domainnet", paper: str = "lipsum_ft", metric: str = "accuracy") -> Any:
-    """One table of a paper as a DataFrame: method, variant, model, domain, reference and shift (mean), fractions.
+def published_rows(table: str, benchmark: str = "domainnet", paper: str = "lipsum_ft", metric: str = "accuracy") -> Any:
+    """One table of a paper as a DataFrame, a row per number: the columns of the CSV, methods called as we call them.
 
-    domain is what was tuned on, reference the accuracy (or other metric) on its own test images, shift on all others.
-    `data_manifests/published/README.md` says how it was read. Raises ConfigError where there is no such table.
+    Fractions or nats; `std` is NaN where the paper has none. `data_manifests/published/README.md` says how it was
+    read. Raises ConfigError where there is no such table.
     """
     import pandas as pd
 
@@ -207,7 +217,17 @@ def published(table: str, benchmark: str = "domainnet", paper: str = "lipsum_ft"
     rows = rows[(rows.table == table) & (rows.benchmark == benchmark) & (rows.metric == metric)]
     if rows.empty:
         raise ConfigError(f"no {metric} of {benchmark} in table {table} of {paper}; see data_manifests/published/")
-    rows = rows.assign(method=rows.method.replace(PUBLISHED), mean=pd.to_numeric(rows["mean"]), domain=rows.reference)
+    numbers = {column: pd.to_numeric(rows[column]) for column in ("mean", "std")}
+    return rows.assign(method=rows.method.replace(PUBLISHED), **numbers)
+
+
+def published(table: str, benchmark: str = "domainnet", paper: str = "lipsum_ft", metric: str = "accuracy") -> Any:
+    """`published_rows` as method, variant, model, domain, reference and shift (mean), fractions.
+
+    domain is what was tuned on, reference the accuracy (or other metric) on its own test images, shift on all others.
+    """
+    rows = published_rows(table, benchmark, paper, metric)
+    rows = rows.assign(domain=rows.reference)
     keys = ["method", "variant", "model", "domain"]
     own = (rows.split == rows.reference) | (rows.split == "id_test")
     reference = rows[own].groupby(keys, sort=False)["mean"].mean().rename("reference")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .records import Features, Scores
+    from .sweeps import Sweep
 
 Given = Run | Path | str
 
@@ -203,6 +204,26 @@ def gzsl_table(run: Given, unseen: Sequence[str], alpha: float = 1.0) -> pd.Data
         if one.split.endswith("/test"):
             rows.append((one.split, *metrics.gzsl(one.prediction, one.label, labels)))
     return pd.DataFrame(rows, columns=["split", "seen", "unseen", "harmonic"])
+
+
+def exact(sweep: Sweep, alpha: float, images: int = 100) -> pd.DataFrame:
+    """Score a run at any alpha on some images of each test split, evenly spread: columns split, images, exact, line.
+
+    Fractions: exact is the accuracy there, line what the sweep's scored alphas beside it say of the same images. Raises
+    RunError or ConfigError where the run's weights or images are not at hand.
+    """
+    import pandas as pd
+
+    run, rows = opened(sweep.folder), []
+    splits = [split for split in run.reported_splits() if split.name in sweep.splits]
+    parts = [split.take(np.unique(np.linspace(0, len(split) - 1, images, dtype=int)).tolist()) for split in splits]
+    right = sweep.prediction == sweep.label
+    for one in run.sweep(parts, [alpha], progress=False):
+        of = sweep.rows[one.split]
+        there = of[np.isin(sweep.ids[of], one.ids)]
+        line = np.interp(alpha, sweep.alphas, right[:, there].mean(1))
+        rows.append((one.split, len(one.ids), float((one.prediction == one.label).mean()), float(line)))
+    return pd.DataFrame(rows, columns=["split", "images", "exact", "line"])
 
 
 def reliability_of(run: Given, split: str, alpha: float = 1.0, bins: int = 15) -> metrics.Reliability:

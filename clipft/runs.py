@@ -290,7 +290,8 @@ class Run:
             have = [] if known is None else from_frame(known)
             missing, more = sorted(set(alphas) - {one.alpha for one in have}), []
             if missing or adaptive:
-                more = self._sweep(missing, have, adaptive, workers, skip_bad, progress)
+                splits = self.reported_splits()
+                more = self.sweep(splits, missing, workers, skip_bad, progress, adaptive, have)
             if more:
                 if known is None:  # no summary can be of these images
                     (self.folder / "scores.parquet").unlink(missing_ok=True)
@@ -300,12 +301,16 @@ class Run:
         wanted = set(known["alpha"]) if adaptive else set(alphas)
         return from_frame(known[known["alpha"].isin(wanted)])
 
-    def _sweep(self, alphas: list[float], known: list[Scores], adaptive: float, *rest) -> list[Scores]:
-        splits = self.reported_splits()
+    def sweep(
+        self, splits: Sequence[Split], alphas: Sequence[float], workers=0, skip_bad=False, progress=True, *refine
+    ) -> list[Scores]:
+        """What the model at each alpha says of any splits; nothing is kept. Raises as `evaluation.sweep` does."""
+        rest = (splits, alphas)
         if self.is_ensemble:
             tuned = [member.tuned for member in self.members]
-            return ensemble_sweep(self.student, self.anchor, tuned, splits, alphas, *rest)
-        return sweep(self.student, self.anchor, self.tuned, splits, alphas, self._gap_moment(), *rest, adaptive, known)
+            return ensemble_sweep(self.student, self.anchor, tuned, *rest, workers, skip_bad, progress)
+        moment = self._gap_moment()
+        return sweep(self.student, self.anchor, self.tuned, *rest, moment, workers, skip_bad, progress, *refine)
 
     def score(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,13 +63,15 @@ def train(
     workers: int = 0,
     skip_bad: bool = False,
     progress: bool = True,
+    watch: Callable[[dict], None] | None = None,
 ) -> Run:
     """Train one run into `runs/<id>/`, or go on where it stopped; a finished run is returned as it is.
 
     Leaves config.json, metrics.jsonl and weights.safetensors (the weights of the best validation accuracy, or the last
     ones with selection "last"). A resumed run equals the uninterrupted one bit for bit on CPU. Raises ConfigError for
     a bad configuration before anything is written, RunError where another process writes the folder, ImageError for an
-    unreadable image unless skip_bad.
+    unreadable image unless skip_bad. watch: called with each row of metrics.jsonl; what it raises ends the training,
+    and the same call later goes on from the last validation.
     """
     kind, _, index = pick_device(device).partition(":")
     fabric = Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=config.precision)
@@ -86,7 +88,7 @@ def train(
         _check_begun(run, origin)
         if not run.finished:  # by another process, meanwhile
             write_json(run.folder / "config.json", config.model_dump(mode="json") | origin)
-            Loop(run, fabric, workers, skip_bad, progress).run_to_the_end()
+            Loop(run, fabric, workers, skip_bad, progress, watch).run_to_the_end()
     return run
 
 
@@ -113,7 +115,8 @@ def probe_head(run: Run, workers: int = 0, skip_bad: bool = False, progress: boo
 class Loop:
     """The state of one training run: student, optimiser, step, best accuracy so far."""
 
-    def __init__(self, run: Run, fabric: Fabric, workers: int, skip_bad: bool, progress: bool):
+    def __init__(self, run: Run, fabric: Fabric, workers: int, skip_bad: bool, progress: bool, watch=None):
+        self.watch = watch or (lambda row: None)
         self.run, self.config, self.method, self.fabric = run, run.config, run.method, fabric
         self.workers, self.skip_bad, self.progress = workers, skip_bad, progress
         self.student = run.student
@@ -188,7 +191,9 @@ class Loop:
                 if self.step % max(1, config.steps // 200) == 0:
                     loss = sum(terms.values())
                     row = {"step": self.step, "loss": loss, "lr": learning_rate(self.step - 1, config)}
-                    append_json(self._metrics, row | (terms if len(terms) > 1 else {}))
+                    row |= terms if len(terms) > 1 else {}
+                    append_json(self._metrics, row)
+                    self.watch(row)
                     bar.set_postfix(loss=f"{loss:.3f}", best_val=f"{max(self.best, 0):.3f}", refresh=False)
                 if self.step % config.eval_every == 0 or self.step == config.steps:
                     self._evaluate(held)
@@ -246,7 +251,8 @@ class Loop:
     def _evaluate(self, held: Iterable[Batch]) -> None:
         """Accuracy on the selection split; keep the weights if they are the best, then the checkpoint."""
         accuracy = accuracy_on(self.kept, held)
-        append_json(self._metrics, {"step": self.step, "val_accuracy": accuracy})
+        row = {"step": self.step, "val_accuracy": accuracy}
+        append_json(self._metrics, row)
         if accuracy > self.best or self.config.selection == "last":
             self.best = accuracy
             write_weights(self.run.folder / BEST, self.kept.state_dict(), {"step": str(self.step)})
@@ -257,6 +263,7 @@ class Loop:
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
         progress = {"step": self.step, "best": self.best, "bad": sorted(self.bad)}
         write_weights(self.run.folder / CHECKPOINT, tensors, {"progress": json.dumps(progress)})
+        self.watch(row)
 
     def _restore(self) -> None:
         """Go back to the last checkpoint: weights, optimiser and step; every random draw follows from the step."""

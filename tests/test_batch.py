@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 
 import nbformat
@@ -9,8 +11,9 @@ import pytest
 import yaml
 from conftest import held_elsewhere
 from nbformat.v4 import new_code_cell, new_notebook
+from test_cli import run_cli
 
-from clipft.batch import Spec, plan, read_spec, run_batch
+from clipft.batch import AGAIN, Spec, choose, plan, read_spec, run_batch
 from clipft.errors import ConfigError, MissingExtra, RunError
 from clipft.presets import Preset
 
@@ -33,7 +36,7 @@ def spec_file(folder, **values):
 
 @pytest.fixture
 def folder(tmp_path):
-    notebook(tmp_path / "add.ipynb", "a = 1\nb: int = 2\nout = ''", "open(f'{out}/{a}{b}.txt', 'a').write('x')")
+    notebook(tmp_path / "add.ipynb", "a = 1\nb: int = 2\nout = ''", "open(f'{out}/{a}{b}.txt', 'a').write('x')\n3")
     return tmp_path
 
 
@@ -97,7 +100,9 @@ def test_a_presets_manifest_is_looked_at_too(folder, monkeypatch, manifest_file)
     [
         ({"stages": [{"notebook": "add.ipynb", "parameters": {"aa": 1}}]}, "unknown parameter of add.ipynb 'aa'"),
         ({"stages": [{"notebook": "sub.ipynb"}]}, "no notebook"),
+        ({"stages": [{"notebook": "add.ipynb", "grid": [{"b": [1, "2"]}]}]}, r"add.ipynb, cell 1 .*: b is '2'"),
         ({"stages": [], "jbos": 2}, "did you mean 'jobs'"),
+        ({"stages": [], "images": ["gif"]}, "images.0: .*'png', 'svg' or 'pdf', got 'gif'"),
         ({}, "stages: Field required"),
     ],
 )
@@ -133,32 +138,126 @@ def test_runs_once_and_leaves_an_index(folder, capsys):
     executed = [nbformat.read(file, 4) for file in out.glob("notebooks/*/run.ipynb")]
     assert len(executed) == 2 and all("widgets" not in nb.metadata for nb in executed)
     assert all(file.stat().st_mtime < begun for file in out.glob("notebooks/*/run.ipynb"))
-    assert "notebooks/add-" in (out / "index.html").read_text()
+    index = (out / "index.html").read_text()
+    assert all(f"notebooks/{page.parent.name}/run.html" in index for page in out.glob("notebooks/*/run.html"))
+    assert index.count("/run.html") == 2 and "run.ipynb" not in index and (out / "plotly.min.js").stat().st_size > 1e6
     assert f"open {out / 'index.html'}" in capsys.readouterr().out
 
 
 def test_failed_run_is_named_and_the_others_are_kept(folder):
     notebook(folder / "div.ipynb", "a = 1", "print(1 / a)")
     path = spec_file(folder, stages=[{"notebook": "div.ipynb", "grid": [{"a": [0, 1]}]}])
-    with pytest.raises(RunError, match=r"1 of 2 runs failed.*ZeroDivisionError") as caught:
+    wanted = rf"1 of 2 runs failed.*cell In \[3\] `print\(1 / a\)`: ZeroDivisionError: .*; {AGAIN}$"
+    with pytest.raises(RunError, match=wanted) as caught:
         run_batch(path, folder / "out")
     assert "\n" not in str(caught.value)
+    assert len(list(folder.glob("out/notebooks/*/run.html"))) == 2
     states = sorted(json.loads(file.read_text())["state"] for file in folder.glob("out/notebooks/*/status.json"))
     assert states == ["failed", "ok"]
 
 
 def test_run_over_its_time_is_stopped(folder):
     notebook(folder / "sleep.ipynb", "a = 1", "import time\ntime.sleep(600)")
-    with pytest.raises(RunError, match="1 of 1 runs failed"):
+    with pytest.raises(RunError, match=rf"1 of 1 runs failed.*stopped after 4 s, the spec's timeout .*; {AGAIN}$"):
         run_batch(spec_file(folder, timeout=4.0, stages=[{"notebook": "sleep.ipynb"}]), folder / "out")
     (status,) = folder.glob("out/notebooks/*/status.json")
     assert json.loads(status.read_text())["state"] == "timeout"
 
 
-def test_dead_kernel_is_a_failed_run(folder):
-    notebook(folder / "die.ipynb", "a = 1", "import os\nos._exit(9)")
-    with pytest.raises(RunError, match="1 of 1 runs failed"):
-        run_batch(spec_file(folder, stages=[{"notebook": "die.ipynb"}]), folder / "out")
+def test_a_dead_kernel_fails_its_run_alone_and_the_same_command_goes_on(folder):
+    """The second try finds a flag and lives; the run that was finished is not touched."""
+    source = (
+        "# a heading\nimport os\nopen(f'{out}/ran{a}', 'a').write('x')\nif a and not os.path.exists(f'{out}/flag'):\n"
+    )
+    notebook(folder / "die.ipynb", "a: int = 0\nout: str = ''", source + "    os._exit(9)")
+    stage = {"notebook": "die.ipynb", "parameters": {"out": "{out}"}, "grid": [{"a": [0, 1]}]}
+    path, out = spec_file(folder, jobs=1, stages=[stage]), folder / "out"
+    with pytest.raises(RunError, match=rf"1 of 2 runs .*cell In \[3\] `# a heading`: its kernel died.*; {AGAIN}$"):
+        run_batch(path, out)
+    states = {
+        json.loads((file.parent / "params.json").read_text())["a"]: json.loads(file.read_text())["state"]
+        for file in out.glob("notebooks/*/status.json")
+    }
+    assert states == {0: "ok", 1: "failed"}
+    (out / "flag").touch()
+    run_batch(path, out)
+    assert ((out / "ran0").read_text(), (out / "ran1").read_text()) == ("x", "xx")
+    assert {json.loads(file.read_text())["state"] for file in out.glob("notebooks/*/status.json")} == {"ok"}
+
+
+@pytest.mark.parametrize(("signal", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_stopped_batch_says_how_to_go_on_and_leaves_no_process(folder, signal, code):
+    import signal as signals
+
+    notebook(
+        folder / "sleep.ipynb",
+        "out = ''",
+        "import os, time\nopen(f'{out}/pid', 'w').write(f'{os.getpid()}')",
+        "time.sleep(600)",
+    )
+    stage, pid = {"notebook": "sleep.ipynb", "parameters": {"out": "{out}"}}, folder / "out/pid"
+    path = spec_file(folder, stages=[stage])
+    batch = subprocess.Popen(
+        [sys.executable, "-m", "clipft.cli", "batch", str(path), "--out", str(folder / "out")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not (pid.exists() and pid.read_text()) and batch.poll() is None:
+        time.sleep(0.1)
+    batch.send_signal(getattr(signals, signal))
+    _, said = batch.communicate(timeout=60)
+    assert (batch.returncode, said) == (code, f"clipft: stopped; {AGAIN}\n")
+    deadline = time.time() + 20
+    while os.path.exists(f"/proc/{pid.read_text()}") and time.time() < deadline:
+        time.sleep(0.1)
+    assert not os.path.exists(f"/proc/{pid.read_text()}")
+
+
+def chosen(folder, *only):
+    stages = [
+        {
+            "notebook": "add.ipynb",
+            "grid": [{"a": ["lipsum/table_1", "table_11", ["table_2", {"deep": "x y"}]], "b": [5]}],
+        },
+        {"notebook": "sum.ipynb", "grid": [{"seed": [1, 11]}]},
+    ]
+    notebook(folder / "sum.ipynb", "seed: int = 1")
+    stages = plan(Spec.read({"name": "t", "stages": stages}), folder, folder / "out")
+    return [next(iter(job.parameters.values())) for stage in choose(stages, only) for job in stage]
+
+
+@pytest.mark.parametrize(
+    ("only", "count", "first"),
+    [
+        ((), 5, "lipsum/table_1"),
+        (["table_1"], 1, "lipsum/table_1"),
+        (["table_11"], 1, "table_11"),
+        (["table_2"], 1, ["table_2", {"deep": "x y"}]),
+        (["x y"], 1, ["table_2", {"deep": "x y"}]),
+        (["sum"], 2, 1),
+        (["seed=1"], 1, 1),
+        (["11"], 1, 11),
+        (["table_1", "sum"], 3, "lipsum/table_1"),
+    ],
+)
+def test_only_what_is_named(folder, only, count, first):
+    found = chosen(folder, *only)
+    assert (len(found), found[0]) == (count, first)
+
+
+def test_an_unknown_word_for_only_lists_what_there_is(folder):
+    with pytest.raises(ConfigError, match="unknown word for --only 'table_12'; did you mean 'table_") as caught:
+        chosen(folder, "table_11", "table_12")
+    assert "seed=11" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_command_runs_only_what_is_named(folder, monkeypatch, capsys):
+    stage = {"notebook": "add.ipynb", "parameters": {"out": "{out}"}, "grid": [{"a": [1, 2]}]}
+    path = spec_file(folder, stages=[stage])
+    code, _, _ = run_cli(monkeypatch, capsys, "batch", path, "--out", folder / "out", "--only", "a=2")
+    assert code == 0 and [file.name for file in folder.glob("out/*.txt")] == ["22.txt"]
+    assert (folder / "out/index.html").read_text().count("/run.html") == 1
+    code, _, err = run_cli(monkeypatch, capsys, "batch", path, "--out", folder / "out", "--only", "a=3")
+    assert code == 2 and err.startswith("clipft: unknown word for --only 'a=3'; did you mean 'a=")
 
 
 def test_two_batches_in_one_folder_are_refused(folder):

@@ -16,9 +16,9 @@ NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 FIGURE = "application/vnd.plotly.v1+json"
 FIGURES = {
     "01_fine_tune": 2, "02_energy_gap": 6, "03_feature_distortion": 5, "04_energy_tsne": 5, "06_trade_off": 3,
-    "07_soups": 1,
+    "07_soups": 1, "08_tables": 25,
 }  # fmt: skip
-LOADS_RUNS = ("02_energy_gap", "03_feature_distortion", "04_energy_tsne", "06_trade_off")
+LOADS_RUNS = ("02_energy_gap", "03_feature_distortion", "04_energy_tsne", "06_trade_off", "08_tables")
 
 
 def tiny(name, world):
@@ -43,6 +43,7 @@ def tiny(name, world):
         "03_feature_distortion": saved | {"kind": "normalised"},
         "04_energy_tsne": saved | {"per_split": 6, "perplexity": 5.0, "layout": "joint"},
         "06_trade_off": saved,
+        "08_tables": saved,
     }[name]
 
 

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 import pytest
 
 from clipft import pages
+from clipft.errors import ConfigError
 
 FIGURE = go.Figure(go.Scatter(x=[1, 2], y=[3.5, float("nan")], name="a <b> & c"))
 
@@ -57,9 +58,9 @@ def test_the_index_keeps_order_and_links(tmp_path):
 
 def test_no_browser_is_one_line_and_no_png(tmp_path, monkeypatch):
     monkeypatch.setenv("BROWSER_PATH", "/nonexistent")
-    assert pages.write_pngs(tmp_path) == "PNG: nothing to write"
+    assert pages.write_images(tmp_path) == "PNG: nothing to write"
     pages.save_figure(FIGURE, tmp_path, "gap")
-    line = pages.write_pngs(tmp_path)
+    line = pages.write_images(tmp_path)
     assert line.startswith("PNG: none written (")
     assert "\n" not in line
     assert sorted(file.name for file in tmp_path.iterdir()) == ["gap.html", "gap.json"]
@@ -77,9 +78,28 @@ def test_only_a_figure_newer_than_its_png_is_drawn(tmp_path, monkeypatch, age):
     png, time = tmp_path / "gap.png", (tmp_path / "gap.json").stat().st_mtime
     png.write_bytes(b"")
     os.utime(png, (time - age, time - age))
-    line = pages.write_pngs(tmp_path)
+    line = pages.write_images(tmp_path)
     assert line == ("PNG: 1 written" if age > 0 else "PNG: nothing to write")
     assert [(figure.data[0].name, file) for figure, file in drawn] == ([("a <b> & c", png)] if age > 0 else [])
+
+
+def test_images_of_other_kinds_on_request(tmp_path, monkeypatch):
+    import plotly.io as pio
+
+    drawn = []
+    monkeypatch.setattr(pio, "write_images", lambda _, files, scale, **__: drawn.extend(zip(files, scale, strict=True)))
+    pages.save_figure(FIGURE, tmp_path, "gap")
+    assert pages.write_images(tmp_path, ["svg", "pdf", "png"]) == "SVG, PDF, PNG: 3 written"
+    assert [(file.name, scale) for file, scale in drawn] == [("gap.svg", 1), ("gap.pdf", 1), ("gap.png", 2)]
+    assert pages.write_images(tmp_path, []) == "images: nothing to write"
+    with pytest.raises(ConfigError, match="unknown kind of image 'gif'; known: pdf, png, svg"):
+        pages.write_images(tmp_path, ["gif"])
+
+
+def test_pages_have_a_dark_theme_and_figures_stay_on_white():
+    light, dark = pages.STYLE.split("@media (prefers-color-scheme: dark)")
+    assert "color-scheme: light dark" in light
+    assert "background: #181a1b" in dark and ".plotly-graph-div { background: #fff" in dark
 
 
 def test_show_saves_where_it_is_told_and_offers_no_upload(tmp_path, monkeypatch):

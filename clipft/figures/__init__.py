@@ -30,6 +30,18 @@ from .diagnostics import (
 from .diagnostics import (
     trade_off as trade_off,
 )
+from .panels import (
+    blocks as blocks,
+)
+from .panels import (
+    join as join,
+)
+from .panels import (
+    lines as lines,
+)
+from .panels import (
+    nothing as nothing,
+)
 from .results import (
     contact_sheet as contact_sheet,
 )
@@ -50,4 +62,7 @@ from .results import (
 )
 from .results import (
     wise_slider as wise_slider,
+)
+from .sweeps import (
+    sweep as sweep,
 )

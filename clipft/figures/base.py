@@ -14,6 +14,15 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F
 SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "star", "x", "pentagon")
 DASHES = ("solid", "dash", "dot", "dashdot")
 GREY = "#777777"
+UNITS = {  # of metrics, as on axes
+    "energy_gap": "energy gap (squared logits)",
+    "feature_distortion": "feature distortion",
+    "feature_distortion_normalised": "feature distortion, unit rows",
+    "relative_accuracy": "relative accuracy (shift / reference)",
+    "accuracy": "accuracy (fraction)",
+    "nll": "NLL (nats)",
+    "ece": "ECE (fraction)",
+}
 LAYOUT = {
     "template": "plotly_white",
     "font": {"family": "Helvetica, Arial, sans-serif", "size": 14},

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from ..diagnostics import correlation
 from ..errors import ConfigError
 from ..tables import RECIPE, best_by_val, recipes, wide
-from .base import COLOURS, GREY, LAYOUT, settings, style
+from .base import COLOURS, GREY, LAYOUT, UNITS, settings, style
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -137,32 +137,32 @@ def _seeds(results: pd.DataFrame) -> str:
     return f"{results.run.nunique()} runs, seeds {', '.join(str(s) for s in sorted(results.seed.unique()))}"
 
 
-def energy_gap(results: pd.DataFrame, x: str = "energy_gap") -> go.Figure:
-    """Energy gap (or feature_distortion) against relative accuracy of every tuned model, a panel per shift.
+def energy_gap(results: pd.DataFrame, x: str = "energy_gap", y: str = "relative_accuracy") -> go.Figure:
+    """Energy gap (or another metric) against relative accuracy (or another) of every tuned model, a panel per shift.
 
     Each title carries Pearson's r with its 95 % interval. Both are measured on the shift's own test images.
     """
     rows = wide(results)
     rows = rows[(rows.role == "shift") & (rows.alpha == 1.0)]
     rows = rows.dropna(subset=[x]) if x in rows else rows.iloc[:0]
-    if rows.empty or "relative_accuracy" not in rows:
-        raise ConfigError(f"no tuned model with {x} and relative accuracy: none scored at alpha 1, or none right")
+    if rows.empty or y not in rows:
+        raise ConfigError(f"no tuned model with {x} and {y.replace('_', ' ')}: none scored at alpha 1, or none right")
     shifts, looks = sorted(rows.split.unique()), style(rows.method.unique())
-    found = {split: correlation(part[x], part.relative_accuracy) for split, part in rows.groupby("split")}
+    found = {split: correlation(part[x], part[y]) for split, part in rows.groupby("split")}
     captions = [f"{split.split('/')[0]}<br><sub>{found[split]}</sub>" for split in shifts]
     figure = make_subplots(1, len(shifts), subplot_titles=captions, shared_yaxes=True, horizontal_spacing=0.04)
     for column, split in enumerate(shifts, 1):
         for name, (title, colour, symbol, _) in looks.items():
             part = rows[(rows.split == split) & (rows.method == name)]
             figure.add_scatter(
-                x=part[x], y=part.relative_accuracy, mode="markers", name=title, legendgroup=name, row=1, col=column,
+                x=part[x], y=part[y], mode="markers", name=title, legendgroup=name, row=1, col=column,
                 showlegend=column == 1, marker={"color": colour, "symbol": symbol, "size": 11, "opacity": 0.8},
                 customdata=[settings(row) for _, row in part.iterrows()],
-                hovertemplate="%{customdata}<br>x %{x:.3f}<br>relative accuracy %{y:.3f}<extra></extra>",
+                hovertemplate=f"%{{customdata}}<br>x %{{x:.3f}}<br>{y.replace('_', ' ')} %{{y:.3f}}<extra></extra>",
             )  # fmt: skip
-    label = {"energy_gap": "energy gap (squared logits)"}.get(x, x.replace("_", " "))
+    label = UNITS.get(x, x)
     figure.update_xaxes(title_text=label)
-    figure.update_yaxes(title_text="relative accuracy (shift / reference)", row=1, col=1)
+    figure.update_yaxes(title_text=UNITS.get(y, y), row=1, col=1)
     figure.update_layout(
         **LAYOUT | {"margin": {"l": 70, "r": 20, "t": 120, "b": 60}}, height=480,
         legend={"orientation": "h", "y": -0.2},

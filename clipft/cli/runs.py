@@ -1,47 +1,21 @@
-"""The command line: thin commands over the public functions. A user's mistake is one line and exit code 2."""
+"""Commands on data sets, methods, runs and models."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .console import print_scores, show, show_frame
-from .errors import ClipftError, ConfigError
-
-UsageError = typer.BadParameter.__base__  # click's, or typer's own copy of it
-app = typer.Typer(
-    help="Fine-tune CLIP and see what happens to its robustness.",
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-)
-RUNS = typer.Option("runs", "--runs", help="folder of all runs")
-DEVICE = typer.Option("auto", help="auto, cpu, cuda or mps")
-WORKERS = typer.Option(0, min=0, help="processes that decode images")
-MARKDOWN = typer.Option(False, "--markdown", help="as Markdown tables")
-SKIP = typer.Option(False, "--skip-bad-images", help="leave unreadable images out, and say how many")
-
-
-def main() -> None:
-    """Run the app; a ClipftError is one line on stderr and exit code 2."""
-    try:
-        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
-    except (ClipftError, UsageError) as error:  # the latter: options that typer itself refuses
-        said = error.format_message() if isinstance(error, UsageError) else str(error)
-        print(f"clipft: {' '.join(said.split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("clipft: stopped; the same command goes on from what was finished", file=sys.stderr)
-        sys.exit(130)
+from ..console import print_scores, show, show_frame
+from ..errors import ConfigError
+from .app import DEVICE, MARKDOWN, RUNS, SKIP, WORKERS, app
 
 
 @app.command()
 def datasets(name: Annotated[str | None, typer.Argument(help="show this one's card")] = None) -> None:
     """List the data sets, or show the card of one."""
-    from .manifests import available, load_manifest
+    from ..manifests import available, load_manifest
 
     if name is None:
         found = [load_manifest(known) for known in available()]
@@ -58,7 +32,7 @@ def datasets(name: Annotated[str | None, typer.Argument(help="show this one's ca
 @app.command()
 def methods(as_markdown: bool = MARKDOWN) -> None:
     """List the methods: what is trained, and what can be done afterwards."""
-    from .tables import method_tables
+    from ..tables import method_tables
 
     training, after = method_tables()
     show(training, "while training: clipft train method=NAME", as_markdown)
@@ -77,10 +51,10 @@ def train(
     score: bool = typer.Option(True, help="sweep WiSE over all splits at the end"),
 ) -> None:
     """Train one run, or go on where it stopped; then score it."""
-    from .config import parse_settings
-    from .manifests import read_yaml
-    from .presets import recipe
-    from .training import train as run_training
+    from ..config import parse_settings
+    from ..manifests import read_yaml
+    from ..presets import recipe
+    from ..training import train as run_training
 
     values = {"preset": preset} if preset else {}
     given = read_yaml(config) if config else {}
@@ -98,8 +72,8 @@ def presets(name: Annotated[str | None, typer.Argument(help="show this one's set
     """List the recipes of the papers and the tuned ones, or show one."""
     import yaml
 
-    from .presets import load_preset
-    from .presets import presets as known
+    from ..presets import load_preset
+    from ..presets import presets as known
 
     if name is None:
         show([{"name": key, "title": p.title, "tuned": " ".join(p.tuned), "unknown": " ".join(p.unknown),
@@ -118,8 +92,8 @@ def combine(
     score: bool = typer.Option(True, help="sweep alpha over all splits at the end"),
 ) -> None:
     """Apply a post-hoc method (TPGM, soups, ensembles ...) to finished runs; makes a new run beside them."""
-    from .combining import combine as apply
-    from .config import parse_settings
+    from ..combining import combine as apply
+    from ..config import parse_settings
 
     runs = [text for text in given if "=" not in text or Path(text).is_dir()]
     options = parse_settings([text for text in given if text not in runs])
@@ -135,7 +109,7 @@ def choose(
     write: Annotated[Path | None, typer.Option(help="write the recipes here, e.g. presets/emoji.yaml")] = None,
 ) -> None:
     """Show what a sweep's held-out reference images choose: the one-standard-error rule."""
-    from .presets import candidates, write_presets
+    from ..presets import candidates, write_presets
 
     rows = candidates(runs).to_dict("records")
     for row in rows:
@@ -168,15 +142,15 @@ def wise(
     skip_bad: bool = SKIP,
 ) -> None:
     """Sweep WiSE-FT's alpha over a finished run: 0, 0.1 ... 1 unless given, or 0, 0.25 ... and where it bends."""
-    from .runs import ALPHAS
+    from ..runs import ALPHAS
 
     _sweep(run, alpha or ([i / 4 for i in range(5)] if adaptive else ALPHAS), device, workers, skip_bad, adaptive)
 
 
 def _sweep(folder: Path, alphas, device: str, workers: int, skip_bad: bool, adaptive: float = 0.0) -> None:
-    from .models import pick_device
-    from .posthoc.wise import check_alpha
-    from .runs import Run
+    from ..models import pick_device
+    from ..posthoc.wise import check_alpha
+    from ..runs import Run
 
     for alpha in alphas:
         check_alpha(alpha)
@@ -192,10 +166,10 @@ def diagnose(
     device: str = DEVICE,
 ) -> None:
     """Energy gap with its errors, feature distortion, loss barrier, and how far each layer moved."""
-    from . import reports
-    from .models import pick_device
-    from .posthoc.wise import check_alpha
-    from .runs import Run
+    from ..models import pick_device
+    from ..posthoc.wise import check_alpha
+    from ..runs import Run
+    from .. import reports
 
     found = Run.open(run, pick_device(device))
     gaps = reports.gap_table(found, check_alpha(alpha))
@@ -213,7 +187,7 @@ def compare(
     alpha: float = typer.Option(1.0, help="of both: 0 zero-shot ... 1 tuned"),
 ) -> None:
     """Compare two runs on the same images: difference with its 95 % interval, McNemar's exact p."""
-    from .reports import compare_runs
+    from ..reports import compare_runs
 
     show_frame(
         compare_runs(first, second, alpha), "accuracy (fractions); only_first: images that the first alone gets right"
@@ -225,8 +199,8 @@ def pick(
     runs: str = RUNS, among: str = typer.Option("alphas", help="alphas of each run, or models of each seed")
 ) -> None:
     """Choose alpha, or a model, without shift labels: by reference accuracy, or by energy gap too."""
-    from .choosing import choices, verdict
-    from .store import results as read_results
+    from ..choosing import choices, verdict
+    from ..store import results as read_results
 
     chosen = choices(read_results(runs), among)
     show_frame(chosen, "fractions; oracle: what the shift's own labels would take")
@@ -240,8 +214,8 @@ def cache(
     """List what is cached, embeddings above all, or prune it; it is made again when it is needed."""
     import time
 
-    from .cache import entries, folder
-    from .cache import prune as remove
+    from ..cache import entries, folder
+    from ..cache import prune as remove
 
     found = entries() if prune is None else remove(prune)
     days = {entry.path: (time.time() - entry.used) / 86400 for entry in found}
@@ -264,7 +238,7 @@ def export(
     half: bool = typer.Option(False, help="write fp16"),
 ) -> None:
     """Write a finished run as an ordinary open_clip model."""
-    from .runs import Run
+    from ..runs import Run
 
     print(f"open_clip.create_model_and_transforms('local-dir:{Run.open(run).export(folder, alpha, half)}')")
 
@@ -280,28 +254,15 @@ def predict(
     skip_bad: bool = SKIP,
 ) -> None:
     """Classify image files with an exported model."""
-    from .export import Predictor
-    from .models import pick_device
-    from .store import write_text
+    from ..export import Predictor
+    from ..models import pick_device
+    from ..store import write_text
 
     found = Predictor(folder, pick_device(device)).predict(images, top, workers, skip_bad)
     if csv:
         write_text(csv, found.to_csv(index=False))
     elif len(found):
         show(found.assign(probability=found.probability.map("{:.3f}".format)).to_dict("records"))
-
-
-@app.command()
-def batch(
-    spec: Annotated[Path, typer.Argument(help="papermill_runs/*.yaml")],
-    out: Annotated[Path | None, typer.Option(help="default: papermill_runs/out/NAME")] = None,
-    jobs: int = typer.Option(0, min=0, help="runs side by side; 0: one per GPU, or what the spec says"),
-    gpus: str = typer.Option("", help="ids, e.g. 0,1; default: all that are visible"),
-) -> None:
-    """Run notebooks over a grid of parameters; finished ones are skipped."""
-    from .batch import run_batch
-
-    run_batch(spec, out, jobs, gpus)
 
 
 @app.command()
@@ -312,9 +273,9 @@ def results(
     as_markdown: bool = MARKDOWN,
 ) -> None:
     """Print the table of all finished runs."""
-    from .store import results as read_results
-    from .store import write_text
-    from .tables import KIND, results_table
+    from ..store import results as read_results
+    from ..store import write_text
+    from ..tables import KIND, results_table
 
     found = read_results(runs)
     for (data, _, model, _, reference, selection), group in found.groupby(KIND):
@@ -324,15 +285,3 @@ def results(
         print(f"left out, not finished or not scored: {', '.join(found.attrs['unfinished'])}")
     if csv:
         write_text(csv, found.to_csv(index=False))
-
-
-@app.command()
-def doctor() -> None:
-    """Say what is installed, what is missing and the line that installs it."""
-    from .doctor import report
-
-    show(report())
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,5 @@
+"""`python -m clipft.cli`."""
+
+from . import main
+
+main()

@@ -1,0 +1,333 @@
+"""Explorers of many runs: energy gap against robustness, feature distortion, and a browser that compares two runs."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import traitlets
+
+from .. import figures
+from ..diagnostics import correlation
+from ..errors import ClipftError, ConfigError
+from ..evaluation import compare
+from ..figures.base import GREY, UNITS, settings, style
+from ..records import Scores
+from ..store import read_json
+from ..sweeps import Sweep, Thumbnails, read_sweep
+from ..tables import title_of, wide
+from .base import TILES, Chart, Explorer, W, box, dropdown, padded, table_html, text_panel, tiles_html, verdict
+from .wise import wise_spec
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+class EnergyGapExplorer(Explorer):
+    """Energy gap, or another measure, against robustness: a point per run; r follows what is shown.
+
+    results: `store.results(runs)`. runs: the folder of the runs; with it a click shows a run's configuration, WiSE
+    curve and most-moved images. Traits: shift (a split), methods (shown), x, y (metrics), selection (a run's
+    id, or "").
+    """
+
+    shift = traitlets.Unicode()
+    methods = traitlets.Tuple()
+    x = traitlets.Unicode("energy_gap")
+    y = traitlets.Unicode("relative_accuracy")
+    selection = traitlets.Unicode()
+
+    def __init__(self, results: pd.DataFrame, runs: Path | str = "", alpha: float = 1.0, **chosen):
+        rows = wide(results)
+        rows = rows[(rows.role == "shift") & (rows.alpha == alpha)].reset_index(drop=True)
+        if rows.empty:
+            raise ConfigError(f"no run is scored on a shift at alpha {alpha:g}: clipft wise RUN --alpha {alpha:g}")
+        shifts, names = sorted(rows.split.unique()), list(style(rows.method.unique()))
+        super().__init__(**{"shift": shifts[0], "methods": tuple(names)} | chosen)
+        self.rows, self.folder, self.looks = rows, Path(runs) if runs else None, style(names)
+        self.results = results
+        self.sweep_of = cache(lambda run: read_sweep(self.folder / run))
+        metrics = [(UNITS[name].split(" (")[0], name) for name in UNITS if name in rows]
+        menus = {
+            "shift": dropdown([(name.split("/")[0], name) for name in shifts], "shift", self.shift),
+            "x": dropdown(metrics, "x", self.x),
+            "y": dropdown(metrics, "y", self.y),
+            "methods": W.SelectMultiple(
+                options=[(self.looks[name][0], name) for name in names], value=self.methods, description="methods",
+                rows=min(8, len(names)),
+            ),
+        }  # fmt: skip
+        for name, menu in menus.items():
+            traitlets.link((self, name), (menu.add_class(f"clipft-{name}"), "value"))
+        self.chart, self.curve = Chart(), Chart()
+        self.said, self.about, self.tiles = text_panel("r"), text_panel("about"), text_panel("moved")
+        self.observe(lambda _: self._update(), ["shift", "methods", "x", "y"])
+        self.observe(lambda _: self._show_run(), "selection")
+        self.chart.observe(self._clicked, "chosen")
+        left = W.VBox([box(menus["shift"], menus["x"], menus["y"]), self.said, self.chart])
+        detail = W.VBox([self.about, self.curve, self.tiles])
+        self.widget = W.VBox([box(left, menus["methods"]), detail])
+        self._update()
+        self._show_run()
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The rows of the runs that are drawn."""
+        rows = self.rows[(self.rows.split == self.shift) & self.rows.method.isin(self.methods)]
+        return rows.dropna(subset=[self.x, self.y])
+
+    @property
+    def correlation(self):
+        """Pearson's r of what is drawn, with its 95 % interval."""
+        return correlation(self.shown[self.x], self.shown[self.y])
+
+    def figure(self) -> go.Figure:
+        """The static twin: the same runs, a panel per shift."""
+        return figures.energy_gap(self.results[self.results.method.isin(self.methods)], self.x, self.y)
+
+    def _clicked(self, change: dict) -> None:
+        self.selection = "" if change["new"] < 0 else self.rows.run[change["new"]]
+
+    def _update(self) -> None:
+        rows, marks = self.shown, []
+        for name, part in rows.groupby("method", sort=False):
+            _, colour, symbol, _ = self.looks[name]
+            text = [f"{settings(row)}\nx {row[self.x]:.3f}\ny {row[self.y]:.3f}" for _, row in part.iterrows()]
+            marks.append(
+                {"kind": "points", "x": part[self.x].tolist(), "y": part[self.y].tolist(), "colour": colour,
+                 "symbol": symbol, "size": 6, "text": text, "id": part.index.tolist()}
+            )  # fmt: skip
+        axes = {
+            name: {
+                "title": UNITS[column],
+                "range": padded(rows[column].min(), rows[column].max()) if len(rows) else [0, 1],
+            }
+            for name, column in (("x", self.x), ("y", self.y))
+        }
+        legend = [
+            {"name": self.looks[name][0], "colour": self.looks[name][1], "symbol": self.looks[name][2]}
+            for name in rows.method.unique()
+        ]
+        title = f"{UNITS[self.x]} against {UNITS[self.y]}"
+        self.chart.spec = {
+            "title": title,
+            "height": 400,
+            "legend": legend,
+            "panels": [{"width": 620, "marks": marks} | axes],
+        }
+        self.said.value = f"<p>Pearson's {self.correlation}, 95 % interval over the runs shown</p>"
+
+    def _show_run(self) -> None:
+        self.curve.spec, self.tiles.value = {}, ""
+        if not self.selection:
+            self.about.value = "<p>Click a point, or walk with the arrow keys and press Enter, to see its run.</p>"
+            return
+        row = self.rows[self.rows.run == self.selection].iloc[0]
+        self.about.value = f"<h4>{settings(row)}, run {self.selection}</h4>"
+        if self.folder is None:
+            return
+        try:
+            self.about.value += config_html(self.folder / self.selection)
+            sweep = self.sweep_of(self.selection)
+        except ClipftError as error:
+            self.about.value += f"<p>{error}</p>"
+            return
+        self.curve.spec = wise_spec([sweep], 0, bars=False)
+        self.tiles.value = moved_html(sweep, self.shift)
+
+
+def config_html(folder: Path) -> str:
+    """What a run's configuration sets apart from the defaults."""
+    shown = {key: value for key, value in read_json(folder / "config.json").items() if changed(key, value)}
+    return table_html(pd.DataFrame({"setting": list(shown), "value": [str(value) for value in shown.values()]}))
+
+
+def changed(key: str, value: object) -> bool:
+    """Whether a recorded setting differs from clipft's default."""
+    from ..config import RunConfig
+
+    default = RunConfig.model_fields[key].default if key in RunConfig.model_fields else None
+    return value != (list(default) if isinstance(default, tuple) else default)
+
+
+def moved_html(sweep: Sweep, split: str) -> str:
+    """The images of one split whose energies moved most from zero-shot to tuned."""
+    if sweep.energy_gap is None:
+        return "<p>no energy gap of single images: an ensemble has none</p>"
+    rows = sweep.rows[split]
+    rows = rows[np.argsort(-sweep.energy_gap[-1, rows], kind="stable")]
+    before, after = sweep.prediction[0], sweep.prediction[-1]
+    captions = {
+        row: "<br>".join(
+            [f"gap {sweep.energy_gap[-1, row]:.1f}", *(verdict(sweep, row, one[row]) for one in (before, after))]
+        )
+        for row in rows[:TILES]
+    }
+    head = "<p>Most moved images: energy gap, zero-shot prediction, tuned prediction.</p>"
+    return head + tiles_html(sweep, rows, Thumbnails(sweep), captions.__getitem__)
+
+
+class DistortionExplorer(Explorer):
+    """Feature distortion of reference against shifted images, a point per run (`reports.distortion_table`).
+
+    The theory has every point below the dashed line. Traits: shift (a split), kind (raw, normalised).
+    """
+
+    shift = traitlets.Unicode()
+    kind = traitlets.Unicode("raw")
+
+    def __init__(self, table: pd.DataFrame, **chosen):
+        if table.empty:
+            raise ConfigError("no feature distortion to draw: reports.distortion_table(RUNS)")
+        shifts = sorted(table.split.unique())
+        super().__init__(**{"shift": shifts[0]} | chosen)
+        self.table, self.chart, self.said = table, Chart(), text_panel("verdicts")
+        menus = [dropdown(shifts, "shift", self.shift), dropdown(sorted(table.kind.unique()), "kind", self.kind)]
+        for menu, name in zip(menus, ("shift", "kind"), strict=True):
+            traitlets.link((self, name), (menu, "value"))
+        self.observe(lambda _: self._update(), ["shift", "kind"])
+        self.widget = W.VBox([box(*menus), self.chart, self.said])
+        self._update()
+
+    def figure(self) -> go.Figure:
+        """The static twin, a panel per shift."""
+        return figures.distortion(self.table, self.kind)
+
+    def _update(self) -> None:
+        rows = self.table[(self.table.split == self.shift) & (self.table.kind == self.kind)]
+        looks = style(rows.method.unique())
+        both = rows[["reference", "shifted"]].to_numpy()
+        span = padded(both.min(), both.max())
+        marks: list[dict] = [{"kind": "line", "x": span, "y": span, "colour": GREY, "dash": "dash"}]
+        for name, part in rows.groupby("method", sort=False):
+            text = [
+                f"{title_of(name)}, seed {row.seed}\nreference {row.reference:.3f}, shifted {row.shifted:.3f}\n"
+                f"difference {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]: {row.verdict}"
+                for row in part.itertuples()
+            ]
+            marks.append(
+                {"kind": "points", "x": part.reference.tolist(), "y": part.shifted.tolist(), "size": 6, "text": text,
+                 "colour": looks[name][1], "symbol": looks[name][2], "id": part.index.tolist()}
+            )  # fmt: skip
+        unit = "||f - f0||, unit rows" if self.kind == "normalised" else "||F - F0||"
+        axes = {
+            "x": {"title": f"reference images: {unit}", "range": span},
+            "y": {"title": f"shifted images: {unit}", "range": span},
+        }
+        legend = [{"name": t, "colour": c, "symbol": s} for t, c, s, _ in looks.values()]
+        panel = {"width": 460, "marks": marks} | axes
+        self.chart.spec = {"title": "feature distortion", "height": 440, "legend": legend, "panels": [panel]}
+        count = rows.verdict.value_counts()
+        said = ", ".join(f"{name} in {count.get(name, 0)}" for name in ("holds", "fails"))
+        self.said.value = (
+            f"<p>{len(rows)} runs: the theory {said}, open in {count.get('open', 0)} (95 % interval over images)</p>"
+        )
+
+
+class RunBrowser(Explorer):
+    """All finished runs: filter them, and compare two side by side: configurations, accuracies, McNemar's p.
+
+    results: `store.results(runs)`; runs: their folder. Traits: query (words that a row must contain), first and second
+    (run ids).
+    """
+
+    query = traitlets.Unicode()
+    first = traitlets.Unicode()
+    second = traitlets.Unicode()
+
+    def __init__(self, results: pd.DataFrame, runs: Path | str):
+        super().__init__()
+        self.folder, self.sweep_of = Path(runs), cache(lambda run: read_sweep(self.folder / run))
+        rows = wide(results)
+        tuned = rows[(rows.alpha == 1.0) & (rows.role != "val")]
+        keys = ["run", "method", "lr", "steps", "seed"]
+        percent = (100 * tuned.pivot_table(index=keys, columns="split", values="accuracy")).round(1)
+        self.table = percent.rename(columns=lambda name: f"{name.split('/')[0]} %").reset_index()
+        self.unfinished = results.attrs.get("unfinished", [])
+        words = W.Text(placeholder="e.g. lipsum 0.001", description="filter", continuous_update=True)
+        self.menus = {name: dropdown([], name) for name in ("first", "second")}
+        self.list, self.compared, self.chart = text_panel("runs"), text_panel("compared"), Chart()
+        traitlets.link((self, "query"), (words.add_class("clipft-filter"), "value"))
+        self.observe(lambda _: self._filter(), "query")
+        self.observe(lambda _: self._compare(), ["first", "second"])
+        for name, menu in self.menus.items():
+            menu.observe(lambda change, name=name: setattr(self, name, change["new"] or ""), "value")
+        self.widget = W.VBox([words, self.list, box(*self.menus.values()), self.chart, self.compared])
+        self._filter()
+
+    @property
+    def matches(self) -> pd.DataFrame:
+        """The runs that contain every word of the query."""
+        text = self.table.astype(str).agg(" ".join, axis=1)
+        keep = [all(word in line for word in self.query.split()) for line in text]
+        return self.table[keep]
+
+    def figure(self) -> go.Figure:
+        """The static twin: the table of the runs that match."""
+        return figures.table(self.matches.astype(str))
+
+    def _filter(self) -> None:
+        found = self.matches
+        left = f"; left out, not finished or not scored: {', '.join(self.unfinished)}" if self.unfinished else ""
+        self.list.value = f"<p>{len(found)} of {len(self.table)} runs{left}</p>" + table_html(found)
+        options = [
+            (f"{r.method}, lr {r.lr}, {r.steps} steps, seed {r.seed} ({r.run})", r.run) for r in found.itertuples()
+        ]
+        for number, menu in enumerate(self.menus.values()):
+            menu.options = options
+            if options:
+                menu.value = options[min(number, len(options) - 1)][1]
+
+    def _compare(self) -> None:
+        if not (self.first and self.second):
+            self.compared.value = ""
+            return
+        try:
+            self.chart.spec = wise_spec([self.sweep_of(run) for run in (self.first, self.second)], 0, bars=False)
+            self.compared.value = (
+                f"<h4>Settings that differ</h4>{table_html(config_diff(*self._folders))}"
+                f"<h4>Tuned models on the same images (p: McNemar, exact)</h4>{table_html(self.comparison())}"
+            )
+        except ClipftError as error:
+            self.compared.value = f"<p>{error}</p>"
+
+    @property
+    def _folders(self) -> list[Path]:
+        return [self.folder / self.first, self.folder / self.second]
+
+    def comparison(self, alpha: float = 1.0) -> pd.DataFrame:
+        """Accuracies (%) of both runs on each test split, their difference with its 95 % interval, and McNemar's p.
+
+        Raises ConfigError where they saw other images.
+        """
+        sweeps, rows = [self.sweep_of(run) for run in (self.first, self.second)], []
+        for split in sweeps[0].splits:
+            if split not in sweeps[1].splits:
+                raise ConfigError(f"the runs are scored on {sweeps[0].splits} and {sweeps[1].splits}; use one data set")
+            one, two = (_scores(sweep, split, alpha) for sweep in sweeps)
+            found = compare(one, two)
+            rows.append(
+                {"split": split, "first %": f"{100 * found.first:.1f}", "second %": f"{100 * found.second:.1f}",
+                 "difference": f"{100 * found.difference:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]",
+                 "only first right": found.only_first, "only second right": found.only_second, "p": f"{found.p:.2g}"}
+            )  # fmt: skip
+        return pd.DataFrame(rows)
+
+
+def _scores(sweep: Sweep, split: str, alpha: float) -> Scores:
+    rows, place = sweep.rows[split], sweep.nearest(alpha)
+    nothing = np.zeros(len(rows))
+    columns = (sweep.label[rows], sweep.prediction[place, rows], sweep.confidence[place, rows], nothing)
+    return Scores(split, alpha, tuple(sweep.ids[rows]), *columns)
+
+
+def config_diff(first: Path, second: Path) -> pd.DataFrame:
+    """The settings in which two runs differ."""
+    both = [read_json(folder / "config.json") for folder in (first, second)]
+    keys = [key for key in dict.fromkeys([*both[0], *both[1]]) if both[0].get(key) != both[1].get(key)]
+    return pd.DataFrame(
+        [(key, *(str(one.get(key, "")) for one in both)) for key in keys], columns=["setting", "first", "second"]
+    )

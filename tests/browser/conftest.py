@@ -1,0 +1,96 @@
+"""One JupyterLab and one Chromium for all browser tests, and a few small finished runs to look at."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from . import lab
+
+# JupyterLab's own, not ours
+LAB_ERRORS = ()
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads its mark in the same hook
+def pytest_collection_modifyitems(config, items):
+    why = lab.missing()
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group("browser"))  # they share one server: one worker
+            if why:
+                item.add_marker(pytest.mark.skip(reason=why))
+
+
+@pytest.fixture(scope="session")
+def demo_cache(tmp_path_factory):
+    """$CLIPFT_CACHE of the demo runs; None, the user's own, for given runs."""
+    return None if os.environ.get("CLIPFT_DEMO_RUNS") else tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def demo_runs(tmp_path_factory, demo_cache) -> Path:
+    """A folder of four finished, scored runs: FT and Lipsum-FT, two seeds, on a fifth of EmojiShift's classes or fewer.
+
+    Ten steps each, so their numbers mean nothing. A copy of the folder $CLIPFT_DEMO_RUNS is taken instead if that is set.
+    """
+    base = tmp_path_factory.mktemp("demo")
+    runs = base / "runs"
+    if given := os.environ.get("CLIPFT_DEMO_RUNS"):
+        return Path(shutil.copytree(given, runs))
+    from clipft import RunConfig, train
+
+    manifest = _small_emoji_shift(base)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIPFT_CACHE", str(demo_cache))
+        for seed in (0, 1):
+            for method in ("ft", "lipsum"):
+                config = RunConfig(
+                    manifest=str(manifest), method=method, seed=seed, lr=1e-3, steps=10, batch_size=64, eval_every=10,
+                    crop=(0.6, 1.0),
+                )  # fmt: skip
+                run = train(config, runs, device="cpu", progress=False)
+                run.score([0.0, 0.25, 0.5, 0.75, 1.0], progress=False)
+    return runs
+
+
+def _small_emoji_shift(folder: Path, classes: int = 20) -> Path:
+    """A manifest of EmojiShift's first classes with fewer images to train on: the whole takes two minutes to score."""
+    source = lab.ROOT / "data_manifests"
+    values = yaml.safe_load((source / "emoji_shift.yaml").read_text())
+    names = yaml.safe_load((source / values["classes"]).read_text())[:classes]
+    (folder / "emoji_demo.classes.yaml").write_text(yaml.safe_dump(names))
+    values |= {"name": "emoji_demo", "title": f"EmojiShift, {classes} classes", "classes": "emoji_demo.classes.yaml"}
+    values["emoji"] |= {"per_class": {"train": 8, "val": 5, "test": 8}, "artwork": "", "lists": ""}
+    (folder / "emoji_demo.yaml").write_text(yaml.safe_dump(values))
+    return folder / "emoji_demo.yaml"
+
+
+# Of the package, not of the session: an open Chromium leaves an asyncio loop running in this thread, which other tests
+# in the same process must not meet.
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory, demo_cache):
+    """A JupyterLab on an empty folder, server.root."""
+    env = {} if demo_cache is None else {"CLIPFT_CACHE": str(demo_cache)}
+    with lab.server(tmp_path_factory.mktemp("notebooks"), env) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def browser():
+    with lab.browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(server, browser):
+    """A page on the server; fails the test if it asked for anything outside, or logged an error that Lab does not."""
+    with lab.page(browser, (server.address,)) as view:
+        yield view
+        server.stop_kernels()
+    assert view.outside == []
+    assert [text for text in view.errors if not any(known in text for known in LAB_ERRORS)] == []

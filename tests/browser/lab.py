@@ -1,0 +1,285 @@
+"""A JupyterLab of this interpreter and a headless Chromium to look at it; nothing outside 127.0.0.1 is reached."""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.request import ProxyHandler, Request, build_opener
+
+import nbformat
+
+try:
+    from playwright.sync_api import expect, sync_playwright
+except ImportError:  # the tests are skipped, see `missing`
+    expect = sync_playwright = None
+
+ROOT = Path(__file__).parents[2]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER_ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run", "--no-proxy-server",
+)  # fmt: skip
+SETTINGS = {
+    # no "get Jupyter news?" question in the corner, no look for updates
+    "@jupyterlab/apputils-extension/notification": {
+        "fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True,
+    },
+    # every cell is in the page, also those out of view
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
+}  # fmt: skip
+LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
+HANG = 40  # seconds after which waiting is given up; guards against a hang, says nothing of speed
+ERROR_OUTPUT = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']"
+STDERR_OUTPUT = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']"
+
+
+# --- what is needed -------------------------------------------------------------------------------------------------
+
+
+def chromium() -> str:
+    """Path of the browser, "" where none is found: $BROWSER_PATH if that is set, else the first of BROWSERS on PATH."""
+    given = os.environ.get("BROWSER_PATH")
+    return shutil.which(given) or "" if given else next(filter(None, map(shutil.which, BROWSERS)), "")
+
+
+def missing() -> str:
+    """Why the browser tests cannot run and what to install; "" where they can."""
+    if sync_playwright is None:
+        return "no playwright: pip install playwright (the wheel alone; its own browsers are not needed)"
+    if not chromium():
+        return f"no browser ($BROWSER_PATH, {', '.join(BROWSERS)} on PATH): apt-get install chromium"
+    return ""
+
+
+# --- the server -----------------------------------------------------------------------------------------------------
+
+
+class Server:
+    """A running JupyterLab: its address, its token and the folder it shows."""
+
+    def __init__(self, address: str, token: str, root: Path):
+        self.address, self.token, self.root = address, token, root
+
+    def call(self, path: str, method: str = "GET"):
+        """What the server's REST interface answers."""
+        request = Request(f"{self.address}/api/{path}", method=method)
+        request.add_header("Authorization", f"token {self.token}")
+        with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def stop_kernels(self) -> None:
+        """End every kernel: each holds a torch of its own."""
+        for kernel in self.call("kernels"):
+            self.call(f"kernels/{kernel['id']}", "DELETE")
+
+
+@contextlib.contextmanager
+def server(root: Path, env=None):
+    """JupyterLab on a folder of copies (it saves what it opens). Its settings and its kernels' files are its own."""
+    home = Path(tempfile.mkdtemp(prefix="lab-"))
+    for name, value in SETTINGS.items():
+        file = home / "settings" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(value))
+    places = {
+        "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
+        "IPYTHONDIR": "ipython", "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+    }  # fmt: skip
+    env = os.environ | {name: str(home / folder) for name, folder in places.items()} | dict(env or {})
+    env |= {"JUPYTER_PREFER_ENV_PATH": "1", "JUPYTER_PLATFORM_DIRS": "1"}
+    env.pop("CLIPFT_HEADLESS", None)  # a person is looking
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    lab = Server(f"http://127.0.0.1:{port}", secrets.token_hex(16), root)
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
+        "--ServerApp.port_retries=0", f"--IdentityProvider.token={lab.token}", f"--ServerApp.root_dir={root}",
+        "--LabApp.extension_manager=readonly", "--LabApp.expose_app_in_browser=True",
+    ]  # fmt: skip
+    log = home / "lab.log"
+    with log.open("w") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=env)
+    try:
+        _wait_for(lab, process, log)
+        yield lab
+        lab.stop_kernels()
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _wait_for(lab: Server, process: subprocess.Popen, log: Path) -> None:
+    end = time.monotonic() + HANG
+    while process.poll() is None and time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            lab.call("status")
+            return
+        time.sleep(0.1)
+    why = f"no answer in {HANG} s" if process.poll() is None else f"it ended with {process.returncode}"
+    raise RuntimeError(f"JupyterLab: {why}\n{log.read_text()[-2000:]}")
+
+
+# --- the page -------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def browser():
+    """A headless Chromium. While it is open this thread has a running asyncio loop: close it before other tests."""
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium(), args=list(BROWSER_ARGUMENTS))
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+@contextlib.contextmanager
+def page(browser, allowed: tuple[str, ...], width: int = 1400, height: int = 1000):
+    """A page that may ask for addresses that start with `allowed` and no others.
+
+    page.outside lists what else it asked for (cut off), page.errors what it logged as an error or did not catch,
+    page.warnings what it logged as a warning.
+    """
+    context = browser.new_context(viewport={"width": width, "height": height})
+    view = context.new_page()
+    view.set_default_timeout(1000 * HANG)
+    view.outside, view.errors, view.warnings = [], [], []
+    view.on("pageerror", lambda error: view.errors.append(str(error)))
+    view.on("console", lambda said: {"error": view.errors, "warning": view.warnings}.get(said.type, []).append(said.text))
+
+    def decide(route) -> None:
+        if route.request.url.startswith((*allowed, "data:", "blob:")):
+            route.continue_()
+        else:
+            view.outside.append(route.request.url)
+            route.abort()
+
+    def listen(socket) -> None:  # the router above does not see these
+        if not socket.url.replace("ws", "http", 1).startswith(allowed):
+            view.outside.append(socket.url)
+
+    view.route("**/*", decide)
+    view.on("websocket", listen)
+    try:
+        yield view
+    finally:
+        context.close()
+
+
+def shot(page, name: str, whole: bool = False) -> Path:
+    """Keep a picture of the page as NAME.png in $CLIPFT_SHOTS, else papermill_runs/out/screenshots; whole: uncut."""
+    folder = Path(os.environ.get("CLIPFT_SHOTS") or ROOT / "papermill_runs/out/screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    size = page.viewport_size
+    if whole:  # the notebook scrolls inside the page, so a "full page" is no taller: make the window as tall as it
+        tall = page.evaluate(
+            "() => Math.max(...[...document.querySelectorAll('.jp-WindowedPanel-outer, html')].map(e => e.scrollHeight))"
+        )
+        page.set_viewport_size({"width": size["width"], "height": max(size["height"], tall + 120)})
+        page.wait_for_timeout(500)
+    page.screenshot(path=folder / f"{name}.png")
+    page.set_viewport_size(size)
+    return folder / f"{name}.png"
+
+
+def median_delay(page, seen: str, act, times: int = 15) -> float:
+    """Milliseconds, on the page's own clock, from a key or mouse press to the change of a JS expression; the median.
+
+    act(i) makes the i-th press, through page.keyboard or page.mouse. The expression must change at every press and
+    show in the page's elements; a canvas is not seen.
+    """
+    page.evaluate(
+        """expression => {
+            const look = new Function(`return (${expression})`);
+            let start = 0, was = null;
+            window.stopwatch = {took: null, arm() { start = 0; was = look(); this.took = null; }};
+            const press = () => { if (!start) start = performance.now(); };
+            for (const kind of ['keydown', 'pointerdown']) document.addEventListener(kind, press, true);
+            new MutationObserver(() => {
+                if (start && stopwatch.took === null && look() !== was) stopwatch.took = performance.now() - start;
+            }).observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true});
+        }""",
+        seen,
+    )
+    delays = []
+    for i in range(times):
+        page.evaluate("() => stopwatch.arm()")
+        act(i)
+        page.wait_for_function("() => stopwatch.took !== null")
+        delays.append(page.evaluate("() => stopwatch.took"))
+        page.wait_for_timeout(60)
+    return statistics.median(delays)
+
+
+# --- the notebook ---------------------------------------------------------------------------------------------------
+
+
+def notebook(path: Path, sources) -> Path:
+    """Write a notebook of code cells."""
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}  # else Lab asks for one
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+    return path
+
+
+def copy(source: Path, folder: Path, **parameters) -> Path:
+    """Copy a notebook into a folder and set these in its parameters cell."""
+    book = nbformat.read(source, 4)
+    (cell,) = [cell for cell in book.cells if "parameters" in cell.metadata.get("tags", ())]
+    for name, value in parameters.items():
+        line = re.compile(rf"^({name}\b[^=\n]*)=.*$", re.MULTILINE)
+        cell.source, count = line.subn(lambda match, value=value: f"{match[1]}= {value!r}", cell.source)
+        assert count == 1, f"{source.name} has no parameter {name}"
+    nbformat.write(book, folder / source.name)
+    return folder / source.name
+
+
+def open_notebook(page, server: Server, path: Path) -> None:
+    """Open a notebook under the server's folder, in the simple one-document interface."""
+    page.goto(f"{server.address}/doc/tree/{path.relative_to(server.root)}?token={server.token}&reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
+
+
+def run_all(page) -> None:
+    """Run all cells and wait for the end; a cell that fails is an AssertionError with its traceback.
+
+    The kernel must answer first: asked earlier, Lab clears the cells and silently runs none.
+    """
+    page.evaluate(
+        """async seconds => {
+            const app = window.jupyterapp, session = app.shell.currentWidget.sessionContext;
+            const run = async () => {
+                await session.ready;
+                await session.session.kernel.info;
+                await app.commands.execute('notebook:run-all-cells');
+            };
+            const hang = new Promise((_, fail) =>
+                setTimeout(() => fail(new Error(`run all: not done in ${seconds} s`)), 1000 * seconds));
+            await Promise.race([run(), hang]);
+        }""",
+        HANG,
+    )
+    failed = page.locator(ERROR_OUTPUT)
+    assert not failed.count(), failed.first.inner_text()
+
+
+def theme(page, name: str) -> None:
+    """Switch the open Lab to a theme; the server keeps it for the pages that follow."""
+    page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
+    page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached")
