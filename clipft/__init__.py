@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .posthoc import wise as wise
     from .runs import Run as Run
     from .store import results as results
+    from .sweeps import read_sweep as read_sweep
     from .training import train as train
 
 _HOME = {
@@ -35,6 +36,7 @@ _HOME = {
     "feature_distortion": "diagnostics",
     "load_clip": "models",
     "load_manifest": "manifests",
+    "read_sweep": "sweeps",
     "results": "store",
     "run_batch": "batch",
     "sweep": "evaluation",
@@ -54,6 +56,7 @@ _MODULES = (
     "reports",
     "store",
     "tables",
+    "widgets",
 )  # public as modules: too many names for this list
 
 

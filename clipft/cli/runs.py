@@ -166,10 +166,10 @@ def diagnose(
     device: str = DEVICE,
 ) -> None:
     """Energy gap with its errors, feature distortion, loss barrier, and how far each layer moved."""
+    from .. import reports
     from ..models import pick_device
     from ..posthoc.wise import check_alpha
     from ..runs import Run
-    from .. import reports
 
     found = Run.open(run, pick_device(device))
     gaps = reports.gap_table(found, check_alpha(alpha))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from ..errors import MissingExtra
-from ..pages import bundle
+from ..pages import bundle, save_figure
 from ..progress import headless
 
 try:
@@ -67,6 +67,11 @@ class Explorer(traitlets.HasTraits):
     def figure(self) -> go.Figure:
         """The static twin: the same data as a plotly figure, for batches, exported pages and papers."""
         raise NotImplementedError
+
+    def save(self, folder: Path | str, name: str, caption: str = "") -> None:
+        """Save the static twin as NAME.html and NAME.json into a folder; "" saves nothing."""
+        if folder:
+            save_figure(self.figure(), folder, name, caption)
 
     def show(self) -> None:
         """Display it, from anywhere in a cell."""

@@ -58,8 +58,8 @@ class FineTuneForm(Explorer):
         self.fields = {
             "manifest": dropdown(manifests, "data", config.manifest),
             "method": dropdown([(m.title, m.name) for m in METHODS.values()], "method", config.method),
-            "lr": W.Text(value=f"{config.lr:g}", description="learning rate", **number),
-            "lam": W.Text(value="" if config.lam is None else f"{config.lam:g}", placeholder="the method's own",
+            "lr": W.Text(value=repr(config.lr), description="learning rate", **number),
+            "lam": W.Text(value="" if config.lam is None else repr(config.lam), placeholder="the method's own",
                           description="lambda", **number),
             "steps": counter("steps", "steps"),
             "batch_size": counter("batch_size", "batch size"),
@@ -81,7 +81,7 @@ class FineTuneForm(Explorer):
     @property
     def config(self) -> RunConfig:
         """The configuration that the form stands for. Raises ConfigError for a value that is none."""
-        values = self.start_from.model_dump(exclude_unset=True) | {k: f.value for k, f in self.fields.items()}
+        values = self.start_from.model_dump() | {k: f.value for k, f in self.fields.items()}
         for name in ("lr", "lam"):
             text = str(values[name]).strip()
             values[name] = _number(text) if text or name == "lr" else None

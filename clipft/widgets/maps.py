@@ -60,7 +60,8 @@ class EnergyMapExplorer(Explorer):
 
     def figure(self) -> go.Figure:
         """The static twin: both maps side by side."""
-        return figures.energy_map(self.found)
+        figure = figures.energy_map(self.found)
+        return figure.update_layout(title_text=f"{self.sweep.title}: {figure.layout.title.text}")
 
     @property
     def selected(self) -> pd.DataFrame:

@@ -161,7 +161,9 @@ def page(browser, allowed: tuple[str, ...], width: int = 1400, height: int = 100
     view.set_default_timeout(1000 * HANG)
     view.outside, view.errors, view.warnings = [], [], []
     view.on("pageerror", lambda error: view.errors.append(str(error)))
-    view.on("console", lambda said: {"error": view.errors, "warning": view.warnings}.get(said.type, []).append(said.text))
+    view.on(
+        "console", lambda said: {"error": view.errors, "warning": view.warnings}.get(said.type, []).append(said.text)
+    )
 
     def decide(route) -> None:
         if route.request.url.startswith((*allowed, "data:", "blob:")):
@@ -189,9 +191,11 @@ def shot(page, name: str, whole: bool = False) -> Path:
     size = page.viewport_size
     if whole:  # the notebook scrolls inside the page, so a "full page" is no taller: make the window as tall as it
         tall = page.evaluate(
-            "() => Math.max(...[...document.querySelectorAll('.jp-WindowedPanel-outer, html')].map(e => e.scrollHeight))"
+            """() => Math.max(...[...document.querySelectorAll('.jp-WindowedPanel-outer, html')]
+                .map(element => element.scrollHeight))"""
         )
         page.set_viewport_size({"width": size["width"], "height": max(size["height"], tall + 120)})
+        page.evaluate("() => document.querySelectorAll('.jp-WindowedPanel-outer').forEach(e => e.scrollTo(0, 0))")
         page.wait_for_timeout(500)
     page.screenshot(path=folder / f"{name}.png")
     page.set_viewport_size(size)
