@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import unknown
-from .figures import CONFIG
+from .figures import CONFIG, paper
 from .store import write_json, write_text
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def show(figure: go.Figure, folder: Path | str = "", name: str = "", caption: st
 def write_images(folder: Path | str, kinds: Sequence[str] = ("png",)) -> str:
     """An image of each kind beside every saved figure that has none newer; returns one line that says what came of it.
 
-    Raises ConfigError for a kind that is not png, svg or pdf.
+    PNGs are as wide as a page, SVG and PDF as both columns of a paper (`figures.paper`). Raises ConfigError for a kind
+    that is not png, svg or pdf.
     """
     for kind in kinds:
         if kind not in KINDS:
@@ -75,9 +76,13 @@ def write_images(folder: Path | str, kinds: Sequence[str] = ("png",)) -> str:
         import plotly.io as pio
 
         figures = [pio.from_json(json.dumps(json.loads(spec.read_text())["figure"])) for spec, _ in missing]
-        heights = [figure.layout.height for figure in figures]
-        scales = [2 if image.suffix == ".png" else 1 for _, image in missing]  # pixels for a sharp screen
-        pio.write_images(figures, [image for _, image in missing], scale=scales, width=1100, height=heights)
+        screen = [image.suffix == ".png" for _, image in missing]
+        figures = [
+            figure.update_layout(width=1100) if png else paper(figure)
+            for figure, png in zip(figures, screen, strict=True)
+        ]
+        scales = [2 if png else 1 for png in screen]  # pixels for a sharp screen
+        pio.write_images(figures, [image for _, image in missing], scale=scales)
     except (RuntimeError, ImportError, ValueError) as error:  # no kaleido or no browser: plain RuntimeErrors
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return f"{names}: none written ({reason}). The HTML files are complete; for {names} install a Chromium"

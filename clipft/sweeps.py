@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,26 +57,29 @@ class Sweep:
     @classmethod
     def of_frame(cls, frame: pd.DataFrame, reference: str, title: str = "", classes=(), folder=None, about=None):
         """The rows of `evaluation.to_frame`; an image that is not there at every alpha is left out."""
+        import pandas as pd
+
         alphas = np.array(sorted(frame.alpha.unique()))
         if not {0.0, 1.0} <= set(alphas):
             raise ConfigError(
                 f"a sweep needs alpha 0 and 1, {title or 'this run'} has {alphas.tolist()}: clipft wise RUN"
             )
-        frame = frame.assign(split=frame.split.astype(str), id=frame.id.astype(str))
-        parts = [part.set_index(["split", "id"]) for _, part in frame.groupby("alpha")]
-        keep = parts[0].index
-        for part in parts[1:]:
-            if not part.index.equals(keep):
-                keep = keep[keep.isin(part.index)]
-        parts = [part if part.index.equals(keep) else part.loc[keep] for part in parts]
+        split, id_ = (pd.Categorical(frame[name]) for name in ("split", "id"))
+        key = split.codes.astype(np.int64) * len(id_.categories) + id_.codes  # one number for each image
+        parts = [np.flatnonzero(frame.alpha == alpha) for alpha in alphas]  # rows of the frame
+        if not all(np.array_equal(key[part], key[parts[0]]) for part in parts):
+            keep = reduce(np.intersect1d, (key[part] for part in parts))
+            parts = [part[np.argsort(key[part], kind="stable")] for part in parts]
+            parts = [part[np.isin(key[part], keep)] for part in parts]
 
         def column(name: str) -> np.ndarray | None:
-            return np.stack([part[name].to_numpy() for part in parts]) if name in frame else None
+            values = frame[name].to_numpy() if name in frame else None
+            return None if values is None else np.stack([values[part] for part in parts])
 
-        gap = column("energy_gap")
+        gap, first = column("energy_gap"), parts[0]
         return cls(
-            title, reference, alphas, keep.get_level_values(0).to_numpy(str), keep.get_level_values(1).to_numpy(str),
-            parts[0]["label"].to_numpy(), column("prediction"), column("confidence"),
+            title, reference, alphas, np.asarray(split[first], str), np.asarray(id_[first], str),
+            frame["label"].to_numpy()[first], column("prediction"), column("confidence"),
             None if gap is None or np.isnan(gap).all() else gap, tuple(classes), folder, about or {},
         )  # fmt: skip
 
@@ -89,7 +92,14 @@ class Sweep:
     @cached_property
     def rows(self) -> dict[str, np.ndarray]:
         """Positions of each split's images."""
-        return {name: np.flatnonzero(self.split == name) for name in self.splits}
+        return {name: np.flatnonzero(self.split_number == number) for number, name in enumerate(self.splits)}
+
+    @cached_property
+    def split_number(self) -> np.ndarray:
+        """(N,) position of each image's split in `splits`, -1 for validation images."""
+        place = {name: number for number, name in enumerate(self.splits)}
+        names, which = np.unique(self.split, return_inverse=True)
+        return np.array([place.get(str(name), -1) for name in names])[which]
 
     @cached_property
     def accuracy(self) -> np.ndarray:
@@ -117,13 +127,9 @@ class Sweep:
         `all` of them, and those `gained` (wrong there, right here) and `lost` (right there, wrong here).
         """
         now, then = self.prediction[self.nearest(alpha)], self.prediction[self.nearest(against)]
-        differs = (now != then) & self._tested
+        differs = (now != then) & (self.split_number >= 0)
         found = {"all": differs, "gained": differs & (now == self.label), "lost": differs & (then == self.label)}
         return {name: np.flatnonzero(mask) for name, mask in found.items()}
-
-    @cached_property
-    def _tested(self) -> np.ndarray:
-        return np.isin(self.split, self.splits)
 
     def reliability(self, split: str, alpha: float, bins: int = 15) -> Reliability:
         """The reliability diagram of one split at the nearest scored alpha."""

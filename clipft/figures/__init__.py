@@ -2,6 +2,7 @@
 
 from .base import CONFIG as CONFIG
 from .base import LAYOUT as LAYOUT
+from .base import paper as paper
 from .base import style as style
 from .diagnostics import (
     choices as choices,

@@ -182,7 +182,7 @@ def flip_table(sweep: Sweep, alpha: float) -> pd.DataFrame:
     """Accuracy (%) and flipped predictions of every split at an alpha, against zero-shot and against tuned."""
     accuracy, rows = 100 * sweep.accuracy_at(alpha), {}
     counts = {
-        f"{kind} {end}": np.array([np.count_nonzero(sweep.split[found] == name) for name in sweep.splits])
+        f"{kind} {end}": np.bincount(sweep.split_number[found], minlength=len(sweep.splits))
         for end, at in ENDS.items()
         for kind, found in sweep.flips(alpha, at).items()
     }

@@ -212,12 +212,21 @@ def median_delay(page, seen: str, act, times: int = 15) -> float:
         """expression => {
             const look = new Function(`return (${expression})`);
             let start = 0, was = null;
-            window.stopwatch = {took: null, arm() { start = 0; was = look(); this.took = null; }};
+            window.stopwatch?.end();  // an earlier one would tell its own times
             const press = () => { if (!start) start = performance.now(); };
             for (const kind of ['keydown', 'pointerdown']) document.addEventListener(kind, press, true);
-            new MutationObserver(() => {
+            const observer = new MutationObserver(() => {
                 if (start && stopwatch.took === null && look() !== was) stopwatch.took = performance.now() - start;
-            }).observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true});
+            });
+            observer.observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true});
+            window.stopwatch = {
+                took: null,
+                arm() { start = 0; was = look(); this.took = null; },
+                end() {
+                    observer.disconnect();
+                    for (const kind of ['keydown', 'pointerdown']) document.removeEventListener(kind, press, true);
+                },
+            };
         }""",
         seen,
     )
