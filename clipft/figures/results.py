@@ -137,16 +137,18 @@ def _seeds(results: pd.DataFrame) -> str:
     return f"{results.run.nunique()} runs, seeds {', '.join(str(s) for s in sorted(results.seed.unique()))}"
 
 
-def energy_gap(results: pd.DataFrame, x: str = "energy_gap", y: str = "relative_accuracy") -> go.Figure:
-    """Energy gap (or another metric) against relative accuracy (or another) of every tuned model, a panel per shift.
+def energy_gap(
+    results: pd.DataFrame, x: str = "energy_gap", y: str = "relative_accuracy", alpha: float = 1.0
+) -> go.Figure:
+    """Energy gap (or another metric) against relative accuracy (or another) of every model, a panel per shift.
 
     Each title carries Pearson's r with its 95 % interval. Both are measured on the shift's own test images.
     """
     rows = wide(results)
-    rows = rows[(rows.role == "shift") & (rows.alpha == 1.0)]
+    rows = rows[(rows.role == "shift") & (rows.alpha == alpha)]
     rows = rows.dropna(subset=[x]) if x in rows else rows.iloc[:0]
     if rows.empty or y not in rows:
-        raise ConfigError(f"no tuned model with {x} and {y.replace('_', ' ')}: none scored at alpha 1, or none right")
+        raise ConfigError(f"no run with {x} and {y.replace('_', ' ')}: none scored at alpha {alpha:g}, or none right")
     shifts, looks = sorted(rows.split.unique()), style(rows.method.unique())
     found = {split: correlation(part[x], part[y]) for split, part in rows.groupby("split")}
     captions = [f"{split.split('/')[0]}<br><sub>{found[split]}</sub>" for split in shifts]

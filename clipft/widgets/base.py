@@ -84,7 +84,8 @@ class Explorer(traitlets.HasTraits):
         return found if headless() else found | {VIEW: self.widget._repr_mimebundle_()[VIEW]}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in sorted(self.trait_values().items()))})"
+        shown = {k: f"{len(v)} items" if isinstance(v, tuple) else repr(v) for k, v in self.trait_values().items()}
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in sorted(shown.items()))})"
 
 
 def padded(low: float, high: float, share: float = 0.06) -> list[float]:

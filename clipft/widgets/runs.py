@@ -46,11 +46,12 @@ class EnergyGapExplorer(Explorer):
         if rows.empty:
             raise ConfigError(f"no run is scored on a shift at alpha {alpha:g}: clipft wise RUN --alpha {alpha:g}")
         shifts, names = sorted(rows.split.unique()), list(style(rows.method.unique()))
-        super().__init__(**{"shift": shifts[0], "methods": tuple(names)} | chosen)
+        measured = [name for name in UNITS if name in rows]
+        super().__init__(**{"shift": shifts[0], "methods": tuple(names), "x": measured[0]} | chosen)
         self.rows, self.folder, self.looks = rows, Path(runs) if runs else None, style(names)
-        self.results = results
+        self.results, self.alpha = results, alpha
         self.sweep_of = cache(lambda run: read_sweep(self.folder / run))
-        metrics = [(UNITS[name].split(" (")[0], name) for name in UNITS if name in rows]
+        metrics = [(UNITS[name].split(" (")[0], name) for name in measured]
         menus = {
             "shift": dropdown([(name.split("/")[0], name) for name in shifts], "shift", self.shift),
             "x": dropdown(metrics, "x", self.x),
@@ -86,7 +87,8 @@ class EnergyGapExplorer(Explorer):
 
     def figure(self) -> go.Figure:
         """The static twin: the same runs, a panel per shift."""
-        return figures.energy_gap(self.results[self.results.method.isin(self.methods)], self.x, self.y)
+        shown = self.results[self.results.method.isin(self.methods)]
+        return figures.energy_gap(shown, self.x, self.y, self.alpha)
 
     def _clicked(self, change: dict) -> None:
         self.selection = "" if change["new"] < 0 else self.rows.run[change["new"]]
