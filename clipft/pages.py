@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PLOTLYJS = "plotly.min.js"  # its name where pages share one
 KINDS = ("png", "svg", "pdf")
+IN_LAB = CONFIG | {"responsive": False}  # there a click on a slider would give a responsive figure the height 0
 STYLE = """
 :root { color-scheme: light dark }
 body { font: 16px/1.5 Helvetica, Arial, sans-serif; max-width: 1180px; margin: 2rem auto; padding: 0 1rem; color: #222 }
@@ -45,7 +46,7 @@ def bundle(figure: go.Figure) -> dict[str, Any]:
     import plotly.io as pio
 
     found = pio.renderers["plotly_mimetype"].to_mimebundle(figure.to_dict())
-    next(part for name, part in found.items() if "plotly" in name)["config"] = dict(CONFIG)
+    next(part for name, part in found.items() if "plotly" in name)["config"] = IN_LAB
     return found
 
 
@@ -53,7 +54,7 @@ def show(figure: go.Figure, folder: Path | str = "", name: str = "", caption: st
     """Show a figure in a notebook, without the button that would send it away; save it too where a folder is given."""
     if folder:
         save_figure(figure, folder, name, caption)
-    figure.show(renderer="plotly_mimetype", config=CONFIG)
+    figure.show(renderer="plotly_mimetype", config=IN_LAB)
 
 
 def write_images(folder: Path | str, kinds: Sequence[str] = ("png",)) -> str:

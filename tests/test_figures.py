@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from test_sweeps import toy, toy_sweep
 from test_tables import ALPHAS, SPLITS, TABLE, fake, mean, with_ensemble
 
 from clipft import figures, metrics, tables
@@ -394,3 +395,85 @@ def test_choices_draw_a_point_per_run():
     assert "what came of it" in figure.layout.title.text
     models = figures.choices(table.drop(columns="method"))
     assert [(t.name, len(t.x)) for t in models.data] == [("models", 3), ("equal", 2)]
+
+
+def sweep_steps(figure):
+    """The slider's steps: label, what each trace becomes, layout."""
+    (slider,) = figure.layout.sliders
+    for step in slider.steps:
+        changes, layout, moving = step.args
+        assert set(changes) == {"x", "y", "text"}
+        assert all(len(values) == len(moving) and None not in values for values in changes.values())
+        places = {number: {key: values[i] for key, values in changes.items()} for i, number in enumerate(moving)}
+        yield step.label, places, layout
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_sweep_slider_moves_marker_bars_and_flips(seed):
+    scores, sweep = toy(seed), toy_sweep(seed)
+    figure = figures.sweep(sweep, 0.6)
+    right = {(s.alpha, s.split): 100 * np.mean(s.prediction == s.label) for s in scores}
+    predicted = {a: np.concatenate([s.prediction for s in scores if s.alpha == a and "val" not in s.split])
+                 for a in sweep.alphas}  # fmt: skip
+    names = {trace.name: number for number, trace in enumerate(figure.data) if trace.name}
+    assert figure.layout.sliders[0].active == 2
+    for alpha, (label, places, _) in zip(sweep.alphas, sweep_steps(figure), strict=True):
+        assert float(label) == alpha
+        shift = np.mean([right[alpha, "clipart/test"], right[alpha, "sketch/test"]])
+        bars = [right[alpha, f"{domain}/test"] for domain in ("real", "clipart", "sketch")]
+        flips = [int(np.sum(predicted[alpha] != predicted[end])) for end in (0.0, 1.0)]
+        marker, moved, counts = sorted(places)
+        assert moved == names["at alpha"]
+        assert (*places[marker]["x"], *places[marker]["y"]) == pytest.approx((right[alpha, "real/test"], shift))
+        assert list(places[moved]["y"]) == pytest.approx(bars)
+        assert list(places[moved]["x"]) == ["real", "clipart", "sketch"]
+        assert (list(places[counts]["x"]), list(places[counts]["y"])) == ([alpha, alpha], flips)
+        assert list(places[counts]["text"]) == [f"zero-shot: {flips[0]}", f"tuned: {flips[1]}"]
+        for name, count in zip(("against zero-shot", "against tuned"), flips, strict=True):
+            curve = figure.data[names[name]]
+            assert list(curve.y)[list(sweep.alphas).index(alpha)] == count
+        if alpha == 0.6:  # where the slider stands at first
+            for number, place in places.items():
+                for key in ("x", "y"):
+                    shown, wanted = list(figure.data[number][key]), list(place[key])
+                    assert shown == (wanted if isinstance(wanted[0], str) else pytest.approx(wanted))
+    for name, alpha in (("zero-shot", 0.0), ("tuned", 1.0)):
+        want = [right[alpha, f"{domain}/test"] for domain in ("real", "clipart", "sketch")]
+        assert list(figure.data[names[name]].y) == pytest.approx(want)
+    assert "27 test images" in figure.layout.title.text
+
+
+@pytest.mark.parametrize("splits", [("real/test",), ("real/val", "real/test"), ("real/test", "art/test")])
+def test_sweep_is_json_without_nan(splits):
+    """Without a shift, too: then accuracy is drawn over alpha."""
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    figure = figures.sweep(toy_sweep(splits=splits, n=1))
+    json.loads(figure.to_json(), parse_constant=refuse)
+    drawn = [value for trace in figure.data for key in ("x", "y") for value in trace[key]]
+    assert not [value for value in drawn if isinstance(value, float) and np.isnan(value)]
+    if "art/test" not in splits:
+        assert figure.layout.xaxis.title.text == "100 alpha"
+        assert list(figure.data[0].x) == pytest.approx([0, 25, 60, 100])
+
+
+@pytest.mark.parametrize(("count", "shown"), [(2, True), (21, True), (22, False)])
+def test_sweep_has_tiles_only_below_22_alphas(count, shown):
+    sweep = toy_sweep(alphas=np.linspace(0, 1, count), n=30)
+    figure = figures.sweep(sweep, 1.0, {name: f"data:{name}" for name in sweep.ids})
+    assert bool(figure.layout.images) == shown
+    assert any("zero-shot gets right" in note.text for note in figure.layout.annotations) == shown
+    assert not figures.sweep(sweep, 1.0).layout.images
+    for place, (_, _, layout) in enumerate(sweep_steps(figure)):
+        lost = sweep.flips(sweep.alphas[place], 0.0)["lost"]
+        want = sorted(lost, key=lambda row: -sweep.confidence[place, row])[:12] if shown else []
+        assert [one["source"] for one in layout.get("images", [])] == [f"data:{sweep.ids[row]}" for row in want]
+    none = figures.sweep(sweep, 1.0, dict.fromkeys(sweep.ids))
+    assert not none.layout.images
+
+
+def test_sweep_starts_at_the_nearest_alpha():
+    for alpha, place in ((0.0, 0), (0.1, 0), (0.2, 1), (0.5, 2), (0.9, 3)):
+        assert figures.sweep(toy_sweep(), alpha).layout.sliders[0].active == place

@@ -1,5 +1,6 @@
 """One loop: exact resume, choice of weights, and what happens when things go wrong."""
 
+import contextlib
 import json
 import math
 import os
@@ -16,7 +17,7 @@ from conftest import held_elsewhere
 
 from clipft import ClipftError, Run, data, train
 from clipft.config import RunConfig
-from clipft.errors import ConfigError, ImageError, RunError, StorageError
+from clipft.errors import ConfigError, ImageError, RunError, Stopped, StorageError
 from clipft.objectives import METHODS
 from clipft.prompts import zero_shot_prompts
 from clipft.store import lock, read_jsonl, read_metadata, read_weights
@@ -405,3 +406,74 @@ def test_other_architectures_go_the_same_way(world, kind, method, model_folder, 
     scores = run.score([0.0, 0.5, 1.0], progress=False)
     assert scores[scores.metric == "energy_gap"]["mean"].isna().sum() == 0
     assert run.export(tmp_path / "out", alpha=0.5).exists()
+
+
+def test_watch_sees_every_row_as_it_is_written(world, tmp_path):
+    seen, kept = [], []
+
+    def watch(row):
+        seen.append(dict(row))
+        kept.append(read_jsonl(world.runs / world.config(method="lipsum").id / "metrics.jsonl"))
+
+    run = train(world.config(method="lipsum"), world.runs, device="cpu", progress=False, watch=watch)
+    assert seen == metrics(run)
+    assert kept == [seen[: number + 1] for number in range(len(seen))], "a row is on disk before it is shown"
+    unwatched = world.train(tmp_path / "unwatched", method="lipsum")
+    assert same(run.tuned, unwatched.tuned)
+    assert metrics(run) == metrics(unwatched)
+    seen.clear()
+    train(world.config(method="lipsum"), world.runs, device="cpu", progress=False, watch=watch)
+    assert seen == [], "a finished run is returned as it is"
+
+
+@pytest.mark.parametrize("variant", ["ft", "kd, averaged", "lp, averaged", "flyp", "lp_ft"])
+def test_stopped_by_who_watches_equals_uninterrupted(world, variant, tmp_path):
+    """Stopped again and again: at a loss, at a validation, at the last one."""
+    changes = VARIANTS[variant] | {"steps": 6, "eval_every": 2}
+    whole = world.train(tmp_path / "whole", **changes)
+    rows = len(metrics(whole))
+
+    def stopper(count):
+        left = [count]
+
+        def watch(row):
+            left[0] -= 1
+            if not left[0]:
+                raise Stopped(f"at {row['step']}")
+
+        return watch
+
+    for count in (1, 4, rows):
+        with contextlib.suppress(Stopped):
+            train(world.config(**changes), world.runs, device="cpu", progress=False, watch=stopper(count))
+        with lock(world.runs / world.config(**changes).id):
+            pass
+    resumed = world.train(**changes)
+    assert same(resumed.tuned, whole.tuned)
+    assert metrics(resumed) == metrics(whole)
+    assert not (resumed.folder / "checkpoint.safetensors").exists()
+
+
+def test_logistic_probe_stopped_at_its_only_row_has_it_once(world, tmp_path):
+    """Its start is its solution: there is one row, and going on must not write it again."""
+
+    def stop(row):
+        raise Stopped("now")
+
+    with pytest.raises(Stopped):
+        train(world.config(method="lp"), world.runs, device="cpu", progress=False, watch=stop)
+    resumed, whole = world.train(method="lp"), world.train(tmp_path / "whole", method="lp")
+    assert same(resumed.tuned, whole.tuned)
+    assert metrics(resumed) == metrics(whole)
+
+
+def test_what_watch_raises_comes_out_as_it_is(world):
+    class Odd(Exception):
+        pass
+
+    def watch(row):
+        raise Odd("me")
+
+    with pytest.raises(Odd, match="me"):
+        train(world.config(), world.runs, device="cpu", progress=False, watch=watch)
+    assert world.train().finished
