@@ -161,15 +161,16 @@ def lock(folder: Path | str) -> Iterator[None]:
         guard.release()
 
 
-def read_scores(path: Path | str) -> pd.DataFrame:
-    """A run's scores.parquet or images.parquet; raises RunError where it is damaged."""
+def read_scores(path: Path | str, mend: str = "") -> pd.DataFrame:
+    """A run's scores.parquet or images.parquet; raises RunError where it is damaged, with the command to `mend` it."""
     import pandas as pd
 
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
         reason = str(error).splitlines()[0]
-        raise RunError(f"{path} is damaged ({reason}); delete it, then: clipft wise {Path(path).parent}") from None
+        mend = mend or f"clipft wise {Path(path).parent}"
+        raise RunError(f"{path} is damaged ({reason}); delete it, then: {mend}") from None
 
 
 def _summary(folder: Path) -> pd.DataFrame:

@@ -64,6 +64,8 @@ class Sweep:
             raise ConfigError(
                 f"a sweep needs alpha 0 and 1, {title or 'this run'} has {alphas.tolist()}: clipft wise RUN"
             )
+        if all(str(split).endswith("/val") for split in frame.split.unique()):
+            raise ConfigError(f"{title or 'this run'} is scored on validation images alone; a sweep needs a test split")
         split, id_ = (pd.Categorical(frame[name]) for name in ("split", "id"))
         key = split.codes.astype(np.int64) * len(id_.categories) + id_.codes  # one number for each image
         parts = [np.flatnonzero(frame.alpha == alpha) for alpha in alphas]  # rows of the frame
@@ -177,7 +179,7 @@ class Thumbnails:
             return
         digest = sweep.about.get("manifest_digest", "")
         if (file := sweep.folder.parent / PACK).exists():
-            rows = read_scores(file)
+            rows = read_scores(file, f"clipft thumbnails --runs {file.parent}")
             self.pack = dict(zip(*(rows[rows.manifest == digest][name] for name in ("id", "image")), strict=True))
         try:
             self.root = load_manifest(sweep.about["manifest"]).place
@@ -204,7 +206,7 @@ def pack_thumbnails(runs: Path | str) -> Path:
     runs, wanted = Path(runs), {}
     for file in sorted(runs.glob("*/images.parquet")):
         about = read_json(file.parent / "config.json")
-        for name in pd.read_parquet(file, columns=["id"])["id"].astype(str).unique():
+        for name in read_scores(file)["id"].astype(str).unique():
             wanted.setdefault((about["manifest_digest"], name), about["manifest"])
     if not wanted:
         raise RunError(f"no scored run under {runs}; score one: clipft wise RUN")

@@ -176,7 +176,8 @@ class Loop:
             held, batches = Pixels(val, self.run.clip.transform, self.workers, self.skip_bad), self._pixels
         if probe and config.solver == "logistic":  # the start is the solution
             config = config.model_copy(update={"steps": 0})
-            self._evaluate(held)
+            if self.best < 0:  # else it was validated before it was stopped
+                self._evaluate(held)
         steps = range(self.step, config.steps)
         self.student.train()
         title = f"{self.method.title} {self.run.folder.name}"

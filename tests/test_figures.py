@@ -154,7 +154,7 @@ def test_an_ensemble_is_drawn_wherever_it_has_numbers():
 
 def test_ensembles_alone_have_no_energy_gap():
     table = with_ensemble()
-    with pytest.raises(ConfigError, match="no tuned model with energy_gap"):
+    with pytest.raises(ConfigError, match="no run with energy_gap"):
         figures.energy_gap(table[table.method == "ft+output_ensemble"])
 
 

@@ -49,6 +49,9 @@ from clipft.widgets import (
     runs,
     wise,
 )
+from clipft.widgets import (
+    browser as browser_module,
+)
 
 FIGURE = "application/vnd.plotly.v1+json"
 JS = (base.HERE / "chart.js").read_text()
@@ -592,7 +595,8 @@ def test_distortion_draws_the_table():
         assert points == sorted(zip(part.reference, part.shifted, strict=True))
         assert line["x"] == line["y"]
         holds, fails = ((part.verdict == word).sum() for word in ("holds", "fails"))
-        assert f"4 runs: the theory holds in {holds}, fails in {fails}" in explorer.said.value
+        counts = f"the theory holds in {holds}, fails in {fails}"
+        assert "4 runs; by 95 % intervals" in explorer.said.value and counts in explorer.said.value
 
 
 def test_distortion_of_an_empty_table_is_one_line():
@@ -748,7 +752,7 @@ def test_browser_compares_as_scipy_does(at_home, results):
         assert float(row["difference"].split()[0]) == pytest.approx(100 * (other.mean() - one.mean()), abs=0.051)
         assert shown.loc[split, "p"] == row.p
     abouts = [json.loads((at_home.runs / n / "config.json").read_text()) for n in (browser.first, browser.second)]
-    differ = runs.config_diff(*browser._folders)
+    differ = browser_module.config_diff(*browser._folders)
     assert set(differ.setting) == {key for key in abouts[0] if abouts[0][key] != abouts[1][key]} == {"method"}
 
 

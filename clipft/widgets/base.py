@@ -116,6 +116,11 @@ def alpha_slider(value: float) -> W.FloatSlider:
     return made.add_class("clipft-alpha")
 
 
+def said(text: object) -> str:
+    """A sentence as HTML."""
+    return f"<p>{html.escape(str(text))}</p>"
+
+
 def text_panel(name: str) -> Html:
     """A place for a text or table; `name` is a CSS class to find it by."""
     return Html().add_class(f"clipft-{name}")

@@ -13,7 +13,7 @@ import traitlets
 
 from .. import figures
 from ..config import RunConfig
-from ..errors import ClipftError, Stopped
+from ..errors import ClipftError, ConfigError, Stopped
 from ..figures.base import COLOURS
 from ..manifests import available
 from ..objectives import METHODS
@@ -51,8 +51,8 @@ class FineTuneForm(Explorer):
         self.stopping = threading.Event()
         number = {"style": {"description_width": "initial"}, "layout": W.Layout(width="190px")}
 
-        def counter(key: str, title: str, least: int = 1) -> W.BoundedIntText:
-            return W.BoundedIntText(value=getattr(config, key), min=least, max=10**9, description=title, **number)
+        def counter(key: str, title: str) -> W.IntText:
+            return W.IntText(value=getattr(config, key), description=title, **number)
 
         manifests = list(dict.fromkeys([*available(), config.manifest]))
         self.fields = {
@@ -64,7 +64,7 @@ class FineTuneForm(Explorer):
             "steps": counter("steps", "steps"),
             "batch_size": counter("batch_size", "batch size"),
             "eval_every": counter("eval_every", "validate every"),
-            "seed": counter("seed", "seed", 0),
+            "seed": counter("seed", "seed"),
         }  # fmt: skip
         for name, control in self.fields.items():
             control.add_class(f"clipft-form-{name}")
@@ -90,14 +90,21 @@ class FineTuneForm(Explorer):
     @property
     def rows(self) -> list[dict]:
         """What metrics.jsonl holds of this run so far."""
-        return read_jsonl(self.runs / self.config.id / "metrics.jsonl")
+        return self._rows(self.config)
 
     def figure(self) -> go.Figure:
         """The static twin: the curves so far, or the settings where nothing was trained yet."""
-        if rows := self.rows:
+        try:
+            config = self.config
+        except ConfigError:  # a number that is half typed
+            config = self.start_from
+        if rows := self._rows(config):
             return figures.training_curves(rows)
-        shown = self.config.model_dump(exclude_defaults=True)
+        shown = config.model_dump(exclude_defaults=True)
         return figures.table(pd.DataFrame({"setting": list(shown), "value": [str(v) for v in shown.values()]}))
+
+    def _rows(self, config: RunConfig) -> list[dict]:
+        return read_jsonl(self.runs / config.id / "metrics.jsonl")
 
     def start(self) -> None:
         """Train in the background, from the last validation if the run was begun before; returns at once."""
@@ -120,12 +127,12 @@ class FineTuneForm(Explorer):
         self.stopping.set()
 
     def wait(self) -> Run:
-        """The finished run; trains it where it is not. Raises what training raised, Stopped where it was stopped."""
+        """The finished run; trains it where it is not. Raises what training raised, Stopped if that is stopped."""
         if headless():  # a batch: in this thread, with a bar in its log
             self.run = train(self.config, self.runs, device=self.device, workers=self.workers)
             self._end("finished")
             return self.run
-        if self.state != "finished":
+        if self.run is None or self.run.config != self.config:
             self.start()
         try:
             while self.thread is not None and self.thread.is_alive():
@@ -138,11 +145,12 @@ class FineTuneForm(Explorer):
         return self.run
 
     def _train(self, config: RunConfig) -> None:
-        drawn, rows = 0.0, read_jsonl(self.runs / config.id / "metrics.jsonl")
+        drawn, before, new = 0.0, self._rows(config), list[dict]()
 
         def watch(row: dict) -> None:
             nonlocal drawn
-            rows.append(row)
+            new.append(row)
+            rows = [one for one in before if one["step"] < new[0]["step"]] + new  # what was not validated comes again
             if time.monotonic() - drawn > REDRAW:
                 self._draw(rows)
                 drawn = time.monotonic()
@@ -151,8 +159,7 @@ class FineTuneForm(Explorer):
 
         try:
             self.run = train(config, self.runs, device=self.device, workers=self.workers, progress=False, watch=watch)
-            rows[:] = read_jsonl(self.run.folder / "metrics.jsonl")
-            self._draw(rows)
+            self._draw(self._rows(config))
             self._end("finished")
         except Stopped as error:
             self._end("stopped", error)

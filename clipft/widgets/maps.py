@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,7 +40,10 @@ class EnergyMapExplorer(Explorer):
             raise ConfigError("an energy map without images; take more: reports.energy_map(RUN, per_split=100)")
         self.found, self.sweep, self.thumbnails = found, sweep, Thumbnails(sweep)
         place = {key: row for row, key in enumerate(zip(sweep.split.tolist(), sweep.ids.tolist(), strict=True))}
-        self.place = np.array([place[key] for key in zip(found.split, found.ids, strict=True)])  # rows of the sweep
+        try:
+            self.place = np.array([place[key] for key in zip(found.split, found.ids, strict=True)])  # rows of the sweep
+        except KeyError as error:
+            raise ConfigError(f"the map holds {error}, which {sweep.title} was not scored on; use one run's") from None
         self.chart, self.table_panel, self.tiles = Chart(), text_panel("lasso"), text_panel("lasso-tiles")
         menus = {"colour": dropdown(["split", "class", "gap"], "colour", self.colour),
                  "places": dropdown(["both", "before", "after"], "show", self.places)}  # fmt: skip
@@ -124,7 +126,7 @@ class EnergyMapExplorer(Explorer):
             for axis, name in enumerate("xy")
         }
         self.chart.spec = {
-            "title": f"t-SNE of energy vectors, {html.escape(self.sweep.title)}", "height": 560, "legend": legend,
+            "title": f"t-SNE of energy vectors, {self.sweep.title}", "height": 560, "legend": legend,
             "lasso": True, "panels": [{"width": 760, "marks": marks} | axes],
         }  # fmt: skip
 
@@ -134,6 +136,8 @@ class EnergyMapExplorer(Explorer):
 
     def _select(self, selection: tuple[int, ...]) -> None:
         self.chart.selection = list(selection)
+        if selection != (self.chart.chosen,):  # else a click on the same image would be no change
+            self.chart.chosen = -1
         if not selection:
             self.table_panel.value = self.tiles.value = ""
             return

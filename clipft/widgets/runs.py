@@ -1,7 +1,8 @@
-"""Explorers of many runs: energy gap against robustness, feature distortion, and a browser that compares two runs."""
+"""Explorers of many runs: energy gap against robustness, and feature distortion."""
 
 from __future__ import annotations
 
+import html
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +13,12 @@ import traitlets
 
 from .. import figures
 from ..diagnostics import correlation
-from ..errors import ClipftError, ConfigError
-from ..evaluation import compare
+from ..errors import ClipftError, ConfigError, unknown
 from ..figures.base import GREY, UNITS, settings, style
-from ..records import Scores
 from ..store import read_json
 from ..sweeps import Sweep, Thumbnails, read_sweep
 from ..tables import title_of, wide
-from .base import TILES, Chart, Explorer, W, box, dropdown, padded, table_html, text_panel, tiles_html, verdict
+from .base import TILES, Chart, Explorer, W, box, dropdown, padded, said, table_html, text_panel, tiles_html, verdict
 from .wise import wise_spec
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class EnergyGapExplorer(Explorer):
         self.chart, self.curve = Chart(), Chart()
         self.said, self.about, self.tiles = text_panel("r"), text_panel("about"), text_panel("moved")
         self.observe(lambda _: self._update(), ["shift", "methods", "x", "y"])
-        self.observe(lambda _: self._show_run(), "selection")
+        self.observe(lambda _: self._show_run(), ["selection", "shift"])
         self.chart.observe(self._clicked, "chosen")
         left = W.VBox([box(menus["shift"], menus["x"], menus["y"]), self.said, self.chart])
         detail = W.VBox([self.about, self.curve, self.tiles])
@@ -89,6 +88,13 @@ class EnergyGapExplorer(Explorer):
         """The static twin: the same runs, a panel per shift."""
         shown = self.results[self.results.method.isin(self.methods)]
         return figures.energy_gap(shown, self.x, self.y, self.alpha)
+
+    @traitlets.validate("selection")
+    def _there(self, proposal: dict) -> str:
+        known = set(self.rows.run) if hasattr(self, "rows") else {proposal["value"]}
+        if proposal["value"] and proposal["value"] not in known:
+            raise unknown("run", proposal["value"], known)
+        return proposal["value"]
 
     def _clicked(self, change: dict) -> None:
         self.selection = "" if change["new"] < 0 else self.rows.run[change["new"]]
@@ -128,14 +134,14 @@ class EnergyGapExplorer(Explorer):
             self.about.value = "<p>Click a point, or walk with the arrow keys and press Enter, to see its run.</p>"
             return
         row = self.rows[self.rows.run == self.selection].iloc[0]
-        self.about.value = f"<h4>{settings(row)}, run {self.selection}</h4>"
+        self.about.value = f"<h4>{html.escape(f'{settings(row)}, run {self.selection}')}</h4>"
         if self.folder is None:
             return
         try:
             self.about.value += config_html(self.folder / self.selection)
             sweep = self.sweep_of(self.selection)
         except ClipftError as error:
-            self.about.value += f"<p>{error}</p>"
+            self.about.value += said(error)
             return
         self.curve.spec = wise_spec([sweep], 0, bars=False)
         self.tiles.value = moved_html(sweep, self.shift)
@@ -185,9 +191,10 @@ class DistortionExplorer(Explorer):
         if table.empty:
             raise ConfigError("no feature distortion to draw: reports.distortion_table(RUNS)")
         shifts = sorted(table.split.unique())
-        super().__init__(**{"shift": shifts[0]} | chosen)
+        kinds = sorted(table.kind.unique(), reverse=True)  # raw first
+        super().__init__(**{"shift": shifts[0], "kind": kinds[0]} | chosen)
         self.table, self.chart, self.said = table, Chart(), text_panel("verdicts")
-        menus = [dropdown(shifts, "shift", self.shift), dropdown(sorted(table.kind.unique()), "kind", self.kind)]
+        menus = [dropdown(shifts, "shift", self.shift), dropdown(kinds, "kind", self.kind)]
         for menu, name in zip(menus, ("shift", "kind"), strict=True):
             traitlets.link((self, name), (menu, "value"))
         self.observe(lambda _: self._update(), ["shift", "kind"])
@@ -223,113 +230,5 @@ class DistortionExplorer(Explorer):
         panel = {"width": 460, "marks": marks} | axes
         self.chart.spec = {"title": "feature distortion", "height": 440, "legend": legend, "panels": [panel]}
         count = rows.verdict.value_counts()
-        said = ", ".join(f"{name} in {count.get(name, 0)}" for name in ("holds", "fails"))
-        self.said.value = (
-            f"<p>{len(rows)} runs: the theory {said}, open in {count.get('open', 0)} (95 % interval over images)</p>"
-        )
-
-
-class RunBrowser(Explorer):
-    """All finished runs: filter them, and compare two side by side: configurations, accuracies, McNemar's p.
-
-    results: `store.results(runs)`; runs: their folder. Traits: query (words that a row must contain), first and second
-    (run ids).
-    """
-
-    query = traitlets.Unicode()
-    first = traitlets.Unicode()
-    second = traitlets.Unicode()
-
-    def __init__(self, results: pd.DataFrame, runs: Path | str):
-        super().__init__()
-        self.folder, self.sweep_of = Path(runs), cache(lambda run: read_sweep(self.folder / run))
-        rows = wide(results)
-        tuned = rows[(rows.alpha == 1.0) & (rows.role != "val")]
-        keys = ["run", "method", "lr", "steps", "seed"]
-        percent = (100 * tuned.pivot_table(index=keys, columns="split", values="accuracy")).round(1)
-        self.table = percent.rename(columns=lambda name: f"{name.split('/')[0]} %").reset_index()
-        self.unfinished = results.attrs.get("unfinished", [])
-        words = W.Text(placeholder="e.g. lipsum 0.001", description="filter", continuous_update=True)
-        self.menus = {name: dropdown([], name) for name in ("first", "second")}
-        self.list, self.compared, self.chart = text_panel("runs"), text_panel("compared"), Chart()
-        traitlets.link((self, "query"), (words.add_class("clipft-filter"), "value"))
-        self.observe(lambda _: self._filter(), "query")
-        self.observe(lambda _: self._compare(), ["first", "second"])
-        for name, menu in self.menus.items():
-            menu.observe(lambda change, name=name: setattr(self, name, change["new"] or ""), "value")
-        self.widget = W.VBox([words, self.list, box(*self.menus.values()), self.chart, self.compared])
-        self._filter()
-
-    @property
-    def matches(self) -> pd.DataFrame:
-        """The runs that contain every word of the query."""
-        text = self.table.astype(str).agg(" ".join, axis=1)
-        keep = [all(word in line for word in self.query.split()) for line in text]
-        return self.table[keep]
-
-    def figure(self) -> go.Figure:
-        """The static twin: the table of the runs that match."""
-        return figures.table(self.matches.astype(str))
-
-    def _filter(self) -> None:
-        found = self.matches
-        left = f"; left out, not finished or not scored: {', '.join(self.unfinished)}" if self.unfinished else ""
-        self.list.value = f"<p>{len(found)} of {len(self.table)} runs{left}</p>" + table_html(found)
-        options = [
-            (f"{r.method}, lr {r.lr}, {r.steps} steps, seed {r.seed} ({r.run})", r.run) for r in found.itertuples()
-        ]
-        for number, menu in enumerate(self.menus.values()):
-            menu.options = options
-            if options:
-                menu.value = options[min(number, len(options) - 1)][1]
-
-    def _compare(self) -> None:
-        if not (self.first and self.second):
-            self.compared.value = ""
-            return
-        try:
-            self.chart.spec = wise_spec([self.sweep_of(run) for run in (self.first, self.second)], 0, bars=False)
-            self.compared.value = (
-                f"<h4>Settings that differ</h4>{table_html(config_diff(*self._folders))}"
-                f"<h4>Tuned models on the same images (p: McNemar, exact)</h4>{table_html(self.comparison())}"
-            )
-        except ClipftError as error:
-            self.compared.value = f"<p>{error}</p>"
-
-    @property
-    def _folders(self) -> list[Path]:
-        return [self.folder / self.first, self.folder / self.second]
-
-    def comparison(self, alpha: float = 1.0) -> pd.DataFrame:
-        """Accuracies (%) of both runs on each test split, their difference with its 95 % interval, and McNemar's p.
-
-        Raises ConfigError where they saw other images.
-        """
-        sweeps, rows = [self.sweep_of(run) for run in (self.first, self.second)], []
-        for split in sweeps[0].splits:
-            if split not in sweeps[1].splits:
-                raise ConfigError(f"the runs are scored on {sweeps[0].splits} and {sweeps[1].splits}; use one data set")
-            one, two = (_scores(sweep, split, alpha) for sweep in sweeps)
-            found = compare(one, two)
-            rows.append(
-                {"split": split, "first %": f"{100 * found.first:.1f}", "second %": f"{100 * found.second:.1f}",
-                 "difference": f"{100 * found.difference:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]",
-                 "only first right": found.only_first, "only second right": found.only_second, "p": f"{found.p:.2g}"}
-            )  # fmt: skip
-        return pd.DataFrame(rows)
-
-
-def _scores(sweep: Sweep, split: str, alpha: float) -> Scores:
-    rows, place = sweep.rows[split], sweep.nearest(alpha)
-    nothing = np.zeros(len(rows))
-    columns = (sweep.label[rows], sweep.prediction[place, rows], sweep.confidence[place, rows], nothing)
-    return Scores(split, alpha, tuple(sweep.ids[rows]), *columns)
-
-
-def config_diff(first: Path, second: Path) -> pd.DataFrame:
-    """The settings in which two runs differ."""
-    both = [read_json(folder / "config.json") for folder in (first, second)]
-    keys = [key for key in dict.fromkeys([*both[0], *both[1]]) if both[0].get(key) != both[1].get(key)]
-    return pd.DataFrame(
-        [(key, *(str(one.get(key, "")) for one in both)) for key in keys], columns=["setting", "first", "second"]
-    )
+        counts = ", ".join(f"{name} in {count.get(name, 0)}" for name in ("holds", "fails", "open"))
+        self.said.value = said(f"{len(rows)} runs; by 95 % intervals over images the theory {counts}")

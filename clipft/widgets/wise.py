@@ -22,6 +22,7 @@ from .base import (
     box,
     dropdown,
     padded,
+    said,
     table_html,
     text_panel,
     tiles_html,
@@ -122,6 +123,12 @@ class WiseExplorer(Explorer):
         self.widget = W.VBox([*controls, self.slider, self.chart, self.counts, choice, self.said, self.tiles])
         self._choose()
 
+    @traitlets.validate("run")
+    def _there(self, proposal: dict) -> int:
+        if not 0 <= proposal["value"] < len(getattr(self, "sweeps", [0])):
+            raise traitlets.TraitError(f"run is {proposal['value']}, expected one of {len(self.sweeps)} sweeps, from 0")
+        return proposal["value"]
+
     @property
     def sweep(self) -> Sweep:
         """The sweep that is shown."""
@@ -170,7 +177,7 @@ class WiseExplorer(Explorer):
                 raise ConfigError("this sweep came without its run's folder; read it: sweeps.read_sweep(FOLDER)")
             found = exact(self.sweep, self.alpha, self.probe)
         except ClipftError as error:
-            self.said.value = f"<p>exact here is not possible: {error}</p>"
+            self.said.value = said(f"exact here is not possible: {error}")
             return None
         shown = found.assign(**{name: (100 * found[name]).round(1) for name in ("exact", "line")})
         shown = shown.rename(columns={"exact": "exact %", "line": "on the line %"})

@@ -461,6 +461,16 @@ def test_energy_map_lasso(desk, places):
     becomes(desk, "map.selection", [])
 
 
+def test_energy_map_rounds_the_gap(desk):
+    """Two decimals, as in `EnergyMapExplorer.selected`; float32 numbers would show seventeen."""
+    explorer = cell(desk, MAP)
+    explorer.locator(".clipft-chart > svg .clipft-point").last.click(force=True)
+    lab.expect(explorer.locator(".clipft-lasso tr")).to_have_count(2)
+    assert re.fullmatch(r"-?\d+\.\d{1,2}", explorer.locator(".clipft-lasso td").last.inner_text())
+    explorer.locator(".clipft-clear").click()
+    becomes(desk, "map.selection", [])
+
+
 def test_energy_map_click_after_clear(desk):
     """A click takes one image; after clearing, a click on the same one takes it again."""
     explorer = cell(desk, MAP)
@@ -501,8 +511,9 @@ def test_distortion_menus(desk):
     chart = explorer.locator(".clipft-chart > svg")
     transforms = "all => all.map(point => point.getAttribute('transform')).join()"
     seen = [chart.locator(".clipft-point").evaluate_all(transforms)]
-    for menu in ("shift", "kind"):
-        explorer.locator(f".clipft-{menu} select").select_option(index=1 if menu == "shift" else 0)
+    second = explorer.locator(".clipft-shift select option").nth(1).inner_text()
+    for menu, option in (("shift", second), ("kind", "normalised")):
+        explorer.locator(f".clipft-{menu} select").select_option(option)
 
         def moved():
             now = chart.locator(".clipft-point").evaluate_all(transforms)
@@ -550,9 +561,8 @@ def test_run_browser_filter_and_compare(desk):
     field.press("Backspace")
     lab.expect(explorer.locator(".clipft-runs tr")).to_have_count(1 + ask(desk, "len(browser.table)"))
     explorer.locator(".clipft-first select").select_option(index=0)
-    last = explorer.locator(".clipft-second select option").count() - 1
-    explorer.locator(".clipft-second select").select_option(index=last)
     wanted = ask(desk, "browser.table.run.tolist()")
+    explorer.locator(".clipft-second select").select_option(index=len(wanted) - 1)
     becomes(desk, "[browser.first, browser.second]", [wanted[0], wanted[-1]])
     compared = explorer.locator(".clipft-compared")
     lab.expect(compared).to_contain_text("McNemar")
@@ -673,7 +683,7 @@ def test_form_run_stop_run(page, server, demo_runs, tmp_path):
     path = lab.copy(lab.ROOT / "notebooks/01_fine_tune.ipynb", server.root, **parameters)
     lab.open_notebook(page, server, path)
     lab.theme(page, lab.LIGHT)
-    run_cells(page, 0, 2)
+    run_cells(page, 0, 3)
     state = page.locator(".clipft-state")
     lab.expect(state).to_have_text("ready")
     page.locator("button.clipft-run").click()
@@ -685,7 +695,7 @@ def test_form_run_stop_run(page, server, demo_runs, tmp_path):
     lab.expect(page.locator("button.clipft-run")).to_be_enabled()
     page.locator("button.clipft-run").click()
     lab.expect(state).to_contain_text("finished")
-    run_cells(page, 3, 5)
+    run_cells(page, 3, 6)
     assert ask(page, "run.folder.name == form.config.id and run.finished")
     lab.expect(page.locator(".js-plotly-plot:has(.main-svg)")).to_have_count(1)
     lab.theme(page, lab.DARK)
@@ -693,7 +703,8 @@ def test_form_run_stop_run(page, server, demo_runs, tmp_path):
     lab.theme(page, lab.LIGHT)
 
 
-def test_fine_tune_run_all(page, server, demo_runs, tmp_path):
+def test_fine_tune_run_all(page, server, demo_runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(lab, "HANG", 150)  # it trains and scores
     parameters = tiny(demo_runs, tmp_path / "runs", steps=6, eval_every=3)
     path = lab.copy(lab.ROOT / "notebooks/01_fine_tune.ipynb", server.root, **parameters)
     lab.open_notebook(page, server, path)
