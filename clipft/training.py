@@ -190,14 +190,14 @@ class Loop:
                 self.step += 1
                 bar.update()
                 if self.step % max(1, config.steps // 200) == 0:
-                    loss = sum(terms.values())
-                    row = {"step": self.step, "loss": loss, "lr": learning_rate(self.step - 1, config)}
+                    row = {"step": self.step, "loss": sum(terms.values()), "lr": learning_rate(self.step - 1, config)}
                     row |= terms if len(terms) > 1 else {}
                     append_json(self._metrics, row)
                     self.watch(row)
-                    bar.set_postfix(loss=f"{loss:.3f}", best_val=f"{max(self.best, 0):.3f}", refresh=False)
                 if self.step % config.eval_every == 0 or self.step == config.steps:
                     self._evaluate(held)
+                loss, best = sum(terms.values()), max(self.best, 0)
+                bar.set_postfix(loss=f"{loss:.3f}", best_val=f"{best:.3f}", refresh=False)
         if self.bad:
             write(skipped(split, sorted(self.bad)))
         with disk(self.run.folder / BEST):

@@ -106,7 +106,7 @@ def texts(explorer):
 def table_of(text):
     """The last HTML table as a data frame of words."""
     rows = re.findall(r"<tr>(.*?)</tr>", text.rpartition("<table")[2])
-    head, *body = ([html.unescape(cell) for cell in re.findall(r"<t[hd]>(.*?)</t[hd]>", row)] for row in rows)
+    head, *body = ([html.unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows)
     return pd.DataFrame(body, columns=head)
 
 

@@ -50,7 +50,7 @@ def sweep(found: Sweep, alpha: float = 0.5, thumbnails: Thumbnails | None = None
     figure.add_scatter(
         x=[alphas[active]] * 2, y=[count[active] for count in flips.values()], mode="markers+text", row=1, col=3,
         marker={"size": 11, "color": [GREY, COLOURS[1]]}, text=[f"{n}: {c[active]}" for n, c in flips.items()],
-        textposition="top center", showlegend=False, hoverinfo="skip", cliponaxis=False,
+        textposition=["bottom center", "top center"], showlegend=False, hoverinfo="skip", cliponaxis=False,
     )  # fmt: skip
     steps = []
     for i, value in enumerate(alphas):
@@ -66,7 +66,7 @@ def sweep(found: Sweep, alpha: float = 0.5, thumbnails: Thumbnails | None = None
     figure.update_xaxes(title_text="100 alpha" if alone else "reference accuracy (%)", row=1, col=1)
     figure.update_yaxes(title_text=f"{'reference' if alone else 'mean shift'} accuracy (%)", row=1, col=1)
     figure.update_yaxes(range=[0, min(105, 1.15 * max(float(table.max()), 1))], row=1, col=2)
-    figure.update_xaxes(title_text="alpha", range=[-0.05, 1.05], row=1, col=3)
+    figure.update_xaxes(title_text="alpha", range=[-0.4, 1.4], tickvals=[0, 0.5, 1], row=1, col=3)
     figure.update_yaxes(range=[0, 1.25 * max(max(count.max() for count in flips.values()), 1)], row=1, col=3)
     tested = sum(len(rows) for rows in found.rows.values())
     slider = {"active": active, "currentvalue": {"prefix": "alpha = "}, "pad": {"t": 50}, "steps": steps}

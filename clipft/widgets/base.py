@@ -128,12 +128,20 @@ def text_panel(name: str) -> Html:
 
 def table_html(frame: pd.DataFrame) -> str:
     """A data frame as an HTML table, numbers as given."""
-    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in frame.columns)
+    first = frame.iloc[0] if len(frame) else [""] * len(frame.columns)
+    head = "".join(
+        f"<th{_right(value)}>{html.escape(str(name))}</th>" for name, value in zip(frame.columns, first, strict=True)
+    )
     rows = "".join(
-        f"<tr>{''.join(f'<td>{html.escape(str(value))}</td>' for value in row)}</tr>"
+        f"<tr>{''.join(f'<td{_right(value)}>{html.escape(str(value))}</td>' for value in row)}</tr>"
         for row in frame.itertuples(index=False)
     )
     return f"<table class='clipft-table'><tr>{head}</tr>{rows}</table>"
+
+
+def _right(value: object) -> str:
+    """Numbers stand to the right."""
+    return " class='clipft-number'" if str(value).lstrip("+-")[:1].isdigit() else ""
 
 
 def tiles_html(

@@ -13,6 +13,7 @@ import traitlets
 from .. import figures
 from ..errors import ClipftError, ConfigError
 from ..evaluation import compare
+from ..figures.base import COLOURS, GREY
 from ..records import Scores
 from ..store import read_json
 from ..sweeps import Sweep, read_sweep
@@ -22,6 +23,13 @@ from .wise import wise_spec
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+
+LEGEND = [
+    {"name": "zero-shot", "colour": GREY, "symbol": "star"},
+    {"name": "first, to tuned", "colour": COLOURS[0], "symbol": "circle"},
+    {"name": "second", "colour": GREY, "dash": "solid"},
+]
 
 
 class RunBrowser(Explorer):
@@ -48,6 +56,8 @@ class RunBrowser(Explorer):
         self.unfinished = results.attrs.get("unfinished", [])
         words = W.Text(placeholder="e.g. lipsum 0.001", description="filter", continuous_update=True)
         self.menus = {name: dropdown([], name) for name in ("first", "second")}
+        for menu in self.menus.values():
+            menu.layout.width = "420px"
         self.list, self.compared, self.chart = text_panel("runs"), text_panel("compared"), Chart()
         traitlets.link((self, "query"), (words.add_class("clipft-filter"), "value"))
         self.observe(lambda _: self._filter(), "query")
@@ -94,7 +104,8 @@ class RunBrowser(Explorer):
             self.compared.value = ""
             return
         try:
-            self.chart.spec = wise_spec([self.sweep_of(run) for run in (self.first, self.second)], 0, bars=False)
+            sweeps = [self.sweep_of(run) for run in (self.first, self.second)]
+            self.chart.spec = wise_spec(sweeps, 0, bars=False) | {"legend": LEGEND}
             self.compared.value = (
                 f"<h4>Settings that differ</h4>{table_html(config_diff(*self._folders))}"
                 f"<h4>Tuned models on the same images (p: McNemar, exact)</h4>{table_html(self.comparison())}"

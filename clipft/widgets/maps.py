@@ -75,7 +75,7 @@ class EnergyMapExplorer(Explorer):
         for name, alpha in (("zero-shot", 0), ("tuned", -1)):
             table[name] = [sweep.name_of(label) for label in sweep.prediction[alpha, rows]]
         if self.sweep.energy_gap is not None:
-            table["energy gap"] = self.sweep.energy_gap[-1, rows].round(2)
+            table["energy gap"] = self.sweep.energy_gap[-1, rows].astype(float).round(2)
         return table
 
     def _looks(self) -> tuple[list[str], list[str], list[dict]]:

@@ -44,9 +44,10 @@ class EnergyGapExplorer(Explorer):
         rows = rows[(rows.role == "shift") & (rows.alpha == alpha)].reset_index(drop=True)
         if rows.empty:
             raise ConfigError(f"no run is scored on a shift at alpha {alpha:g}: clipft wise RUN --alpha {alpha:g}")
-        shifts, names = sorted(rows.split.unique()), list(style(rows.method.unique()))
-        measured = [name for name in UNITS if name in rows]
-        super().__init__(**{"shift": shifts[0], "methods": tuple(names), "x": measured[0]} | chosen)
+        shifts, measured = sorted(rows.split.unique()), [name for name in UNITS if name in rows]
+        x = chosen.get("x", measured[0])
+        names = list(style(rows.dropna(subset=[x] if x in rows else []).method.unique()))  # an ensemble has no gap
+        super().__init__(**{"shift": shifts[0], "methods": tuple(names), "x": x} | chosen)
         self.rows, self.folder, self.looks = rows, Path(runs) if runs else None, style(names)
         self.results, self.alpha = results, alpha
         self.sweep_of = cache(lambda run: read_sweep(self.folder / run))
@@ -68,8 +69,8 @@ class EnergyGapExplorer(Explorer):
         self.observe(lambda _: self._show_run(), ["selection", "shift"])
         self.chart.observe(self._clicked, "chosen")
         left = W.VBox([box(menus["shift"], menus["x"], menus["y"]), self.said, self.chart])
-        detail = W.VBox([self.about, self.curve, self.tiles])
-        self.widget = W.VBox([box(left, menus["methods"]), detail])
+        right = W.VBox([menus["methods"], self.about, self.curve])
+        self.widget = W.VBox([box(left, right), self.tiles])
         self._update()
         self._show_run()
 
@@ -103,7 +104,10 @@ class EnergyGapExplorer(Explorer):
         rows, marks = self.shown, []
         for name, part in rows.groupby("method", sort=False):
             _, colour, symbol, _ = self.looks[name]
-            text = [f"{settings(row)}\nx {row[self.x]:.3f}\ny {row[self.y]:.3f}" for _, row in part.iterrows()]
+            text = [
+                "\n".join([settings(row), *(f"{name.replace('_', ' ')} {row[name]:.3f}" for name in (self.x, self.y))])
+                for _, row in part.iterrows()
+            ]
             marks.append(
                 {"kind": "points", "x": part[self.x].tolist(), "y": part[self.y].tolist(), "colour": colour,
                  "symbol": symbol, "size": 6, "text": text, "id": part.index.tolist()}

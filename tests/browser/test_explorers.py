@@ -689,7 +689,7 @@ def test_form_run_stop_run(page, server, demo_runs, tmp_path):
     page.locator("button.clipft-run").click()
     lab.expect(state).to_have_text("running")
     lab.expect(page.locator(".clipft-chart > svg .clipft-point").first).to_be_visible()
-    lab.shot(page, "form_running_light")
+    show(page, 1, "form_running_light")
     page.locator("button.clipft-stop").click()
     lab.expect(state).to_contain_text("stopped at step")
     lab.expect(page.locator("button.clipft-run")).to_be_enabled()
