@@ -127,21 +127,17 @@ def text_panel(name: str) -> Html:
 
 
 def table_html(frame: pd.DataFrame) -> str:
-    """A data frame as an HTML table, numbers as given."""
-    first = frame.iloc[0] if len(frame) else [""] * len(frame.columns)
-    head = "".join(
-        f"<th{_right(value)}>{html.escape(str(name))}</th>" for name, value in zip(frame.columns, first, strict=True)
+    """A data frame as an HTML table, values as given; columns of numbers stand to the right."""
+    right = [
+        " class='clipft-number'" if all(str(value).lstrip("+-")[:1].isdigit() for value in frame[name]) else ""
+        for name in frame.columns
+    ]
+    lines = [("th", frame.columns), *(("td", row) for row in frame.itertuples(index=False))]
+    rows = (
+        "".join(f"<{tag}{look}>{html.escape(str(v))}</{tag}>" for look, v in zip(right, line, strict=True))
+        for tag, line in lines
     )
-    rows = "".join(
-        f"<tr>{''.join(f'<td{_right(value)}>{html.escape(str(value))}</td>' for value in row)}</tr>"
-        for row in frame.itertuples(index=False)
-    )
-    return f"<table class='clipft-table'><tr>{head}</tr>{rows}</table>"
-
-
-def _right(value: object) -> str:
-    """Numbers stand to the right."""
-    return " class='clipft-number'" if str(value).lstrip("+-")[:1].isdigit() else ""
+    return f"<table class='clipft-table'>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
 
 def tiles_html(

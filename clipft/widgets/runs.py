@@ -68,9 +68,9 @@ class EnergyGapExplorer(Explorer):
         self.observe(lambda _: self._update(), ["shift", "methods", "x", "y"])
         self.observe(lambda _: self._show_run(), ["selection", "shift"])
         self.chart.observe(self._clicked, "chosen")
-        left = W.VBox([box(menus["shift"], menus["x"], menus["y"]), self.said, self.chart])
-        right = W.VBox([menus["methods"], self.about, self.curve])
-        self.widget = W.VBox([box(left, right), self.tiles])
+        detail = W.VBox([self.about, self.curve], layout=W.Layout(max_width="520px"))
+        both = box(W.VBox([self.said, self.chart]), detail)
+        self.widget = W.VBox([box(*menus.values()), both, self.tiles])
         self._update()
         self._show_run()
 
