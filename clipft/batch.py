@@ -221,7 +221,7 @@ class _Runner:
                 os.killpg(process.pid, signal.SIGTERM)
         self.pool.shutdown()
         self.progress.stop()
-        if kind in (SystemExit, KeyboardInterrupt):  # SIGTERM or Ctrl-C
+        if kind is SystemExit:  # SIGTERM; after Ctrl-C the command line says it
             print(f"clipft: stopped; {AGAIN}", file=sys.stderr)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self.old_handler)

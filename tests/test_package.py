@@ -96,8 +96,16 @@ def readme(world, monkeypatch, tmp_path):
     small = lambda **given: world.config(**{key: given[key] for key in kept if key in given})  # noqa: E731
     monkeypatch.setattr(clipft, "RunConfig", small, raising=False)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    example, diagnostics, own_method = blocks
-    return {"example": example, "diagnostics": diagnostics, "own method": own_method}
+    return dict(zip(("explore", "example", "diagnostics", "own method"), blocks, strict=True))
+
+
+def test_explorers_of_the_readme_open(readme, world, tmp_path):
+    run = world.train(tmp_path / "runs")
+    run.score([0.0, 0.5, 1.0], progress=False)
+    space: dict = {}
+    exec(readme["explore"].replace("runs/ID", f"runs/{run.folder.name}"), space)
+    assert space["slider"].alpha == 0.3
+    assert "plotly" in (tmp_path / "wise.html").read_text()
 
 
 def test_readme_example_runs(readme, tmp_path):

@@ -46,7 +46,7 @@ def paper(figure: go.Figure, columns: int = 2) -> go.Figure:
     if columns not in COLUMNS:
         raise ConfigError(f"a figure of {columns} columns; a paper has {' or '.join(map(str, COLUMNS))}")
     copy = go.Figure(figure)
-    width = round(COLUMNS[columns] * 96 * copy.layout.font.size * 72 / 96 / 8)  # 8 points of 1/72 inch when set
+    width = round(COLUMNS[columns] * 96 * (copy.layout.font.size or 12) * 72 / 96 / 8)  # 8 points of 1/72 inch when set
     copy.update_layout(width=width, height=round((copy.layout.height or 450) * (1 if columns == 2 else 0.75)))
     copy.layout.sliders, copy.layout.updatemenus = [], []
     if columns == 1:  # no room beside the axes, nor for a long line along them
