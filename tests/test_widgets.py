@@ -407,9 +407,10 @@ def test_an_alpha_outside_0_and_1_is_refused(alpha):
         assert explorer.alpha == explorer.slider.value == 0.4
 
 
-def test_wise_without_sweeps_is_one_line():
-    with pytest.raises(ConfigError, match="no sweep to explore"):
-        WiseExplorer([])
+@pytest.mark.parametrize("given", [[], "runs/ID", [toy_sweep(), "runs/ID"]])
+def test_wise_without_sweeps_is_one_line(given):
+    with pytest.raises(ConfigError, match=r"no sweep to explore in .*read_sweep\(FOLDER\)"):
+        WiseExplorer(given)
 
 
 def test_exact_here_at_a_scored_alpha_says_what_was_scored(at_home):

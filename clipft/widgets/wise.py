@@ -100,8 +100,8 @@ class WiseExplorer(Explorer):
     def __init__(self, sweeps: Sweep | Sequence[Sweep], alpha: float = 0.5, probe: int = 100):
         super().__init__(alpha=alpha)
         self.sweeps, self.probe = [sweeps] if isinstance(sweeps, Sweep) else list(sweeps), probe
-        if not self.sweeps:
-            raise ConfigError("no sweep to explore; read one: sweeps.read_sweep(FOLDER)")
+        if not self.sweeps or not all(isinstance(sweep, Sweep) for sweep in self.sweeps):
+            raise ConfigError(f"no sweep to explore in {sweeps!r:.80}; read one: read_sweep(FOLDER)")
         self.thumbnails = [Thumbnails(sweep) for sweep in self.sweeps]
         self.chart, self.slider = Chart(alpha=alpha), alpha_slider(alpha)
         self.counts, self.tiles, self.said = text_panel("counts"), text_panel("flips"), text_panel("exact")
