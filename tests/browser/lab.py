@@ -37,7 +37,9 @@ SETTINGS = {
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
 }  # fmt: skip
 LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
-HANG = 40  # seconds after which waiting is given up; guards against a hang, says nothing of speed
+HANG = 300  # seconds after which waiting is given up; guards against a hang on a busy machine, says nothing of speed
+if expect is not None:
+    expect.set_options(timeout=1000 * HANG)
 ERROR_OUTPUT = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']"
 STDERR_OUTPUT = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']"
 
@@ -73,7 +75,7 @@ class Server:
         """What the server's REST interface answers."""
         request = Request(f"{self.address}/api/{path}", method=method)
         request.add_header("Authorization", f"token {self.token}")
-        with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
+        with build_opener(ProxyHandler({})).open(request, timeout=60) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 

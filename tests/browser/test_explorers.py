@@ -100,14 +100,6 @@ CONTRAST = """elements => {
 }"""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def patience():
-    """Expectations wait as long as everything else here, not five seconds: the machine may be busy."""
-    lab.expect.set_options(timeout=1000 * lab.HANG)
-    yield
-    lab.expect.set_options(timeout=5000)
-
-
 @pytest.fixture(scope="module")
 def desk(server, browser, demo_runs):
     """One page with every explorer, shared by the tests below; what each test changes the others do not lean on."""
@@ -116,9 +108,7 @@ def desk(server, browser, demo_runs):
     with lab.page(browser, (server.address,)) as view:
         lab.open_notebook(view, server, path)
         lab.theme(view, lab.LIGHT)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(lab, "HANG", 150)  # it computes a map and distortions from images
-            lab.run_all(view)
+        lab.run_all(view)
         lab.expect(view.locator(".clipft-chart > svg")).to_have_count(len(CELLS))
         yield view
         server.stop_kernels()
@@ -216,9 +206,8 @@ def press(page, keys: str, times: int = 1) -> None:
 
 
 def report(what: str, delay: float) -> None:
-    """Print a latency; the limit is a guard against a hang, not a target."""
+    """Print a latency; a hang is seen while it is measured."""
     print(f"\n{what}: median {delay:.0f} ms")
-    assert delay < 2000
 
 
 def latencies(page, what: str) -> None:
@@ -703,8 +692,7 @@ def test_form_run_stop_run(page, server, demo_runs, tmp_path):
     lab.theme(page, lab.LIGHT)
 
 
-def test_fine_tune_run_all(page, server, demo_runs, tmp_path, monkeypatch):
-    monkeypatch.setattr(lab, "HANG", 150)  # it trains and scores
+def test_fine_tune_run_all(page, server, demo_runs, tmp_path):
     parameters = tiny(demo_runs, tmp_path / "runs", steps=6, eval_every=3)
     path = lab.copy(lab.ROOT / "notebooks/01_fine_tune.ipynb", server.root, **parameters)
     lab.open_notebook(page, server, path)
@@ -733,9 +721,8 @@ def run_cells(page, start: int, stop: int) -> None:
     assert not failed.count(), failed.first.inner_text()
 
 
-def test_start_here_from_nothing(page, server, tmp_path, monkeypatch):
+def test_start_here_from_nothing(page, server, tmp_path):
     """The first notebook as it is, but with an empty cache and an empty folder of runs."""
-    monkeypatch.setattr(lab, "HANG", 300)
     path = lab.copy(lab.ROOT / "notebooks/00_start_here.ipynb", server.root, runs=str(tmp_path / "runs"))
     book = nbformat.read(path, 4)
     parameters = next(each for each in book.cells if each.cell_type == "code")
