@@ -47,7 +47,7 @@ class Chart(anywidget.AnyWidget):
 
 
 class Html(anywidget.AnyWidget):
-    """A text, table or tiles as HTML of ours. ipywidgets' own HTML has the page look for formulas: 100 ms a change."""
+    """A text, table or tiles as HTML, in the explorers' style; nothing in it is typeset."""
 
     _esm = """export default { render({model, el}) {
       const show = () => { el.innerHTML = model.get("value"); };

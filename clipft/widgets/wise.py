@@ -110,7 +110,7 @@ class WiseExplorer(Explorer):
         self.against = dropdown(list(ENDS.items()), "against", 0.0)
         self.split = dropdown(["every split"], "split")
         self.button = W.Button(description="exact here", tooltip="score this alpha on some images of each split")
-        self.link = W.jsdlink((self.slider, "value"), (self.chart, "alpha"))  # in the page; both ways would oscillate
+        self.link = W.jsdlink((self.slider, "value"), (self.chart, "alpha"))  # in the page, no kernel asked
         traitlets.link((self, "alpha"), (self.slider, "value"))
         traitlets.link((self, "run"), (self.runs, "value"))
         self.observe(lambda _: self._choose(), "run")
