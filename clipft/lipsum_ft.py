@@ -240,10 +240,7 @@ def figure_8(results: pd.DataFrame, runs: Path | str) -> Made:
 
 def figure_9(results: pd.DataFrame, runs: Path | str) -> Made:
     """The trade-off of other models, a panel each, in points against zero-shot; paper: table 5, DomainNet."""
-    several = results.model.nunique() > 1
-    ours = results[results.method.isin(titled("5", results))]
-    what = "Change of reference and mean shift accuracy against zero-shot, in points, a panel per model."
-    return by_kind(what, ours, "5", "" if several else MODELS)
+    return _trade_offs(results, "5", "model", MODELS)
 
 
 def figure_10(results: pd.DataFrame, runs: Path | str) -> Made:
@@ -281,10 +278,7 @@ def figure_12(results: pd.DataFrame, runs: Path | str) -> Made:
 
 def figure_13(results: pd.DataFrame, runs: Path | str) -> Made:
     """The trade-off on other reference domains, a panel each, in points against zero-shot; paper: table 10."""
-    several = results.reference.nunique() > 1
-    ours = results[results.method.isin(titled("10", results))]
-    what = "Change of reference and mean shift accuracy against zero-shot, in points, a panel per reference."
-    return by_kind(what, ours, "10", "" if several else DOMAINS)
+    return _trade_offs(results, "10", "reference", DOMAINS)
 
 
 def figure_14(results: pd.DataFrame, runs: Path | str) -> Made:
@@ -316,6 +310,13 @@ def figure_15(results: pd.DataFrame, runs: Path | str) -> Made:
     )
     used = results[results.recipe.isin(own)]
     return Made(figures.join(panels, "Calibration", 2), caption(what, used, source("2")))
+
+
+def _trade_offs(results: pd.DataFrame, number: str, column: str, command: str) -> Made:
+    """A panel per model or reference; command: what makes more of them, said where there is one alone."""
+    ours = results[results.method.isin(titled(number, results))]
+    what = f"Change of reference and mean shift accuracy against zero-shot, in points, a panel per {column}."
+    return by_kind(what, ours, number, "" if results[column].nunique() > 1 else command)
 
 
 def _post_hoc_paths(number: str, benchmark: str, results: pd.DataFrame, runs: Path | str) -> Made:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError, MissingExtra, unknown
-from .pages import PLOTLYJS, draw
+from .pages import PLOTLYJS, VIEW, draw
 from .store import read_json, write_text
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 KINDS = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,), "list": (list,), "dict": (dict,),
          "None": (type(None),)}  # fmt: skip
 FIGURE = "application/vnd.plotly.v1+json"
-VIEW = "application/vnd.jupyter.widget-view+json"
 EXPONENT = re.compile(r"([-+]?)(\d+\.?\d*|\.\d+)e([-+]?)(\d+)", re.IGNORECASE)  # to YAML 1.1 often a word
 OFFLINE = """{%- extends 'lab/index.html.j2' -%}
 {%- block html_head_js -%}

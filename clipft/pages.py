@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 PLOTLYJS = "plotly.min.js"  # its name where pages share one
+VIEW = "application/vnd.jupyter.widget-view+json"  # the part of a cell's output that needs a kernel
 KINDS = ("png", "svg", "pdf")
 IN_LAB = CONFIG | {"responsive": False}  # there a click on a slider would give a responsive figure the height 0
 STYLE = """

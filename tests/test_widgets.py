@@ -31,7 +31,7 @@ from clipft.manifests import available
 from clipft.objectives import METHODS
 from clipft.records import EnergyMap
 from clipft.store import read_jsonl, read_weights
-from clipft.sweeps import Sweep, pack_thumbnails, read_sweep
+from clipft.sweeps import Sweep, Thumbnails, pack_thumbnails, read_sweep
 from clipft.tables import wide
 
 pytest.importorskip("anywidget")
@@ -258,7 +258,7 @@ def test_class_names_and_files_are_escaped(tmp_path):
     sweep = Sweep.of(scores, "real", EVIL, [EVIL] * 4)
     shown = WiseExplorer(sweep, 0.6)
     lasso = EnergyMapExplorer(energy_map(sweep), sweep, selection=(0, 1))
-    for text in (texts(shown), texts(lasso), runs.moved_html(sweep, "real/test")):
+    for text in (texts(shown), texts(lasso), runs.moved_html(sweep, "real/test", Thumbnails(sweep))):
         assert "<script" not in text
         assert "&lt;script&gt;" in text
         for tag in re.findall(r"<(?:img|div class='clipft-grey')[^>]*>", text):
@@ -573,7 +573,8 @@ def test_gap_of_a_run_that_is_not_there_is_no_raw_error():
 
 
 def test_an_ensemble_has_no_moved_images():
-    assert "an ensemble has none" in runs.moved_html(toy_sweep(gap=False), "real/test")
+    sweep = toy_sweep(gap=False)
+    assert "an ensemble has none" in runs.moved_html(sweep, "real/test", Thumbnails(sweep))
 
 
 def test_gap_names_a_run_whose_folder_is_missing(tmp_path):

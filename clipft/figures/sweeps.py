@@ -13,6 +13,7 @@ from .base import COLOURS, GREY, LAYOUT
 if TYPE_CHECKING:
     from ..sweeps import Sweep, Thumbnails
 
+ENDS = {"zero-shot": 0.0, "tuned": 1.0}
 MOST_STEPS, TILES = 21, 12  # beyond so many alphas, thumbnails would make the page heavy
 
 
@@ -82,9 +83,6 @@ def sweep(found: Sweep, alpha: float = 0.5, thumbnails: Thumbnails | None = None
         title={"text": f"WiSE of {found.title}; {tested} test images", "y": 0.97},
     )  # fmt: skip
     return figure
-
-
-ENDS = {"zero-shot": 0.0, "tuned": 1.0}
 
 
 def _tiles(found: Sweep, place: int, thumbnails: Thumbnails) -> list[dict]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from ..errors import MissingExtra
-from ..pages import bundle, save_figure
+from ..pages import VIEW, bundle, save_figure
 from ..progress import headless
 
 try:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ..sweeps import Sweep, Thumbnails
 
 HERE = Path(__file__).parent
-VIEW = "application/vnd.jupyter.widget-view+json"
 TILES = 24  # thumbnails shown at once
 
 
@@ -151,8 +150,8 @@ def tiles_html(
         image = f"<img src='{address}' alt='{name}' title='{html.escape(sweep.ids[row])}'>" if address else grey
         tiles.append(f"<figure>{image}<figcaption><b>{name}</b><br>{caption(row)}</figcaption></figure>")
     whole = of or len(rows)
-    said = f"<p>{min(TILES, len(rows))} of {whole} images</p>" if whole else "<p>no image</p>"
-    return f"{said}<div class='clipft-tiles'>{''.join(tiles)}</div>"
+    count = said(f"{min(TILES, len(rows))} of {whole} images" if whole else "no image")
+    return f"{count}<div class='clipft-tiles'>{''.join(tiles)}</div>"
 
 
 def verdict(sweep: Sweep, row: int, prediction: int) -> str:

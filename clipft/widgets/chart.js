@@ -93,10 +93,10 @@ class Drawing {
 
   legend(entries) {
     const list = Object.assign(document.createElement("div"), {className: "clipft-legend"});
-    for (const {name, colour, symbol, dash, hollow} of entries) {
+    for (const {name, colour, symbol, dash} of entries) {
       const item = document.createElement("span"), svg = node("svg", {width: 26, height: 14, viewBox: "-13 -7 26 14"});
       if (dash !== undefined) node("path", {d: "M-12,0H12", stroke: ink(colour), "stroke-width": 2, "stroke-dasharray": DASHES[dash] ?? ""}, svg);
-      if (symbol) node("path", {d: SHAPES[symbol], transform: "scale(5)", fill: hollow ? "none" : ink(colour), stroke: ink(colour), "stroke-width": 0.3}, svg);
+      if (symbol) node("path", {d: SHAPES[symbol], transform: "scale(5)", fill: ink(colour), stroke: ink(colour), "stroke-width": 0.3}, svg);
       item.append(svg, name);
       list.appendChild(item);
     }
@@ -104,7 +104,7 @@ class Drawing {
   }
 
   panel(panel, left, height) {
-    const {x, y} = panel, bars = panel.marks.filter((mark) => mark.kind === "bars");
+    const {x, y} = panel;
     const box = {left: left + (y.plain ? 8 : 58), right: left + panel.width - 8, top: panel.title ? 26 : 10, bottom: height - (x.plain ? 10 : 46)};
     const labels = x.labels;
     const px = (v) => box.left + ((v - x.range[0]) / (x.range[1] - x.range[0] || 1)) * (box.right - box.left);

@@ -51,6 +51,7 @@ class EnergyGapExplorer(Explorer):
         self.rows, self.folder, self.looks = rows, Path(runs) if runs else None, style(names)
         self.results, self.alpha = results, alpha
         self.sweep_of = cache(lambda run: read_sweep(self.folder / run))
+        self.thumbnails_of = cache(lambda run: Thumbnails(self.sweep_of(run)))  # a pack is read once
         metrics = [(UNITS[name].split(" (")[0], name) for name in measured]
         menus = {
             "shift": dropdown([(name.split("/")[0], name) for name in shifts], "shift", self.shift),
@@ -148,7 +149,7 @@ class EnergyGapExplorer(Explorer):
             self.about.value += said(error)
             return
         self.curve.spec = wise_spec([sweep], 0, bars=False)
-        self.tiles.value = moved_html(sweep, self.shift)
+        self.tiles.value = moved_html(sweep, self.shift, self.thumbnails_of(self.selection))
 
 
 def config_html(folder: Path) -> str:
@@ -165,7 +166,7 @@ def changed(key: str, value: object) -> bool:
     return value != (list(default) if isinstance(default, tuple) else default)
 
 
-def moved_html(sweep: Sweep, split: str) -> str:
+def moved_html(sweep: Sweep, split: str, thumbnails: Thumbnails) -> str:
     """The images of one split whose energies moved most from zero-shot to tuned."""
     if sweep.energy_gap is None:
         return "<p>no energy gap of single images: an ensemble has none</p>"
@@ -179,7 +180,7 @@ def moved_html(sweep: Sweep, split: str) -> str:
         for row in rows[:TILES]
     }
     head = "<p>Most moved images: energy gap, zero-shot prediction, tuned prediction.</p>"
-    return head + tiles_html(sweep, rows, Thumbnails(sweep), captions.__getitem__)
+    return head + tiles_html(sweep, rows, thumbnails, captions.__getitem__)
 
 
 class DistortionExplorer(Explorer):

@@ -12,6 +12,7 @@ import traitlets
 from .. import figures
 from ..errors import ClipftError, ConfigError
 from ..figures.base import COLOURS, GREY, SYMBOLS
+from ..figures.sweeps import ENDS
 from ..sweeps import Sweep, Thumbnails
 from .base import (
     TILES,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from ..metrics import Reliability
 
 KINDS = {"lost (right to wrong)": "lost", "gained (wrong to right)": "gained", "all flips": "all"}
-ENDS = {"zero-shot": 0.0, "tuned": 1.0}
 
 
 def wise_spec(sweeps: Sequence[Sweep], run: int, bars: bool = True) -> dict:
@@ -146,9 +146,8 @@ class WiseExplorer(Explorer):
 
     def _update(self) -> None:
         sweep, place = self.sweep, self.sweep.nearest(self.alpha)
-        flips = {end: sweep.flips(self.alpha, end) for end in ENDS.values()}
         self.counts.value = self._note() + table_html(flip_table(sweep, self.alpha))
-        rows = flips[self.against.value][self.kind.value]
+        rows = sweep.flips(self.alpha, self.against.value)[self.kind.value]
         if self.split.value != "every split":
             rows = rows[sweep.split[rows] == self.split.value]
         then = sweep.prediction[sweep.nearest(self.against.value)]
