@@ -6,63 +6,64 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .batch import run_batch as run_batch
-    from .combining import combine as combine
+    from .batch.runner import run_batch as run_batch
     from .config import RunConfig as RunConfig
-    from .diagnostics import correlation as correlation
-    from .diagnostics import energy_gap as energy_gap
-    from .diagnostics import feature_distortion as feature_distortion
+    from .data.manifests import load_manifest as load_manifest
+    from .diagnostics.energy_gap import correlation as correlation
+    from .diagnostics.energy_gap import energy_gap as energy_gap
+    from .diagnostics.energy_gap import feature_distortion as feature_distortion
+    from .disk.files import results as results
     from .errors import ClipftError as ClipftError
-    from .evaluation import sweep as sweep
-    from .export import export_clip as export_clip
-    from .manifests import load_manifest as load_manifest
-    from .models import load_clip as load_clip
-    from .objectives import METHODS as METHODS
-    from .posthoc import wise as wise
-    from .runs import Run as Run
-    from .store import results as results
-    from .sweeps import read_sweep as read_sweep
-    from .training import train as train
+    from .evaluation.score import sweep as sweep
+    from .models.export import export_clip as export_clip
+    from .models.load import load_clip as load_clip
+    from .objectives.registry import METHODS as METHODS
+    from .posthoc.wise import wise as wise
+    from .runs.run import Run as Run
+    from .runs.sweep import read_sweep as read_sweep
+    from .training.combine import combine as combine
+    from .training.loop import train as train
 
 _HOME = {
-    "METHODS": "objectives",
+    "METHODS": "objectives.registry",
     "ClipftError": "errors",
-    "Run": "runs",
+    "Run": "runs.run",
     "RunConfig": "config",
-    "combine": "combining",
-    "correlation": "diagnostics",
-    "energy_gap": "diagnostics",
-    "export_clip": "export",
-    "feature_distortion": "diagnostics",
-    "load_clip": "models",
-    "load_manifest": "manifests",
-    "read_sweep": "sweeps",
-    "results": "store",
-    "run_batch": "batch",
-    "sweep": "evaluation",
-    "train": "training",
-    "wise": "posthoc",
+    "combine": "training.combine",
+    "correlation": "diagnostics.energy_gap",
+    "energy_gap": "diagnostics.energy_gap",
+    "export_clip": "models.export",
+    "feature_distortion": "diagnostics.energy_gap",
+    "load_clip": "models.load",
+    "load_manifest": "data.manifests",
+    "read_sweep": "runs.sweep",
+    "results": "disk.files",
+    "run_batch": "batch.runner",
+    "sweep": "evaluation.score",
+    "train": "training.loop",
+    "wise": "posthoc.wise",
 }
 __all__ = list(_HOME)
 
 
-_MODULES = (
-    "choosing",
-    "diagnostics",
-    "figures",
-    "lipsum_ft",
-    "metrics",
-    "pages",
-    "reports",
-    "store",
-    "tables",
-    "widgets",
-)  # public as modules: too many names for this list
+# public as modules: too many names for this list
+_MODULES = {
+    "choosing": "runs.choosing",
+    "diagnostics": "diagnostics.energy_gap",
+    "figures": "figures",
+    "lipsum_ft": "papers.lipsum_ft",
+    "metrics": "metrics.accuracy",
+    "pages": "figures.pages",
+    "reports": "reports.energy_gap",
+    "store": "disk.files",
+    "tables": "runs.table",
+    "widgets": "widgets",
+}
 
 
 def __getattr__(name: str) -> object:
     if name in _MODULES:
-        return import_module(f".{name}", __name__)
+        return import_module(f".{_MODULES[name]}", __name__)
     if name not in _HOME:
         raise AttributeError(f"module 'clipft' has no attribute {name!r}")
     return getattr(import_module(f".{_HOME[name]}", __name__), name)

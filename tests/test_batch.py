@@ -13,9 +13,9 @@ from conftest import held_elsewhere
 from nbformat.v4 import new_code_cell, new_notebook
 from test_cli import run_cli
 
-from clipft.batch import AGAIN, Spec, choose, plan, read_spec, run_batch
+from clipft.batch.runner import AGAIN, Spec, choose, plan, read_spec, run_batch
 from clipft.errors import ConfigError, MissingExtra, RunError
-from clipft.presets import Preset
+from clipft.runs.recipes import Preset
 
 pytest.importorskip("papermill")
 META = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -73,7 +73,7 @@ def test_a_preset_that_changes_is_run_again(folder, monkeypatch, given):
 
     def planned(**changes):
         known = {name: Preset(title=name, settings=values) for name, values in (recipes | changes).items()}
-        monkeypatch.setattr("clipft.batch.presets", lambda: known)
+        monkeypatch.setattr("clipft.batch.runner.presets", lambda: known)
         spec = Spec.read({"name": "t", "stages": [{"notebook": "add.ipynb", "parameters": {"a": given}}]})
         return plan(spec, folder, folder / "out")[0][0].folder
 
@@ -85,7 +85,7 @@ def test_a_presets_manifest_is_looked_at_too(folder, monkeypatch, manifest_file)
 
     file = shutil.copytree(manifest_file.parent, folder / "manifests") / "mini.yaml"
     known = {"one/a": Preset(title="a", settings={"manifest": str(file)})}
-    monkeypatch.setattr("clipft.batch.presets", lambda: known)
+    monkeypatch.setattr("clipft.batch.runner.presets", lambda: known)
     spec = Spec.read({"name": "t", "stages": [{"notebook": "add.ipynb", "parameters": {"a": [{"preset": "one/a"}]}}]})
 
     def planned(change=("", "")):
@@ -122,7 +122,7 @@ def test_missing_spec_and_broken_yaml(folder):
 
 
 def test_missing_papermill_names_the_pip_line(folder, monkeypatch):
-    monkeypatch.setattr("clipft.batch.util.find_spec", lambda name: None)
+    monkeypatch.setattr("clipft.batch.runner.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"pip install 'clipft\[notebooks\]'"):
         run_batch(spec_file(folder, stages=[{"notebook": "add.ipynb"}]), folder / "out")
 

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from clipft import cache
+from clipft.disk import cache
 from clipft.errors import StorageError
 
 KEY = {"tower": "t", "files": "f", "preprocessing": "p", "precision": "fp32"}

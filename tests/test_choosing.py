@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 from test_tables import COLUMNS, fake
 
-from clipft import choosing
 from clipft.errors import ConfigError
+from clipft.runs import choosing
 
 ROLES = {"real/val": "val", "real/test": "reference", "sketch/test": "shift", "art/test": "shift"}
 

@@ -23,7 +23,7 @@ def run_cli(monkeypatch, capsys, *arguments):
 
 @pytest.fixture
 def clipft(monkeypatch, capsys, world):
-    monkeypatch.setattr("clipft.runs.GAP_TEXTS", 50)
+    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)
     monkeypatch.setenv("COLUMNS", "200")
 
     def call(*arguments):
@@ -46,8 +46,8 @@ def first_words(out):
 
 def test_lists(clipft):
     from clipft import METHODS
-    from clipft.manifests import available
-    from clipft.posthoc import POSTHOC
+    from clipft.data.manifests import available
+    from clipft.posthoc.registry import POSTHOC
 
     code, out, _ = clipft("methods")
     assert code == 0 and {*METHODS, *POSTHOC} <= set(first_words(out))
@@ -61,7 +61,7 @@ def test_lists(clipft):
 def test_presets_are_listed_and_shown(clipft):
     import yaml
 
-    from clipft.presets import Preset, load_preset, presets
+    from clipft.runs.recipes import Preset, load_preset, presets
 
     code, out, _ = clipft("presets")
     assert code == 0 and {*presets()} <= set(first_words(out)) and "tuned" in out
@@ -145,7 +145,7 @@ def test_results_as_markdown_with_calibration(clipft):
 def test_choose_shows_and_writes(clipft, tmp_path):
     import yaml
 
-    from clipft.presets import Collection
+    from clipft.runs.recipes import Collection
 
     for method in ("ft", "flyp"):
         clipft.world.train(method=method, steps=2)
@@ -244,7 +244,7 @@ def test_full_disk_is_one_line(clipft, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("clipft.store.os.fsync", full)
+    monkeypatch.setattr("clipft.disk.files.os.fsync", full)
     code, _, err = clipft("train", *settings(clipft.world), "--runs", clipft.world.runs, "--device", "cpu")
     assert (code, err.count("\n")) == (2, 1) and "no space left on device" in err
     assert not list(clipft.world.runs.rglob("*.tmp"))
@@ -268,7 +268,7 @@ def test_truncated_tuned_weights_are_one_line(clipft):
 def test_doctor_names_what_is_missing(clipft, monkeypatch):
     code, out, _ = clipft("doctor")
     assert code == 0 and "torch" in out and "devices" in out
-    from clipft import doctor
+    from clipft.cli import doctor
 
     monkeypatch.setattr(doctor.util, "find_spec", lambda name: None)
     assert "pip install 'clipft[emoji]'" in clipft("doctor")[1]
@@ -351,7 +351,7 @@ def numbers_after(out, *words):
 
 
 def test_diagnose_prints_the_reports(clipft):
-    from clipft import reports
+    from clipft.reports import energy_gap as reports
 
     run = clipft.world.train(steps=6)
     out = lines_of(clipft, "diagnose", run.folder)
@@ -374,7 +374,7 @@ def test_a_data_set_of_one_domain_is_diagnosed(clipft, tmp_path):
 
     import yaml
 
-    from clipft.manifests import read_yaml
+    from clipft.data.manifests import read_yaml
 
     (tmp_path / "mini.classes.yaml").write_text(yaml.safe_dump(["apple", "bee", "ice_cream", "zebra"]))
     values = read_yaml(Path(clipft.world.manifest))
@@ -384,7 +384,7 @@ def test_a_data_set_of_one_domain_is_diagnosed(clipft, tmp_path):
 
 
 def test_compare_prints_both_models_and_p(clipft):
-    from clipft import reports
+    from clipft.reports import energy_gap as reports
 
     first, second = (clipft.world.train(seed=seed, steps=6) for seed in (0, 1))
     code, out, _ = clipft("compare", first.folder, second.folder, "--alpha", 0.5)
@@ -396,7 +396,8 @@ def test_compare_prints_both_models_and_p(clipft):
 
 @pytest.mark.parametrize("among", ["alphas", "models"])
 def test_pick_prints_the_choices_and_the_verdict(clipft, among):
-    from clipft import choosing, results
+    from clipft import results
+    from clipft.runs import choosing
 
     for lr in (1e-3, 3e-3):
         clipft.world.train(lr=lr, steps=6).score([0.0, 0.5, 1.0], progress=False)
@@ -481,7 +482,7 @@ def test_a_mistake_in_diagnostics_is_one_line_and_exit_code_2(clipft, arguments,
 
 
 def test_an_ensemble_is_not_diagnosed(clipft):
-    from clipft.combining import combine
+    from clipft.training.combine import combine
 
     made = combine("output_ensemble", [clipft.world.train(steps=2, seed=s) for s in (0, 1)])
     for command in (["diagnose", made.folder], ["wise", made.folder, "--adaptive", 0.1]):

@@ -5,10 +5,10 @@ import torch
 from torch.nn import functional as F
 
 from clipft import Run, wise
-from clipft.combining import HeldOutImages, combine
+from clipft.disk.files import read_jsonl
 from clipft.errors import ClipftError, ConfigError, RunError, WeightsError
-from clipft.posthoc import POSTHOC
-from clipft.store import read_jsonl
+from clipft.posthoc.registry import POSTHOC
+from clipft.training.combine import HeldOutImages, combine
 
 FEW = {"tpgm": {"steps": 3, "batch": 8}, "tpgm_c": {"steps": 3, "batch": 8}, "wise_fisher": {"images": 4}}
 TUNED = {"lr": 3e-3, "steps": 8, "selection": "last"}
@@ -16,7 +16,7 @@ TUNED = {"lr": 3e-3, "steps": 8, "selection": "last"}
 
 @pytest.fixture(autouse=True)
 def few_texts(monkeypatch):
-    monkeypatch.setattr("clipft.runs.GAP_TEXTS", 50)
+    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_every_method_leaves_a_run_that_is_scored_and_found_again(pair, monkeypa
             assert val == pytest.approx(found["real/val", 1.0])
         files = {file: file.stat().st_mtime_ns for file in run.folder.iterdir()}
         with monkeypatch.context() as patch:
-            patch.setattr("clipft.combining.HeldOutImages", None)  # nothing is computed again
+            patch.setattr("clipft.training.combine.HeldOutImages", None)  # nothing is computed again
             assert made(name, pair).folder == run.folder
         assert {file: file.stat().st_mtime_ns for file in run.folder.iterdir()} == files
 

@@ -117,7 +117,7 @@ def test_the_constructor_explains_itself_too():
 
 
 def test_a_misspelt_key_goes_before_the_missing_one_it_explains():
-    from clipft.batch import Spec
+    from clipft.batch.runner import Spec
 
     with pytest.raises(ConfigError, match="notbook"):
         Spec.read({"name": "x", "stages": [{"notbook": "a.ipynb"}]})

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from clipft.console import print_scores, show
+from clipft.cli.terminal_tables import print_scores, show
 
 ROWS = [
     {"name": "[bold]FT[/bold]", "value": "64.1 ± 0.2", "empty": ""},

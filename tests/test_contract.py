@@ -6,12 +6,12 @@ import math
 import pytest
 import torch
 
+from clipft.disk.files import read_jsonl, read_weights, write_weights
 from clipft.errors import ConfigError
-from clipft.evaluation import logits_of
-from clipft.models import load_clip
-from clipft.objectives import METHODS
-from clipft.store import read_jsonl, read_weights, write_weights
-from clipft.training import Loop
+from clipft.evaluation.score import logits_of
+from clipft.models.load import load_clip
+from clipft.objectives.registry import METHODS
+from clipft.training.loop import Loop
 
 LAST = {"selection": "last", "steps": 3, "eval_every": 3}
 WEIGHED = [name for name, entry in METHODS.items() if entry.lam is not None and entry.trains == "vision"]

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from clipft import Run, data
+from clipft import Run
 from clipft.config import rng
-from clipft.data import Batch, Stream, decode, few_shot, pixel_chunks, train_batches, train_transform
+from clipft.data.splits import Split
 from clipft.errors import ConfigError, ImageError
-from clipft.records import Split
+from clipft.inputs import batches as data
+from clipft.inputs.batches import Batch, Stream, decode, few_shot, pixel_chunks, train_batches, train_transform
 
 ROWS, SIZE = 11, 8
 AUGMENT = train_transform(SIZE, (0.3, 1.0), True)

@@ -9,8 +9,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from clipft import diagnostics
-from clipft.diagnostics import (
+from clipft.diagnostics import energy_gap as diagnostics
+from clipft.diagnostics.energies import second_moment, unit
+from clipft.diagnostics.energy_gap import (
     barrier,
     correlation,
     distortion_test,
@@ -22,7 +23,6 @@ from clipft.diagnostics import (
     leave_one_out,
     measure_gap,
 )
-from clipft.energies import second_moment, unit
 from clipft.errors import ConfigError
 
 sizes = st.tuples(st.integers(1, 8), st.integers(1, 10), st.integers(2, 12))
@@ -389,7 +389,7 @@ def test_a_barrier_needs_both_ends(alphas):
 @pytest.fixture
 def students(model_folder, checkpoint):
     """Both kinds of student of the miniature CLIP."""
-    from clipft.models import Classifier, TwoTowers, load_clip
+    from clipft.models.load import Classifier, TwoTowers, load_clip
 
     clip = load_clip(f"local-dir:{model_folder}", checkpoint)
     prompts = torch.zeros(4, 1, 16, dtype=torch.long)

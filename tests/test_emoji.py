@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from clipft import emoji
-from clipft.data import decode
-from clipft.emoji import DOMAINS, EmojiSpec, build, hue_turn, line_only, list_files, render
+from clipft.data import emoji_shift as emoji
+from clipft.data.emoji_shift import DOMAINS, EmojiSpec, build, hue_turn, line_only, list_files, render
 from clipft.errors import ConfigError, MissingExtra, StorageError
+from clipft.inputs.batches import decode
 
 SPEC = EmojiSpec(size=24, per_class={"train": 2, "test": 1}, seed=4)
 CONCEPTS = {"ant": "1F41C", "alarm_clock": "23F0", "zebra": "1F993"}

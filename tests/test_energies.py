@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipft.energies import energy_vectors, quadratic_gap, second_moment, squared_gap, unit
+from clipft.diagnostics.energies import energy_vectors, quadratic_gap, second_moment, squared_gap, unit
 
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 12), st.integers(1, 16))  # N images, M texts, D dimensions
 seeds = st.integers(0, 2**32 - 1)

@@ -11,12 +11,14 @@ import torch
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 
-from clipft import RunConfig, cache, data, evaluation, metrics, train, wise
-from clipft.data import pixel_chunks
-from clipft.diagnostics import FINEST
-from clipft.energies import energy_vectors, second_moment, squared_gap, unit
+from clipft import RunConfig, train, wise
+from clipft.data.splits import Scores
+from clipft.diagnostics.energies import energy_vectors, second_moment, squared_gap, unit
+from clipft.diagnostics.energy_gap import FINEST
+from clipft.disk import cache
 from clipft.errors import ConfigError, WeightsError
-from clipft.evaluation import (
+from clipft.evaluation import score as evaluation
+from clipft.evaluation.score import (
     compare,
     ensemble_sweep,
     from_frame,
@@ -27,11 +29,13 @@ from clipft.evaluation import (
     table,
     to_frame,
 )
-from clipft.features import embed, extract
-from clipft.models import Clip, Student
+from clipft.inputs import batches as data
+from clipft.inputs.batches import pixel_chunks
+from clipft.metrics import accuracy as metrics
+from clipft.models.embeddings import embed, extract
+from clipft.models.load import Clip, Student
 from clipft.posthoc.wise import mix_into
-from clipft.records import Scores
-from clipft.runs import Run
+from clipft.runs.run import Run
 
 
 @pytest.fixture
@@ -48,7 +52,7 @@ def scores_of(run, alphas, splits=None, **options):
 
 @pytest.fixture(autouse=True)
 def few_texts(monkeypatch):
-    monkeypatch.setattr("clipft.runs.GAP_TEXTS", 50)
+    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)
 
 
 def test_sweep_equals_one_model_at_a_time(run):
@@ -137,7 +141,7 @@ def test_scores_file_is_tidy_and_made_once(run, monkeypatch):
         assert row[1.0, shift, "relative_accuracy"] == pytest.approx(ratio)
     zero = found[found.alpha == 0.0].set_index(["split", "metric"])["mean"]
     assert (zero.unstack()["energy_gap"] == 0).all() and (zero.unstack()["feature_distortion"] == 0).all()
-    monkeypatch.setattr("clipft.runs.sweep", None)
+    monkeypatch.setattr("clipft.runs.run.sweep", None)
     pd.testing.assert_frame_equal(run.score([0.0, 1.0]), found)
 
 
@@ -195,7 +199,7 @@ def test_a_model_without_byte_pairs_is_scored_without_energy_gap(run, monkeypatc
     def refuse(*_):
         raise ConfigError("random texts need open_clip's SimpleTokenizer")
 
-    monkeypatch.setattr("clipft.runs.random_texts", refuse)
+    monkeypatch.setattr("clipft.runs.run.random_texts", refuse)
     found = run.score([0.0, 1.0], progress=False)
     assert "energy gap left out" in capsys.readouterr().out
     assert found[found.metric == "energy_gap"]["mean"].isna().all()
@@ -208,7 +212,7 @@ def test_only_missing_alphas_are_swept(run, monkeypatch):
         (run.folder / name).unlink()
     run.score([0.0, 1.0], progress=False)
     swept = []
-    monkeypatch.setattr("clipft.runs.sweep", lambda *args: swept.append(args[4]) or sweep(*args))
+    monkeypatch.setattr("clipft.runs.run.sweep", lambda *args: swept.append(args[4]) or sweep(*args))
     pd.testing.assert_frame_equal(run.score([0.5], progress=False), whole)
     (run.folder / "scores.parquet").unlink()  # the images are still there
     pd.testing.assert_frame_equal(run.score([0.0, 0.5, 1.0], progress=False), whole)
@@ -471,7 +475,7 @@ def test_an_adaptive_run_keeps_all_it_scored(bent, monkeypatch):
     alphas = {one.alpha for one in found}
     assert {0.0, 0.5, 1.0} < alphas
     assert set(run.score([0.0, 0.5, 1.0], progress=False, adaptive=tolerance).alpha) == alphas
-    monkeypatch.setattr("clipft.features.embed", None)
+    monkeypatch.setattr("clipft.models.embeddings.embed", None)
     assert {one.alpha for one in run.scores([0.0, 0.5, 1.0], progress=False, adaptive=tolerance)} == alphas
     assert {one.alpha for one in run.scores([0.5], progress=False)} == {0.5}
 

@@ -9,13 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from clipft import store, wise
-from clipft.data import pixel_chunks
+from clipft import wise
+from clipft.disk import files as store
+from clipft.disk.files import read_weights, write_weights
 from clipft.errors import ConfigError, ImageError, StorageError, WeightsError
-from clipft.evaluation import logits_of
-from clipft.export import Predictor, export_clip, read_head
-from clipft.models import Classifier, TwoTowers, load_clip
-from clipft.store import read_weights, write_weights
+from clipft.evaluation.score import logits_of
+from clipft.inputs.batches import pixel_chunks
+from clipft.models.export import Predictor, export_clip, read_head
+from clipft.models.load import Classifier, TwoTowers, load_clip
 
 RUNS = {
     "fixed": {"lr": 3e-3},

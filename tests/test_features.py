@@ -9,14 +9,17 @@ import pytest
 import torch
 from PIL import Image
 
-from clipft import Run, cache, data, features
+from clipft import Run
+from clipft.disk import cache
 from clipft.errors import ImageError
-from clipft.models import Classifier, Clip, Student, TwoTowers, load_clip
+from clipft.inputs import batches as data
+from clipft.models import embeddings as features
+from clipft.models.load import Classifier, Clip, Student, TwoTowers, load_clip
 
 
 @pytest.fixture(autouse=True)
 def few_texts(monkeypatch):
-    monkeypatch.setattr("clipft.runs.GAP_TEXTS", 50)
+    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)
     monkeypatch.setattr(cache, "_verified", set())
 
 
@@ -61,10 +64,10 @@ def test_embeddings_are_open_clips(world, model_folder, checkpoint, method):
         assert (found.split, found.ids, found.label.tolist()) == ("sketch/test", split.ids, list(split.labels))
 
 
-@pytest.mark.parametrize("limit", [("clipft.data.CHUNK_BYTES", 1), ("clipft.features.FORWARD", 3)])
+@pytest.mark.parametrize("limit", [("clipft.inputs.batches.CHUNK_BYTES", 1), ("clipft.models.embeddings.FORWARD", 3)])
 def test_parts_do_not_change_embeddings(run, monkeypatch, tmp_path, limit):
     whole = extract(run)
-    monkeypatch.setattr("clipft.features.ROWS", 7)
+    monkeypatch.setattr("clipft.models.embeddings.ROWS", 7)
     again = extract(run)
     assert np.array_equal(again.embeddings, whole.embeddings) and again.ids == whole.ids
     assert again.label.tolist() == whole.label.tolist()

@@ -9,13 +9,15 @@ import pytest
 from test_sweeps import toy, toy_sweep
 from test_tables import ALPHAS, SPLITS, TABLE, fake, mean, with_ensemble
 
-from clipft import figures, metrics, tables
-from clipft.diagnostics import Correlation, correlation
+from clipft import figures
+from clipft.data.manifests import published
+from clipft.data.splits import EnergyMap
+from clipft.diagnostics.energy_gap import Correlation, correlation
 from clipft.errors import ConfigError
-from clipft.manifests import published
-from clipft.objectives import METHODS
-from clipft.posthoc import POSTHOC
-from clipft.records import EnergyMap
+from clipft.metrics import accuracy as metrics
+from clipft.objectives.registry import METHODS
+from clipft.posthoc.registry import POSTHOC
+from clipft.runs import table as tables
 
 
 def test_wise_slider_moves_the_markers_along_the_curves():

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from test_cli import run_cli
 
-from clipft import notebooks
+from clipft.batch import notebook as notebooks
 from clipft.errors import ConfigError, MissingExtra
-from clipft.sweeps import PACK
+from clipft.runs.sweep import PACK
 
 CHECKOUT = Path(notebooks.__file__).parent.parent / "notebooks"
 
@@ -133,7 +133,7 @@ def test_lab_on_a_folder_that_is_not_there(became, monkeypatch, capsys, tmp_path
 
 
 def test_thumbnails_says_what_it_wrote(world, monkeypatch, capsys):
-    monkeypatch.setattr("clipft.runs.GAP_TEXTS", 50)
+    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)
     run = world.train(steps=2)
     run.score([0.0, 1.0], progress=False)
     capsys.readouterr()

@@ -5,11 +5,11 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from clipft.disk.files import read_jsonl
 from clipft.errors import ConfigError
-from clipft.features import extract
-from clipft.linear_probe import STRENGTHS, accuracy, logistic
-from clipft.models import Student
-from clipft.store import read_jsonl
+from clipft.models.embeddings import extract
+from clipft.models.load import Student
+from clipft.training.linear_probe import STRENGTHS, accuracy, logistic
 
 slow_fits = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

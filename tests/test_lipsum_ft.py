@@ -10,10 +10,13 @@ import pytest
 import yaml
 from test_tables import ALPHAS, fake
 
-from clipft import beside, lipsum_ft, manifests, reports, tables
+from clipft.data import manifests
+from clipft.data.splits import EnergyMap
 from clipft.errors import ConfigError
-from clipft.figures import energy_map
-from clipft.records import EnergyMap
+from clipft.figures.diagnostics import energy_map
+from clipft.papers import beside, lipsum_ft
+from clipft.reports import energy_gap as reports
+from clipft.runs import table as tables
 
 METHODS = ["ft", "scratch_ft", "lp", "lp_ft", "ema", "l2sp", "kd", "car", "lipsum", "mse_class", "mse_context"]
 METHODS += ["kld_random", "ft+tpgm", "lipsum+tpgm_c", "ft+greedy_soup"]

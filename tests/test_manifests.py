@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from clipft.data.manifests import Manifest, available, load_manifest, manifests_folder, published
 from clipft.errors import ConfigError
-from clipft.manifests import Manifest, available, load_manifest, manifests_folder, published
 
 CLASSES = ["alarm_clock", "ant", {"name": "T-shirt", "also": ["tee"]}, "zebra"]
 SLUGS = ["alarm_clock", "ant", "T-shirt", "zebra"]

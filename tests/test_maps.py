@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist, pdist
 from sklearn.manifold import TSNE
 
+from clipft.diagnostics.energy_map import energy_coordinates, energy_tsne
 from clipft.errors import ConfigError
-from clipft.maps import energy_coordinates, energy_tsne
 
 
 def normal(seed, *shape):

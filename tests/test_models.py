@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from clipft.data import Images
+from clipft.data.manifests import load_manifest
+from clipft.data.splits import Split
 from clipft.errors import ConfigError, WeightsError
-from clipft.manifests import load_manifest
-from clipft.models import Classifier, TwoTowers, load_clip
-from clipft.prompts import templates, zero_shot_prompts
-from clipft.records import Split
+from clipft.inputs.batches import Images
+from clipft.inputs.prompts import templates, zero_shot_prompts
+from clipft.models.load import Classifier, TwoTowers, load_clip
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_bad_names_are_one_line(model, pretrained, wanted):
 
 
 def test_a_tokenizer_without_byte_pairs_is_refused(clip):
-    from clipft.prompts import special_tokens
+    from clipft.inputs.prompts import special_tokens
 
     with pytest.raises(ConfigError, match="SimpleTokenizer"):
         special_tokens(object())

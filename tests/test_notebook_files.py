@@ -10,9 +10,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from test_cli import run_cli
 from test_pages import loaded_from_outside
 
+from clipft.batch.notebook import FIGURE, VIEW, read_parameters, to_html
 from clipft.errors import ConfigError, MissingExtra
-from clipft.notebooks import FIGURE, VIEW, read_parameters, to_html
-from clipft.pages import PLOTLYJS
+from clipft.figures.pages import PLOTLYJS
 
 pytest.importorskip("nbconvert")
 CELL = """
@@ -105,7 +105,7 @@ def test_values_that_do_not_fit(tmp_path, given, wanted):
 def test_the_number_that_is_advised_is_one_to_yaml():
     import yaml
 
-    from clipft.notebooks import EXPONENT, _yaml_number
+    from clipft.batch.notebook import EXPONENT, _yaml_number
 
     for text in ("1e-3", "1e5", "+2.E7", ".5e-1", "-3.25E+4"):
         advised = _yaml_number(*EXPONENT.fullmatch(text).groups())
@@ -172,6 +172,6 @@ def test_what_is_no_notebook_is_one_line(text, tmp_path, monkeypatch, capsys):
 
 
 def test_missing_nbconvert_names_the_pip_line(executed, tmp_path, monkeypatch):
-    monkeypatch.setattr("clipft.notebooks.util.find_spec", lambda name: None)
+    monkeypatch.setattr("clipft.batch.notebook.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"nbconvert is not installed.*clipft\[notebooks\]"):
         to_html(executed, tmp_path / "a.html")

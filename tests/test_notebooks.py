@@ -102,7 +102,7 @@ def execute(notebook, parameters, tmp_path, monkeypatch):
 
 def train_some(world, monkeypatch, alphas, seeds=(0, 1), methods=("ft", "lipsum")):
     """What the notebooks that train nothing are to load."""
-    monkeypatch.setattr("clipft.runs.GAP_TEXTS", 50)  # of this process, the kernel draws all of them
+    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)  # of this process, the kernel draws all of them
     for seed in seeds:
         for method in methods:
             world.train(seed=seed, method=method).score(alphas, progress=False)

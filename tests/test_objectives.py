@@ -9,9 +9,9 @@ from open_clip.loss import ClipLoss
 from scipy.special import log_softmax
 
 from clipft.config import check_options
-from clipft.diagnostics import energy_gap
+from clipft.diagnostics.energy_gap import energy_gap
 from clipft.errors import ConfigError
-from clipft.objectives import METHODS, Method, Step
+from clipft.objectives.registry import METHODS, Method, Step
 
 sizes = st.fixed_dictionaries({k: st.integers(1, top) for k, top in {"b": 8, "d": 12, "c": 9, "t": 6, "m": 10}.items()})
 drawn = given(sizes, st.integers(0, 2**32 - 1), st.floats(0.5, 50))

@@ -6,8 +6,8 @@ from lightning_fabric import Fabric
 from torch.nn.functional import normalize
 
 from clipft import Run
-from clipft.objectives import METHODS
-from clipft.training import Loop
+from clipft.objectives.registry import METHODS
+from clipft.training.loop import Loop
 
 VARIANTS = {name: {"method": name} for name in METHODS} | {
     "absorbed": {"head": "absorbed"},

@@ -15,11 +15,12 @@ import torch
 from torchvision.transforms.functional import pil_to_tensor
 
 import clipft
-from clipft import emoji, load_clip, load_manifest
+from clipft import load_clip, load_manifest
 from clipft.config import seed_of
-from clipft.evaluation import embed
-from clipft.models import EMOJI_TINY, Classifier
-from clipft.prompts import Captions, zero_shot_prompts
+from clipft.data import emoji_shift as emoji
+from clipft.evaluation.score import embed
+from clipft.inputs.prompts import Captions, zero_shot_prompts
+from clipft.models.load import EMOJI_TINY, Classifier
 
 ROOT = Path(__file__).parent.parent
 
@@ -91,7 +92,7 @@ def test_tiny_clip_knows_the_benchmark():
 def readme(world, monkeypatch, tmp_path):
     """The README's Python blocks, made to run on the miniature world."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("clipft.runs.GAP_TEXTS", 50)
+    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)
     kept = ("method", "options")
     small = lambda **given: world.config(**{key: given[key] for key in kept if key in given})  # noqa: E731
     monkeypatch.setattr(clipft, "RunConfig", small, raising=False)
@@ -126,7 +127,7 @@ def test_diagnostics_of_the_readme_run(readme, world, tmp_path, capsys):
 
 def test_own_method_of_the_readme_is_a_method_like_any_other(readme):
     from clipft import METHODS
-    from clipft.store import read_jsonl
+    from clipft.disk.files import read_jsonl
 
     assert len(readme["own method"].strip().splitlines()) <= 14
     before = dict(METHODS)
@@ -157,7 +158,7 @@ def test_readme_names_commands_that_exist(command):
 
 @pytest.mark.parametrize("spec", sorted((ROOT / "papermill_runs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_batch_specs_fit_their_notebooks(spec, tmp_path):
-    from clipft.batch import plan, read_spec
+    from clipft.batch.runner import plan, read_spec
 
     stages = plan(read_spec(spec), spec.parent, tmp_path)
     names = [job.folder for jobs in stages for job in jobs]

@@ -6,8 +6,8 @@ import re
 import plotly.graph_objects as go
 import pytest
 
-from clipft import pages
 from clipft.errors import ConfigError
+from clipft.figures import pages
 
 FIGURE = go.Figure(go.Scatter(x=[1, 2], y=[3.5, float("nan")], name="a <b> & c"))
 

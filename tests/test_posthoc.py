@@ -8,21 +8,12 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from clipft.errors import ConfigError, WeightsError
-from clipft.posthoc import (
-    POSTHOC,
-    diagonal_fisher,
-    distance,
-    fisher_merge,
-    greedy_ensemble,
-    greedy_soup,
-    output_ensemble,
-    tpgm,
-    uniform_soup,
-    wise,
-    wise_head,
-)
-from clipft.posthoc.registry import posthoc
-from clipft.posthoc.tpgm import project
+from clipft.posthoc.ensemble import distance, greedy_ensemble, output_ensemble
+from clipft.posthoc.fisher import diagonal_fisher, fisher_merge
+from clipft.posthoc.registry import POSTHOC, posthoc
+from clipft.posthoc.soup import greedy_soup, uniform_soup
+from clipft.posthoc.tpgm import project, tpgm
+from clipft.posthoc.wise import wise, wise_head
 
 ANCHOR = {"w": torch.tensor([1.0, -0.0, 3e-39]), "half": torch.tensor([1.0, 2.0]).half(), "count": torch.tensor(7)}
 TUNED = {"w": torch.tensor([2.0, 0.0, -0.0]), "half": torch.tensor([3.0, 65504.0]).half(), "count": torch.tensor(9)}

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from clipft import presets as module
 from clipft.config import RunConfig, check_options
+from clipft.data.manifests import available, load_manifest, manifests_folder
+from clipft.disk.files import append_json, write_json
 from clipft.errors import ClipftError, ConfigError, RunError
-from clipft.manifests import available, load_manifest, manifests_folder
-from clipft.objectives import METHODS
-from clipft.posthoc import POSTHOC
-from clipft.presets import Collection, candidates, load_preset, presets, recipe, write_presets
-from clipft.store import append_json, write_json
+from clipft.objectives.registry import METHODS
+from clipft.posthoc.registry import POSTHOC
+from clipft.runs import recipes as module
+from clipft.runs.recipes import Collection, candidates, load_preset, presets, recipe, write_presets
 
 SHIPPED = presets()
 TRAINED = {name: preset for name, preset in SHIPPED.items() if not preset.after}

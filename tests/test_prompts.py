@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipft.config import rng
+from clipft.data.manifests import load_manifest
 from clipft.errors import ConfigError
-from clipft.manifests import load_manifest
-from clipft.prompts import Captions, random_texts, templates, zero_shot_prompts
+from clipft.inputs.prompts import Captions, random_texts, templates, zero_shot_prompts
 
 TOKENIZER = open_clip.get_tokenizer("ViT-B-32")
 EMOJI = load_manifest("emoji_shift")

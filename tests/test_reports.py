@@ -7,11 +7,13 @@ import torch
 from conftest import CLASSES, World
 from scipy import stats
 
-from clipft import cache, figures, reports, results
-from clipft.combining import combine
+from clipft import figures, results
+from clipft.diagnostics.energy_map import energy_coordinates
+from clipft.disk import cache
 from clipft.errors import ClipftError, ConfigError
-from clipft.maps import energy_coordinates
-from clipft.runs import Run
+from clipft.reports import energy_gap as reports
+from clipft.runs.run import Run
+from clipft.training.combine import combine
 
 ALPHAS = (0.0, 0.5, 1.0)
 SPLITS = ["real/val", "real/test", "sketch/test", "clipart/test"]
@@ -25,7 +27,7 @@ def environment(tree, manifest_file, model_folder, tmp_path_factory):
         base = tmp_path_factory.mktemp("reports")
         patch.setenv("CLIPFT_DATA", str(tree))
         patch.setenv("CLIPFT_CACHE", str(base / "cache"))
-        patch.setattr("clipft.runs.GAP_TEXTS", 50)
+        patch.setattr("clipft.runs.run.GAP_TEXTS", 50)
         yield World(manifest_file, model_folder, base / "runs")
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from clipft import store
+from clipft.disk import files as store
 from clipft.errors import RunError, StorageError, WeightsError
 
 WEIGHTS = {

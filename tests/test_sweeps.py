@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.calibration import calibration_curve
 
-from clipft import data
 from clipft.config import RunConfig
+from clipft.data.splits import Scores
 from clipft.errors import ClipftError, ConfigError, RunError
-from clipft.evaluation import from_frame, to_frame
-from clipft.records import Scores
-from clipft.sweeps import PACK, Sweep, Thumbnails, pack_thumbnails, read_sweep
+from clipft.evaluation.score import from_frame, to_frame
+from clipft.inputs import batches as data
+from clipft.runs.sweep import PACK, Sweep, Thumbnails, pack_thumbnails, read_sweep
 
 SPLITS = ("real/val", "sketch/test", "real/test", "clipart/test")
 ALPHAS = (0.0, 0.25, 0.6, 1.0)
@@ -58,7 +58,7 @@ def scored_runs(base: Path, manifest: Path, model: Path, tree: Path, after=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLIPFT_DATA", str(tree))
         patch.setenv("CLIPFT_CACHE", str(base / "cache"))
-        patch.setattr("clipft.runs.GAP_TEXTS", 50)
+        patch.setattr("clipft.runs.run.GAP_TEXTS", 50)
         world = World(manifest, model, base / "runs")
         world.tree = tree
         world.scored = [world.train(method=name, steps=6, eval_every=3, lr=3e-3) for name in ("ft", "lipsum")]

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clipft import store, tables
+from clipft.disk import files as store
 from clipft.errors import ConfigError
-from clipft.objectives import METHODS
-from clipft.posthoc import POSTHOC
+from clipft.objectives.registry import METHODS
+from clipft.posthoc.registry import POSTHOC
+from clipft.runs import table as tables
 
 ALPHAS = (0.0, 0.5, 1.0)
 SPLITS = {"real/val": "val", "real/test": "reference", "sketch/test": "shift", "art/test": "shift"}

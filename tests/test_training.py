@@ -15,13 +15,14 @@ import pytest
 import torch
 from conftest import held_elsewhere
 
-from clipft import ClipftError, Run, data, train
+from clipft import ClipftError, Run, train
 from clipft.config import RunConfig
+from clipft.disk.files import lock, read_jsonl, read_metadata, read_weights
 from clipft.errors import ConfigError, ImageError, RunError, Stopped, StorageError
-from clipft.objectives import METHODS
-from clipft.prompts import zero_shot_prompts
-from clipft.store import lock, read_jsonl, read_metadata, read_weights
-from clipft.training import Loop, learning_rate
+from clipft.inputs import batches as data
+from clipft.inputs.prompts import zero_shot_prompts
+from clipft.objectives.registry import METHODS
+from clipft.training.loop import Loop, learning_rate
 
 
 def same(one, other):
@@ -288,7 +289,7 @@ def test_skipped_images_are_counted(world, spoilt, capsys):
 
 
 def test_full_disk_keeps_the_last_checkpoint(world, tmp_path, monkeypatch):
-    from clipft import training
+    from clipft.training import loop as training
 
     write, calls = training.write_weights, []
 
@@ -359,7 +360,7 @@ def test_selection_that_does_not_fit_is_decoded_again(world, tmp_path, monkeypat
     whole = world.train(tmp_path / "whole")
     seen, decode = [], data.decode
     monkeypatch.setattr(data, "decode", lambda path: seen.append(path) or decode(path))
-    monkeypatch.setattr("clipft.training.Pixels", partial(data.Pixels, keep=1))
+    monkeypatch.setattr("clipft.training.loop.Pixels", partial(data.Pixels, keep=1))
     monkeypatch.setattr(data, "pixel_chunks", in_single_images)
     run = world.train()
     assert metrics(run) == metrics(whole)
@@ -377,7 +378,7 @@ def test_foreign_checkpoint_is_one_line(world, monkeypatch):
         killed_at(patch, 6)
         with pytest.raises(Killed):
             world.train()
-    from clipft.store import write_weights
+    from clipft.disk.files import write_weights
 
     write_weights(world.runs / world.config().id / "checkpoint.safetensors", {"a": torch.zeros(2)})
     with pytest.raises(RunError, match="no checkpoint of clipft; delete it"):
@@ -396,7 +397,7 @@ ARCHITECTURES = {
 @pytest.mark.parametrize("method", ["ft", "lipsum", "flyp"])
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_other_architectures_go_the_same_way(world, kind, method, model_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("clipft.runs.GAP_TEXTS", 20)
+    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 20)
     config = json.loads((model_folder / "open_clip_config.json").read_text())
     config["model_cfg"] |= ARCHITECTURES[kind]
     folder = tmp_path / "model"

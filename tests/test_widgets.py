@@ -23,35 +23,27 @@ from sklearn.metrics import accuracy_score
 from test_sweeps import PACK, carried, scored_runs, toy, toy_sweep
 from test_tables import TABLE, fake, with_ensemble
 
-from clipft import store
 from clipft.config import RunConfig
+from clipft.data.manifests import available
+from clipft.data.splits import EnergyMap
+from clipft.disk import files as store
+from clipft.disk.files import read_jsonl, read_weights
 from clipft.errors import ClipftError, ConfigError, RunError, Stopped
-from clipft.evaluation import to_frame
-from clipft.manifests import available
-from clipft.objectives import METHODS
-from clipft.records import EnergyMap
-from clipft.store import read_jsonl, read_weights
-from clipft.sweeps import Sweep, Thumbnails, pack_thumbnails, read_sweep
-from clipft.tables import wide
+from clipft.evaluation.score import to_frame
+from clipft.objectives.registry import METHODS
+from clipft.runs.sweep import Sweep, Thumbnails, pack_thumbnails, read_sweep
+from clipft.runs.table import wide
 
 pytest.importorskip("anywidget")
 
-from clipft.widgets import (
-    DistortionExplorer,
-    EnergyGapExplorer,
-    EnergyMapExplorer,
-    FineTuneForm,
-    ReliabilityExplorer,
-    RunBrowser,
-    WiseExplorer,
-    base,
-    form,
-    runs,
-    wise,
-)
-from clipft.widgets import (
-    browser as browser_module,
-)
+from clipft.widgets import base, form, wise
+from clipft.widgets import energy_gap as runs
+from clipft.widgets import run_browser as browser_module
+from clipft.widgets.energy_gap import DistortionExplorer, EnergyGapExplorer
+from clipft.widgets.energy_map import EnergyMapExplorer
+from clipft.widgets.form import FineTuneForm
+from clipft.widgets.run_browser import RunBrowser
+from clipft.widgets.wise import ReliabilityExplorer, WiseExplorer
 
 FIGURE = "application/vnd.plotly.v1+json"
 JS = (base.HERE / "chart.js").read_text()
@@ -69,7 +61,7 @@ def scored(tmp_path_factory, manifest_file, model_folder, tree):
 @pytest.fixture
 def at_home(scored, monkeypatch):
     monkeypatch.setenv("CLIPFT_DATA", str(scored.tree))
-    monkeypatch.setattr("clipft.runs.GAP_TEXTS", 50)
+    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)
     return scored
 
 
@@ -663,7 +655,7 @@ def test_map_colours_are_quantiles_of_the_gap():
     (marks,) = explorer.chart.spec["panels"][0]["marks"]
     place = {key: row for row, key in enumerate(zip(sweep.split, sweep.ids, strict=True))}
     gap = np.array([sweep.energy_gap[-1, place[key]] for key in zip(found.split, found.ids, strict=True)])
-    from clipft.widgets.maps import SCALE
+    from clipft.widgets.energy_map import SCALE
 
     number = np.array([SCALE.index(colour) for colour in marks["colour"]])
     assert np.bincount(number).tolist() == [10] * 6

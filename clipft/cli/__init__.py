@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ..errors import ClipftError
-from . import notebooks as notebooks
+from . import lab as lab
 from . import runs as runs
 from .app import app
 

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from ..console import print_scores, show, show_frame
 from ..errors import ConfigError
 from .app import DEVICE, MARKDOWN, RUNS, SKIP, WORKERS, app
+from .terminal_tables import print_scores, show, show_frame
 
 
 @app.command()
 def datasets(name: Annotated[str | None, typer.Argument(help="show this one's card")] = None) -> None:
     """List the data sets, or show the card of one."""
-    from ..manifests import available, load_manifest
+    from ..data.manifests import available, load_manifest
 
     if name is None:
         found = [load_manifest(known) for known in available()]
@@ -32,7 +32,7 @@ def datasets(name: Annotated[str | None, typer.Argument(help="show this one's ca
 @app.command()
 def methods(as_markdown: bool = MARKDOWN) -> None:
     """List the methods: what is trained, and what can be done afterwards."""
-    from ..tables import method_tables
+    from ..runs.table import method_tables
 
     training, after = method_tables()
     show(training, "while training: clipft train method=NAME", as_markdown)
@@ -52,9 +52,9 @@ def train(
 ) -> None:
     """Train one run, or go on where it stopped; then score it."""
     from ..config import parse_settings
-    from ..manifests import read_yaml
-    from ..presets import recipe
-    from ..training import train as run_training
+    from ..data.manifests import read_yaml
+    from ..runs.recipes import recipe
+    from ..training.loop import train as run_training
 
     values = {"preset": preset} if preset else {}
     given = read_yaml(config) if config else {}
@@ -72,8 +72,8 @@ def presets(name: Annotated[str | None, typer.Argument(help="show this one's set
     """List the recipes of the papers and the tuned ones, or show one."""
     import yaml
 
-    from ..presets import load_preset
-    from ..presets import presets as known
+    from ..runs.recipes import load_preset
+    from ..runs.recipes import presets as known
 
     if name is None:
         show([{"name": key, "title": p.title, "tuned": " ".join(p.tuned), "unknown": " ".join(p.unknown),
@@ -92,8 +92,8 @@ def combine(
     score: bool = typer.Option(True, help="sweep alpha over all splits at the end"),
 ) -> None:
     """Apply a post-hoc method (TPGM, soups, ensembles ...) to finished runs; makes a new run beside them."""
-    from ..combining import combine as apply
     from ..config import parse_settings
+    from ..training.combine import combine as apply
 
     runs = [text for text in given if "=" not in text or Path(text).is_dir()]
     options = parse_settings([text for text in given if text not in runs])
@@ -109,7 +109,7 @@ def choose(
     write: Annotated[Path | None, typer.Option(help="write the recipes here, e.g. presets/emoji.yaml")] = None,
 ) -> None:
     """Show what a sweep's held-out reference images choose: the one-standard-error rule."""
-    from ..presets import candidates, write_presets
+    from ..runs.recipes import candidates, write_presets
 
     rows = candidates(runs).to_dict("records")
     for row in rows:
@@ -142,15 +142,15 @@ def wise(
     skip_bad: bool = SKIP,
 ) -> None:
     """Sweep WiSE-FT's alpha over a finished run: 0, 0.1 ... 1 unless given, or 0, 0.25 ... and where it bends."""
-    from ..runs import ALPHAS
+    from ..runs.run import ALPHAS
 
     _sweep(run, alpha or ([i / 4 for i in range(5)] if adaptive else ALPHAS), device, workers, skip_bad, adaptive)
 
 
 def _sweep(folder: Path, alphas, device: str, workers: int, skip_bad: bool, adaptive: float = 0.0) -> None:
-    from ..models import pick_device
+    from ..models.load import pick_device
     from ..posthoc.wise import check_alpha
-    from ..runs import Run
+    from ..runs.run import Run
 
     for alpha in alphas:
         check_alpha(alpha)
@@ -166,10 +166,10 @@ def diagnose(
     device: str = DEVICE,
 ) -> None:
     """Energy gap with its errors, feature distortion, loss barrier, and how far each layer moved."""
-    from .. import reports
-    from ..models import pick_device
+    from ..models.load import pick_device
     from ..posthoc.wise import check_alpha
-    from ..runs import Run
+    from ..reports import energy_gap as reports
+    from ..runs.run import Run
 
     found = Run.open(run, pick_device(device))
     gaps = reports.gap_table(found, check_alpha(alpha))
@@ -187,7 +187,7 @@ def compare(
     alpha: float = typer.Option(1.0, help="of both: 0 zero-shot ... 1 tuned"),
 ) -> None:
     """Compare two runs on the same images: difference with its 95 % interval, McNemar's exact p."""
-    from ..reports import compare_runs
+    from ..reports.energy_gap import compare_runs
 
     show_frame(
         compare_runs(first, second, alpha), "accuracy (fractions); only_first: images that the first alone gets right"
@@ -199,8 +199,8 @@ def pick(
     runs: str = RUNS, among: str = typer.Option("alphas", help="alphas of each run, or models of each seed")
 ) -> None:
     """Choose alpha, or a model, without shift labels: by reference accuracy, or by energy gap too."""
-    from ..choosing import choices, verdict
-    from ..store import results as read_results
+    from ..disk.files import results as read_results
+    from ..runs.choosing import choices, verdict
 
     chosen = choices(read_results(runs), among)
     show_frame(chosen, "fractions; oracle: what the shift's own labels would take")
@@ -214,8 +214,8 @@ def cache(
     """List what is cached, embeddings above all, or prune it; it is made again when it is needed."""
     import time
 
-    from ..cache import entries, folder
-    from ..cache import prune as remove
+    from ..disk.cache import entries, folder
+    from ..disk.cache import prune as remove
 
     found = entries() if prune is None else remove(prune)
     days = {entry.path: (time.time() - entry.used) / 86400 for entry in found}
@@ -238,7 +238,7 @@ def export(
     half: bool = typer.Option(False, help="write fp16"),
 ) -> None:
     """Write a finished run as an ordinary open_clip model."""
-    from ..runs import Run
+    from ..runs.run import Run
 
     print(f"open_clip.create_model_and_transforms('local-dir:{Run.open(run).export(folder, alpha, half)}')")
 
@@ -254,9 +254,9 @@ def predict(
     skip_bad: bool = SKIP,
 ) -> None:
     """Classify image files with an exported model."""
-    from ..export import Predictor
-    from ..models import pick_device
-    from ..store import write_text
+    from ..disk.files import write_text
+    from ..models.export import Predictor
+    from ..models.load import pick_device
 
     found = Predictor(folder, pick_device(device)).predict(images, top, workers, skip_bad)
     if csv:
@@ -273,9 +273,9 @@ def results(
     as_markdown: bool = MARKDOWN,
 ) -> None:
     """Print the table of all finished runs."""
-    from ..store import results as read_results
-    from ..store import write_text
-    from ..tables import KIND, results_table
+    from ..disk.files import results as read_results
+    from ..disk.files import write_text
+    from ..runs.table import KIND, results_table
 
     found = read_results(runs)
     for (data, _, model, _, reference, selection), group in found.groupby(KIND):

@@ -9,17 +9,17 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ..errors import ConfigError
-from ..tables import changes, title_of
-from .base import COLOURS, GREY, LAYOUT, SYMBOLS, settings, style
+from ..runs.table import changes, title_of
+from .style import COLOURS, GREY, LAYOUT, SYMBOLS, settings, style
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
 
-    from ..diagnostics import Correlation
-    from ..metrics import Reliability
-    from ..records import EnergyMap
+    from ..data.splits import EnergyMap
+    from ..diagnostics.energy_gap import Correlation
+    from ..metrics.accuracy import Reliability
 
 TALL = LAYOUT | {"margin": {"l": 70, "r": 20, "t": 110, "b": 60}}
 BELOW = {"orientation": "h", "y": -0.2}

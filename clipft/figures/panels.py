@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .base import COLOURS, DASHES, GREY, LAYOUT, SYMBOLS
+from .style import COLOURS, DASHES, GREY, LAYOUT, SYMBOLS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

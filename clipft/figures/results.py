@@ -8,10 +8,10 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ..diagnostics import correlation
+from ..diagnostics.energy_gap import correlation
 from ..errors import ConfigError
-from ..tables import RECIPE, best_by_val, recipes, wide
-from .base import COLOURS, GREY, LAYOUT, UNITS, settings, style
+from ..runs.table import RECIPE, best_by_val, recipes, wide
+from .style import COLOURS, GREY, LAYOUT, UNITS, settings, style
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

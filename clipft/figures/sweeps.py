@@ -8,10 +8,10 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .base import COLOURS, GREY, LAYOUT
+from .style import COLOURS, GREY, LAYOUT
 
 if TYPE_CHECKING:
-    from ..sweeps import Sweep, Thumbnails
+    from ..runs.sweep import Sweep, Thumbnails
 
 ENDS = {"zero-shot": 0.0, "tuned": 1.0}
 MOST_STEPS, TILES = 21, 12  # beyond so many alphas, thumbnails would make the page heavy

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..energies import energy_vectors, unit
+from ..diagnostics.energies import energy_vectors, unit
 from .registry import METHODS, Method, Step, method
 
 PAPER = "arXiv:2212.00638"

@@ -12,7 +12,7 @@ Sources: Nam et al., Lipsum-FT, arXiv:2404.00860; Kim et al., IJCAI 2021, arXiv:
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..energies import energy_vectors, squared_gap, unit
+from ..diagnostics.energies import energy_vectors, squared_gap, unit
 from ..errors import ConfigError
 from .registry import Step
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from ..records import Weights
+    from ..data.splits import Weights
 
 FLOOR = 1e-8
 

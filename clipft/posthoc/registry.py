@@ -12,7 +12,7 @@ from ..errors import ConfigError, unknown
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..records import Weights
+    from ..data.splits import Weights
 
 
 class HeldOut(Protocol):

@@ -19,7 +19,7 @@ from .wise import check_same_shape
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..records import Weights
+    from ..data.splits import Weights
 
 
 def uniform_soup(members: Sequence[Weights]) -> Weights:

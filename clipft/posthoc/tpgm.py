@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from ..records import Weights
+    from ..data.splits import Weights
 
 
 def project(anchor: Weights, tuned: Weights, gammas: Weights, norm: str = "frobenius") -> Weights:

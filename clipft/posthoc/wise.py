@@ -19,7 +19,7 @@ from .registry import HeldOut, posthoc
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..records import Weights
+    from ..data.splits import Weights
 
 
 HEAD = ("weight", "bias", "logit_scale")  # tensors of a trained head

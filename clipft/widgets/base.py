@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from ..errors import MissingExtra
-from ..pages import VIEW, bundle, save_figure
+from ..figures.pages import VIEW, bundle, save_figure
 from ..progress import headless
 
 try:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from ..sweeps import Sweep, Thumbnails
+    from ..runs.sweep import Sweep, Thumbnails
 
 HERE = Path(__file__).parent
 TILES = 24  # thumbnails shown at once

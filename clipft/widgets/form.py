@@ -13,14 +13,14 @@ import traitlets
 
 from .. import figures
 from ..config import RunConfig
+from ..data.manifests import available
+from ..disk.files import read_jsonl
 from ..errors import ClipftError, ConfigError, Stopped
-from ..figures.base import COLOURS
-from ..manifests import available
-from ..objectives import METHODS
+from ..figures.style import COLOURS
+from ..objectives.registry import METHODS
 from ..progress import headless
-from ..runs import Run
-from ..store import read_jsonl
-from ..training import train
+from ..runs.run import Run
+from ..training.loop import train
 from .base import Chart, Explorer, W, box, dropdown, padded, text_panel
 
 if TYPE_CHECKING:

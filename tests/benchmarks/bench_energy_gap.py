@@ -10,8 +10,8 @@ import sys
 
 import torch
 
-from clipft.diagnostics import energy_gap, measure_gap
-from clipft.energies import energy_vectors, squared_gap, unit
+from clipft.diagnostics.energies import energy_vectors, squared_gap, unit
+from clipft.diagnostics.energy_gap import energy_gap, measure_gap
 
 D, SCALE = 512, 100.0
 

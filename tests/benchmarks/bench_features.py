@@ -4,12 +4,13 @@ import time
 
 import torch
 
-from clipft import cache, reports
 from clipft.config import RunConfig
-from clipft.data import pixel_chunks
-from clipft.features import FORWARD, extract
-from clipft.runs import Run
-from clipft.store import write_json, write_weights
+from clipft.disk import cache
+from clipft.disk.files import write_json, write_weights
+from clipft.inputs.batches import pixel_chunks
+from clipft.models.embeddings import FORWARD, extract
+from clipft.reports import energy_gap as reports
+from clipft.runs.run import Run
 
 
 def timed(work) -> float:

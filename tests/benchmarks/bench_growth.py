@@ -28,11 +28,11 @@ if __name__ == "__main__":
     from dataclasses import replace
     from pathlib import Path
 
-    from clipft import cache
     from clipft.config import RunConfig
-    from clipft.energies import second_moment
-    from clipft.evaluation import sweep
-    from clipft.runs import Run
+    from clipft.diagnostics.energies import second_moment
+    from clipft.disk import cache
+    from clipft.evaluation.score import sweep
+    from clipft.runs.run import Run
 
     count, steps, place = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     run = Run.create(RunConfig(), place)

@@ -9,13 +9,13 @@ import time
 import torch
 from lightning_fabric import Fabric
 
-from clipft import training
 from clipft.config import RunConfig
-from clipft.data import Batch
-from clipft.export import Head
-from clipft.objectives import METHODS
-from clipft.runs import Run
-from clipft.training import Loop
+from clipft.inputs.batches import Batch
+from clipft.models.export import Head
+from clipft.objectives.registry import METHODS
+from clipft.runs.run import Run
+from clipft.training import loop as training
+from clipft.training.loop import Loop
 
 ROUNDS, SIZE = 15, 128
 BOUNDS = {"kd": 1.45, "car": 1.45, "feat_kd": 1.45, "lipsum": 1.45, "ema": 1.08, "l2sp": 1.08}

@@ -16,14 +16,14 @@ import torch
 from torch.func import functional_call, vmap
 from torch.utils.data import DataLoader, Dataset
 
-from clipft import cache
 from clipft.config import RunConfig
-from clipft.data import decode, pixel_chunks
-from clipft.energies import energy_vectors, second_moment, squared_gap, unit
-from clipft.evaluation import sweep
-from clipft.features import FORWARD
-from clipft.posthoc import wise
-from clipft.runs import ALPHAS, Run
+from clipft.diagnostics.energies import energy_vectors, second_moment, squared_gap, unit
+from clipft.disk import cache
+from clipft.evaluation.score import sweep
+from clipft.inputs.batches import decode, pixel_chunks
+from clipft.models.embeddings import FORWARD
+from clipft.posthoc.wise import wise
+from clipft.runs.run import ALPHAS, Run
 
 
 def timed(work) -> float:

@@ -8,7 +8,7 @@ import sys
 import nbformat
 import pytest
 
-from clipft.store import write_json
+from clipft.disk.files import write_json
 
 from . import lab
 from .test_lab import MARKERS, click_slider
@@ -32,7 +32,7 @@ def executed(tmp_path_factory, demo_runs, demo_cache):
         (base / name).mkdir()
         write_json(base / name / "params.json", {"runs": str(demo_runs)})
         notebook = lab.ROOT / f"notebooks/{name}.ipynb"
-        command = [sys.executable, "-m", "clipft.notebooks", str(notebook), str(base / name)]
+        command = [sys.executable, "-m", "clipft.batch.notebook", str(notebook), str(base / name)]
         with (base / name / "log.txt").open("w") as log:
             begun[name] = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
     for name, process in begun.items():

@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from clipft import pages
+from clipft.figures import pages
 
 from . import lab
 
