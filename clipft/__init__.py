@@ -9,20 +9,20 @@ if TYPE_CHECKING:
     from .batch.runner import run_batch as run_batch
     from .config import RunConfig as RunConfig
     from .data.manifests import load_manifest as load_manifest
-    from .diagnostics.energy_gap import correlation as correlation
     from .diagnostics.energy_gap import energy_gap as energy_gap
-    from .diagnostics.energy_gap import feature_distortion as feature_distortion
-    from .disk.files import results as results
+    from .diagnostics.feature_distortion import feature_distortion as feature_distortion
     from .errors import ClipftError as ClipftError
     from .evaluation.score import sweep as sweep
+    from .metrics.correlation import correlation as correlation
     from .models.export import export_clip as export_clip
     from .models.load import load_clip as load_clip
     from .objectives.registry import METHODS as METHODS
     from .posthoc.wise import wise as wise
     from .runs.run import Run as Run
     from .runs.sweep import read_sweep as read_sweep
+    from .runs.table import results as results
     from .training.combine import combine as combine
-    from .training.loop import train as train
+    from .training.train import train as train
 
 _HOME = {
     "METHODS": "objectives.registry",
@@ -30,17 +30,17 @@ _HOME = {
     "Run": "runs.run",
     "RunConfig": "config",
     "combine": "training.combine",
-    "correlation": "diagnostics.energy_gap",
+    "correlation": "metrics.correlation",
     "energy_gap": "diagnostics.energy_gap",
     "export_clip": "models.export",
-    "feature_distortion": "diagnostics.energy_gap",
+    "feature_distortion": "diagnostics.feature_distortion",
     "load_clip": "models.load",
     "load_manifest": "data.manifests",
     "read_sweep": "runs.sweep",
-    "results": "disk.files",
+    "results": "runs.table",
     "run_batch": "batch.runner",
     "sweep": "evaluation.score",
-    "train": "training.loop",
+    "train": "training.train",
     "wise": "posthoc.wise",
 }
 __all__ = list(_HOME)

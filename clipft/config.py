@@ -8,14 +8,11 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ConfigError, unknown
-
-if TYPE_CHECKING:
-    import torch
 
 
 def digest(content: Any, length: int = 12) -> str:
@@ -26,13 +23,6 @@ def digest(content: Any, length: int = 12) -> str:
 def seed_of(seed: int, purpose: str) -> int:
     """A 56-bit seed for one named purpose: a new draw elsewhere never moves an old result."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{purpose}".encode()).digest()[:7], "big")
-
-
-def rng(seed: int, purpose: str) -> torch.Generator:
-    """A torch generator for one named purpose, e.g. rng(0, "shuffle:3")."""
-    import torch
-
-    return torch.Generator().manual_seed(seed_of(seed, purpose))
 
 
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:
@@ -178,3 +168,10 @@ def _value(setting: str, text: str) -> Any:
         with contextlib.suppress(ValueError):
             return float(value)
     return value if text else ""  # null is a value: it takes a preset's setting back
+
+
+def check_alpha(alpha: float) -> float:
+    """The mixing weight itself; raises ConfigError outside 0 ... 1."""
+    if not 0 <= alpha <= 1:
+        raise ConfigError(f"alpha is {alpha}, expected 0 (zero-shot) ... 1 (tuned)")
+    return float(alpha)

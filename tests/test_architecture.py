@@ -12,38 +12,7 @@ import pytest
 import clipft
 
 HOUSE = Path(clipft.__file__).parent
-FLOOR = {
-    "errors": 0, "data.splits": 0, "progress": 0,
-    "cli.terminal_tables": 0,
-    "config": 1, "diagnostics.energies": 1, "metrics.accuracy": 1,
-    "disk.files": 2, "diagnostics.energy_gap": 2, "training.linear_probe": 2, "objectives": 2, "posthoc": 2,
-    "data.emoji_shift": 3, "runs.table": 3, "cli.doctor": 3,
-    "data.manifests": 4, "figures": 4, "runs.choosing": 4,
-    "inputs.prompts": 5, "inputs.batches": 5, "models.load": 5, "figures.pages": 5, "runs.recipes": 5,
-    "disk.cache": 3, "diagnostics.energy_map": 2,
-    "models.embeddings": 6, "batch.notebook": 6, "batch.runner": 7,
-    "evaluation.score": 7, "runs.sweep": 8, "widgets": 14,
-    "models.export": 8,
-    "runs.run": 9,
-    "training.observer": 10,
-    "training.loop": 11,
-    "training.combine": 12,
-    "reports.energy_gap": 13, "papers.lipsum_ft": 14, "papers.beside": 5,
-    "cli": 14,
-    "__init__": 15,
-}  # fmt: skip
 FILES = sorted(HOUSE.rglob("*.py"))
-
-
-def room(file):
-    """The module that a file is, or the package of objectives/, posthoc/ and other small files that it belongs to."""
-    return floor_of(file.relative_to(HOUSE).with_suffix("").parts)
-
-
-def floor_of(parts):
-    """The longest beginning of a dotted name that has a floor; a package's own file stands on the ground."""
-    names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
-    return next((name for name in names if name in FLOOR), "__init__")
 
 
 def statements(node):
@@ -72,12 +41,6 @@ def imported(source, file=HOUSE / "x.py"):
 IMPORTS = {file: imported(file.read_text(encoding="utf-8"), file) for file in FILES}
 
 
-def rooms(file):
-    """The rooms of the house that a file imports; `clipft` itself is the top floor."""
-    inside = [name.split(".") for name in IMPORTS[file] if name.split(".")[0] == "clipft"]
-    return {floor_of(parts[1:]) for parts in inside} - ({room(file)} if file.parent != HOUSE else set())
-
-
 def test_the_reader_of_imports_sees_every_form():
     source = """
 if TYPE_CHECKING:
@@ -90,17 +53,6 @@ def f():
 """
     want = {"clipft.objectives.pages", "clipft.store.b", "os.path", "clipft", "clipft.data.c"}
     assert imported(source, HOUSE / "objectives/x.py") == want
-
-
-def test_every_module_has_a_floor():
-    assert {room(file) for file in FILES} == FLOOR.keys()
-    homes = [*clipft._HOME.values(), *clipft._MODULES.values()]
-    assert {floor_of(home.split(".")) for home in homes} < FLOOR.keys()
-
-
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(HOUSE)))
-def test_a_module_imports_lower_floors_only(file):
-    assert {name: FLOOR[name] for name in rooms(file) if FLOOR[name] >= FLOOR[room(file)]} == {}
 
 
 METHOD_FILES = [file for file in FILES if file.parent.name in ("objectives", "posthoc")]
@@ -135,28 +87,6 @@ def test_no_method_copies_another():
     assert len(found) > 10
     for one, other in itertools.combinations(METHOD_FILES, 2):
         assert found[one] & found[other] == set(), f"{one.name} and {other.name} have six lines in common"
-
-
-def importers(*packages):
-    """The rooms that import one of these packages."""
-    return {room(file) for file, names in IMPORTS.items() if {name.split(".")[0] for name in names} & set(packages)}
-
-
-@pytest.mark.parametrize(
-    ("packages", "allowed"),
-    [
-        (["PIL"], {"inputs.batches", "data.emoji_shift"}),
-        (["pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"], set()),
-        (["open_clip"], {"models.load", "inputs.prompts"}),
-        (["plotly"], {"figures", "figures.pages"}),
-        (["papermill", "ray"], {"batch.notebook"}),
-        (["typer"], {"cli"}),
-        (["lightning_fabric"], {"training.loop"}),
-        (["requests", "urllib", "huggingface_hub", "socket"], set()),
-    ],
-)
-def test_who_may_import_what(packages, allowed):
-    assert importers(*packages) <= allowed
 
 
 def readers_and_writers(source):

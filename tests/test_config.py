@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipft.config import Record, RunConfig, check_options, defaults, digest, parse_settings, rng, seed_of
+from clipft.config import Record, RunConfig, check_options, defaults, digest, parse_settings, seed_of
 from clipft.errors import ConfigError
+from clipft.inputs.draws import rng
 
 OTHER = {
     "manifest": "domainnet", "reference": "glyph", "train_domains": ("line",), "model": "ViT-B-16",

@@ -20,7 +20,8 @@ from clipft.config import seed_of
 from clipft.data import emoji_shift as emoji
 from clipft.evaluation.score import embed
 from clipft.inputs.prompts import Captions, zero_shot_prompts
-from clipft.models.load import EMOJI_TINY, Classifier
+from clipft.models.load import EMOJI_TINY
+from clipft.models.students import Classifier
 
 ROOT = Path(__file__).parent.parent
 

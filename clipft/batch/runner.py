@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config import Record, digest
-from ..data.manifests import load_manifest, read_yaml
-from ..disk.files import lock, read_json, results, write_json, write_text
+from ..data.manifests import load_manifest
+from ..disk.files import read_json, read_yaml, write_json, write_text
+from ..disk.lock import lock
 from ..errors import ConfigError, MissingExtra, RunError, unknown
 from ..runs.recipes import Preset, presets
+from ..runs.table import results
 from .notebook import read_parameters
 
 

@@ -26,7 +26,7 @@ def lab(
 @app.command()
 def thumbnails(runs: str = RUNS) -> None:
     """Pack small images beside the runs, so that the folder can be explored where the data set is not."""
-    from ..runs.sweep import pack_thumbnails
+    from ..runs.thumbnails import pack_thumbnails
 
     file = pack_thumbnails(runs)
     print(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB)")

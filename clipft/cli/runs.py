@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from ..errors import ConfigError
+from ..reports.weight_paths import layer_table
+from ..runs.reading import barrier_table, distortion_table
 from .app import DEVICE, MARKDOWN, RUNS, SKIP, WORKERS, app
 from .terminal_tables import print_scores, show, show_frame
 
@@ -52,9 +54,9 @@ def train(
 ) -> None:
     """Train one run, or go on where it stopped; then score it."""
     from ..config import parse_settings
-    from ..data.manifests import read_yaml
+    from ..disk.files import read_yaml
     from ..runs.recipes import recipe
-    from ..training.loop import train as run_training
+    from ..training.train import train as run_training
 
     values = {"preset": preset} if preset else {}
     given = read_yaml(config) if config else {}
@@ -148,8 +150,8 @@ def wise(
 
 
 def _sweep(folder: Path, alphas, device: str, workers: int, skip_bad: bool, adaptive: float = 0.0) -> None:
+    from ..config import check_alpha
     from ..models.load import pick_device
-    from ..posthoc.wise import check_alpha
     from ..runs.run import Run
 
     for alpha in alphas:
@@ -166,18 +168,18 @@ def diagnose(
     device: str = DEVICE,
 ) -> None:
     """Energy gap with its errors, feature distortion, loss barrier, and how far each layer moved."""
+    from ..config import check_alpha
     from ..models.load import pick_device
-    from ..posthoc.wise import check_alpha
     from ..reports import energy_gap as reports
     from ..runs.run import Run
 
     found = Run.open(run, pick_device(device))
     gaps = reports.gap_table(found, check_alpha(alpha))
     show_frame(gaps, f"energy gap (squared logits, s = {found.clip.scale:.4g}; cosine_gap = energy_gap / s^2)")
-    test = reports.distortion_table([found], alpha).drop(columns=["run", "method", "seed"])
+    test = distortion_table([found], alpha).drop(columns=["run", "method", "seed"])
     show_frame(test, "feature distortion; theory: reference > shifted")
-    show_frame(reports.barrier_table(found), "rise above the line between the ends: NLL (nats), error (fraction)")
-    show_frame(reports.layer_table(found), "distance moved")
+    show_frame(barrier_table(found), "rise above the line between the ends: NLL (nats), error (fraction)")
+    show_frame(layer_table(found), "distance moved")
 
 
 @app.command()
@@ -187,7 +189,7 @@ def compare(
     alpha: float = typer.Option(1.0, help="of both: 0 zero-shot ... 1 tuned"),
 ) -> None:
     """Compare two runs on the same images: difference with its 95 % interval, McNemar's exact p."""
-    from ..reports.energy_gap import compare_runs
+    from ..runs.reading import compare_runs
 
     show_frame(
         compare_runs(first, second, alpha), "accuracy (fractions); only_first: images that the first alone gets right"
@@ -199,8 +201,8 @@ def pick(
     runs: str = RUNS, among: str = typer.Option("alphas", help="alphas of each run, or models of each seed")
 ) -> None:
     """Choose alpha, or a model, without shift labels: by reference accuracy, or by energy gap too."""
-    from ..disk.files import results as read_results
     from ..runs.choosing import choices, verdict
+    from ..runs.table import results as read_results
 
     chosen = choices(read_results(runs), among)
     show_frame(chosen, "fractions; oracle: what the shift's own labels would take")
@@ -255,8 +257,8 @@ def predict(
 ) -> None:
     """Classify image files with an exported model."""
     from ..disk.files import write_text
-    from ..models.export import Predictor
     from ..models.load import pick_device
+    from ..models.predict import Predictor
 
     found = Predictor(folder, pick_device(device)).predict(images, top, workers, skip_bad)
     if csv:
@@ -273,9 +275,9 @@ def results(
     as_markdown: bool = MARKDOWN,
 ) -> None:
     """Print the table of all finished runs."""
-    from ..disk.files import results as read_results
     from ..disk.files import write_text
     from ..runs.table import KIND, results_table
+    from ..runs.table import results as read_results
 
     found = read_results(runs)
     for (data, _, model, _, reference, selection), group in found.groupby(KIND):

@@ -6,14 +6,13 @@ import os
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import yaml
 from pydantic import Field, PrivateAttr
 
 from ..config import Record, digest, seed_of
-from ..disk.files import cache_dir
+from ..disk.files import cache_dir, read_yaml
 from ..errors import ConfigError, unknown
 from .emoji_shift import CHECKS, EmojiSpec
 from .splits import Split
@@ -180,58 +179,9 @@ def _held_out(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     return held
 
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same language, ten times faster where it was compiled
-
-
-def read_yaml(path: Path) -> Any:
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), LOADER)
-    except FileNotFoundError:
-        raise ConfigError(f"no such file: {path}") from None
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
-
-
 def available() -> list[str]:
     """Names of the manifests that come with clipft."""
     return sorted(file.stem for file in manifests_folder().glob("*.yaml") if ".classes" not in file.name)
-
-
-PUBLISHED = {"L2SP": "L2-SP", "Linear-probed": "LP"}  # names of the papers' tables -> our titles
-
-
-def published_rows(table: str, benchmark: str = "domainnet", paper: str = "lipsum_ft", metric: str = "accuracy") -> Any:
-    """One table of a paper as a DataFrame, a row per number: the columns of the CSV, methods called as we call them.
-
-    Fractions or nats; `std` is NaN where the paper has none. `data_manifests/published/README.md` says how it was
-    read. Raises ConfigError where there is no such table.
-    """
-    import pandas as pd
-
-    file = manifests_folder() / "published" / f"{paper}.csv"
-    if not file.is_file():
-        raise unknown("paper", paper, [one.stem for one in file.parent.glob("*.csv")])
-    rows = pd.read_csv(file, dtype={"table": str}, keep_default_na=False)
-    rows = rows[(rows.table == table) & (rows.benchmark == benchmark) & (rows.metric == metric)]
-    if rows.empty:
-        raise ConfigError(f"no {metric} of {benchmark} in table {table} of {paper}; see data_manifests/published/")
-    numbers = {column: pd.to_numeric(rows[column]) for column in ("mean", "std")}
-    return rows.assign(method=rows.method.replace(PUBLISHED), **numbers)
-
-
-def published(table: str, benchmark: str = "domainnet", paper: str = "lipsum_ft", metric: str = "accuracy") -> Any:
-    """`published_rows` as method, variant, model, domain, reference and shift (mean), fractions.
-
-    domain is what was tuned on, reference the accuracy (or other metric) on its own test images, shift on all others.
-    """
-    rows = published_rows(table, benchmark, paper, metric)
-    rows = rows.assign(domain=rows.reference)
-    keys = ["method", "variant", "model", "domain"]
-    own = (rows.split == rows.reference) | (rows.split == "id_test")
-    reference = rows[own].groupby(keys, sort=False)["mean"].mean().rename("reference")
-    return reference.to_frame().join(rows[~own].groupby(keys)["mean"].mean().rename("shift")).reset_index()
 
 
 def load_manifest(name: str) -> Manifest:

@@ -7,11 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    Weights = dict[str, Tensor]
-    """Names of tensors to tensors, as in a state dict. Post-hoc methods are functions of these."""
+    pass
 
 
 @dataclass(frozen=True)
@@ -55,47 +51,3 @@ class Split:
             tuple(label for split in splits for label in split.labels),
             tuple(split.domain for split in splits for _ in split.ids),
         )
-
-
-@dataclass(frozen=True)
-class Features:
-    """Embeddings (N, D) of one split by one model, before normalising, with label (N,) and ids (N)."""
-
-    split: str
-    ids: tuple[str, ...]
-    label: np.ndarray
-    embeddings: np.ndarray
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What one model says of each image of one split; N images.
-
-    prediction (N,) class index, confidence (N,) fraction, nll (N,) nats, energy_gap (N,) squared logits,
-    feature_distortion (N,) in units of the embedding, label (N,), ids (N). An ensemble has none of these two, but
-    with one member wise_distance (N,) in logits and wise_agreement (N,), 1 where WiSE predicts the same.
-    """
-
-    split: str
-    alpha: float
-    ids: tuple[str, ...]
-    label: np.ndarray
-    prediction: np.ndarray
-    confidence: np.ndarray
-    nll: np.ndarray
-    energy_gap: np.ndarray | None = None
-    feature_distortion: np.ndarray | None = None
-    feature_distortion_normalised: np.ndarray | None = None
-    wise_distance: np.ndarray | None = None
-    wise_agreement: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class EnergyMap:
-    """Places of N images on the plane before (zero-shot) and after tuning, each (N, 2), with split, label and ids."""
-
-    split: tuple[str, ...]
-    ids: tuple[str, ...]
-    label: np.ndarray
-    before: np.ndarray
-    after: np.ndarray

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from torch.nn.functional import normalize
 
+from ..errors import ConfigError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -46,3 +48,12 @@ def quadratic_gap(images: Tensor, anchors: Tensor, moment: Tensor) -> Tensor:
     """
     change = images - anchors
     return ((change @ moment) * change).sum(-1)
+
+
+def _same_shape(images: Tensor, anchors: Tensor) -> None:
+    if images.shape != anchors.shape:
+        raise ConfigError(
+            f"embeddings of shape {tuple(images.shape)} and {tuple(anchors.shape)}; wanted: the same images twice"
+        )
+    if len(images) == 0:
+        raise ConfigError("no images to measure: the split is empty or every image was skipped")

@@ -6,6 +6,7 @@ Source: Lipsum-FT, arXiv:2404.00860 (the first 100 images of each split, scikit-
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,7 +15,9 @@ from ..errors import ConfigError, unknown
 from .energies import unit
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
+
 
 Layout = Literal["joint", "reused"]
 
@@ -61,3 +64,14 @@ def energy_tsne(
             return both[: len(before)], both[len(before) :]
         first = TSNE(init=begin, **settings).fit_transform(before.astype(np.float32))
         return first, TSNE(init=first, early_exaggeration=1, **settings).fit_transform(after.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class EnergyMap:
+    """Places of N images on the plane before (zero-shot) and after tuning, each (N, 2), with split, label and ids."""
+
+    split: tuple[str, ...]
+    ids: tuple[str, ...]
+    label: np.ndarray
+    before: np.ndarray
+    after: np.ndarray

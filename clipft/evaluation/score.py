@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from ..data.splits import Scores
+from ..config import check_alpha
 from ..diagnostics.energies import unit
-from ..diagnostics.energy_gap import energy_gap, feature_distortion, kinks
-from ..errors import ConfigError, ImageError
+from ..diagnostics.energy_gap import energy_gap
+from ..diagnostics.feature_distortion import feature_distortion
+from ..errors import ImageError
 from ..inputs.batches import Batch, Pixels
-from ..metrics import accuracy as metrics
+from ..metrics.curves import kinks
 from ..models.embeddings import Point, embed, stream, tower_digest
 from ..posthoc.ensemble import distance, output_ensemble
-from ..posthoc.wise import check_alpha, check_same_shape, mix_into
+from ..posthoc.weights import check_same_shape
+from ..posthoc.wise import mix_into
 from ..progress import progress_bar
+from ..runs.scores import Scores
 
 if TYPE_CHECKING:
-    import pandas as pd
     from torch import Tensor
 
-    from ..data.splits import Split, Weights
-    from ..models.load import Student
+    from ..data.splits import Split
+    from ..models.students import Student
+    from ..posthoc.weights import Weights
 
 PREDICTED = ("prediction", "confidence", "nll")
-MOVED = ("energy_gap", "feature_distortion", "feature_distortion_normalised", "wise_distance", "wise_agreement")
-COLUMNS = ["reference", "alpha", "split", "role", "metric", "mean", "low", "high", "n"]
 MOST_ALPHAS = 65  # where refinement stops
 
 Columns = dict[str, "Tensor"]
@@ -224,88 +224,3 @@ def _score(
                 columns = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
                 scores.append(Scores(kept.name, alpha, kept.ids, np.asarray(kept.labels), **columns))
     return scores
-
-
-def to_frame(scores: Sequence[Scores]) -> pd.DataFrame:
-    """Scores as rows (split, alpha, id, label, prediction ...), one per image and alpha."""
-    import pandas as pd
-
-    names = [field.name for field in fields(Scores)][3:]
-    parts = [
-        pd.DataFrame(
-            {"split": one.split, "alpha": one.alpha, "id": one.ids}
-            | {name: values for name in names if (values := getattr(one, name)) is not None}
-        )
-        for one in scores
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def from_frame(frame: pd.DataFrame) -> list[Scores]:
-    """The Scores that `to_frame` wrote, in its order."""
-    names = [name for name in frame.columns if name not in ("split", "alpha", "id")]
-    return [
-        Scores(split, alpha, tuple(part["id"]), **{name: part[name].to_numpy() for name in names})
-        for (split, alpha), part in frame.groupby(["split", "alpha"], sort=False, observed=True)
-    ]
-
-
-def statistics(scores: Scores) -> dict[str, metrics.Statistic]:
-    """Every metric of one model on one split: accuracy, class_accuracy, macro_f1, nll, ece, and the means of what else
-    its scores hold."""
-    right = scores.prediction == scores.label
-    return {
-        "accuracy": metrics.mean(right),
-        "class_accuracy": metrics.class_mean(scores.prediction, scores.label),
-        "macro_f1": metrics.f1(scores.prediction, scores.label),
-        "nll": metrics.mean(scores.nll),
-        "ece": metrics.calibration_error(scores.confidence, right),
-    } | {name: metrics.mean(values) for name in MOVED if (values := getattr(scores, name)) is not None}
-
-
-def measure(scores: Scores) -> dict[str, float]:
-    """The values of `statistics`."""
-    return {name: statistic.value for name, statistic in statistics(scores).items()}
-
-
-def table(scores: Sequence[Scores], reference: str, trained: Sequence[str] = ()) -> pd.DataFrame:
-    """Tidy rows: reference, alpha, split, role, metric, mean, low, high, n. [low, high]: 95 % bootstrap over images.
-
-    role: reference, shift, val (of the reference), or trained for another domain that was trained on.
-    relative_accuracy, of the shifts, is against the reference test split at the same alpha.
-    """
-    import pandas as pd
-
-    found: dict[str, dict] = {}
-    for split in dict.fromkeys(one.split for one in scores):
-        every = {
-            (one.alpha, name): statistic
-            for one in scores if one.split == split for name, statistic in statistics(one).items()
-        }  # fmt: skip
-        resampled = metrics.resampled(every)
-        found[split] = {key: (statistic.value, resampled[key]) for key, statistic in every.items()}
-    sizes = {one.split: len(one.ids) for one in scores}
-    rows = []
-    for split, values in found.items():
-        domain, part = split.split("/")
-        other = "trained" if domain in trained else "shift"
-        role = "val" if part == "val" else "reference" if domain == reference else other
-        base = found.get(f"{reference}/test", {}) if role == "shift" else {}
-        for alpha in dict.fromkeys(alpha for alpha, _ in values):
-            if (whole := base.get((alpha, "accuracy"))) and whole[0]:
-                value, draws = values[alpha, "accuracy"]
-                some = whole[1] > 0  # a resample of a few images may have no right answer
-                values[alpha, "relative_accuracy"] = (value / whole[0], draws[some] / whole[1][some])
-        for (alpha, metric), (value, draws) in values.items():
-            rows.append((reference, alpha, split, role, metric, value, *metrics.interval(draws), sizes[split]))
-    frame = pd.DataFrame(rows, columns=COLUMNS)
-    return frame.sort_values("alpha", kind="stable", ignore_index=True)
-
-
-def compare(first: Scores, second: Scores) -> metrics.Comparison:
-    """McNemar's test of two models on one split. Raises ConfigError where they saw other images."""
-    if first.split != second.split or first.ids != second.ids:
-        raise ConfigError(
-            f"{first.split} ({len(first.ids)} images) and {second.split} ({len(second.ids)}) are not the same images"
-        )
-    return metrics.mcnemar(first.prediction == first.label, second.prediction == second.label)

@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..runs.table import ordered, title_of
+from ..runs.names import ordered, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

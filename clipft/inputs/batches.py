@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import Compose, InterpolationMode, RandomHorizontalFlip, RandomResizedCrop
 from torchvision.transforms.functional import pil_to_tensor
 
-from ..config import rng, seed_of
+from ..config import seed_of
+from ..data.images import decode
 from ..errors import ConfigError, ImageError
 from ..progress import write
+from .draws import rng
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor
 
-    from ..data.manifests import Manifest
     from ..data.splits import Split
 
 KEEP_BYTES = 2 << 30  # decoded training images are kept in memory up to this size
 CHUNK_BYTES = 1 << 30  # and evaluation pixels are held this many at a time
-TILE = 48  # pixels of a thumbnail's longer side
 
 Transform = Callable[[Image.Image], Image.Image]
-
-
-def decode(path: Path) -> Image.Image:
-    """An image file as RGB; raises ImageError that names the file and what is wrong with it."""
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except FileNotFoundError:
-        raise ImageError(f"image missing: {path}") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(f"image unreadable: {path} ({error})") from None
 
 
 def train_transform(size: int | tuple[int, int], crop: tuple[float, float], flip: bool) -> Transform:
@@ -216,33 +201,3 @@ def few_shot(split: Split, shots: int, generator: torch.Generator, classes: Sequ
             raise ConfigError(f"class {name!r} has no image in {split.name}; a few-shot draw needs one of each class")
         chosen += rows[torch.randperm(len(rows), generator=generator)[:shots]].tolist()
     return split.take(sorted(chosen))
-
-
-def sample_tiles(
-    manifest: Manifest, classes: int = 12, size: int = 64
-) -> tuple[list[str], dict[str, list[np.ndarray]]]:
-    """Names of some classes, evenly spread, and for each domain one test image of each as uint8 (size, size, 3)."""
-    picked = np.linspace(0, len(manifest.names) - 1, min(classes, len(manifest.names)), dtype=int).tolist()
-    tiles = {}
-    for domain in manifest.domains:
-        split = manifest.split(f"{domain}/test")
-        rows = [split.labels.index(label) if label in split.labels else None for label in picked]
-        tiles[domain] = [
-            np.full((size, size, 3), 128, np.uint8)  # a class that this domain lacks is a grey tile
-            if row is None
-            else np.asarray(decode(split.root / split.ids[row]).resize((size, size)))
-            for row in rows
-        ]
-    return [manifest.names[label] for label in picked], tiles
-
-
-def thumbnail(file: Path) -> bytes | None:
-    """An image file as a small WebP, its longer side TILE pixels, or None where it cannot be read."""
-    try:
-        small = decode(file)
-    except ImageError:
-        return None
-    small.thumbnail((TILE, TILE))
-    buffer = io.BytesIO()
-    small.save(buffer, "webp", quality=80)
-    return buffer.getvalue()

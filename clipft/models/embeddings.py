@@ -17,17 +17,20 @@ import numpy as np
 import torch
 
 from ..config import digest
-from ..data.splits import Features
 from ..disk import cache
 from ..errors import ImageError
 from ..inputs.batches import Batch, Pixels, pixel_chunks
 from ..progress import progress_bar
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
-    from ..data.splits import Split, Weights
-    from .load import Clip, Student
+    from ..data.splits import Split
+    from ..posthoc.weights import Weights
+    from .load import Clip
+    from .students import Student
+
 
 FORWARD = 256  # images in one forward pass
 KIND = "embeddings"
@@ -171,3 +174,13 @@ def texts(clip: Clip, tokens: Tensor, title: str, make: Callable[[Tensor], Tenso
         "texts", f"{title}, {clip.name}", key, lambda: {"texts": (make or clip.embed_texts)(tokens).cpu().numpy()}
     )
     return torch.from_numpy(np.array(found["texts"])).to(clip.model.logit_scale.device)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Embeddings (N, D) of one split by one model, before normalising, with label (N,) and ids (N)."""
+
+    split: str
+    ids: tuple[str, ...]
+    label: np.ndarray
+    embeddings: np.ndarray

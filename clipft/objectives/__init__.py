@@ -5,7 +5,8 @@ A new method is a file here and a line below; the order of the lines is the orde
 
 from .registry import METHODS as METHODS  # isort: skip
 from .registry import Method as Method  # isort: skip
-from .registry import Step as Step  # isort: skip
+from .step import Step as Step
+
 from .registry import method as method  # isort: skip
 
 from .cross_entropy import cross_entropy as cross_entropy  # isort: skip

@@ -7,8 +7,9 @@ Source: Nam et al., Lipsum-FT, arXiv:2404.00860, tables 3 and 9, which do not gi
 
 from torch import Tensor
 
-from .registry import Step, method
+from .registry import method
 from .regulariser import kld, mse, on_class_head, on_texts
+from .step import Step
 
 
 @method("mse_class", title="MSE, class head", paper="arXiv:2404.00860", needs=("anchor",), lam=1.0)

@@ -7,8 +7,9 @@ Source: Mao et al., CAR-FT, IJCV 2024, arXiv:2211.16175; lam as tuned in Lipsum-
 
 from torch import Tensor
 
-from .registry import Step, method
+from .registry import method
 from .regulariser import kld, on_texts
+from .step import Step
 
 
 @method("car", title="CAR-FT", paper="arXiv:2211.16175", needs=("anchor", "context"), lam=1.0)

@@ -11,7 +11,8 @@ Sources: as cited below; EMA and Scratch-FT as baselines of Lipsum-FT, which doe
 from torch import Tensor
 from torch.nn import functional as F
 
-from .registry import METHODS, Method, Step
+from .registry import METHODS, Method
+from .step import Step
 
 
 def cross_entropy(step: Step) -> Tensor:

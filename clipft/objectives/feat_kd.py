@@ -7,7 +7,8 @@ Source: Nam et al., Lipsum-FT, arXiv:2404.00860, appendix B.3, which does not gi
 
 from torch import Tensor
 
-from .registry import Step, method
+from .registry import method
+from .step import Step
 
 
 @method("feat_kd", title="FeatKD", paper="arXiv:2404.00860", needs=("anchor",), lam=1.0)

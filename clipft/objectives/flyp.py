@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..diagnostics.energies import energy_vectors, unit
-from .registry import METHODS, Method, Step, method
+from .registry import METHODS, Method, method
+from .step import Step
 
 PAPER = "arXiv:2212.00638"
 

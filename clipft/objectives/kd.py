@@ -7,8 +7,9 @@ Source: Hinton et al., arXiv:1503.02531; tau 1 and the zero-shot teacher as in L
 
 from torch import Tensor
 
-from .registry import Step, method
+from .registry import method
 from .regulariser import kld, on_class_head
+from .step import Step
 
 
 @method("kd", title="KD", paper="arXiv:1503.02531", needs=("anchor",), lam=1.0)

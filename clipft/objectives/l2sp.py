@@ -9,7 +9,8 @@ field gives its lam; 0.01 is ours.
 import torch
 from torch import Tensor
 
-from .registry import Step, method
+from .registry import method
+from .step import Step
 
 
 @method("l2sp", title="L2-SP", paper="arXiv:1802.01483", needs=("weights",), lam=0.01)

@@ -8,8 +8,9 @@ Source: Nam et al., Lipsum-FT, ICLR 2024, arXiv:2404.00860, equation 6 and relea
 
 from torch import Tensor
 
-from .registry import Step, method
+from .registry import method
 from .regulariser import mse, on_texts
+from .step import Step
 
 
 @method("lipsum", title="Lipsum-FT", paper="arXiv:2404.00860", needs=("anchor", "random_texts"), lam=1.0)

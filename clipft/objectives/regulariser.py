@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ..diagnostics.energies import energy_vectors, squared_gap, unit
 from ..errors import ConfigError
-from .registry import Step
+from .step import Step
 
 Scores = tuple[Tensor, Tensor]
 

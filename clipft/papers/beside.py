@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import figures
-from ..data.manifests import published_rows
 from ..errors import ConfigError
 from ..posthoc.registry import POSTHOC
-from ..runs.table import KIND, best_by_val, ordered, recipes, title_of, wide
+from ..runs.names import ordered, title_of
+from ..runs.table import KIND, best_by_val, recipes, wide
+from .published import published_rows
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import figures
-from ..data.manifests import published_rows
 from ..disk.files import read_json
 from ..errors import unknown
 from ..posthoc.registry import POSTHOC
-from ..reports import energy_gap as reports
-from ..runs.table import is_ensemble, title_of, wide
+from ..reports.energy_map import energy_map
+from ..runs.names import is_ensemble, title_of
+from ..runs.reading import distortion_table
+from ..runs.table import wide
 from .beside import (
     Made,
     after_training,
@@ -33,6 +34,7 @@ from .beside import (
     table,
     titled,
 )
+from .published import published_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,7 +191,7 @@ def figure_2(results: pd.DataFrame, runs: Path | str) -> Made:
 def figure_3(results: pd.DataFrame, runs: Path | str) -> Made:
     """Feature distortion ||F - F0|| of reference against shifted images, a panel per shift. Opens the runs."""
     tuned = one_kind(results)[~results.method.map(is_ensemble) & (results.alpha == 1.0)]
-    found = reports.distortion_table([Path(runs) / run for run in tuned.run.unique()])
+    found = distortion_table([Path(runs) / run for run in tuned.run.unique()])
     what = "Mean feature distortion (no unit) of reference test images against that of each shift, a point per run."
     return Made(figures.distortion(found), caption(what, tuned, NO_PAPER))
 
@@ -207,7 +209,7 @@ def figure_5(results: pd.DataFrame, runs: Path | str) -> Made:
     """t-SNE maps of energy vectors before and after FT and Lipsum-FT (axes have no unit). Opens two runs."""
     own = chosen(one_kind(results), ["ft", "lipsum"])
     firsts = [results[results.recipe == recipe].iloc[0] for recipe in own]
-    maps = {title_of(row.method): reports.energy_map(Path(runs) / row.run) for row in firsts}
+    maps = {title_of(row.method): energy_map(Path(runs) / row.run) for row in firsts}
     what = "t-SNE of the energy vectors of the first 100 images of every test split, zero-shot and tuned; no unit."
     used = results[results.run.isin([row.run for row in firsts])]
     if not maps:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..config import check_alpha
 from ..errors import ConfigError
 from .registry import HeldOut, posthoc
-from .wise import check_alpha
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

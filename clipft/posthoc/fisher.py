@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..config import check_alpha
 from .registry import HeldOut, posthoc
-from .wise import check_alpha, check_same_shape, wise
+from .weights import check_same_shape
+from .wise import wise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from torch import Tensor
 
-    from ..data.splits import Weights
+    from .weights import Weights
 
 FLOOR = 1e-8
 

@@ -12,7 +12,7 @@ from ..errors import ConfigError, unknown
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..data.splits import Weights
+    from .weights import Weights
 
 
 class HeldOut(Protocol):

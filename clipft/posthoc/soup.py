@@ -14,12 +14,12 @@ import torch
 
 from ..errors import ConfigError
 from .registry import HeldOut, posthoc
-from .wise import check_same_shape
+from .weights import check_same_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..data.splits import Weights
+    from .weights import Weights
 
 
 def uniform_soup(members: Sequence[Weights]) -> Weights:

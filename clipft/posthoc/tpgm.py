@@ -19,14 +19,14 @@ import torch
 from ..errors import ConfigError
 from ..progress import progress_bar
 from .registry import HeldOut, posthoc
-from .wise import check_same_shape
+from .weights import check_same_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from torch import Tensor
 
-    from ..data.splits import Weights
+    from .weights import Weights
 
 
 def project(anchor: Weights, tuned: Weights, gammas: Weights, norm: str = "frobenius") -> Weights:

@@ -13,37 +13,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..errors import ConfigError, WeightsError
+from ..config import check_alpha
+from ..errors import WeightsError
 from .registry import HeldOut, posthoc
+from .weights import HEAD, check_same_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from ..data.splits import Weights
-
-
-HEAD = ("weight", "bias", "logit_scale")  # tensors of a trained head
-
-
-def check_alpha(alpha: float) -> float:
-    """The mixing weight itself; raises ConfigError outside 0 ... 1."""
-    if not 0 <= alpha <= 1:
-        raise ConfigError(f"alpha is {alpha}, expected 0 (zero-shot) ... 1 (tuned)")
-    return float(alpha)
-
-
-def check_same_shape(anchor: Weights, tuned: Weights) -> None:
-    """Raise WeightsError that names the first tensor in which two models differ in name or shape."""
-    odd: Iterable[str] = sorted(anchor.keys() ^ tuned.keys())
-    for name in odd:
-        kind = "head conventions" if name in HEAD else "models"
-        raise WeightsError(
-            f"weights of different {kind}: only one of them has {name!r}; mix runs of one model and head"
-        )
-    for name in sorted(anchor):
-        if anchor[name].shape != tuned[name].shape:
-            shapes = f"{tuple(anchor[name].shape)} and {tuple(tuned[name].shape)}"
-            raise WeightsError(f"weights of different models: {name!r} is {shapes}; mix runs of one model and head")
+    from .weights import Weights
 
 
 def wise(anchor: Weights, tuned: Weights, alpha: float) -> Weights:

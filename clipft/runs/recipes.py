@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..config import Record, RunConfig
-from ..data.manifests import load_manifest, manifests_folder, read_yaml
-from ..disk.files import read_json, read_jsonl, write_text
+from ..data.manifests import load_manifest, manifests_folder
+from ..disk.files import read_json, read_jsonl, read_yaml, write_text
 from ..errors import ConfigError, RunError, unknown
 from ..objectives.registry import METHODS
 from ..posthoc.registry import POSTHOC

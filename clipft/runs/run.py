@@ -9,21 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..config import Record, RunConfig, rng
+from ..config import Record, RunConfig, check_alpha
 from ..data.manifests import Manifest, load_manifest
 from ..data.splits import Split
-from ..disk.files import atomic, lock, read_json, read_scores, read_weights
+from ..disk.files import atomic, read_json
+from ..disk.lock import lock
 from ..errors import ConfigError, RunError
-from ..evaluation.score import ensemble_sweep, from_frame, sweep, table, to_frame
+from ..evaluation.score import ensemble_sweep, sweep
 from ..inputs.batches import few_shot
+from ..inputs.draws import rng
 from ..inputs.prompts import Captions, random_texts, special_tokens, zero_shot_prompts
+from ..models.checkpoints import read_weights
 from ..models.embeddings import extract, texts
-from ..models.export import Head, export_clip, read_head
-from ..models.load import Classifier, Clip, Student, TwoTowers, load_clip
+from ..models.export import export_clip
+from ..models.head import Head, read_head
+from ..models.load import Clip, load_clip
+from ..models.students import Classifier, Student, TwoTowers
 from ..objectives.registry import METHODS
 from ..posthoc.registry import POSTHOC
-from ..posthoc.wise import check_alpha, wise
+from ..posthoc.wise import wise
 from ..progress import write
+from .folder import read_scores
+from .scores import from_frame, table, to_frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +38,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-    from ..data.splits import Features, Scores, Weights
+    from ..models.embeddings import Features
     from ..objectives.registry import Method
+    from ..posthoc.weights import Weights
+    from .scores import Scores
 
 ALPHAS = tuple(i / 10 for i in range(11))
 GAP_TEXTS, GAP_LENGTH = 10_000, 8  # the fixed set on which energy gaps are measured, as in Lipsum-FT

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..diagnostics.energy_gap import effective_robustness
-from ..errors import ConfigError
+from ..config import digest
+from ..disk.files import read_json
+from ..errors import ConfigError, RunError
+from ..metrics.correlation import effective_robustness
+from .folder import read_scores
+from .names import is_ensemble, ordered, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
+
 KIND = ["manifest", "manifest_digest", "model", "model_digest", "reference", "selection"]  # alike in comparable runs
 RECIPE = ["method", "lr", "steps", "recipe"]  # columns that name a recipe: runs that differ in their seed alone
-
-
-def title_of(method: str) -> str:
-    """A method's title, from the registries: `lipsum+tpgm` is Lipsum-FT + TPGM."""
-    from ..objectives.registry import METHODS
-    from ..posthoc.registry import POSTHOC
-
-    parts = method.split("+")
-    known = [METHODS, *[POSTHOC] * (len(parts) - 1)]
-    return " + ".join(table[part].title if part in table else part for table, part in zip(known, parts, strict=True))
 
 
 def method_tables() -> tuple[list[dict[str, str]], list[dict[str, str]]]:
@@ -47,23 +43,6 @@ def method_tables() -> tuple[list[dict[str, str]], list[dict[str, str]]]:
 def _options(entry) -> str:
     """Names and defaults, as they are written in a setting."""
     return " ".join(f"{name}={json.dumps(value)}" for name, value in entry.options.items())
-
-
-def is_ensemble(method: str) -> bool:
-    """Whether the last of a combination is an ensemble, whose alpha mixes logits."""
-    from ..posthoc.registry import POSTHOC
-
-    last = method.split("+")[-1]
-    return "+" in method and last in POSTHOC and POSTHOC[last].ensemble
-
-
-def ordered(methods: Sequence[str]) -> list[str]:
-    """Each name once, in the order of the registries, combinations after their method."""
-    from ..objectives.registry import METHODS
-    from ..posthoc.registry import POSTHOC
-
-    place = {name: i for i, name in enumerate([*METHODS, *POSTHOC])}
-    return sorted(set(methods), key=lambda name: ([place.get(part, 99) for part in name.split("+")], name))
 
 
 def wide(results: pd.DataFrame) -> pd.DataFrame:
@@ -192,3 +171,52 @@ def _spread(values: pd.Series, digits: int = 1) -> str:
         return "-"
     mean = f"{values.mean():.{digits}f}"
     return mean if len(values) < 2 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
+
+
+CONFIG_COLUMNS = (
+    "manifest", "manifest_digest", "model", "model_digest", "method", "lr", "steps", "seed", "selection",
+)  # fmt: skip
+
+
+def _summary(folder: Path) -> pd.DataFrame:
+    table = read_scores(folder / "scores.parquet")
+    if "low" not in table:
+        raise RunError(f"{folder}/scores.parquet is of an older clipft; score the run again: clipft wise {folder}")
+    return table
+
+
+def results(runs: Path | str) -> pd.DataFrame:
+    """Every finished run under a folder as one tidy table: one row per run, alpha, split and metric.
+
+    Columns: run, recipe (all of the configuration but the seed, as 6 letters), those of CONFIG_COLUMNS, then reference,
+    alpha, split, role, metric, mean, low, high (95 % bootstrap over images), n. The method of a combination is, say,
+    `lipsum+tpgm`; its lr and steps are those of its first run. Unfinished runs are left out and listed in
+    `.attrs["unfinished"]`. Raises RunError where there is no finished run.
+    """
+    import pandas as pd
+
+    tables, unfinished = [], []
+    for config_file in sorted(Path(runs).glob("*/config.json")):
+        folder = config_file.parent
+        if not (folder / "scores.parquet").exists():
+            unfinished.append(folder.name)
+            continue
+        config = read_json(config_file)
+        if not isinstance(config, dict) or not set(CONFIG_COLUMNS) <= config.keys():
+            raise RunError(f"{config_file} is no run's configuration; delete the folder and run it again")
+        table = _summary(folder)
+        after = config.pop("after", None)
+        recipe = {key: value for key, value in config.items() if key != "seed"}
+        if after is not None:  # of which runs is left out: they carry the seed
+            config["method"] = "+".join([config["method"], *after["of"], after["name"]])
+            recipe["after"] = [config["method"], after["options"], after["among"]]
+        for column, key in enumerate(CONFIG_COLUMNS):
+            table.insert(column, key, config[key])
+        table.insert(0, "recipe", digest(recipe, 6))
+        table.insert(0, "run", folder.name)
+        tables.append(table)
+    if not tables:
+        raise RunError(f"no scored run under {runs}; train one: clipft train, or score one: clipft evaluate RUN")
+    table = pd.concat(tables, ignore_index=True)
+    table.attrs["unfinished"] = unfinished
+    return table

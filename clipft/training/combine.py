@@ -11,15 +11,19 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from ..config import digest, rng
+from ..config import digest
 from ..diagnostics.energies import energy_vectors, unit
-from ..disk.files import append_json, lock, read_json, write_json, write_weights
+from ..disk.files import append_json, read_json, write_json
+from ..disk.lock import lock
 from ..errors import ConfigError, RunError
 from ..evaluation.score import accuracy_on, logits_of
 from ..inputs.batches import Pixels, train_batches
-from ..models.load import TwoTowers, pick_device
+from ..inputs.draws import rng
+from ..models.checkpoints import write_weights
+from ..models.load import pick_device
+from ..models.students import TwoTowers
 from ..posthoc.registry import POSTHOC
-from ..posthoc.wise import check_same_shape
+from ..posthoc.weights import check_same_shape
 from ..runs.recipes import load_preset
 from ..runs.run import After, Run
 
@@ -28,8 +32,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from ..data.splits import Weights
     from ..inputs.batches import Batch
+    from ..posthoc.weights import Weights
 
 # of runs that can be combined; the digests are of the zero-shot weights and of the data set
 ALIKE = ("manifest", "manifest_digest", "reference", "model", "model_digest", "head", "selection")

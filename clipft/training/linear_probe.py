@@ -14,23 +14,28 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..diagnostics.energies import unit
 from ..errors import ConfigError
+from ..models.embeddings import extract
+from ..models.head import Head
 from ..progress import progress_bar
+from ..runs.run import Run
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+
 STRENGTHS = tuple(10.0**k for k in range(-4, 2))  # C of scikit-learn, from the strongest penalty to the weakest
-Head = tuple["Tensor", "Tensor"]
+Linear = tuple["Tensor", "Tensor"]
 Labelled = tuple["Tensor", "Tensor"]
 
 
-def accuracy(head: Head, held: Labelled) -> float:
+def accuracy(head: Linear, held: Labelled) -> float:
     """Top-1 accuracy of weight (D, C), bias (C,) on scaled embeddings (N, D) with labels (N,), as a fraction."""
     return float(((held[0] @ head[0] + head[1]).argmax(-1) == held[1]).float().mean())
 
 
-def logistic(train: Labelled, held: Labelled, classes: int, bias: bool, progress: bool = True) -> Head:
+def logistic(train: Labelled, held: Labelled, classes: int, bias: bool, progress: bool = True) -> Linear:
     """The logistic regression that does best on the held-out images, among STRENGTHS.
 
     train, held: scaled embeddings s f (N, D) and labels (N,). -> weight (D, C), bias (C,), zeros unless `bias`. Raises
@@ -58,3 +63,13 @@ def logistic(train: Labelled, held: Labelled, classes: int, bias: bool, progress
                 best, kept = found, head
             bar.update()
     return kept
+
+
+def probe_head(run: Run, workers: int = 0, skip_bad: bool = False, progress: bool = True) -> Head:
+    """The linear probe of a run's training images, each embedded once; its C is chosen on the selection split."""
+    splits = (run.train_split(), run.selection_split())
+    found = [extract(run.student, split, workers, skip_bad, progress) for split in splits]
+    scale = run.clip.scale
+    train, held = ((scale * unit(torch.from_numpy(f.embeddings)), torch.from_numpy(f.label)) for f in found)
+    weight, bias = logistic(train, held, len(run.manifest.names), run.config.head == "absorbed", progress)
+    return Head(scale * weight, bias, tuple(run.manifest.names))

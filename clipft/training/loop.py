@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,35 +13,22 @@ import torch
 from lightning_fabric import Fabric
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..config import RunConfig, rng, seed_of
-from ..diagnostics.energies import unit
-from ..disk.files import (
-    append_json,
-    disk,
-    lock,
-    read_json,
-    read_jsonl,
-    read_metadata,
-    read_weights,
-    write_json,
-    write_text,
-    write_weights,
-)
+from ..config import RunConfig, seed_of
+from ..disk.files import append_json, disk, read_jsonl, write_text
 from ..errors import ImageError, RunError
 from ..evaluation.score import accuracy_on
 from ..inputs.batches import Batch, Pixels, Stream, skipped, train_batches, train_transform
-from ..inputs.prompts import random_texts
+from ..models.checkpoints import read_metadata, read_weights, write_weights
 from ..models.embeddings import extract
-from ..models.export import Head
-from ..models.load import pick_device
+from ..models.head import Head
 from ..progress import progress_bar, write
 from ..runs.run import Run
-from .linear_probe import logistic
+from .linear_probe import probe_head
 from .observer import Observer
 
 if TYPE_CHECKING:
     from ..data.splits import Split
-    from ..models.load import Student
+    from ..models.students import Student
 
 CHECKPOINT = "checkpoint.safetensors"  # student, optimiser and step of the last evaluation
 BEST = "best.safetensors"  # the weights chosen so far
@@ -53,63 +40,6 @@ def learning_rate(step: int, config: RunConfig) -> float:
     if step < warm:
         return config.lr * (step + 1) / warm
     return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, config.steps - warm)))
-
-
-def train(
-    config: RunConfig,
-    runs: Path | str = "runs",
-    *,
-    device: str = "auto",
-    workers: int = 0,
-    skip_bad: bool = False,
-    progress: bool = True,
-    watch: Callable[[dict], None] | None = None,
-) -> Run:
-    """Train one run into `runs/<id>/`, or go on where it stopped; a finished run is returned as it is.
-
-    Leaves config.json, metrics.jsonl and weights.safetensors (the weights of the best validation accuracy, or the last
-    ones with selection "last"). A resumed run equals the uninterrupted one bit for bit on CPU. Raises ConfigError for
-    a bad configuration before anything is written, RunError where another process writes the folder, ImageError for an
-    unreadable image unless skip_bad. watch: called with each row of metrics.jsonl; what it raises ends the training,
-    and the same call later goes on from the last validation.
-    """
-    kind, _, index = pick_device(device).partition(":")
-    fabric = Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=config.precision)
-    run = Run.create(config, runs, device=str(fabric.device))
-    origin = run.origin()
-    if config.head_from:
-        origin["head_digest"] = run.given_head().digest()
-    if "random_texts" in run.method.needs:  # refused here rather than at the first step
-        random_texts(run.clip.tokenizer, 1, config.text_length, rng(0, "check"), run.clip.vocabulary)
-    if run.finished:  # without the lock: several processes may ask for the same finished run
-        _check_begun(run, origin)
-        return run
-    with lock(run.folder):
-        _check_begun(run, origin)
-        if not run.finished:  # by another process, meanwhile
-            write_json(run.folder / "config.json", config.model_dump(mode="json") | origin)
-            Loop(run, fabric, workers, skip_bad, progress, watch).run_to_the_end()
-    return run
-
-
-def _check_begun(run: Run, origin: dict[str, str]) -> None:
-    """Raise RunError where the folder was begun from something else than today's configuration and files."""
-    if not (run.folder / "config.json").exists():
-        return
-    begun = read_json(run.folder / "config.json")
-    run.check_origin(begun, origin)
-    if run.config.model_dump(mode="json") != {key: begun.get(key) for key in RunConfig.model_fields}:
-        raise RunError(f"{run.folder} was begun by a clipft with other defaults; use another runs folder")
-
-
-def probe_head(run: Run, workers: int = 0, skip_bad: bool = False, progress: bool = True) -> Head:
-    """The linear probe of a run's training images, each embedded once; its C is chosen on the selection split."""
-    splits = (run.train_split(), run.selection_split())
-    found = [extract(run.student, split, workers, skip_bad, progress) for split in splits]
-    scale = run.clip.scale
-    train, held = ((scale * unit(torch.from_numpy(f.embeddings)), torch.from_numpy(f.label)) for f in found)
-    weight, bias = logistic(train, held, len(run.manifest.names), run.config.head == "absorbed", progress)
-    return Head(scale * weight, bias, tuple(run.manifest.names))
 
 
 class Loop:

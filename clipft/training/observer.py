@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..config import rng
 from ..diagnostics.energies import energy_vectors, unit
+from ..inputs.draws import rng
 from ..inputs.prompts import random_texts
-from ..objectives.registry import Step
+from ..objectives.step import Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

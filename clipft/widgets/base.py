@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from ..runs.sweep import Sweep, Thumbnails
+    from ..runs.sweep import Sweep
+    from ..runs.thumbnails import Thumbnails
 
 HERE = Path(__file__).parent
 TILES = 24  # thumbnails shown at once

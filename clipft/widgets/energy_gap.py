@@ -12,12 +12,14 @@ import pandas as pd
 import traitlets
 
 from .. import figures
-from ..diagnostics.energy_gap import correlation
 from ..disk.files import read_json
 from ..errors import ClipftError, ConfigError, unknown
 from ..figures.style import GREY, UNITS, settings, style
-from ..runs.sweep import Sweep, Thumbnails, read_sweep
-from ..runs.table import title_of, wide
+from ..metrics.correlation import correlation
+from ..runs.names import title_of
+from ..runs.sweep import Sweep, read_sweep
+from ..runs.table import wide
+from ..runs.thumbnails import Thumbnails
 from .base import TILES, Chart, Explorer, W, box, dropdown, padded, said, table_html, text_panel, tiles_html, verdict
 from .wise import wise_spec
 

@@ -11,13 +11,13 @@ import traitlets
 from .. import figures
 from ..errors import ConfigError
 from ..figures.style import COLOURS, GREY, SYMBOLS
-from ..runs.sweep import Thumbnails
+from ..runs.thumbnails import Thumbnails
 from .base import TILES, Chart, Explorer, Html, W, box, dropdown, padded, table_html, text_panel, tiles_html, verdict
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from ..data.splits import EnergyMap
+    from ..diagnostics.energy_map import EnergyMap
     from ..runs.sweep import Sweep
 
 SCALE = ("#3B528B", "#2C728E", "#21918C", "#3FBC73", "#AADC32", "#E5C100")  # from viridis: small to large gap

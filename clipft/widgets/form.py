@@ -20,7 +20,7 @@ from ..figures.style import COLOURS
 from ..objectives.registry import METHODS
 from ..progress import headless
 from ..runs.run import Run
-from ..training.loop import train
+from ..training.train import train
 from .base import Chart, Explorer, W, box, dropdown, padded, text_panel
 
 if TYPE_CHECKING:

@@ -11,11 +11,10 @@ import pandas as pd
 import traitlets
 
 from .. import figures
-from ..data.splits import Scores
 from ..disk.files import read_json
 from ..errors import ClipftError, ConfigError
-from ..evaluation.score import compare
 from ..figures.style import COLOURS, GREY
+from ..runs.scores import Scores, compare
 from ..runs.sweep import Sweep, read_sweep
 from ..runs.table import wide
 from .base import Chart, Explorer, W, box, dropdown, said, table_html, text_panel

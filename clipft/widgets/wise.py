@@ -12,8 +12,9 @@ import traitlets
 from .. import figures
 from ..errors import ClipftError, ConfigError
 from ..figures.style import COLOURS, GREY, SYMBOLS
-from ..figures.sweeps import ENDS
-from ..runs.sweep import Sweep, Thumbnails
+from ..figures.wise import ENDS
+from ..runs.sweep import Sweep
+from ..runs.thumbnails import Thumbnails
 from .base import (
     TILES,
     Chart,
@@ -33,7 +34,7 @@ from .base import (
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from ..metrics.accuracy import Reliability
+    from ..metrics.calibration import Reliability
 
 KINDS = {"lost (right to wrong)": "lost", "gained (wrong to right)": "gained", "all flips": "all"}
 
@@ -168,7 +169,7 @@ class WiseExplorer(Explorer):
 
     def exact(self) -> pd.DataFrame | None:
         """Score this alpha on `probe` images of each split: accuracy there, and what the line between alphas says."""
-        from ..reports.energy_gap import exact
+        from ..reports.exact import exact
 
         self.said.value = f"<p>scoring alpha {self.alpha:.2f} ...</p>"
         try:

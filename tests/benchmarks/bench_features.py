@@ -6,10 +6,13 @@ import torch
 
 from clipft.config import RunConfig
 from clipft.disk import cache
-from clipft.disk.files import write_json, write_weights
+from clipft.disk.files import write_json
 from clipft.inputs.batches import pixel_chunks
+from clipft.models.checkpoints import write_weights
 from clipft.models.embeddings import FORWARD, extract
 from clipft.reports import energy_gap as reports
+from clipft.reports.energy_map import energy_map
+from clipft.reports.weight_paths import path_table
 from clipft.runs.run import Run
 
 
@@ -59,8 +62,8 @@ def test_everything_cached_takes_less_than_a_second(tmp_path, monkeypatch):
         "random texts and head": lambda: (lambda one: (one.gap_texts, one.zero_shot))(Run.open(run.folder)),
         "energy gap of a split": lambda: reports.gap_of(run.folder, "line/test"),
         "energy gap of all splits": lambda: reports.gap_table(run.folder),
-        "energy map": lambda: reports.energy_map(run.folder),
-        "WiSE against ensemble": lambda: reports.path_table(run.folder, alphas),
+        "energy map": lambda: energy_map(run.folder),
+        "WiSE against ensemble": lambda: path_table(run.folder, alphas),
     }
     print(f"\n{'what':30} {'first s':>8} {'again s':>8}")
     slow = {}

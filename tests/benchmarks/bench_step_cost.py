@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 
 from clipft.config import RunConfig
 from clipft.inputs.batches import Batch
-from clipft.models.export import Head
+from clipft.models.head import Head
 from clipft.objectives.registry import METHODS
 from clipft.runs.run import Run
 from clipft.training import loop as training

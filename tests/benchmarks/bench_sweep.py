@@ -17,10 +17,11 @@ from torch.func import functional_call, vmap
 from torch.utils.data import DataLoader, Dataset
 
 from clipft.config import RunConfig
+from clipft.data.images import decode
 from clipft.diagnostics.energies import energy_vectors, second_moment, squared_gap, unit
 from clipft.disk import cache
 from clipft.evaluation.score import sweep
-from clipft.inputs.batches import decode, pixel_chunks
+from clipft.inputs.batches import pixel_chunks
 from clipft.models.embeddings import FORWARD
 from clipft.posthoc.wise import wise
 from clipft.runs.run import ALPHAS, Run

@@ -1,0 +1,33 @@
+"""TODO: docstring."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from ..errors import RunError
+from .files import disk
+
+if TYPE_CHECKING:
+    pass
+
+
+@contextlib.contextmanager
+def lock(folder: Path | str) -> Iterator[None]:
+    """Hold a folder for this process; raises RunError at once when another process holds it."""
+    folder = Path(folder)
+    with disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        guard = FileLock(folder / ".lock")
+        try:
+            guard.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"{folder} is being written by another process; wait for it or stop it first") from None
+    try:
+        yield
+    finally:
+        guard.release()

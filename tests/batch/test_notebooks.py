@@ -1,0 +1,137 @@
+"""Every notebook: clean, linted, its parameters known, and executed by papermill on the miniature world."""
+
+import ast
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+import pytest
+from traitlets.config import Config
+
+pm = pytest.importorskip("papermill")
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+FIGURE = "application/vnd.plotly.v1+json"
+FIGURES = {
+    "00_start_here": 1, "01_fine_tune": 3, "02_energy_gap": 6, "03_feature_distortion": 5, "04_energy_tsne": 5,
+    "05_wise_alpha": 4, "06_trade_off": 3, "07_soups": 1, "08_tables": 26,
+}  # fmt: skip
+SHOWN_ONLY = {"08_tables": 1}  # explorers that are not saved as figures
+LOADS_RUNS = (
+    "02_energy_gap", "03_feature_distortion", "04_energy_tsne", "05_wise_alpha", "06_trade_off", "08_tables",
+)  # fmt: skip
+
+
+def tiny(name, world):
+    """Parameters that make a notebook small."""
+    settings = world.settings(steps=6, eval_every=3)
+    settings_of = dict(settings)
+    base = {
+        key: settings.pop(key) for key in ("manifest", "model", "pretrained", "method", "lr", "steps", "batch_size")
+    }
+    base |= {"crop": settings.pop("crop"), "eval_every": settings.pop("eval_every"), "settings": settings}
+    saved = {"runs": str(world.runs), "figures_folder": str(world.runs.parent / "figures")}
+    return {
+        "07_soups": {
+            "name": "uniform_soup",
+            "members": [settings_of | {"lr": lr} for lr in (1e-3, 2e-3)],
+            "alphas": [0.0, 1.0],
+            "runs": str(world.runs),
+            "device": "cpu",
+        },
+        "00_start_here": {
+            "manifest": world.manifest,
+            "lr": 1e-3,
+            "steps": 6,
+            "alphas": [0.0, 1.0],
+            "runs": str(world.runs),
+            "device": "cpu",
+            "settings": {k: v for k, v in settings_of.items() if k not in ("manifest", "lr", "steps")},
+        },
+        "01_fine_tune": base | {"runs": str(world.runs), "device": "cpu"},
+        "02_energy_gap": saved,
+        "03_feature_distortion": saved | {"kind": "normalised"},
+        "04_energy_tsne": saved | {"per_split": 6, "perplexity": 5.0, "layout": "joint"},
+        "05_wise_alpha": saved,
+        "06_trade_off": saved,
+        "08_tables": saved,
+    }[name]
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return request.param
+
+
+def test_is_clean(notebook):
+    done = subprocess.run([sys.executable, "-m", "nbstripout", "--verify", "--keep-id", notebook], capture_output=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_only_calls_the_library(notebook):
+    cells = [cell.source for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code"]
+    nodes = [node for source in cells for node in ast.walk(ast.parse(source))]
+    assert not [node for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)]
+    first = next(cell for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code")
+    assert first.metadata.tags == ["parameters"]
+
+
+def execute(notebook, parameters, tmp_path, monkeypatch):
+    """Run a notebook by papermill; returns the file of what came out."""
+    for name, value in {
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "CLIPFT_HEADLESS": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert set(parameters) <= set(pm.inspect_notebook(str(notebook)))
+    out = tmp_path / "run.ipynb"
+    config = Config()
+    config.KernelManager.transport = "ipc"
+    with tempfile.TemporaryDirectory(prefix="nbk-") as sockets:  # a socket's path must be short
+        config.KernelManager.ip = f"{sockets}/k"
+        pm.execute_notebook(
+            str(notebook), str(out), parameters, kernel_name="python3", cwd=str(notebook.parent), progress_bar=False,
+            execution_timeout=300, store_widget_state=False, coalesce_streams=True, config=config,
+        )  # fmt: skip
+    return out
+
+
+def train_some(world, monkeypatch, alphas, seeds=(0, 1), methods=("ft", "lipsum")):
+    """What the notebooks that train nothing are to load."""
+    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)  # of this process, the kernel draws all of them
+    for seed in seeds:
+        for method in methods:
+            world.train(seed=seed, method=method).score(alphas, progress=False)
+
+
+def test_runs_headless(notebook, world, tmp_path, monkeypatch):
+    if notebook.stem in LOADS_RUNS:
+        train_some(world, monkeypatch, [0.0, 0.5, 1.0])
+    out = execute(notebook, tiny(notebook.stem, world), tmp_path, monkeypatch)
+    outputs = [o for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if "data" in o]
+    figures = [o["data"][FIGURE] for o in outputs if FIGURE in o["data"]]
+    assert len(figures) == FIGURES[notebook.stem]
+    assert all(figure["config"]["showSendToCloud"] is False for figure in figures)
+    assert out.stat().st_size < 2_000_000
+    if notebook.stem in LOADS_RUNS:
+        saved = sorted((world.runs.parent / "figures").glob("*.json"))
+        assert len(saved) == FIGURES[notebook.stem] - SHOWN_ONLY.get(notebook.stem, 0)
+        assert all(file.with_suffix(".html").exists() for file in saved)
+        assert max(file.stat().st_size for file in saved) < 2_000_000
+        assert not [file for file in saved if "NaN" in file.read_text()]
+    if notebook.stem == "02_energy_gap":
+        sliders = json.loads(saved[0].read_text())["figure"]["layout"]["sliders"]
+        assert [step["label"] for step in sliders[0]["steps"]] == ["0", "0.5", "1"]
+
+
+@pytest.mark.parametrize("alphas", [(0.0, 1.0), (0.0, 0.25, 0.5, 1.0)], ids=["evaluate", "adaptive"])
+def test_the_trade_off_of_any_scored_alphas(alphas, world, tmp_path, monkeypatch):
+    """`clipft evaluate` scores two alphas and `clipft wise --adaptive` any number of them."""
+    (notebook,) = [path for path in NOTEBOOKS if path.stem == "06_trade_off"]
+    train_some(world, monkeypatch, alphas, seeds=(0,))
+    out = execute(notebook, tiny(notebook.stem, world), tmp_path, monkeypatch)
+    assert out.read_text().count(FIGURE) == FIGURES[notebook.stem]

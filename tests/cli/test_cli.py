@@ -1,0 +1,491 @@
+"""The command line: what it prints, its exit codes, and one line for every mistake."""
+
+import re
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from clipft import cli
+from clipft.reports.weight_paths import layer_table
+from clipft.runs.reading import barrier_table, compare_runs, distortion_table
+
+
+def run_cli(monkeypatch, capsys, *arguments):
+    """Exit code, stdout, stderr of `clipft ...`, in this process."""
+    monkeypatch.setattr(sys, "argv", ["clipft", *map(str, arguments)])
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as leaving:
+        code = leaving.code or 0
+    return code, *capsys.readouterr()
+
+
+@pytest.fixture
+def clipft(monkeypatch, capsys, world):
+    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments):
+        return run_cli(monkeypatch, capsys, *arguments)
+
+    call.world = world
+    return call
+
+
+def settings(world, **changes):
+    import json
+
+    return [f"{key}={json.dumps(value)}" for key, value in world.settings(**changes).items()]
+
+
+def first_words(out):
+    """The first column of every printed line."""
+    return [line.split()[0] for line in out.splitlines() if line.split()]
+
+
+def test_lists(clipft):
+    from clipft import METHODS
+    from clipft.data.manifests import available
+    from clipft.posthoc.registry import POSTHOC
+
+    code, out, _ = clipft("methods")
+    assert code == 0 and {*METHODS, *POSTHOC} <= set(first_words(out))
+    assert all(entry.title in out and entry.paper in out for entry in [*METHODS.values(), *POSTHOC.values()])
+    assert "tau=1.0" in out and "mu=1.0" in out
+    code, out, _ = clipft("datasets")
+    assert code == 0 and all(name in out for name in available())
+    assert "CC-BY-SA" in clipft("datasets", "emoji_shift")[1]
+
+
+def test_presets_are_listed_and_shown(clipft):
+    import yaml
+
+    from clipft.runs.recipes import Preset, load_preset, presets
+
+    code, out, _ = clipft("presets")
+    assert code == 0 and {*presets()} <= set(first_words(out)) and "tuned" in out
+    for name in ("wise_ft/imagenet_b16", "emoji/tpgm_c", "emoji/kd"):
+        code, out, _ = clipft("presets", name)
+        assert code == 0
+        assert Preset.read(yaml.safe_load(out)) == Preset.read(load_preset(name).model_dump(mode="json"))
+
+
+def test_train_then_score_then_results(clipft, tmp_path):
+    world = clipft.world
+    code, out, _ = clipft("train", *settings(world), "--runs", world.runs, "--device", "cpu")
+    assert code == 0 and "sketch/test" in out
+    folder = world.runs / world.config().id
+    code, out, _ = clipft("wise", folder, "--alpha", "0.25", "--device", "cpu")
+    assert code == 0 and "0.25" in out
+    assert clipft("evaluate", folder, "--device", "cpu")[0] == 0
+    code, out, _ = clipft("results", "--runs", world.runs, "--csv", tmp_path / "table.csv")
+    assert code == 0 and "zero-shot" in out
+    import pandas as pd
+
+    assert set(pd.read_csv(tmp_path / "table.csv").run) == {world.config().id}
+
+
+def test_settings_from_a_file_and_the_line(clipft, tmp_path):
+    import yaml
+
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(clipft.world.settings(steps=3)))
+    code, _, _ = clipft(
+        "train", "--config", file, "seed=5", "--no-score", "--runs", clipft.world.runs, "--device", "cpu"
+    )
+    assert code == 0
+    assert (clipft.world.runs / clipft.world.config(steps=3, seed=5).id / "weights.safetensors").exists()
+
+
+def lines_of(clipft, *arguments):
+    code, out, err = clipft(*arguments, "--device", "cpu")
+    assert (code, err.startswith("clipft:")) == (0, False), err
+    return out
+
+
+def test_a_preset_is_the_base_of_the_settings(clipft):
+    import json
+
+    world = clipft.world
+    lines_of(
+        clipft, "train", "--preset", "emoji/kd", f"manifest={world.manifest}", f"model={world.model}",
+        f"pretrained={world.pretrained}", "steps=2", "batch_size=8", "options.tau=2",
+        "--no-score", "--runs", world.runs,
+    )  # fmt: skip
+    (file,) = world.runs.glob("*/config.json")
+    config = json.loads(file.read_text())
+    assert (config["method"], config["steps"], config["options"]) == ("kd", 2, {"tau": 2})
+    assert (config["lam"], config["crop"], config["lr"]) == (0.1, [0.6, 1.0], 0.001)  # the preset's own
+
+
+def test_combine_makes_a_run_that_is_scored(clipft):
+    from clipft import Run
+
+    run = clipft.world.train(steps=4)
+    out = lines_of(clipft, "combine", "wise", run.folder, "alpha=0.25")
+    made = Run.open(next(iter({file.parent for file in clipft.world.runs.glob("*/config.json")} - {run.folder})))
+    assert f"made {made.folder} of {run.folder.name}" in out and "sketch/test" in out
+    assert (made.after.name, made.after.options) == ("wise", {"alpha": 0.25})
+    out = lines_of(clipft, "combine", "emoji/tpgm_c", run.folder, "steps=2", "batch=4", "--no-score")
+    made = Run.open(out.split()[1])
+    assert (made.after.name, made.after.options) == ("tpgm_c", {"mu": 0.03, "steps": 2, "batch": 4})
+    assert "sketch/test" not in out and not (made.folder / "scores.parquet").exists()
+
+
+def test_results_as_markdown_with_calibration(clipft):
+    clipft.world.train(steps=2).score([0.0, 1.0], progress=False)
+    code, out, _ = clipft("results", "--runs", clipft.world.runs, "--markdown", "--calibration")
+    rows = [[cell.strip() for cell in line.strip().split("|")[1:-1]] for line in out.splitlines() if "|" in line]
+    assert code == 0 and [row[0] for row in rows if not row[0].startswith("--")] == ["method", "zero-shot", "FT"]
+    assert {"NLL reference", "NLL shift", "ECE reference", "ECE shift"} <= set(rows[0])
+    assert len({len(row) for row in rows}) == 1
+
+
+def test_choose_shows_and_writes(clipft, tmp_path):
+    import yaml
+
+    from clipft.runs.recipes import Collection
+
+    for method in ("ft", "flyp"):
+        clipft.world.train(method=method, steps=2)
+    code, out, _ = clipft("choose", "--runs", clipft.world.runs)
+    assert code == 0 and [line.split()[:4] for line in out.splitlines() if "*" in line] == [
+        ["ft", "lr", "0.001", "1"], ["flyp", "lr", "0.001", "1"]
+    ]  # fmt: skip
+    code, out, _ = clipft("choose", "--runs", clipft.world.runs, "--write", tmp_path / "mini.yaml")
+    assert code == 0 and f"wrote {tmp_path / 'mini.yaml'}" in out
+    assert Collection.read(yaml.safe_load((tmp_path / "mini.yaml").read_text())).presets["ft"].settings["lr"] == 0.001
+
+
+def test_predict_prints_or_writes(clipft, tmp_path, tree):
+    import pandas as pd
+
+    folder = clipft.world.train(steps=2).export(tmp_path / "out")
+    images = sorted((tree / "mini/real/bee").glob("*.png"))
+    out = lines_of(clipft, "predict", folder, *images[:2], "--top", 3)
+    assert [line.split()[1] for line in out.splitlines() if ".png" in line] == ["1", "2", "3"] * 2
+    file = tmp_path / "found.csv"
+    out = lines_of(clipft, "predict", folder, images[0].parent, images[0], "--csv", file)
+    table = pd.read_csv(file)
+    assert "rank" not in out and list(table.columns) == ["file", "rank", "label", "probability"]
+    assert table.file.tolist() == [str(image) for image in [*images, images[0]]]
+    assert table.probability.between(0.25, 1).all()  # of four classes
+
+
+def test_predict_names_what_is_wrong(clipft, tmp_path, tree):
+    folder = clipft.world.train(steps=2).export(tmp_path / "out")
+    image = next((tree / "mini/real/bee").glob("*.png"))
+    (tmp_path / "empty").mkdir()
+    for arguments, words in [
+        ([image, tmp_path / "nowhere.png"], "nowhere.png"),
+        ([tmp_path / "empty"], "no image in the folder"),
+        ([folder / "open_clip_config.json"], "open_clip_config.json"),
+        ([image, "--top", 0], "--top"),
+        ([image, "--csv", image / "below.csv"], "cannot write"),
+    ]:
+        code, _, err = clipft("predict", folder, *arguments, "--device", "cpu")
+        said = [line for line in err.splitlines() if line.startswith("clipft: ")]
+        assert (code, len(said), "Traceback" in err) == (2, 1, False), err
+        assert words in said[0]
+    (folder / "head.safetensors").write_bytes(b"")
+    code, _, err = clipft("predict", folder, image, "--device", "cpu")
+    assert (code, err.count("\n"), "head.safetensors" in err) == (2, 1, True)
+
+
+MISTAKES = [
+    (["presets", "emoji/lipsun"], "did you mean 'emoji/lipsum'"),
+    (["train", "--preset", "emoji/lipsun"], "did you mean 'emoji/lipsum'"),
+    (["train", "--preset", "emoji/tpgm_c"], "use it so: clipft combine emoji/tpgm_c RUN"),
+    (["train", "--preset", "emoji/kd", "options.tua=2"], "did you mean 'tau'"),
+    (["train", "--preset", "emoji/kd", "options.tau=-1"], "option tau of kd is -1, expected a number >= 0"),
+    (["train", "--preset", "emoji/kd", "options=3"], "options"),
+    (["train", "--preset", "emoji/kd", "lr.x=3"], "lr"),
+    (["combine", "wyse", "nowhere"], "did you mean 'wise'"),
+    (["combine", "emoji/ft", "nowhere"], "is a recipe to train; use it so: clipft train --preset emoji/ft"),
+    (["combine", "emoji/tpgm", "nowhere"], "did you mean 'emoji/tpgm_c'"),
+    (["combine", "wise", "nowhere"], "is missing"),
+    (["combine", "wise", "alpha=0.5"], "wise takes one run, got 0"),
+    (["combine", "wise"], "RUN..."),
+    (["choose", "--runs", "nowhere"], "no run chosen on held-out images under nowhere"),
+    (["predict", "nowhere", "a.png"], "nowhere holds no open_clip_config.json"),
+    (["predict", "nowhere"], "Missing argument 'images'"),
+    (["results", "--runs", "nowhere", "--markdown"], "no scored run under nowhere"),
+    (["train", "method=lipsm"], "did you mean 'lipsum'"),
+    (["train", "manifest=emoji_shfit"], "did you mean 'emoji_shift'"),
+    (["train", "stepz=3"], "did you mean 'steps'"),
+    (["train", "steps"], "wanted: KEY=VALUE"),
+    (["train", "crop=[0.5"], "lists are written [0.5, 1.0]"),
+    (["train", "--config", "."], "cannot read"),
+    (["train", "--workers", "-1"], "--workers"),
+    (["trian"], "trian"),
+    (["train", "--device", "cpu:0"], "no device 'cpu:0'"),
+    (["train", "pretrained=openai"], "no checkpoint file 'openai'"),
+    (["train", "--device", "cuda"], "no device 'cuda'"),
+    (["train", "--config", "nowhere.yaml"], "no such file"),
+    (["datasets", "domainet"], "did you mean 'domainnet'"),
+    (["batch", "papermill_runs/dmeo.yaml"], "unknown batch spec"),
+    (["results", "--runs", "nowhere"], "no scored run under nowhere"),
+    (["evaluate", "nowhere"], "is missing"),
+    (["wise", "nowhere", "--alpha", "1.5"], "expected 0 (zero-shot) ... 1 (tuned)"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"), MISTAKES, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_a_mistake_is_one_line_and_exit_code_2(clipft, arguments, wanted):
+    code, _, err = clipft(*arguments)
+    assert (code, err.count("\n"), err.startswith("clipft: ")) == (2, 1, True)
+    assert wanted in err
+
+
+def test_full_disk_is_one_line(clipft, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("clipft.disk.files.os.fsync", full)
+    code, _, err = clipft("train", *settings(clipft.world), "--runs", clipft.world.runs, "--device", "cpu")
+    assert (code, err.count("\n")) == (2, 1) and "no space left on device" in err
+    assert not list(clipft.world.runs.rglob("*.tmp"))
+
+
+def test_unwritable_runs_folder_is_one_line(clipft, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = clipft("train", *settings(clipft.world), "--runs", tmp_path / "file/runs", "--device", "cpu")
+    assert (code, err.count("\n")) == (2, 1) and "cannot write" in err
+
+
+def test_truncated_tuned_weights_are_one_line(clipft):
+    run = clipft.world.train()
+    file = run.folder / "weights.safetensors"
+    file.write_bytes(file.read_bytes()[:2000])
+    code, _, err = clipft("evaluate", run.folder, "--device", "cpu")
+    assert (code, err.count("\n")) == (2, 1) and "weights.safetensors is truncated" in err
+    assert not (run.folder / "scores.parquet").exists()
+
+
+def test_doctor_names_what_is_missing(clipft, monkeypatch):
+    code, out, _ = clipft("doctor")
+    assert code == 0 and "torch" in out and "devices" in out
+    from clipft.cli import doctor
+
+    monkeypatch.setattr(doctor.util, "find_spec", lambda name: None)
+    assert "pip install 'clipft[emoji]'" in clipft("doctor")[1]
+
+
+@pytest.mark.parametrize("arguments", [["-c", "import clipft"], ["-m", "clipft.cli", "--help"]])
+def test_start_does_not_import_torch(arguments):
+    done = subprocess.run([sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
+    assert "clipft" in imported and not imported & {"torch", "numpy", "pandas", "plotly", "open_clip"}
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "{", ""])
+def test_a_broken_run_folder_is_one_line(clipft, content):
+    run = clipft.world.train()
+    run.score([0.0, 1.0], progress=False)
+    (run.folder / "config.json").write_text(content)
+    for command in (["evaluate", run.folder, "--device", "cpu"], ["results", "--runs", clipft.world.runs]):
+        code, _, err = clipft(*command)
+        assert (code, err.count("\n")) == (2, 1), err
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"no table at all"])
+def test_damaged_scores_are_one_line(clipft, content):
+    run = clipft.world.train()
+    run.score([0.0, 1.0], progress=False)
+    (run.folder / "scores.parquet").write_bytes(content)
+    for command in (["evaluate", run.folder, "--device", "cpu"], ["results", "--runs", clipft.world.runs]):
+        code, _, err = clipft(*command)
+        assert (code, err.count("\n"), "is damaged" in err) == (2, 1, True), err
+
+
+def test_damaged_images_are_one_line(clipft):
+    run = clipft.world.train()
+    run.score([0.0, 1.0], progress=False)
+    content = (run.folder / "images.parquet").read_bytes()
+    (run.folder / "scores.parquet").unlink()  # a whole summary is read without them
+    (run.folder / "images.parquet").write_bytes(content[:-50])
+    code, _, err = clipft("evaluate", run.folder, "--device", "cpu")
+    assert (code, err.count("\n"), "images.parquet is damaged" in err) == (2, 1, True), err
+
+
+def test_a_damaged_summary_of_no_images_is_made_again(clipft):
+    run = clipft.world.train()
+    table = run.score([0.0, 1.0], progress=False)
+    (run.folder / "images.parquet").unlink()
+    (run.folder / "scores.parquet").write_bytes(b"")
+    pd.testing.assert_frame_equal(run.score([0.0, 1.0], progress=False), table)
+    assert clipft("results", "--runs", clipft.world.runs)[0] == 0
+
+
+def test_runs_of_several_kinds_are_several_tables(clipft):
+    for reference in ("real", "sketch"):
+        clipft.world.train(reference=reference).score([0.0, 1.0], progress=False)
+    code, out, _ = clipft("results", "--runs", clipft.world.runs)
+    assert (code, out.count("reference real"), out.count("reference sketch")) == (0, 1, 1)
+
+
+def test_yaml_numbers_as_people_write_them(clipft):
+    clipft(
+        "train",
+        *settings(clipft.world, steps=3),
+        "lr=1e-3",
+        "--no-score",
+        "--runs",
+        clipft.world.runs,
+        "--device",
+        "cpu",
+    )
+    assert (clipft.world.runs / clipft.world.config(steps=3, lr=1e-3).id).exists()
+
+
+# --- diagnostics
+
+
+def numbers_after(out, *words):
+    """The numbers of the lines that start with these words and hold nothing but numbers behind them."""
+    rest = [line.split()[len(words) :] for line in out.splitlines() if line.split()[: len(words)] == [*words]]
+    return [[float(cell) for cell in row] for row in rest if all(re.fullmatch(r"[-+.e0-9]+|nan", cell) for cell in row)]
+
+
+def test_diagnose_prints_the_reports(clipft):
+    from clipft.reports import energy_gap as reports
+
+    run = clipft.world.train(steps=6)
+    out = lines_of(clipft, "diagnose", run.folder)
+    gap = reports.gap_table(run).set_index("split").loc["sketch/test"]
+    distorted = distortion_table([run]).set_index(["split", "kind"]).loc[("sketch/test", "raw")]
+    loss = barrier_table(run).set_index("split").loc["sketch/test"]
+    gaps, losses = numbers_after(out, "sketch/test")[:1], numbers_after(out, "sketch/test")[-1:]
+    assert gaps == [pytest.approx(gap.tolist(), rel=2e-3)]
+    assert losses == [pytest.approx(loss.tolist(), rel=2e-3, abs=1e-9)]
+    words = f"{distorted.reference:.4g} {distorted.shifted:.4g} {distorted.difference:.4g}".split()
+    assert [line for line in out.splitlines() if line.split()[:5] == ["sketch/test", "raw", *words]]
+    layers = layer_table(run).set_index("layer").loc["visual.conv1"]
+    assert numbers_after(out, "visual.conv1") == [pytest.approx(layers.tolist(), rel=2e-3)]
+    zero = lines_of(clipft, "diagnose", run.folder, "--alpha", 0)
+    assert numbers_after(zero, "sketch/test")[0][:4] == [0, 0, 0, 0]
+
+
+def test_a_data_set_of_one_domain_is_diagnosed(clipft, tmp_path):
+    from pathlib import Path
+
+    import yaml
+
+    from clipft.disk.files import read_yaml
+
+    (tmp_path / "mini.classes.yaml").write_text(yaml.safe_dump(["apple", "bee", "ice_cream", "zebra"]))
+    values = read_yaml(Path(clipft.world.manifest))
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(values | {"domains": ["real"]}))
+    run = clipft.world.train(steps=2, manifest=str(tmp_path / "one.yaml"))
+    assert "real/test" in lines_of(clipft, "diagnose", run.folder)
+
+
+def test_compare_prints_both_models_and_p(clipft):
+
+    first, second = (clipft.world.train(seed=seed, steps=6) for seed in (0, 1))
+    code, out, _ = clipft("compare", first.folder, second.folder, "--alpha", 0.5)
+    rows = compare_runs(first, second, 0.5).set_index("split")
+    assert code == 0
+    for split, row in rows.iterrows():
+        assert numbers_after(out, split) == [pytest.approx(row.tolist(), rel=2e-3)]
+
+
+@pytest.mark.parametrize("among", ["alphas", "models"])
+def test_pick_prints_the_choices_and_the_verdict(clipft, among):
+    from clipft import results
+    from clipft.runs import choosing
+
+    for lr in (1e-3, 3e-3):
+        clipft.world.train(lr=lr, steps=6).score([0.0, 0.5, 1.0], progress=False)
+    code, out, _ = clipft("pick", "--runs", clipft.world.runs, "--among", among)
+    chosen = choosing.choices(results(clipft.world.runs), among)
+    assert code == 0 and f"by energy gap instead of accuracy: {choosing.verdict(chosen)}" in out
+    if among == "alphas":
+        for row in chosen.itertuples(index=False):
+            assert numbers_after(out, row.method, row.run) == [pytest.approx([*row[2:]], rel=2e-3)]
+    else:
+        assert all(run in out for column in chosen if column.endswith(": run") for run in chosen[column])
+
+
+def test_cache_is_listed_and_pruned_and_data_sets_stay(clipft):
+    import os
+    from pathlib import Path
+
+    rendered = Path(os.environ["CLIPFT_CACHE"]) / "emoji-00000000"
+    rendered.mkdir(parents=True)
+    (rendered / "image.png").write_bytes(b"0" * 3_000_000)
+    run = clipft.world.train(steps=2)
+    lines_of(clipft, "diagnose", run.folder)
+    code, out, _ = clipft("cache")
+    assert code == 0 and {"embeddings", "texts"} <= set(first_words(out))
+    assert "emoji-00000000 3.0" in " ".join(out.split()) and f" in {rendered.parent}" in out
+    listed = int(out.splitlines()[-1].split()[0])
+    assert listed == 1 + len([*(rendered.parent / "arrays").iterdir()])
+    code, out, _ = clipft("cache", "--prune", 1)
+    assert (code, out.split()[0]) == (0, "0")
+    code, out, _ = clipft("cache", "--prune", 0)
+    assert (code, out.splitlines()[-1].split()[0]) == (0, str(listed - 1)) and "removed from" in out
+    assert "data set" not in out and rendered.exists() and not [*(rendered.parent / "arrays").iterdir()]
+    code, out, _ = clipft("cache")
+    assert code == 0 and out.splitlines()[-1].startswith("1 entries, 3.0 MB in ")
+    assert numbers_after(lines_of(clipft, "diagnose", run.folder), "sketch/test")  # made again
+
+
+def test_wise_adds_alphas_where_accuracy_bends(clipft):
+    run = clipft.world.train(steps=12, lr=3e-3)
+    out = lines_of(clipft, "wise", run.folder, "--adaptive", 0.01)
+    table = pd.read_parquet(run.folder / "scores.parquet")
+    alphas = sorted(set(table.alpha))
+    assert {0.0, 0.25, 0.5, 0.75, 1.0} <= set(alphas)
+    curves = table[table.metric == "accuracy"].pivot(index="alpha", columns="split", values="mean").to_numpy()
+    if len(alphas) < 65:  # where it stops
+        for i in range(1, len(alphas) - 1):
+            left, here, right = alphas[i - 1 : i + 2]
+            part = (here - left) / (right - left)
+            if abs(curves[i] - (1 - part) * curves[i - 1] - part * curves[i + 1]).max() > 0.01:
+                assert max(here - left, right - here) <= 1 / 128
+    assert {float(line.split()[0]) for line in out.splitlines() if "sketch/test" in line} == set(alphas)
+    straight = clipft.world.train(steps=12, lr=3e-3, seed=1)
+    lines_of(clipft, "wise", straight.folder, "--adaptive", 1)
+    assert sorted(set(pd.read_parquet(straight.folder / "scores.parquet").alpha)) == [0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["diagnose", "nowhere"], "is missing"),
+        (["diagnose", "RUN", "--alpha", "2"], "expected 0 (zero-shot) ... 1 (tuned)"),
+        (["diagnose", "RUN", "--device", "cuda:7"], "no device 'cuda:7'"),
+        (["compare", "RUN", "nowhere"], "is missing"),
+        (["compare", "RUN"], "Missing argument"),
+        (["compare", "RUN", "RUN", "--alpha", "-1"], "expected 0 (zero-shot) ... 1 (tuned)"),
+        (["pick", "--runs", "nowhere"], "no scored run under nowhere"),
+        (["pick", "--runs", "RUNS"], "no scored run under"),
+        (["cache", "--prune", "-1"], "--prune"),
+        (["cache", "--prune", "all"], "--prune"),
+        (["wise", "RUN", "--adaptive", "-0.1"], "--adaptive"),
+        (["wise", "RUN", "--adaptive", "2"], "--adaptive"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_in_diagnostics_is_one_line_and_exit_code_2(clipft, arguments, wanted):
+    run = clipft.world.train(steps=2) if "RUN" in arguments else None
+    clipft.world.runs.mkdir(exist_ok=True)
+    code, _, err = clipft(*[{"RUN": run and run.folder, "RUNS": clipft.world.runs}.get(a, a) for a in arguments])
+    said = [line for line in err.splitlines() if line.startswith("clipft: ")]
+    assert (code, len(said), "Traceback" in err) == (2, 1, False), err
+    assert wanted in said[0]
+
+
+def test_an_ensemble_is_not_diagnosed(clipft):
+    from clipft.training.combine import combine
+
+    made = combine("output_ensemble", [clipft.world.train(steps=2, seed=s) for s in (0, 1)])
+    for command in (["diagnose", made.folder], ["wise", made.folder, "--adaptive", 0.1]):
+        code, _, err = clipft(*command, "--device", "cpu")
+        assert (code, err.count("\n"), "ensemble" in err) == (2, 1, True), err

@@ -1,0 +1,586 @@
+"""The sweep against open_clip, against one model at a time, and against the N x M form."""
+
+import itertools
+from dataclasses import fields, replace
+
+import numpy as np
+import open_clip
+import pandas as pd
+import pytest
+import torch
+from scipy.special import softmax
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
+
+from clipft import RunConfig, train, wise
+from clipft.data.images import decode as decode_
+from clipft.diagnostics.energies import energy_vectors, second_moment, squared_gap, unit
+from clipft.disk import cache
+from clipft.errors import ConfigError, WeightsError
+from clipft.evaluation import score as evaluation
+from clipft.evaluation.score import ensemble_sweep, logits_of, predictions, sweep
+from clipft.inputs import batches as data
+from clipft.inputs.batches import pixel_chunks
+from clipft.metrics.comparison import mcnemar
+from clipft.metrics.curves import FINEST
+from clipft.models.embeddings import embed, extract
+from clipft.models.load import Clip
+from clipft.models.students import Student
+from clipft.posthoc.wise import mix_into
+from clipft.runs.run import Run
+from clipft.runs.scores import Scores, compare, from_frame, measure, table, to_frame
+
+
+@pytest.fixture
+def run(world):
+    return world.train(steps=30, lr=3e-3)
+
+
+def scores_of(run, alphas, splits=None, **options):
+    moment = second_moment(run.gap_texts, run.clip.scale)
+    return sweep(
+        run.student, run.anchor, run.tuned, splits or run.reported_splits(), alphas, moment, progress=False, **options
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def few_texts(monkeypatch):
+    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)
+
+
+def test_sweep_equals_one_model_at_a_time(run):
+    split = run.manifest.split("sketch/test")
+    pixels = next(pixel_chunks(split, run.clip.transform))
+    run.student.load_state_dict(run.anchor)
+    before = embed(run.student.eval(), pixels.pixels)
+    for one in scores_of(run, [0.0, 0.3, 1.0], [split]):
+        run.student.load_state_dict(wise(run.anchor, run.tuned, one.alpha))
+        now = embed(run.student.eval(), pixels.pixels)
+        chance = run.student.logits(now).detach().double().softmax(-1).numpy()
+        assert np.array_equal(one.prediction, chance.argmax(-1))
+        np.testing.assert_allclose(one.confidence, chance.max(-1), rtol=1e-5)
+        measured = measure(one)
+        assert measured["accuracy"] == accuracy_score(split.labels, chance.argmax(-1))
+        assert measured["nll"] == pytest.approx(log_loss(split.labels, chance, labels=range(4)), rel=1e-4)
+        v, v0 = (energy_vectors(unit(x), run.gap_texts, run.clip.scale) for x in (now, before))
+        np.testing.assert_allclose(one.energy_gap, squared_gap(v, v0), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(one.feature_distortion, (now - before).norm(dim=-1), rtol=1e-5)
+        assert one.ids == split.ids
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_alpha_zero_is_open_clips_zero_shot(run, model_folder, checkpoint, tree):
+    from PIL import Image
+
+    net, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{model_folder}", load_weights=False)
+    open_clip.load_checkpoint(net, checkpoint)
+    fills = [lambda name: f"a photo of a {name}.", lambda name: name]
+    head = open_clip.build_zero_shot_classifier(net.eval(), run.clip.tokenizer, run.manifest.names, fills, device="cpu")
+    split = run.manifest.split("real/test")
+    images = torch.stack([preprocess(Image.open(split.root / name).convert("RGB")) for name in split.ids])
+    with torch.no_grad():
+        wanted = (net.encode_image(images, normalize=True) @ head).argmax(-1)
+    assert np.array_equal(scores_of(run, [0.0], [split])[0].prediction, wanted.numpy())
+
+
+def test_the_ends_are_the_models_bit_for_bit(run):
+    split = [run.manifest.split("real/test")]
+    sweep_ends = scores_of(run, [0.0, 0.5, 1.0], split)
+    for one, weights in ((sweep_ends[0], run.anchor), (sweep_ends[2], run.tuned)):
+        alone = sweep(
+            run.student, weights, weights, split, [0.0], second_moment(run.gap_texts, run.clip.scale), progress=False
+        )
+        assert np.array_equal(alone[0].prediction, one.prediction)
+        assert np.array_equal(alone[0].confidence, one.confidence)
+        assert np.array_equal(alone[0].nll, one.nll)
+
+
+def test_each_image_is_decoded_once(run, monkeypatch):
+    seen, decode = [], decode_
+    monkeypatch.setattr(data, "decode", lambda path: seen.append(path) or decode(path))
+    monkeypatch.setattr(data, "CHUNK_BYTES", 3000)
+    splits = run.reported_splits()
+    scores_of(run, [0.0, 0.25, 0.5, 0.75, 1.0], splits)
+    assert len(seen) == len(set(seen)) == sum(map(len, splits))
+
+
+def test_chunks_do_not_change_scores(run, monkeypatch):
+    whole = scores_of(run, [0.4])
+    monkeypatch.setattr(data, "CHUNK_BYTES", 1)
+    for one, other in zip(whole, scores_of(run, [0.4]), strict=True):
+        assert one.ids == other.ids
+        np.testing.assert_allclose(one.nll, other.nll, rtol=1e-5)
+
+
+def test_two_towers_mix_both_towers_and_rebuild_the_head(world):
+    run = world.train(method="flyp", lr=3e-3)
+    split = run.manifest.split("real/test")
+    scores = scores_of(run, [0.5], [split])[0]
+    run.student.load_state_dict(wise(run.anchor, run.tuned, 0.5))
+    net = run.student.clip
+    head = unit(unit(net.encode_text(run.student.prompts.flatten(0, 1))).unflatten(0, (4, 2)).mean(1))
+    images = unit(embed(run.student.eval(), next(pixel_chunks(split, run.clip.transform)).pixels))
+    assert np.array_equal(scores.prediction, (images @ head.detach().T).argmax(-1).numpy())
+
+
+def test_scores_file_is_tidy_and_made_once(run, monkeypatch):
+    found = run.score([0.0, 1.0], progress=False)
+    assert list(found.columns) == ["reference", "alpha", "split", "role", "metric", "mean", "low", "high", "n"]
+    assert set(found[found.role == "shift"].split) == {"sketch/test", "clipart/test"}
+    assert set(found[found.role == "reference"].split) == {"real/test"}
+    row = found.set_index(["alpha", "split", "metric"])["mean"]
+    for shift in ("sketch/test", "clipart/test"):
+        ratio = row[1.0, shift, "accuracy"] / row[1.0, "real/test", "accuracy"]
+        assert row[1.0, shift, "relative_accuracy"] == pytest.approx(ratio)
+    zero = found[found.alpha == 0.0].set_index(["split", "metric"])["mean"]
+    assert (zero.unstack()["energy_gap"] == 0).all() and (zero.unstack()["feature_distortion"] == 0).all()
+    monkeypatch.setattr("clipft.runs.run.sweep", None)
+    pd.testing.assert_frame_equal(run.score([0.0, 1.0]), found)
+
+
+def test_more_alphas_keep_the_old_ones(run):
+    run.score([0.0, 1.0], progress=False)
+    assert sorted(run.score([0.5], progress=False).alpha.unique()) == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
+def test_alpha_outside_is_refused(run, alpha):
+    with pytest.raises(ConfigError, match="expected 0"):
+        run.score([alpha])
+    assert not (run.folder / "scores.parquet").exists()
+
+
+def test_foreign_tuned_weights_are_refused(run):
+    with pytest.raises(WeightsError, match="visual"):
+        sweep(run.student, run.anchor, {"weight": run.tuned["weight"]}, run.reported_splits(), [0.5],
+              torch.eye(16), progress=False)  # fmt: skip
+
+
+def test_nothing_right_on_the_reference_leaves_relative_accuracy_out():
+    def one(split, label):
+        zeros = np.zeros(2)
+        return Scores(
+            split, 1.0, ("a", "b"), np.array([label] * 2), np.array([1, 1]), zeros + 1, zeros, zeros, zeros, zeros
+        )
+
+    found = table([one("real/test", 0), one("sketch/test", 1)], "real")
+    assert "relative_accuracy" not in set(found.metric)
+
+
+def test_miniature_domainnet_through_the_shipped_manifest(tmp_path, monkeypatch, model_folder, checkpoint):
+    """DomainNet's own manifest, list files and names, a ViT from a local checkpoint: nothing is emoji-shaped."""
+    from conftest import draw_tree
+
+    domains = ["real", "painting", "clipart", "infograph", "sketch"]
+    draw_tree(tmp_path / "domainnet", domains, ["airplane", "t-shirt", "The_Eiffel_Tower"], train=10, test=2)
+    monkeypatch.setenv("CLIPFT_DATA", str(tmp_path))
+    settings = {
+        "manifest": "domainnet", "reference": "clipart", "model": f"local-dir:{model_folder}", "pretrained": checkpoint,
+        "method": "lipsum", "steps": 6, "batch_size": 8, "eval_every": 3, "lr": 1e-3, "text_count": 8,
+    }  # fmt: skip
+    run = train(RunConfig.read(settings), tmp_path / "runs", device="cpu", progress=False)
+    scores = run.score([0.0, 0.5, 1.0], progress=False)
+    assert set(scores[scores.role == "shift"].split) == {f"{d}/test" for d in domains if d != "clipart"}
+    gaps = scores[(scores.metric == "energy_gap") & (scores.role == "shift")].groupby("alpha")["mean"].mean()
+    assert gaps[0.0] == 0 < gaps[0.5] < gaps[1.0]
+    assert run.student.linear()[0].shape == (16, 345)
+    assert (run.manifest.names[-1], run.manifest.names.index("t shirt") > 0) == ("zigzag", True)
+    assert Run.open(run.folder).config == run.config
+
+
+def test_a_model_without_byte_pairs_is_scored_without_energy_gap(run, monkeypatch, capsys):
+    def refuse(*_):
+        raise ConfigError("random texts need open_clip's SimpleTokenizer")
+
+    monkeypatch.setattr("clipft.runs.run.random_texts", refuse)
+    found = run.score([0.0, 1.0], progress=False)
+    assert "energy gap left out" in capsys.readouterr().out
+    assert found[found.metric == "energy_gap"]["mean"].isna().all()
+    assert found[found.metric == "accuracy"]["mean"].notna().all()
+
+
+def test_only_missing_alphas_are_swept(run, monkeypatch):
+    whole = run.score([0.0, 0.5, 1.0], progress=False)
+    for name in ("scores.parquet", "images.parquet"):
+        (run.folder / name).unlink()
+    run.score([0.0, 1.0], progress=False)
+    swept = []
+    monkeypatch.setattr("clipft.runs.run.sweep", lambda *args: swept.append(args[4]) or sweep(*args))
+    pd.testing.assert_frame_equal(run.score([0.5], progress=False), whole)
+    (run.folder / "scores.parquet").unlink()  # the images are still there
+    pd.testing.assert_frame_equal(run.score([0.0, 0.5, 1.0], progress=False), whole)
+    assert swept == [[0.5]]
+
+
+def test_a_domain_that_was_trained_on_is_no_shift(world):
+    found = world.train(train_domains=["real", "sketch"]).score([0.0, 1.0], progress=False)
+    assert dict(zip(found.split, found.role, strict=True)) == {
+        "real/val": "val", "real/test": "reference", "sketch/test": "trained", "clipart/test": "shift",
+    }  # fmt: skip
+
+
+def test_tied_classes_go_to_the_lower_index():
+    logits = torch.tensor([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0], [0.0, -1.0, 0.0]])
+    assert predictions(logits, torch.zeros(3, dtype=torch.long))[0].tolist() == [1, 0, 0]
+
+
+def test_predictions_against_torch():
+    logits, labels = torch.randn(50, 7) * 5, torch.randint(0, 7, (50,))
+    prediction, confidence, nll = predictions(logits, labels)
+    chances = logits.double().softmax(-1)
+    assert torch.equal(prediction, chances.argmax(-1))
+    torch.testing.assert_close(confidence.double(), chances.max(-1).values, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(nll, torch.nn.functional.cross_entropy(logits, labels, reduction="none"))
+
+
+def test_features_are_a_splits_embeddings_in_its_order(run):
+    split = run.manifest.split("real/test")
+    run.student.train()
+    found = extract(run.student, split, progress=False)
+    assert run.student.training
+    (chunk,) = pixel_chunks(split, run.clip.transform)
+    assert np.array_equal(found.embeddings, embed(run.student.eval(), chunk.pixels))
+    assert (found.label.tolist(), found.ids, found.split) == (list(split.labels), split.ids, "real/test")
+
+
+def ensemble_of(run, members, alphas, split):
+    return ensemble_sweep(run.student, run.anchor, members, [split], alphas, progress=False)
+
+
+def test_ensemble_of_one_and_its_distance_to_wise(run):
+    split, alphas = run.manifest.split("sketch/test"), [0.0, 0.5, 1.0]
+    found, mixed = ensemble_of(run, [run.tuned], alphas, split), scores_of(run, alphas, [split])
+    for one, other in ((found[0], mixed[0]), (found[2], mixed[2])):
+        np.testing.assert_allclose(one.nll, other.nll, rtol=1e-5)
+        np.testing.assert_allclose(one.wise_distance, 0, atol=1e-5)
+        assert (one.wise_agreement == 1).all()
+    assert found[1].wise_distance.min() > 0
+    assert np.array_equal(found[1].wise_agreement == 1, found[1].prediction == mixed[1].prediction)
+    assert found[1].energy_gap is None
+
+
+def test_ensemble_of_several_is_the_mean_of_their_logits(run, world):
+    members, split = [run.tuned, world.train(steps=30, lr=3e-3, seed=1).tuned], run.manifest.split("sketch/test")
+    (chunk,) = pixel_chunks(split, run.clip.transform)
+    logits = []
+    for weights in (run.anchor, *members):
+        run.student.load_state_dict(weights)
+        logits.append(logits_of(run.student.eval(), chunk.pixels).double().numpy())
+    for one in ensemble_of(run, members, [0.0, 0.4, 1.0], split):
+        mean = (1 - one.alpha) * logits[0] + one.alpha * (logits[1] + logits[2]) / 2
+        assert np.array_equal(one.prediction, mean.argmax(1))
+        want = log_loss(split.labels, softmax(mean, axis=1), labels=range(4))
+        assert one.nll.mean() == pytest.approx(want, rel=1e-4)
+        assert one.wise_distance is None
+
+
+# --- what a sweep reuses
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The files that were decoded so far."""
+    seen, decode = [], decode_
+    monkeypatch.setattr(data, "decode", lambda path: seen.append(path) or decode(path))
+    return seen
+
+
+@pytest.fixture
+def embedded(monkeypatch):
+    """The images that a vision tower saw so far."""
+    seen, tower = [], Student.tower
+    monkeypatch.setattr(Student, "tower", lambda self, *given: seen.extend(given[1]) or tower(self, *given))
+    return seen
+
+
+def same_scores(one, other):
+    for name in ("prediction", "confidence", "nll", "energy_gap", "feature_distortion", "label"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-6, atol=1e-7, err_msg=name)
+    return (one.split, one.alpha, one.ids) == (other.split, other.alpha, other.ids)
+
+
+def test_the_ends_of_a_sweep_are_looked_up(run, decoded, embedded):
+    first = scores_of(run, [0.0, 1.0])
+    decoded.clear(), embedded.clear()
+    for one, other in zip(first, scores_of(run, [0.0, 1.0]), strict=True):
+        assert same_scores(one, other)
+    assert (decoded, embedded) == ([], [])
+    rows = sum(map(len, run.reported_splits()))
+    scores_of(run, [0.0, 0.5, 1.0])
+    assert (len(decoded), len(embedded)) == (rows, rows)  # the mixture alone
+
+
+def test_a_linear_probe_is_embedded_once(world, decoded, embedded):
+    run = world.train(method="lp")
+    cache.prune()
+    decoded.clear(), embedded.clear()
+    scores = scores_of(run, [0.0, 0.25, 0.5, 1.0])
+    rows = sum(map(len, run.reported_splits()))
+    assert (len(decoded), len(embedded)) == (rows, rows)
+    scores_of(run, [0.1, 0.9])
+    assert (len(decoded), len(embedded)) == (rows, rows)
+    split = run.reported_splits()[0]
+    found = extract(run.student, split, progress=False).embeddings
+    for one in [one for one in scores if one.split == split.name]:
+        run.student.load_state_dict(wise(run.anchor, run.tuned, one.alpha))
+        logits = run.student.logits(torch.from_numpy(found)).detach()
+        assert np.array_equal(one.prediction, logits.argmax(-1))
+        assert (one.energy_gap == 0).all()
+
+
+def test_two_towers_build_a_head_for_each_alpha_once(world, monkeypatch):
+    run = world.train(method="flyp", steps=4)
+    moment, built, head = second_moment(run.gap_texts, run.clip.scale), [], Clip.zero_shot_head
+    monkeypatch.setattr(Clip, "zero_shot_head", lambda *given: built.append(1) or head(*given))
+    monkeypatch.setattr(data, "CHUNK_BYTES", 1)
+    sweep(run.student, run.anchor, run.tuned, run.reported_splits(), [0.0, 0.5, 1.0], moment, progress=False)
+    assert len(built) == 3
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_ensemble_uses_what_the_cache_has(run, world, decoded, count):
+    members = [run.tuned, world.train(steps=30, lr=3e-3, seed=1).tuned][:count]
+    split = run.manifest.split("sketch/test")
+    decoded.clear()
+    first = ensemble_of(run, members, [0.0, 1.0], split)
+    assert len(decoded) == len(split)
+    for one, other in zip(first, ensemble_of(run, members, [0.0, 1.0], split), strict=True):
+        assert np.array_equal(one.nll, other.nll)
+    assert len(decoded) == len(split)
+    if count == 2:  # no WiSE of several members: any alpha follows from the ends
+        ensemble_of(run, members, [0.3, 0.6], split)
+        assert len(decoded) == len(split)
+
+
+def test_a_mixture_is_its_formula_bit_for_bit():
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"weight": (30, 40), "bias": (7,), "logit_scale": ()}
+    kinds = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
+    anchor, tuned = (
+        {
+            f"{name} {kind}": torch.randn(shape, generator=generator).to(kind)
+            for name, shape in shapes.items() for kind in kinds
+        } | {"steps": torch.tensor(steps), "flags": torch.tensor([steps > 1, True])}
+        for steps in (1, 5)
+    )  # fmt: skip
+    for alpha in (0.0, 0.1, 1 / 3, 0.5, 0.9, 1.0):
+        target = {name: torch.zeros_like(tensor) for name, tensor in anchor.items()}
+        places = {name: tensor.data_ptr() for name, tensor in target.items()}
+        mix_into(target, anchor, tuned, alpha)
+        assert {name: tensor.data_ptr() for name, tensor in target.items()} == places
+        mixed = wise(anchor, tuned, alpha)
+        for name, tensor in target.items():
+            before, after = anchor[name], tuned[name]
+            want = after if alpha else before
+            if alpha not in (0, 1) and tensor.is_floating_point():
+                want = ((1 - alpha) * before.float() + alpha * after.float()).to(tensor.dtype)
+            assert torch.equal(tensor, want) and torch.equal(mixed[name], want), (name, alpha)
+            assert tensor.dtype == mixed[name].dtype == before.dtype
+
+
+# --- adaptive alphas
+
+
+def accuracies(scores):
+    return {(one.split, one.alpha): accuracy_score(one.label, one.prediction) for one in scores}
+
+
+def bends(right, splits, alphas, tolerance):
+    """Alphas whose accuracy is further than the tolerance from the line between its neighbours, on any split."""
+    found = []
+    for left, here, next_ in zip(alphas, alphas[1:], alphas[2:], strict=False):
+        share = (here - left) / (next_ - left)
+        for split in splits:
+            line = (1 - share) * right[split.name, left] + share * right[split.name, next_]
+            if abs(right[split.name, here] - line) > tolerance:
+                found.append(here)
+    return sorted(set(found))
+
+
+@pytest.fixture
+def bent(run):
+    """A run, splits and a tolerance at which its path bends."""
+    run.tuned["weight"].neg_()  # so that the path leads through quite other predictions
+    return run, run.reported_splits()[1:], 0.06
+
+
+def test_adaptive_alphas_are_added_where_the_path_bends(bent, decoded):
+    run, splits, tolerance = bent
+    decoded.clear()
+    found = scores_of(run, [0.0, 0.5, 1.0], splits, adaptive=tolerance)
+    assert len(decoded) == len(set(decoded)) == sum(map(len, splits))  # once over all rounds
+    alphas = sorted({one.alpha for one in found})
+    assert 3 < len(alphas) < evaluation.MOST_ALPHAS
+    assert len(found) == len(alphas) * len(splits)  # none twice
+    right = accuracies(found)
+    for alpha in bends(right, splits, alphas, tolerance):  # what still bends cannot be halved
+        at = alphas.index(alpha)
+        assert alphas[at + 1] - alphas[at] <= FINEST and alpha - alphas[at - 1] <= FINEST
+    seen = [0.0, 0.5, 1.0]
+    while more := [alpha for alpha in alphas if alpha not in seen]:  # each was asked for by a bend of the round before
+        bent_at = bends(right, splits, seen, tolerance)
+        middles = {(a + b) / 2 for a, b in itertools.pairwise(seen) if {a, b} & set(bent_at)} & set(more)
+        assert middles
+        seen = sorted({*seen, *middles})
+    plain = {(one.split, one.alpha): one for one in scores_of(run, alphas, splits)}
+    for one in found:
+        assert same_scores(one, plain[one.split, one.alpha])
+
+
+def test_a_straight_path_adds_no_alpha(run):
+    found = sweep(run.student, run.anchor, run.anchor, run.reported_splits(), [0.0, 0.5, 1.0],
+                  torch.eye(16), progress=False, adaptive=1e-6)  # fmt: skip
+    assert {one.alpha for one in found} == {0.0, 0.5, 1.0}
+    assert len(found) == 3 * len(run.reported_splits())
+
+
+def test_alphas_never_grow_beyond_the_most(bent, monkeypatch):
+    run, splits, _ = bent
+    monkeypatch.setattr(evaluation, "MOST_ALPHAS", 6)
+    found = scores_of(run, [0.0, 0.5, 1.0], splits, adaptive=1e-6)
+    assert len({one.alpha for one in found}) == 6
+
+
+def test_known_scores_are_not_made_again(bent, embedded):
+    run, splits, tolerance = bent
+    whole = scores_of(run, [0.0, 0.5, 1.0], splits, adaptive=tolerance)
+    known = [one for one in whole if one.alpha in (0.0, 0.5, 1.0)]
+    more = scores_of(run, [0.0, 0.5, 1.0], splits, adaptive=tolerance, known=known)
+    assert {one.alpha for one in more} == {one.alpha for one in whole} - {0.0, 0.5, 1.0}
+    wanted = {(one.split, one.alpha): one for one in whole}
+    for one in more:
+        assert same_scores(one, wanted[one.split, one.alpha])
+    embedded.clear()
+    assert scores_of(run, [0.0, 0.5, 1.0], splits, adaptive=tolerance, known=whole) == []
+    assert scores_of(run, [0.0, 0.5], splits, known=known) == []
+    assert embedded == []
+
+
+@pytest.mark.parametrize("tolerance", [-0.1, float("nan")])
+def test_a_tolerance_is_above_zero(run, tolerance):
+    with pytest.raises(ConfigError, match="tolerance"):
+        run.scores([0.0, 0.5, 1.0], progress=False, adaptive=tolerance)
+
+
+def test_an_adaptive_run_keeps_all_it_scored(bent, monkeypatch):
+    run, _, tolerance = bent
+    found = run.scores([0.0, 0.5, 1.0], progress=False, adaptive=tolerance)
+    alphas = {one.alpha for one in found}
+    assert {0.0, 0.5, 1.0} < alphas
+    assert set(run.score([0.0, 0.5, 1.0], progress=False, adaptive=tolerance).alpha) == alphas
+    monkeypatch.setattr("clipft.models.embeddings.embed", None)
+    assert {one.alpha for one in run.scores([0.0, 0.5, 1.0], progress=False, adaptive=tolerance)} == alphas
+    assert {one.alpha for one in run.scores([0.5], progress=False)} == {0.5}
+
+
+# --- per-image scores and their table
+
+
+def made_up(split, alpha=1.0, n=40, skill=0.6, classes=4, seed=0, **more):
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, classes, n)
+    prediction = np.where(rng.random(n) < skill, label, rng.integers(0, classes, n))
+    ids = tuple(f"{split}/{row}.png" for row in range(n))
+    return Scores(split, alpha, ids, label, prediction, rng.random(n), rng.random(n), **more)
+
+
+def through_parquet(frame, folder):
+    frame.astype({"split": "category", "id": "category"}).to_parquet(folder / "images.parquet")
+    return pd.read_parquet(folder / "images.parquet")
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_scores_come_back_from_their_frame(run, tmp_path, stored):
+    kinds = [
+        scores_of(run, [0.0, 0.7]),
+        ensemble_of(run, [run.tuned], [0.0, 0.7], run.manifest.split("real/test")),
+        [made_up("real/test", energy_gap=np.full(40, np.nan)), made_up("sketch/test", n=3, energy_gap=np.zeros(3))],
+    ]
+    for scores in kinds:
+        frame = to_frame(scores)
+        assert len(frame) == sum(len(one.ids) for one in scores)
+        back = from_frame(through_parquet(frame, tmp_path) if stored else frame)
+        assert len(back) == len(scores)
+        for one, other in zip(scores, back, strict=True):
+            assert (one.split, one.alpha, one.ids) == (other.split, other.alpha, other.ids)
+            for name in [field.name for field in fields(Scores)][3:]:
+                mine, theirs = getattr(one, name), getattr(other, name)
+                assert (mine is None) == (theirs is None), name
+                if mine is not None:
+                    np.testing.assert_array_equal(mine, theirs, err_msg=name)
+                    assert mine.dtype == theirs.dtype
+        pd.testing.assert_frame_equal(table(back, "real"), table(scores, "real"))
+
+
+def test_a_runs_scores_are_those_it_kept(run):
+    first = run.scores([0.0, 1.0], progress=False)
+    again = Run.open(run.folder).scores([0.0, 1.0], progress=False)
+    for one, other in zip(first, again, strict=True):
+        assert same_scores(one, other)
+    assert sorted({one.alpha for one in run.scores([1.0], progress=False)}) == [1.0]
+
+
+def test_compare_is_mcnemar_on_what_is_right(run):
+    zero, tuned = scores_of(run, [0.0, 1.0], [run.manifest.split("sketch/test")])
+    right = [one.prediction == one.label for one in (zero, tuned)]
+    assert compare(zero, tuned) == mcnemar(*right)
+    assert compare(zero, tuned).difference == pytest.approx(right[1].mean() - right[0].mean())
+
+
+@pytest.mark.parametrize(
+    "other", [made_up("sketch/test"), made_up("real/test", n=39), replace(made_up("real/test"), ids=("x",) * 40)]
+)
+def test_other_images_are_not_compared(other):
+    with pytest.raises(ConfigError, match="are not the same images") as caught:
+        compare(made_up("real/test"), other)
+    assert "\n" not in str(caught.value)
+
+
+def bootstrap(values):
+    """The mean of values (N,) on each of 1000 resamples, by picking rows."""
+    rows = np.random.default_rng([0, len(values)]).integers(0, len(values), (1000, len(values)))
+    return values[rows].mean(1)
+
+
+def test_intervals_of_the_table_are_a_plain_bootstraps():
+    reference, shift = made_up("real/test", n=50, skill=0.8), made_up("sketch/test", n=41, seed=3)
+    gap = np.random.default_rng(8).exponential(2, 41)
+    shift = replace(shift, energy_gap=gap)
+    found = table([reference, shift], "real").set_index(["split", "metric"])[["mean", "low", "high", "n"]]
+    draws = {}
+    for one in (reference, shift):
+        draws[one.split] = bootstrap((one.prediction == one.label).astype(float))
+        for metric, values in (("accuracy", one.prediction == one.label), ("nll", one.nll)):
+            low, high = np.quantile(bootstrap(np.asarray(values, float)), [0.025, 0.975])
+            np.testing.assert_allclose(
+                found.loc[one.split, metric], [np.mean(values), low, high, len(values)], rtol=1e-9
+            )
+    low, high = np.quantile(bootstrap(gap), [0.025, 0.975])
+    np.testing.assert_allclose(found.loc["sketch/test", "energy_gap"], [gap.mean(), low, high, 41], rtol=1e-9)
+    ratio = draws["sketch/test"] / draws["real/test"]
+    want = np.mean(shift.prediction == shift.label) / np.mean(reference.prediction == reference.label)
+    low, high = np.quantile(ratio, [0.025, 0.975])
+    np.testing.assert_allclose(found.loc["sketch/test", "relative_accuracy"], [want, low, high, 41], rtol=1e-9)
+
+
+def test_the_table_has_scikit_learns_values():
+    one = made_up("real/test", n=60)
+    found = table([one], "real").set_index("metric")
+    accuracy = found.loc["accuracy"]
+    assert accuracy["low"] < accuracy["mean"] < accuracy["high"]
+    assert (found.low <= found.high).all()
+    assert accuracy["mean"] == accuracy_score(one.label, one.prediction)
+    assert found.loc["class_accuracy", "mean"] == pytest.approx(balanced_accuracy_score(one.label, one.prediction))
+    assert found.loc["macro_f1", "mean"] == pytest.approx(f1_score(one.label, one.prediction, average="macro"))
+    assert found.loc["nll", "mean"] == pytest.approx(one.nll.mean())
+    assert set(found.n) == {60}
+
+
+@pytest.mark.parametrize("right", [1, 2])
+def test_few_right_answers_still_have_a_relative_accuracy(right):
+    """Some resamples then hold no right answer at all."""
+    label = np.zeros(5, int)
+    few = replace(made_up("real/test", n=5), label=label, prediction=np.array([0] * right + [1] * (5 - right)))
+    found = table([few, replace(few, split="sketch/test")], "real").set_index("metric")
+    row = found.loc["relative_accuracy"]
+    assert row["mean"] == 1.0
+    assert row["low"] <= 1.0 <= row["high"]

@@ -1,0 +1,242 @@
+"""From files to pixels: broken images are named, the training stream is a pure function of seed and step."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from clipft import Run
+from clipft.data.images import decode
+from clipft.data.splits import Split
+from clipft.errors import ConfigError, ImageError
+from clipft.inputs import batches as data
+from clipft.inputs.batches import Batch, Stream, few_shot, pixel_chunks, train_batches, train_transform
+from clipft.inputs.draws import rng
+
+ROWS, SIZE = 11, 8
+AUGMENT = train_transform(SIZE, (0.3, 1.0), True)
+
+
+def png(row):
+    pixels = np.random.default_rng(row).integers(0, 256, (12, 10, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def split(tmp_path):
+    names = tuple(f"{row}.png" for row in range(ROWS))
+    for row, name in enumerate(names):
+        (tmp_path / name).write_bytes(png(row))
+    return Split("real", "train", tmp_path, names, tuple(row % 3 for row in range(ROWS)))
+
+
+def resize(image):
+    return image.resize((SIZE, SIZE))
+
+
+def as_lists(batches):
+    return [(batch.pixels.tolist(), batch.labels.tolist(), batch.rows.tolist(), batch.bad) for batch in batches]
+
+
+BROKEN = {
+    "missing": None,
+    "empty": b"",
+    "truncated": png(0)[:-60],
+    "cut in the header": png(0)[:20],
+    "text": b"this is no image",
+}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
+def test_a_broken_image_is_named(tmp_path, content):
+    file = tmp_path / "odd.png"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ImageError, match=str(file)) as caught:
+        decode(file)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ImageError, match="unreadable"):
+        decode(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of some of these files as well
+def test_a_damaged_image_is_an_image_or_an_image_error(tmp_path):
+    @settings(deadline=None)
+    @given(st.integers(0, len(png(0)) - 1), st.integers(0, 255), st.integers(1, len(png(0))))
+    def check(place, value, length):
+        content = bytearray(png(0))
+        content[place] = value
+        (tmp_path / "odd.png").write_bytes(content[:length])
+        try:
+            found = decode(tmp_path / "odd.png").mode
+        except ImageError as error:
+            found = str(error)
+        assert found == "RGB" or (found.startswith("image unreadable: ") and "odd.png" in found)
+
+    check()
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1", "LA", "I;16"])
+def test_every_mode_becomes_rgb(tmp_path, mode):
+    Image.new(mode, (3, 2), 1).save(tmp_path / "a.png")
+    assert (decode(tmp_path / "a.png").mode, decode(tmp_path / "a.png").size) == ("RGB", (3, 2))
+
+
+@settings(deadline=None)
+@given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 12), st.integers(1, 12), st.integers(0, 99))
+def test_the_stream(rows, batch_size, start, more, seed):
+    whole = list(Stream(rows, batch_size, range(start + more), seed))
+    draws = [draw for batch in whole for draw in batch]
+    assert {len(batch) for batch in whole} == {batch_size}
+    assert [number for _, number in draws] == list(range(len(draws)))
+    for epoch in range(len(draws) // rows):  # every epoch is a permutation, also across batches
+        assert sorted(row for row, _ in draws[epoch * rows : (epoch + 1) * rows]) == list(range(rows))
+    tail = Stream(rows, batch_size, range(start, start + more), seed)
+    assert list(tail) == whole[start:]
+    assert len(tail) == more
+
+
+def test_the_stream_changes_with_seed_and_epoch():
+    first, second = list(Stream(50, 50, range(2), 0))
+    assert [row for row, _ in first] != [row for row, _ in second]
+    assert next(iter(Stream(50, 50, range(2), 1))) != first
+
+
+def test_batches_are_a_function_of_seed_and_step(split):
+    whole = as_lists(train_batches(split, AUGMENT, 4, range(6), seed=5))
+    assert as_lists(train_batches(split, AUGMENT, 4, range(3, 6), seed=5)) == whole[3:]
+    other = as_lists(train_batches(split, AUGMENT, 4, range(6), seed=6))
+    assert all(one[0] != two[0] for one, two in zip(whole, other, strict=True))
+    rows = [row for _, _, batch, _ in whole for row in batch]
+    assert sorted(rows[:ROWS]) == list(range(ROWS))
+    assert [label for _, batch, _, _ in whole for label in batch] == [row % 3 for row in rows]
+    assert np.shape(whole[0][0]) == (4, 3, SIZE, SIZE)
+
+
+def test_every_batch_is_augmented_anew(split):
+    one = split.take([0])
+    assert len({batch.pixels.numpy().tobytes() for batch in train_batches(one, AUGMENT, 1, range(8), seed=5)}) > 4
+
+
+def test_batches_leave_the_global_generator_to_others(split):
+    list(train_batches(split, AUGMENT, 4, range(1), seed=5))
+    torch.manual_seed(1)
+    wanted = as_lists(train_batches(split, AUGMENT, 4, range(2), seed=5))
+    torch.manual_seed(2)
+    assert as_lists(train_batches(split, AUGMENT, 4, range(2), seed=5)) == wanted
+
+
+def test_a_worker_process_makes_the_same_batches(split):
+    here, there = (as_lists(train_batches(split, AUGMENT, 4, range(4), seed=5, workers=w)) for w in (0, 1))
+    assert here == there
+
+
+@pytest.mark.parametrize("keep", [0, 1 << 30])
+def test_keeping_images_changes_nothing(split, monkeypatch, keep):
+    wanted = as_lists(train_batches(split, AUGMENT, 4, range(6), seed=5))
+    monkeypatch.setattr(data, "KEEP_BYTES", keep)
+    assert as_lists(train_batches(split, AUGMENT, 4, range(6), seed=5)) == wanted
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bad_image_stops_or_is_left_out(split, workers):
+    bad = split.root / "7.png"
+    bad.write_bytes(png(7)[:-60])
+    with pytest.raises(ImageError, match=rf"^image unreadable: {bad} \(.*\)$"):
+        list(pixel_chunks(split, resize, workers=workers))
+    (chunk,) = pixel_chunks(split, resize, workers=workers, skip_bad=True)
+    assert chunk.bad == [7]
+    assert chunk.rows.tolist() == [row for row in range(ROWS) if row != 7]
+    assert len(chunk.pixels) == len(chunk.labels) == ROWS - 1
+    batches = list(train_batches(split, AUGMENT, 4, range(6), seed=5, workers=workers, skip_bad=True))
+    assert [row for batch in batches for row in batch.bad] == [7, 7]  # once in each of two epochs
+    assert [len(batch.rows) + len(batch.bad) for batch in batches] == [4] * 6
+
+
+@pytest.mark.parametrize("bad", [0, ROWS - 1])
+def test_any_row_may_be_bad_in_training(split, bad):
+    (split.root / split.ids[bad]).unlink()
+    batches = list(train_batches(split, AUGMENT, ROWS, range(1), seed=5, skip_bad=True))
+    assert batches[0].bad == [bad]
+    with pytest.raises(ImageError, match=f"image missing: .*{bad}.png"):
+        list(train_batches(split, AUGMENT, ROWS, range(1), seed=5))
+
+
+@pytest.mark.parametrize("limit", [0, 600 * 3 * SIZE * SIZE])
+def test_chunks_hold_the_same_pixels_as_one(split, monkeypatch, limit):
+    many = split.take([row % ROWS for row in range(1000)])
+    (whole,) = pixel_chunks(many, resize)
+    monkeypatch.setattr(data, "CHUNK_BYTES", limit)
+    parts = list(pixel_chunks(many, resize))
+    assert len(parts) == (4 if limit == 0 else 2)
+    for field in ("pixels", "labels", "rows"):
+        assert torch.equal(torch.cat([getattr(part, field) for part in parts]), getattr(whole, field))
+    want = np.asarray(resize(decode(split.root / "3.png"))).transpose(2, 0, 1)
+    assert (whole.pixels[3].numpy() == want).all()
+
+
+def test_a_flip_and_a_whole_crop_are_the_image_or_its_mirror():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8))
+    whole = np.asarray(image)
+    assert (np.asarray(train_transform(SIZE, (1.0, 1.0), False)(image)).shape) == (SIZE, SIZE, 3)
+    flip = train_transform(SIZE, (1.0, 1.0), True).transforms[1]
+    torch.manual_seed(0)
+    shots = [np.asarray(flip(image)) for _ in range(20)]
+    assert {"same" if (s == whole).all() else "mirror" if (s == whole[:, ::-1]).all() else "?" for s in shots} == {
+        "same",
+        "mirror",
+    }
+
+
+def test_joined_batches_keep_their_order_and_bad_rows():
+    parts = []
+    for rows, bad in (([4, 1], [9]), ([], [3]), ([2], [])):
+        part = Batch([*bad, *((torch.full((3, 2, 2), row, dtype=torch.uint8), 10 * row, row) for row in rows)])
+        parts.append(part)
+    whole = Batch.join(parts)
+    assert (whole.rows.tolist(), whole.labels.tolist(), whole.bad) == ([4, 1, 2], [40, 10, 20], [9, 3])
+    assert whole.pixels[:, 0, 0, 0].tolist() == [4, 1, 2]
+    assert len(Batch.join([Batch([])]).rows) == 0
+
+
+labels_of_three = st.lists(st.integers(0, 2), max_size=30).map(lambda rest: [0, 1, 2, *rest])
+
+
+@settings(deadline=None)
+@given(labels_of_three, st.integers(1, 8), st.integers(0, 99))
+def test_few_shot_takes_as_many_of_every_class(labels, shots, seed):
+    whole = Split("real", "train", Path(), tuple(f"{row}.png" for row in range(len(labels))), tuple(labels))
+    drawn = few_shot(whole, shots, rng(seed, "few_shot"), "abc")
+    for label in range(3):
+        assert drawn.labels.count(label) == min(shots, labels.count(label))
+    rows = [whole.ids.index(name) for name in drawn.ids]
+    assert rows == sorted(set(rows))
+    assert [labels[row] for row in rows] == list(drawn.labels)
+    assert drawn == few_shot(whole, shots, rng(seed, "few_shot"), "abc")
+
+
+def test_few_shot_follows_the_seed():
+    whole = Split("real", "train", Path(), tuple(map(str, range(60))), tuple(row % 3 for row in range(60)))
+    assert len({few_shot(whole, 2, rng(seed, "few_shot"), "abc").ids for seed in range(20)}) > 10
+
+
+def test_few_shot_names_the_class_without_an_image():
+    whole = Split("real", "train", Path(), ("0.png", "1.png"), (0, 2))
+    with pytest.raises(ConfigError, match="class 'bee' has no image in real/train"):
+        few_shot(whole, 2, rng(0, "few_shot"), ["apple", "bee", "cow"])
+
+
+def test_a_few_shot_run_is_as_small_in_selection(world):
+    run, other = (Run.create(world.config(shots=1, seed=seed), world.runs) for seed in (0, 1))
+    assert sorted(run.train_split().labels) == sorted(run.selection_split().labels) == [0, 1, 2, 3]
+    assert set(run.train_split().ids) <= set(run.manifest.split("real/train").ids)
+    assert run.train_split().ids != other.train_split().ids
+    two = Run.create(world.config(shots=2), world.runs)
+    assert len(two.train_split()) == len(two.selection_split()) == 8

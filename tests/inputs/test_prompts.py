@@ -1,0 +1,104 @@
+"""Texts: zero-shot prompts, captions, and random token texts, by open_clip's own tokenizer."""
+
+import open_clip
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clipft.data.manifests import load_manifest
+from clipft.errors import ConfigError
+from clipft.inputs.draws import rng
+from clipft.inputs.prompts import Captions, random_texts, templates, zero_shot_prompts
+
+TOKENIZER = open_clip.get_tokenizer("ViT-B-32")
+EMOJI = load_manifest("emoji_shift")
+
+
+def texts_of(tokens):
+    """Token rows back as plain words, the special tokens left out."""
+    return [TOKENIZER.decode([i for i in row.tolist() if 0 < i < 49406]).strip() for row in tokens]
+
+
+def words(text):
+    """A text as the byte-pair encoder spells it."""
+    return texts_of(TOKENIZER([text]))[0]
+
+
+def test_zero_shot_prompts():
+    prompts = zero_shot_prompts(EMOJI, TOKENIZER)
+    assert prompts.shape == (200, 4, 77)
+    row = EMOJI.names.index("alarm clock")
+    want = ["alarm clock", "an emoji of alarm clock.", "a picture of alarm clock.", "a drawing of alarm clock."]
+    assert torch.equal(prompts[row], TOKENIZER(want))
+
+
+def test_openai_templates_are_open_clips():
+    found = templates(load_manifest("domainnet"))
+    assert [text.format("cat") for text in found] == [text("cat") for text in open_clip.OPENAI_IMAGENET_TEMPLATES]
+    with pytest.raises(ConfigError, match="unknown templates 'openia'"):
+        templates(EMOJI.model_copy(update={"templates": "openia"}))
+
+
+def test_captions_are_drawn_from_their_own_class_and_domain():
+    captions = Captions(EMOJI, TOKENIZER)
+    labels, domains = [row % 200 for row in range(400)], [EMOJI.domains[row % 4] for row in range(400)]
+    tokens = captions.draw(labels, domains, rng(0, "captions:3"))
+    assert tokens.shape == (400, 77)
+    assert torch.equal(tokens, Captions(EMOJI, TOKENIZER).draw(labels, domains, rng(0, "captions:3")))
+    assert not torch.equal(tokens, captions.draw(labels, domains, rng(0, "captions:4")))
+    known = {words(text) for text in captions.texts()}
+    for text, label, domain in zip(texts_of(tokens), labels, domains, strict=True):
+        one = EMOJI.class_names[label]
+        shapes = (*EMOJI.captions["any"], *EMOJI.captions[domain])
+        assert text in {words(shape.format(name)) for shape in shapes for name in (one.text, *one.also)} & known
+
+
+def test_every_caption_can_be_drawn_and_is_listed_once():
+    few = EMOJI.model_copy(update={"captions": {"any": ("{}", "a {}"), "line": ("sketch of {}",)}})
+    captions = Captions(few, TOKENIZER)
+    assert captions.texts() == sorted(set(captions.texts()))
+    label = few.names.index("camera")
+    drawn = captions.draw([label] * 100, ["line"] * 100, rng(0, "many"))
+    assert set(texts_of(drawn)) == {"camera", "a camera", "sketch of camera"}
+    drawn = captions.draw([label] * 100, ["glyph"] * 100, rng(0, "many"))
+    assert set(texts_of(drawn)) == {"camera", "a camera"}
+
+
+def test_captions_fall_back_on_the_zero_shot_templates():
+    plain = EMOJI.model_copy(update={"captions": {}, "templates": ("the {}",)})
+    assert all(text.startswith("the ") for text in Captions(plain, TOKENIZER).texts())
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 30), st.integers(1, 75), st.integers(0, 2**40))
+def test_random_texts(count, length, seed):
+    tokens = random_texts(TOKENIZER, count, length, rng(seed, "texts"))
+    assert tokens.shape == (count, 77)
+    assert tokens.dtype == torch.long
+    assert (tokens[:, 0] == TOKENIZER.sot_token_id).all()
+    assert (tokens[:, length + 1] == TOKENIZER.eot_token_id).all()
+    assert (tokens[:, length + 2 :] == 0).all()
+    body = tokens[:, 1 : length + 1]
+    assert ((body >= 0) & (body < 49406)).all()  # 49406 and 49407 are the special tokens
+    assert torch.equal(tokens, random_texts(TOKENIZER, count, length, rng(seed, "texts")))
+    assert torch.equal(tokens.argmax(1), torch.full((count,), length + 1))  # where open_clip's text tower looks
+
+
+def test_random_texts_of_a_small_vocabulary_use_all_of_it_and_no_special_token():
+    tokens = random_texts(TOKENIZER, 100, 8, rng(0, "texts"), vocabulary=[320, 49406, 2368, 49407, 539])
+    assert set(tokens[:, 1:9].flatten().tolist()) == {320, 2368, 539}
+
+
+def test_random_texts_reach_both_ends_of_the_vocabulary():
+    body = random_texts(TOKENIZER, 4000, 75, rng(0, "texts"))[:, 1:76]
+    assert (body.min().item(), body.max().item()) == (0, 49405)
+    assert body.float().mean().item() == pytest.approx(49405 / 2, rel=0.01)
+
+
+def test_random_texts_that_cannot_be():
+    assert random_texts(TOKENIZER, 1, 75, rng(0, "texts"))[0, 76] == TOKENIZER.eot_token_id
+    with pytest.raises(ConfigError, match="76 tokens do not fit a context of 77; at most 75"):
+        random_texts(TOKENIZER, 1, 76, rng(0, "texts"))
+    with pytest.raises(ConfigError, match="need open_clip's SimpleTokenizer, this model has object"):
+        random_texts(object(), 1, 8, rng(0, "texts"))

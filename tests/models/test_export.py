@@ -1,0 +1,251 @@
+"""What leaves the library: folders for plain open_clip, heads beside them, and a classifier of files made of both."""
+
+import json
+import shutil
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+from clipft import wise
+from clipft.disk import files as store
+from clipft.errors import ConfigError, ImageError, StorageError, WeightsError
+from clipft.evaluation.score import logits_of
+from clipft.inputs.batches import pixel_chunks
+from clipft.models.checkpoints import read_weights, write_weights
+from clipft.models.export import export_clip
+from clipft.models.head import read_head
+from clipft.models.load import load_clip
+from clipft.models.predict import Predictor
+from clipft.models.students import Classifier, TwoTowers
+
+RUNS = {
+    "fixed": {"lr": 3e-3},
+    "absorbed": {"lr": 3e-3, "head": "absorbed"},
+    "trained scale": {"lr": 3e-3, "logit_scale": "trained"},
+    "flyp": {"lr": 3e-3, "method": "flyp"},
+}
+
+
+@pytest.fixture
+def clip(model_folder, checkpoint):
+    return load_clip(f"local-dir:{model_folder}", checkpoint)
+
+
+@pytest.fixture
+def plain(clip):
+    """A student at the zero-shot weights, with a made-up head of two classes."""
+    return Classifier(clip, torch.eye(16)[:, :2])
+
+
+@pytest.fixture
+def written(clip, plain, tmp_path):
+    return export_clip(tmp_path / "out", clip, plain, ["cat", "dog"])
+
+
+def by_open_clip(folder):
+    net, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    return net.eval(), preprocess
+
+
+def files_of(split):
+    return [split.root / name for name in split.ids]
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+@pytest.mark.parametrize("kind", RUNS)
+def test_plain_open_clip_gives_the_same_embeddings(world, kind, alpha, tmp_path):
+    run = world.train(selection="last", steps=4, **RUNS[kind])
+    net, preprocess = by_open_clip(run.export(tmp_path / "out", alpha))
+    run.student.load_state_dict(wise(run.anchor, run.tuned, alpha))
+    split = run.manifest.split("real/test")
+    images = torch.stack([preprocess(Image.open(file).convert("RGB")) for file in files_of(split)])
+    (chunk,) = pixel_chunks(split, run.clip.transform)
+    torch.testing.assert_close(net.encode_image(images), run.student.eval()(chunk.pixels)[0], atol=1e-5, rtol=1e-4)
+    tokens = run.clip.tokenizer(["an apple"])
+    tuned = run.student.clip if kind == "flyp" else run.clip.model
+    assert torch.equal(net.encode_text(tokens), tuned.encode_text(tokens))
+    assert torch.equal(net.encode_text(tokens), run.clip.model.encode_text(tokens)) == (kind != "flyp")
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_predictor_says_what_the_run_says(world, kind, tmp_path):
+    run = world.train(selection="last", steps=8, **RUNS[kind])
+    split = run.manifest.split("sketch/test")
+    (chunk,) = pixel_chunks(split, run.clip.transform)
+    run.student.load_state_dict(run.tuned)
+    chances = logits_of(run.student.eval(), chunk.pixels).softmax(-1).numpy()
+    table = Predictor(run.export(tmp_path / "out")).predict(files_of(split), top=3, progress=False)
+    assert list(table.columns) == ["file", "rank", "label", "probability"]
+    assert list(table.file[::3]) == [str(file) for file in files_of(split)]
+    assert list(table["rank"]) == [1, 2, 3] * len(split)
+    order = np.argsort(-chances, axis=1, kind="stable")[:, :3]
+    assert list(table.label) == [run.manifest.names[label] for row in order for label in row]
+    np.testing.assert_allclose(table.probability, np.take_along_axis(chances, order, 1).ravel(), atol=1e-5)
+
+
+def test_more_ranks_than_classes_gives_all_classes(world, tmp_path):
+    run = world.train(steps=2)
+    file = files_of(run.manifest.split("real/test"))[0]
+    table = Predictor(run.export(tmp_path / "out")).predict([file], top=99, progress=False)
+    assert sorted(table.label) == sorted(run.manifest.names)
+    assert table.probability.sum() == pytest.approx(1)
+    assert table.probability.is_monotonic_decreasing
+
+
+def test_one_path_need_not_be_a_list(written, tree):
+    file, predictor = next((tree / "mini/real/bee").glob("*.png")), Predictor(written)
+    for paths in (str(file), file, [str(file)]):
+        assert predictor.predict(paths, progress=False).file.tolist() == [str(file)]
+
+
+@pytest.mark.parametrize("top", [0, -1])
+def test_no_rank_is_refused(written, tree, top):
+    with pytest.raises(ConfigError, match=f"top is {top}, expected 1 or more"):
+        Predictor(written).predict(next((tree / "mini/real/bee").glob("*.png")), top, progress=False)
+
+
+def test_folders_are_searched(written, tmp_path, tree):
+    folder = shutil.copytree(tree / "mini/real", tmp_path / "pictures")
+    (folder / "notes.txt").write_text("no image")
+    (folder / "apple" / "UPPER.PNG").write_bytes(next(folder.rglob("*.png")).read_bytes())
+    table = Predictor(written).predict([folder, folder / "apple" / "UPPER.PNG"], progress=False)
+    inside = sorted(str(file) for file in folder.rglob("*") if file.suffix.lower() == ".png")
+    assert list(table.file) == [*inside, str(folder / "apple" / "UPPER.PNG")]
+
+
+@pytest.mark.parametrize("content", [None, b"no image"])
+def test_a_file_that_cannot_be_read_stops_or_is_counted(written, tmp_path, tree, capsys, content):
+    good, bad = next((tree / "mini/real/apple").glob("*.png")), tmp_path / "bad.png"
+    if content:
+        bad.write_bytes(content)
+    with pytest.raises(ImageError, match=r"bad\.png") as caught:
+        Predictor(written).predict([good, bad], progress=False)
+    assert "\n" not in str(caught.value)
+    table = Predictor(written).predict([bad, good], skip_bad=True, progress=False)
+    assert list(table.file) == [str(good)]
+    assert "skipped 1 of 2 images" in capsys.readouterr().out
+
+
+def test_nothing_to_predict(written, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for paths, words in (([], "no image given"), ([tmp_path / "empty"], "no image in the folder")):
+        with pytest.raises(ImageError, match=words):
+            Predictor(written).predict(paths, progress=False)
+
+
+def test_a_head_keeps_its_scale_bias_and_classes(clip, tmp_path):
+    student = Classifier(clip, torch.rand(16, 3), "absorbed")
+    student.bias.data = torch.tensor([1.0, 2.0, 3.0])
+    head = read_head(export_clip(tmp_path / "out", clip, student, ["é", "b b", "c"]) / "head.safetensors")
+    assert torch.equal(head.weight, student.weight) and torch.equal(head.bias, student.bias)
+    assert head.classes == ("é", "b b", "c")
+    fixed = Classifier(clip, torch.rand(16, 3))
+    head = read_head(export_clip(tmp_path / "out", clip, fixed, "abc") / "head.safetensors")
+    torch.testing.assert_close(head.weight, clip.scale * fixed.weight)
+    assert not head.bias.any()
+
+
+NAMED = {"classes": '["cat", "dog"]'}
+HEADS = {
+    "missing": None,
+    "text": b"hello",
+    "other names": {"weight": torch.ones(16, 2)},
+    "no classes": {"weight": torch.ones(16, 2), "bias": torch.zeros(2)},
+    "classes that are no list": ({"weight": torch.ones(16, 2), "bias": torch.zeros(2)}, {"classes": "cat, dog"}),
+    "classes without end": ({"weight": torch.ones(16, 2), "bias": torch.zeros(2)}, {"classes": "2"}),
+    "too many classes": ({"weight": torch.ones(16, 3), "bias": torch.zeros(3)}, NAMED),
+    "long bias": ({"weight": torch.ones(16, 2), "bias": torch.zeros(3)}, NAMED),
+    "bias for each dimension": ({"weight": torch.ones(16, 2), "bias": torch.zeros(16)}, NAMED),
+    "flat": ({"weight": torch.ones(2), "bias": torch.zeros(2)}, NAMED),
+}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_foreign_head_is_one_line(written, kind):
+    file, content = written / "head.safetensors", HEADS[kind]
+    file.unlink()
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content:
+        write_weights(file, *(content if isinstance(content, tuple) else [content]))
+    with pytest.raises(WeightsError, match=r"head\.safetensors") as caught:
+        Predictor(written)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_head_of_another_model_is_one_line(written):
+    write_weights(written / "head.safetensors", {"weight": torch.ones(8, 2), "bias": torch.zeros(2)}, NAMED)
+    with pytest.raises(WeightsError, match="the head takes 8 dimensions") as caught:
+        Predictor(written)
+    assert "\n" not in str(caught.value)
+
+
+def test_half_precision(world, tmp_path):
+    run = world.train(method="flyp", steps=4)
+    whole, half = run.export(tmp_path / "whole"), run.export(tmp_path / "half", half=True)
+    kinds = {t.dtype for t in read_weights(half / "open_clip_model.safetensors").values() if t.is_floating_point()}
+    assert kinds == {torch.float16}
+    files = files_of(run.manifest.split("real/test"))
+    one, other = (Predictor(folder).predict(files, progress=False) for folder in (whole, half))
+    np.testing.assert_allclose(one.probability, other.probability, atol=0.02)
+
+
+def test_tokens_that_were_never_seen_are_zero_and_left_out(world, tmp_path):
+    run = world.train(method="flyp", pretrained="none", steps=2, selection="last")
+    folder = run.export(tmp_path / "out")
+    known = run.captions().vocabulary()
+    clip = load_clip(f"local-dir:{folder}")
+    assert clip.vocabulary == tuple(known)
+    table = clip.model.token_embedding.weight
+    start, end = clip.tokenizer.sot_token_id, clip.tokenizer.eot_token_id
+    assert set(table.any(1).nonzero()[:, 0].tolist()) == {*known, start, end, 0}
+    tokens = clip.tokenizer(["a photo of a bee."])
+    assert torch.equal(clip.model.encode_text(tokens), run.student.clip.encode_text(tokens))
+
+
+def test_a_vocabulary_travels(clip, plain, tmp_path):
+    folder = export_clip(tmp_path / "out", clip, plain, "ab", {"random_text_tokens": [5, 7]})
+    again = load_clip(f"local-dir:{folder}")
+    assert again.vocabulary == (5, 7)
+    export_clip(tmp_path / "second", again, plain, "ab")
+    assert load_clip(f"local-dir:{tmp_path / 'second'}").vocabulary == (5, 7)
+    export_clip(folder, clip, plain, "ab")
+    assert load_clip(f"local-dir:{folder}").vocabulary is None
+
+
+def test_preprocessing_size_and_scale_travel(clip, written):
+    config = json.loads((written / "open_clip_config.json").read_text())
+    assert config["preprocess_cfg"]["mean"] == [0.5, 0.4, 0.3]
+    again = load_clip(f"local-dir:{written}")
+    assert (again.size, again.scale) == (clip.size, clip.scale)
+
+
+def test_a_tuned_scale_travels(clip, tmp_path):
+    student = TwoTowers(clip, torch.randint(1, 100, (2, 2, 16)))
+    student.logit_scale.data.fill_(1.5)
+    folder = export_clip(tmp_path / "out", clip, student, "ab")
+    assert by_open_clip(folder)[0].logit_scale.item() == 1.5
+    assert clip.model.logit_scale.item() != 1.5
+
+
+def test_a_truncated_folder_is_one_line(written):
+    file = written / "open_clip_model.safetensors"
+    file.write_bytes(file.read_bytes()[:3000])
+    with pytest.raises(WeightsError, match="cannot load") as caught:
+        load_clip(f"local-dir:{written}")
+    assert "\n" not in str(caught.value)
+
+
+def test_export_leaves_the_old_folder_when_the_disk_is_full(written, monkeypatch):
+    before = {file.name: file.read_bytes() for file in written.iterdir()}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(StorageError, match="no space left"):
+        write_weights(written / "open_clip_model.safetensors", {"a": torch.zeros(2)})
+    assert {file.name: file.read_bytes() for file in written.iterdir()} == before

@@ -1,0 +1,280 @@
+"""Objectives against float64 NumPy transcriptions of their formulas, their limits, and what they may touch."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from open_clip.loss import ClipLoss
+from scipy.special import log_softmax
+
+from clipft.config import check_options
+from clipft.diagnostics.energy_gap import energy_gap
+from clipft.errors import ConfigError
+from clipft.objectives.registry import METHODS, Method
+from clipft.objectives.step import Step
+
+sizes = st.fixed_dictionaries({k: st.integers(1, top) for k, top in {"b": 8, "d": 12, "c": 9, "t": 6, "m": 10}.items()})
+drawn = given(sizes, st.integers(0, 2**32 - 1), st.floats(0.5, 50))
+property_test = settings(deadline=None, max_examples=25)
+
+LEAVES = ("images", "head", "captions", "tower")
+AT_THETA0 = ["l2sp", "kd", "car", "feat_kd", "lipsum", "mse_class", "mse_context", "kld_random"]
+
+
+def rows_of_length_one(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def arrays(size, seed, scale=10.0):
+    """One step as float64 arrays; `head` (D, C) makes the logits, `tower` is the rest of the trained weights."""
+    rng, (b, d, c, t, m) = np.random.default_rng(seed), (size[k] for k in "bdctm")
+    return {
+        "images": rng.standard_normal((b, d)) * 3,
+        "labels": rng.integers(0, c, b),
+        "scale": scale,
+        "head": rng.standard_normal((d, c)),
+        "tower": rng.standard_normal(5),
+        "anchor": rng.standard_normal((b, d)) * 5,
+        "zero_shot": rows_of_length_one(rng.standard_normal((c, d))).T,
+        "context": rows_of_length_one(rng.standard_normal((t, d))).T,
+        "random_texts": rows_of_length_one(rng.standard_normal((m, d))),
+        "captions": rows_of_length_one(rng.standard_normal((b, d))),
+        "tower0": rng.standard_normal(5),
+    }
+
+
+def step_of(values):
+    """The same as (Step, leaves): the tensors that are trained ask for a gradient."""
+    given = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in values.items()}
+    leaves = {name: given[name].requires_grad_(True) for name in LEAVES}
+    head, tower, start = given.pop("head"), given.pop("tower"), given.pop("tower0")
+    given["logits"] = given["scale"] * torch.nn.functional.normalize(given["images"], dim=-1) @ head
+    given["weights"] = {"visual.w": tower, "weight": head}
+    given["start"] = {"visual.w": start, "weight": given["zero_shot"]}
+    return Step(**given), leaves
+
+
+def some(**changed):
+    return arrays({"b": 6, "d": 8, "c": 5, "t": 4, "m": 7}, 0) | changed
+
+
+def terms_of(name, values, lam=None, **options):
+    return {key: float(term.detach()) for key, term in METHODS[name].terms(step_of(values)[0], lam, **options).items()}
+
+
+def scores(a, images, texts):
+    """s f T^T for the rows of texts."""
+    return a["scale"] * rows_of_length_one(a[images]) @ texts.T
+
+
+def plain_ce(a):
+    logits = log_softmax(scores(a, "images", a["head"].T), axis=1)
+    return -np.mean([logits[i, y] for i, y in enumerate(a["labels"])])
+
+
+def plain_kl(u, v, tau=1.0):
+    """KL(softmax(v / tau) || softmax(u / tau)), mean over the rows."""
+    p, q = log_softmax(v / tau, axis=1), log_softmax(u / tau, axis=1)
+    return np.mean(np.sum(np.exp(p) * (p - q), axis=1))
+
+
+def plain_mse(u, v):
+    return np.mean([np.sum((u[i] - v[i]) ** 2) / (2 * u.shape[1]) for i in range(len(u))])
+
+
+def plain_flyp(a, mask=False):
+    """-log of each pair's share, in both directions; with a mask the share is without other pairs of its class."""
+    s, y, total = scores(a, "images", a["captions"]), a["labels"], 0.0
+    for i in range(len(y)):
+        kept = [j for j in range(len(y)) if j == i or not mask or y[j] != y[i]]
+        for row in (s[i], s[:, i]):
+            total += np.logaddexp.reduce(row[kept]) - row[i]
+    return total / (2 * len(y))
+
+
+def on_classes(a):
+    return scores(a, "images", a["head"].T), scores(a, "anchor", a["zero_shot"].T)
+
+
+def on_context(a):
+    return scores(a, "images", a["context"].T), scores(a, "anchor", a["context"].T)
+
+
+def on_random(a):
+    return scores(a, "images", a["random_texts"]), scores(a, "anchor", a["random_texts"])
+
+
+PENALTIES = {  # (method, options): its penalty
+    ("l2sp", ()): lambda a: np.sum((a["tower"] - a["tower0"]) ** 2) + np.sum((a["head"] - a["zero_shot"]) ** 2),
+    ("kd", ()): lambda a: plain_kl(*on_classes(a)),
+    ("kd", (("tau", 2.5),)): lambda a: 2.5**2 * plain_kl(*on_classes(a), 2.5),
+    ("car", ()): lambda a: plain_kl(*on_context(a)),
+    ("feat_kd", ()): lambda a: np.mean(np.linalg.norm(a["images"] - a["anchor"], axis=1) ** 2),
+    ("lipsum", ()): lambda a: plain_mse(*on_random(a)),
+    ("mse_class", ()): lambda a: plain_mse(*on_classes(a)),
+    ("mse_context", ()): lambda a: plain_mse(*on_context(a)),
+    ("kld_random", ()): lambda a: plain_kl(*on_random(a)),
+    ("flyp", ()): plain_flyp,
+    ("flyp", (("mask", True),)): lambda a: plain_flyp(a, mask=True),
+    ("flyp_image", ()): plain_flyp,
+    ("flyp_with_ce", ()): plain_flyp,
+    ("flyp_with_ce", (("mask", True),)): lambda a: plain_flyp(a, mask=True),
+}
+
+
+@pytest.mark.parametrize(("name", "options"), PENALTIES)
+def test_formula(name, options):
+    @property_test
+    @drawn
+    def check(size, seed, scale):
+        values, lam = arrays(size, seed, scale), METHODS[name].lam
+        want = {name: (1 if lam is None else lam) * PENALTIES[name, options](values)}
+        want |= {"cross_entropy": plain_ce(values)} if lam is not None else {}
+        assert terms_of(name, values, **dict(options)) == pytest.approx(want, rel=1e-6, abs=1e-6)
+
+    check()
+
+
+@pytest.mark.parametrize("name", ["ft", "scratch_ft", "lp", "lp_ft", "ema", "flyp_ce"])
+def test_kin_of_ft_are_cross_entropy_alone(name):
+    assert terms_of(name, some()) == pytest.approx({"cross_entropy": plain_ce(some())}, rel=1e-6)
+
+
+def test_every_method_has_a_formula_here():
+    assert {name for name, _ in PENALTIES} == {name for name, entry in METHODS.items() if entry.penalty}
+
+
+@pytest.mark.parametrize("name", AT_THETA0)
+def test_lam_weighs_the_penalty_alone(name):
+    own, seven = terms_of(name, some()), terms_of(name, some(), 7.0)
+    assert seven[name] == pytest.approx(7 * own[name] / METHODS[name].lam)
+    assert seven["cross_entropy"] == own["cross_entropy"]
+
+
+@pytest.mark.parametrize("name", AT_THETA0)
+def test_penalty_and_gradient_are_zero_at_theta0(name):
+    a = some()
+    step, leaves = step_of(a | {"anchor": a["images"], "head": a["zero_shot"], "tower": a["tower0"]})
+    penalty = METHODS[name].penalty(step)
+    penalty.backward()
+    assert penalty.item() == pytest.approx(0, abs=1e-12)
+    reached = [leaf for leaf in leaves.values() if leaf.grad is not None]
+    assert reached
+    for leaf in reached:
+        torch.testing.assert_close(leaf.grad, torch.zeros_like(leaf), atol=1e-12, rtol=0)
+
+
+@property_test
+@drawn
+def test_lipsum_is_a_quadratic_form(size, seed, scale):
+    a = arrays(size, seed, scale)
+    d, t = rows_of_length_one(a["images"]) - rows_of_length_one(a["anchor"]), a["random_texts"]
+    want = scale**2 / (2 * len(t)) * np.mean([row @ t.T @ t @ row for row in d])
+    assert terms_of("lipsum", a)["lipsum"] == pytest.approx(want, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize(("name", "texts"), [("lipsum", "random_texts"), ("mse_context", "context")])
+def test_mse_is_half_the_energy_gap(name, texts):
+    a = some()
+    rows = torch.tensor(a[texts] if texts == "random_texts" else a[texts].T)
+    gap = energy_gap(torch.tensor(a["images"]), torch.tensor(a["anchor"]), rows, a["scale"]).mean().item()
+    assert terms_of(name, a)[name] == pytest.approx(gap / 2, rel=1e-9)
+
+
+@pytest.mark.parametrize(("name", "of"), [("kd", on_classes), ("car", on_context), ("kld_random", on_random)])
+def test_kld_at_a_high_temperature_is_the_mse_of_centred_scores(name, of):
+    a = some()
+    u, v = of(a)
+    change = (u - v) - (u - v).mean(1, keepdims=True)
+    want = np.mean(np.sum(change**2, axis=1)) / (2 * u.shape[1])
+    assert terms_of(name, a, 1.0, tau=1e3)[name] == pytest.approx(want, rel=1e-2)
+    assert terms_of(name, a, 1.0, tau=1e5)[name] == pytest.approx(want, rel=1e-4)
+
+
+@property_test
+@drawn
+def test_flyp_is_open_clips_loss(size, seed, scale):
+    step, _ = step_of(arrays(size, seed, scale))
+    images = torch.nn.functional.normalize(step.images, dim=-1)
+    theirs = ClipLoss()(images, step.captions, torch.tensor(scale, dtype=torch.float64))
+    torch.testing.assert_close(METHODS["flyp"].terms(step)["flyp"], theirs, rtol=1e-6, atol=1e-9)
+
+
+def test_masked_flyp_of_one_class_is_zero_and_finite():
+    step, leaves = step_of(some(labels=np.full(6, 3)))
+    loss = METHODS["flyp"].penalty(step, mask=True)
+    loss.backward()
+    assert loss.item() == 0
+    for name in ("images", "captions"):
+        assert torch.equal(leaves[name].grad, torch.zeros_like(leaves[name]))
+
+
+def test_masked_flyp_of_distinct_classes_is_flyp():
+    a = some(labels=np.arange(5), **{k: v[:5] for k, v in some().items() if k in ("images", "captions", "anchor")})
+    assert terms_of("flyp", a, mask=True) == terms_of("flyp", a)
+
+
+def needed(name):
+    """The fields of Step that a method may read."""
+    entry = METHODS[name]
+    fields = {"images", "labels", "scale"} | (entry.needs - {"class_captions"})
+    fields |= {"logits"} if entry.uses_cross_entropy else set()
+    fields |= {"zero_shot"} if "anchor" in entry.needs else set()
+    return fields | ({"start"} if "weights" in entry.needs else set())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_is_a_finite_scalar_of_what_it_needs(name):
+    entry, (step, leaves) = METHODS[name], step_of(some())
+    for field in vars(step).keys() - needed(name):
+        setattr(step, field, None)
+    loss = sum(entry.terms(step).values())
+    assert loss.shape == () and loss.isfinite()
+    loss.backward()
+    moved = {"images"} | ({"captions"} & entry.needs)
+    moved |= {"head"} if entry.uses_cross_entropy else set()
+    moved |= {"tower"} if "weights" in entry.needs else set()
+    assert {key for key, leaf in leaves.items() if leaf.grad is not None} == moved
+    for key in moved:
+        assert leaves[key].grad.isfinite().all() and leaves[key].grad.abs().sum() > 0
+    assert entry.title and entry.paper.startswith("arXiv:")
+
+
+def test_options_of_a_method():
+    assert METHODS["kd"].options == {"tau": 1.0}
+    assert METHODS["flyp"].options == {"mask": False}
+    assert METHODS["ft"].options == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("ft", {"tau": 1.0}, "unknown option of ft 'tau'"),
+        ("kd", {"tua": 2.0}, "did you mean 'tau'"),
+        ("kd", {"tau": True}, "option tau of kd is True, expected a number"),
+        ("kd", {"tau": "hot"}, "option tau of kd is 'hot', expected a number"),
+        ("flyp", {"mask": 1.0}, "option mask of flyp is 1.0, expected true or false"),
+    ],
+)
+def test_odd_options_are_one_line(name, options, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        check_options(name, options, METHODS[name].options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_whole_number_passes_for_a_float():
+    check_options("kd", {"tau": 2}, METHODS["kd"].options)
+    assert terms_of("kd", some(), tau=2) == terms_of("kd", some(), tau=2.0)
+
+
+def test_an_unknown_method_names_the_nearest():
+    with pytest.raises(ConfigError, match=r"unknown method 'lipsun'; did you mean 'lipsum'\?"):
+        METHODS["lipsun"]
+
+
+def test_a_name_is_registered_once():
+    before = dict(METHODS)
+    with pytest.raises(ConfigError, match="'ft' is registered twice"):
+        METHODS.add(Method("ft", "again", "arXiv:0", None))
+    assert before == METHODS

@@ -1,0 +1,366 @@
+"""Reports of finished runs against pandas on what the runs keep: images.parquet, scores, weights."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import CLASSES, World
+from scipy import stats
+
+from clipft import figures, results
+from clipft.diagnostics.energy_map import energy_coordinates
+from clipft.disk import cache
+from clipft.errors import ClipftError, ConfigError
+from clipft.reports import energy_gap as reports
+from clipft.reports.energy_map import energy_map
+from clipft.reports.weight_paths import layer_table, path_table
+from clipft.runs.reading import barrier_table, class_table, compare_runs, distortion_table, gzsl_table, reliability_of
+from clipft.runs.run import Run
+from clipft.training.combine import combine
+
+ALPHAS = (0.0, 0.5, 1.0)
+SPLITS = ["real/val", "real/test", "sketch/test", "clipart/test"]
+METHODS = ("ft", "lipsum", "flyp")
+
+
+@pytest.fixture(scope="module")
+def environment(tree, manifest_file, model_folder, tmp_path_factory):
+    """The miniature world, once for all of this file."""
+    with pytest.MonkeyPatch.context() as patch:
+        base = tmp_path_factory.mktemp("reports")
+        patch.setenv("CLIPFT_DATA", str(tree))
+        patch.setenv("CLIPFT_CACHE", str(base / "cache"))
+        patch.setattr("clipft.runs.run.GAP_TEXTS", 50)
+        yield World(manifest_file, model_folder, base / "runs")
+
+
+@pytest.fixture(scope="module")
+def finished(environment):
+    """A scored run of each method by name; do not change them."""
+    runs = {method: environment.train(method=method) for method in METHODS}
+    for run in runs.values():
+        run.score(ALPHAS, progress=False)
+    return runs
+
+
+@pytest.fixture
+def trained(environment, tmp_path):
+    """A scored run that a test may change, alone in its folder."""
+    run = environment.train(runs=tmp_path / "own", steps=6)
+    run.score(ALPHAS, progress=False)
+    return run
+
+
+@pytest.fixture(scope="module")
+def ensemble(finished, environment):
+    return combine("output_ensemble", [environment.train(method="ft", seed=1)])
+
+
+def images(run, split, alpha):
+    """The rows of images.parquet of one split and alpha."""
+    table = pd.read_parquet(run.folder / "images.parquet")
+    return table[(table.split == split) & (table.alpha == alpha)].reset_index(drop=True)
+
+
+def means(run, metric, alpha):
+    """Split -> value of a metric, from the run's scores."""
+    table = pd.read_parquet(run.folder / "scores.parquet")
+    return table[(table.metric == metric) & (table.alpha == alpha)].set_index("split")["mean"]
+
+
+# --- energy gap
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_the_gap_table_is_the_metric_of_the_scores(finished, method, alpha):
+    run = finished[method]
+    table = reports.gap_table(run, alpha).set_index("split")
+    assert list(table.index) == SPLITS
+    want = means(run, "energy_gap", alpha)[SPLITS]
+    np.testing.assert_allclose(table.energy_gap, want, rtol=1e-5)
+    np.testing.assert_allclose(table.cosine_gap, want / run.clip.scale**2, rtol=1e-5)
+    assert table.n.tolist() == [len(images(run, split, alpha)) for split in SPLITS]
+    for split in SPLITS:
+        rows = images(run, split, alpha).energy_gap
+        assert table.image_error[split] == pytest.approx(rows.std() / len(rows) ** 0.5, rel=1e-4)
+
+
+def test_the_error_over_texts_is_of_the_runs_texts(finished):
+    run, split = finished["ft"], "sketch/test"
+    now, before = (torch.tensor(run.features(split, a).embeddings) for a in (1.0, 0.0))
+    change = now / now.norm(dim=1, keepdim=True) - before / before.norm(dim=1, keepdim=True)
+    per_text = ((run.clip.scale * change @ run.gap_texts.T) ** 2).mean(0).double()
+    assert len(per_text) == 50
+    found = reports.gap_table(run).set_index("split").text_error[split]
+    assert found == pytest.approx(float(per_text.std() / 50**0.5), rel=1e-4)
+
+
+def test_zero_shot_has_no_gap_and_a_folder_is_a_run(finished):
+    table = reports.gap_table(str(finished["ft"].folder), 0.0)
+    assert (table.energy_gap == 0).all() and (table.image_error == 0).all()
+    pd.testing.assert_frame_equal(reports.gap_table(finished["ft"].folder), reports.gap_table(finished["ft"]))
+
+
+# --- classes
+
+
+@pytest.mark.parametrize("split", ["sketch/test", "real/val"])
+def test_the_class_table_is_pandas_by_class(finished, split):
+    run = finished["lipsum"]
+    before, after = (images(run, split, alpha) for alpha in (0.0, 1.0))
+    groups = after.groupby("label")
+    table = class_table(run, split)
+    assert table["class"].tolist() == [name.replace("_", " ") for name in CLASSES]
+    assert table.n.tolist() == groups.size().tolist()
+    zero = (before.prediction == before.label).groupby(before.label).mean()
+    tuned = (after.prediction == after.label).groupby(after.label).mean()
+    np.testing.assert_allclose(table.zero_shot, zero)
+    np.testing.assert_allclose(table.accuracy, tuned)
+    np.testing.assert_allclose(table.change, tuned - zero, atol=1e-12)
+    np.testing.assert_allclose(table.energy_gap, groups.energy_gap.mean(), rtol=1e-5)
+
+
+# --- feature distortion
+
+
+def test_the_distortion_table_is_of_the_same_numbers_as_the_scores(finished):
+    table = distortion_table([finished[name] for name in METHODS])
+    assert len(table) == len(METHODS) * 2 * 2  # shifts, kinds
+    columns = {"raw": "feature_distortion", "normalised": "feature_distortion_normalised"}
+    for row in table.itertuples():
+        run = finished[row.method]
+        assert (row.run, row.seed) == (run.folder.name, run.config.seed)
+        means_of = means(run, columns[row.kind], 1.0)
+        assert row.reference == pytest.approx(means_of["real/test"], rel=1e-5)
+        assert row.shifted == pytest.approx(means_of[row.split], rel=1e-5)
+        base, shift = (images(run, split, 1.0)[columns[row.kind]] for split in ("real/test", row.split))
+        interval = stats.ttest_ind(base, shift, equal_var=False).confidence_interval()
+        assert (row.low, row.high) == pytest.approx((interval.low, interval.high), rel=1e-4, abs=1e-6)
+        assert row.verdict == ("holds" if row.low > 0 else "fails" if row.high < 0 else "open")
+
+
+def test_zero_shot_is_not_distorted(finished):
+    table = distortion_table([finished["ft"]], alpha=0.0)
+    assert (table[["reference", "shifted", "difference", "low", "high"]] == 0).all(axis=None)
+    assert set(table.verdict) == {"open"}
+
+
+# --- maps
+
+
+def test_an_energy_map_is_made_once(finished, monkeypatch):
+    asked = {"per_split": 4, "perplexity": 3.0, "layout": "joint", "seed": 11}
+    first = energy_map(finished["ft"], **asked)
+    assert "energy maps" in {entry.kind for entry in cache.entries()}
+
+    def no_more(*_, **__):
+        raise AssertionError("made again")
+
+    monkeypatch.setattr("sklearn.manifold.TSNE", no_more)
+    again = energy_map(finished["ft"].folder, **asked)
+    np.testing.assert_array_equal(first.before, again.before)
+    np.testing.assert_array_equal(first.after, again.after)
+    for other in ({"seed": 12}, {"perplexity": 2.0}, {"layout": "reused"}, {"pca": False}, {"per_split": 5}):
+        with pytest.raises(AssertionError, match="made again"):
+            energy_map(finished["ft"], **asked | other)
+    with pytest.raises(AssertionError, match="made again"):
+        energy_map(finished["lipsum"], **asked)
+
+
+def test_an_energy_map_is_of_the_first_test_images(finished, monkeypatch):
+    run, seen = finished["lipsum"], []
+    monkeypatch.setattr(reports, "energy_tsne", lambda *places, **_: seen.extend(places) or [p[:, :2] for p in places])
+    found = energy_map(run, alpha=0.5, per_split=3)
+    tests = [split for split in SPLITS if split.endswith("/test")]
+    assert found.split == tuple(split for split in tests for _ in range(3))
+    assert found.ids == tuple(name for split in tests for name in run.manifest.split(split).ids[:3])
+    assert found.label.tolist() == [label for split in tests for label in run.manifest.split(split).labels[:3]]
+    for alpha, place, drawn in ((0.0, seen[0], found.before), (0.5, seen[1], found.after)):
+        embedded = np.concatenate([run.features(split, alpha).embeddings[:3] for split in tests])
+        want = energy_coordinates(torch.tensor(embedded), run.gap_texts, run.clip.scale)
+        np.testing.assert_allclose(place, want, atol=1e-4)
+        np.testing.assert_array_equal(drawn, place[:, :2])
+
+
+def test_a_map_of_too_few_images_is_refused(finished):
+    with pytest.raises(ConfigError, match="t-SNE of 12 points at perplexity 30"):
+        energy_map(finished["ft"], per_split=2)
+
+
+# --- the path
+
+
+def test_the_barrier_table_is_plain(finished):
+    run = finished["flyp"]
+    table = barrier_table(run, ALPHAS).set_index("split")
+    assert list(table.index) == SPLITS
+    for split in SPLITS:
+        rows = [images(run, split, alpha) for alpha in ALPHAS]
+        for name, (zero, half, one) in {
+            "nll": [part.nll.mean() for part in rows],
+            "error": [(part.prediction != part.label).mean() for part in rows],
+        }.items():
+            rise = half - (zero + one) / 2
+            assert table[f"{name}_barrier"][split] == pytest.approx(max(0, rise), abs=1e-6)
+            assert table[f"{name}_alpha"][split] == (0.5 if table[f"{name}_barrier"][split] > 0 else 0)
+
+
+def test_a_barrier_needs_both_ends(finished):
+    with pytest.raises(ConfigError, match="needs alpha 0 and 1"):
+        barrier_table(finished["ft"], [0.0, 0.5])
+
+
+def test_the_path_table_is_that_of_both_runs(trained):
+    table = path_table(trained, ALPHAS)
+    made = [folder for folder in trained.folder.parent.iterdir() if folder != trained.folder]
+    assert len(made) == 1 and sorted(set(table.alpha)) == [*ALPHAS]
+    for kind, run in (("wise", trained), ("ensemble", Run.open(made[0]))):
+        for alpha, split in ((0.5, "sketch/test"), (1.0, "real/test")):
+            (row,) = table[(table.alpha == alpha) & (table.split == split)].to_dict("records")
+            rows = images(run, split, alpha)
+            assert row[f"{kind}_accuracy"] == pytest.approx((rows.prediction == rows.label).mean())
+            assert row[f"{kind}_nll"] == pytest.approx(rows.nll.mean(), rel=1e-5)
+    ends = table[table.alpha.isin([0, 1])]
+    np.testing.assert_allclose(ends.wise_nll, ends.ensemble_nll, rtol=1e-5)
+    np.testing.assert_array_equal(ends.wise_accuracy, ends.ensemble_accuracy)
+    np.testing.assert_allclose(ends.wise_distance, 0, atol=1e-6)
+    assert (ends.wise_agreement == 1).all() and (table[table.alpha == 0.5].wise_distance > 0).all()
+    pd.testing.assert_frame_equal(path_table(trained, ALPHAS), table)  # made once
+    assert len([*trained.folder.parent.glob("*/config.json")]) == 2
+
+
+def test_the_path_table_has_only_what_was_asked(trained):
+    """The run is scored at more alphas than the ensemble is: no row stands without one."""
+    table = path_table(trained, [0.0, 1.0])
+    assert sorted(set(table.alpha)) == [0.0, 1.0]
+    assert not table.isna().any(axis=None)
+
+
+def test_results_with_the_ensemble_of_a_path_are_drawn(trained):
+    path_table(trained, [0.0, 1.0])
+    table = results(trained.folder.parent)
+    assert set(table.method) == {"ft", "ft+output_ensemble"}
+    assert figures.wise_slider(table).data and figures.trade_off(table).data and figures.wise_curves(table).data
+
+
+# --- layers
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_layers_are_the_runs_weights(finished, method):
+    run = finished[method]
+    table = layer_table(run).set_index("layer")
+    anchor, tuned = run.anchor, run.tuned
+    whole = sum(float((tuned[name] - x).square().sum()) for name, x in anchor.items())
+    assert float((table.distance**2).sum()) == pytest.approx(whole, rel=1e-5) and whole > 0
+    (name,) = [name for name in anchor if name.endswith("visual.conv1.weight")]
+    moved = (tuned[name] - anchor[name]).norm()
+    assert table.distance["visual.conv1"] == pytest.approx(float(moved), rel=1e-5)
+    assert table.relative["visual.conv1"] == pytest.approx(float(moved / anchor[name].norm()), rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["lp", "flyp_image"])
+def test_layers_that_do_not_train_stay(environment, method):
+    table = layer_table(environment.train(method=method, steps=4))
+    frozen = table.layer.str.startswith("visual.") if method == "lp" else ~table.layer.str.startswith("visual.")
+    frozen &= table.layer != "logit_scale"
+    frozen &= table.layer != "head"
+    assert frozen.sum() >= 3 and (table.distance[frozen] == 0).all()
+    assert (table.distance[~frozen] > 0).any()
+
+
+# --- two runs
+
+
+def test_two_runs_are_compared_image_by_image(finished):
+    first, second = finished["ft"], finished["flyp"]
+    table = compare_runs(first, second.folder, 0.5)
+    assert table.split.tolist() == SPLITS
+    for row in table.itertuples():
+        a, b = (part.prediction == part.label for part in (images(run, row.split, 0.5) for run in (first, second)))
+        assert (row.n, row.first, row.second) == (len(a), pytest.approx(a.mean()), pytest.approx(b.mean()))
+        assert (row.only_first, row.only_second) == ((a & ~b).sum(), (b & ~a).sum())
+        differ = int((a != b).sum())
+        p = stats.binomtest(int((a & ~b).sum()), differ).pvalue if differ else 1.0
+        assert row.p == pytest.approx(p) and row.difference == pytest.approx(b.mean() - a.mean())
+        assert row.low <= row.difference <= row.high
+
+
+def test_a_run_does_not_differ_from_itself(finished):
+    table = compare_runs(finished["ft"], finished["ft"])
+    assert (table.p == 1).all() and (table[["difference", "low", "high", "only_first", "only_second"]] == 0).all(
+        axis=None
+    )
+
+
+def test_runs_on_other_images_are_not_compared(finished, environment):
+    other = environment.train(reference="sketch", steps=2)
+    with pytest.raises(ConfigError, match="use one data set"):
+        compare_runs(finished["ft"], other)
+
+
+# --- unseen classes, calibration
+
+
+def test_seen_and_unseen_classes_are_plain(finished):
+    run = finished["ft"]
+    table = gzsl_table(run, ["bee", "ice cream"]).set_index("split")
+    assert list(table.index) == [split for split in SPLITS if split.endswith("/test")]
+    for split, row in table.iterrows():
+        rows = images(run, split, 1.0)
+        right, new = rows.prediction == rows.label, rows.label.isin([1, 2])
+        s, u = right[~new].mean(), right[new].mean()
+        harmonic = 2 / (1 / s + 1 / u) if s and u else 0
+        assert (row.seen, row.unseen, row.harmonic) == pytest.approx((s, u, harmonic))
+
+
+def test_reliability_is_of_the_runs_images(finished):
+    rows = images(finished["ft"], "sketch/test", 1.0)
+    found = reliability_of(finished["ft"], "sketch/test", bins=4)
+    assert found.count.sum() == len(rows) and len(found.count) == 4
+    place = (rows.confidence * 4).astype(int).clip(upper=3)
+    for bin_, part in rows.groupby(place):
+        want = (len(part), part.confidence.mean(), (part.prediction == part.label).mean())
+        assert (found.count[bin_], found.confidence[bin_], found.accuracy[bin_]) == pytest.approx(want, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda run: gzsl_table(run, ["be"]), "did you mean 'bee'"),
+        (lambda run: gzsl_table(run, []), "no image of an unseen class"),
+        (lambda run: class_table(run, "sketch/tset"), "did you mean 'sketch/test'"),
+        (lambda run: reliability_of(run, "sketch/train"), "unknown reported split"),
+        (lambda run: reports.gap_of(run, "sketsh/test"), "did you mean 'sketch'"),
+        (lambda run: reports.gap_table(run.folder / "nothing"), "missing"),
+        (lambda run: energy_map(run, layout="jiont", per_split=5, perplexity=3.0), "jiont"),
+        (lambda run: reports.gap_table(run, 1.5), "0 .zero-shot. ... 1 .tuned."),
+    ],
+)
+def test_a_mistake_is_one_line(finished, call, words):
+    with pytest.raises(ClipftError, match=words) as raised:
+        call(finished["ft"])
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        reports.gap_table,
+        layer_table,
+        energy_map,
+        lambda run: distortion_table([run]),
+        lambda run: path_table(run, [0.0, 1.0]),
+    ],
+)
+def test_an_ensemble_has_no_features(ensemble, call):
+    with pytest.raises(ClipftError, match="ensemble") as raised:
+        call(ensemble)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_ensemble_is_still_compared_by_its_predictions(ensemble, finished):
+    assert class_table(ensemble, "sketch/test").accuracy.between(0, 1).all()
+    assert len(barrier_table(ensemble, ALPHAS)) == len(SPLITS)
+    assert len(compare_runs(ensemble, finished["ft"])) == len(SPLITS)

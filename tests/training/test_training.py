@@ -1,0 +1,483 @@
+"""One loop: exact resume, choice of weights, and what happens when things go wrong."""
+
+import contextlib
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+
+import pytest
+import torch
+from conftest import held_elsewhere
+
+from clipft import ClipftError, Run, train
+from clipft.config import RunConfig
+from clipft.data.images import decode as decode_
+from clipft.disk.files import read_jsonl
+from clipft.disk.lock import lock
+from clipft.errors import ConfigError, ImageError, RunError, Stopped, StorageError
+from clipft.inputs import batches as data
+from clipft.inputs.prompts import zero_shot_prompts
+from clipft.models.checkpoints import read_metadata, read_weights
+from clipft.objectives.registry import METHODS
+from clipft.training.loop import Loop, learning_rate
+
+
+def same(one, other):
+    assert one.keys() == other.keys()
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def metrics(run):
+    return read_jsonl(run.folder / "metrics.jsonl")
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_at(monkeypatch, step):
+    """Let the loop die in the middle of this step, before anything of it is kept."""
+    update = Loop._update
+
+    def dying(loop, *args):
+        if loop.step == step:
+            raise Killed
+        return update(loop, *args)
+
+    monkeypatch.setattr(Loop, "_update", dying)
+
+
+def test_learning_rate_is_warm_up_then_cosine():
+    config = RunConfig(lr=2.0, steps=100, warmup=0.1)
+    assert [learning_rate(t, config) for t in range(10)] == pytest.approx([0.2 * (t + 1) for t in range(10)])
+    for t in range(10, 100):
+        assert learning_rate(t, config) == pytest.approx(1 + math.cos(math.pi * (t - 10) / 90))
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.0)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=90)
+    for t in range(10, 100):
+        assert learning_rate(t, config) == pytest.approx(cosine.get_last_lr()[0], abs=1e-9)
+        optimizer.step()
+        cosine.step()
+
+
+VARIANTS = {name: {"method": name} for name in METHODS} | {
+    "absorbed": {"head": "absorbed"},
+    "clamped": {"logit_scale": "clamped"},
+    "clipped and decayed": {"clip_norm": 0.5, "weight_decay": 0.1},
+    "few shots": {"shots": 2},
+    "flyp, mask, fixed": {"method": "flyp", "options": {"mask": True}, "captions": "fixed", "logit_scale": "frozen"},
+    "kd, averaged": {"method": "kd", "options": {"tau": 2.0}, "ema": 0.7},
+    "lp": {"method": "lp", "solver": "adamw"},
+    "lp, averaged": {"method": "lp", "solver": "adamw", "ema": 0.7, "head": "absorbed"},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_resumed_equals_uninterrupted_bit_for_bit(world, variant, tmp_path, monkeypatch):
+    changes = VARIANTS[variant] | {"steps": 6, "eval_every": 2}
+    whole, step = world.train(tmp_path / "whole", **changes), random.Random(variant).randrange(1, 6)
+    with monkeypatch.context() as patch:
+        killed_at(patch, step)
+        with pytest.raises(Killed):
+            world.train(**changes)
+    assert (world.runs / whole.folder.name / "checkpoint.safetensors").exists() == (step >= 2)
+    resumed = world.train(**changes)
+    assert same(resumed.tuned, whole.tuned)
+    assert metrics(resumed) == metrics(whole)
+
+
+def test_resumed_after_sigkill(world, tmp_path):
+    settings = world.settings(steps=200, eval_every=10)
+    script = "import json, sys; from clipft import RunConfig, train; import torch; torch.set_num_threads(1)\n"
+    script += "train(RunConfig.read(json.loads(sys.argv[1])), sys.argv[2], device='cpu', progress=False)"
+    process = subprocess.Popen([sys.executable, "-c", script, json.dumps(settings), str(world.runs)])
+    folder = world.runs / RunConfig.read(settings).id
+    while not (folder / "checkpoint.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(random.random())
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (folder / "weights.safetensors").exists(), "the run was over before it was killed"
+    resumed = world.train(steps=200, eval_every=10)
+    whole = world.train(tmp_path / "whole", steps=200, eval_every=10)
+    assert same(resumed.tuned, whole.tuned)
+    assert metrics(resumed) == metrics(whole)
+
+
+def test_training_learns(world):
+    run = world.train(steps=60, eval_every=10)
+    losses = [row["loss"] for row in metrics(run) if "loss" in row]
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+def test_terms_add_up_to_the_loss(world):
+    for row in metrics(world.train(method="lipsum")):
+        if "loss" in row:
+            assert row["loss"] == pytest.approx(row["cross_entropy"] + row["lipsum"], rel=1e-5)
+
+
+def test_best_validation_weights_are_kept(world):
+    run = world.train(steps=24, eval_every=2, lr=3e-3)
+    rows = [row for row in metrics(run) if "val_accuracy" in row]
+    best = max(rows, key=lambda row: row["val_accuracy"])["step"]  # the first of equals
+    last = world.train(steps=24, eval_every=2, lr=3e-3, selection="last")
+    assert same(run.tuned, last.tuned) == (best == 24)
+    assert read_metadata(run.folder / "weights.safetensors")["step"] == str(best)
+
+
+def test_selection_paper_looks_at_the_test_split(world):
+    names = {s: Run.create(world.config(selection=s), world.runs).selection_split().name for s in ("holdout", "paper")}
+    assert names == {"holdout": "real/val", "paper": "real/test"}
+
+
+def test_any_domain_can_be_the_reference(world):
+    run = world.train(reference="sketch")
+    assert run.train_split().domain == "sketch"
+    assert [split.name for split in run.reported_splits()] == ["sketch/val", "sketch/test", "real/test", "clipart/test"]
+
+
+def test_several_domains_are_joined(world):
+    split = Run.create(world.config(train_domains=("real", "clipart")), world.runs).train_split()
+    assert split.name == "real+clipart/train"
+    assert all(name.startswith(split.domain_of(row)) for row, name in enumerate(split.ids))
+
+
+def test_finished_run_is_not_trained_again(world, monkeypatch):
+    first = world.train()
+    killed_at(monkeypatch, 0)
+    assert world.train().folder == first.folder
+
+
+def test_student_of_a_run_is_its_clip(world):
+    run = Run.create(world.config(), world.runs)
+    prompts = zero_shot_prompts(run.manifest, run.clip.tokenizer)
+    assert torch.equal(run.anchor["weight"], run.clip.zero_shot_head(prompts))
+    visual = run.clip.model.visual.state_dict()
+    assert same(
+        {f"visual.{name}": tensor for name, tensor in visual.items()} | {"weight": run.anchor["weight"]}, run.anchor
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"method": "lipsm"}, "did you mean 'lipsum'"),
+        ({"pretrained": "opnai"}, "no checkpoint file 'opnai'"),
+        ({"manifest": "domainet"}, "did you mean 'domainnet'"),
+        ({"reference": "skech"}, "did you mean 'sketch'"),
+        ({"stepz": 3}, "did you mean 'steps'"),
+        ({"lam": -1}, "greater than or equal to 0, got -1"),
+        ({"steps": "many"}, "got 'many'"),
+        ({"crop": [0.9, 0.2]}, "crop"),
+        ({"text_length": 40, "method": "lipsum"}, "at most 14"),
+        ({"lam": 0.5}, "ft has no regulariser, so lam=0.5 would do nothing"),
+        ({"method": "flyp", "lam": 1.0}, "flyp has no regulariser"),
+        ({"method": "kd", "options": {"tua": 2}}, "did you mean 'tau'"),
+        ({"method": "kd", "options": {"tau": True}}, "expected a number >= 0"),
+        ({"method": "kd", "options": {"tau": -1}}, "option tau of kd is -1, expected a number >= 0"),
+        ({"method": "kd", "options": {"tau": "hot"}}, "got 'hot'"),
+        ({"method": "flyp", "options": {"mask": 1}}, "option mask of flyp is 1, expected true or false"),
+        ({"head": "absorbed", "logit_scale": "trained"}, "head=absorbed holds the logit scale"),
+        ({"head": "absorbed", "logit_scale": "clamped"}, "head=absorbed holds the logit scale"),
+        ({"method": "flyp", "head": "absorbed"}, "builds its head from its text tower"),
+        ({"method": "flyp_image", "head_from": "head.safetensors"}, "builds its head from its text tower"),
+        ({"method": "lp_ft", "solver": "adamw"}, "lp_ft takes solver=logistic"),
+        ({"solver": "adamw"}, "ft has no linear probe, so solver=adamw would do nothing"),
+        ({"method": "lp", "head_from": "head.safetensors"}, "lp says itself where its head starts"),
+        ({"ema": 1.5}, "less than or equal to 1, got 1.5"),
+    ],
+)
+def test_bad_settings_are_one_line_and_write_nothing(world, changes, wanted):
+    with pytest.raises(ConfigError, match=wanted) as caught:
+        world.train(**changes)
+    assert "\n" not in str(caught.value)
+    assert not world.runs.exists()
+
+
+def test_a_temperature_of_zero_is_one_line(world):
+    with pytest.raises(ConfigError, match="tau is 0") as caught:
+        world.train(method="kd", options={"tau": 0})
+    assert "\n" not in str(caught.value)
+    assert not list(world.runs.glob("*/weights.safetensors"))
+
+
+def test_another_head_under_the_same_name_is_refused(world, tmp_path):
+    file = world.train(steps=2).export(tmp_path / "out") / "head.safetensors"
+    run = world.train(head_from=str(file))
+    other = world.train(steps=2, seed=1, lr=1e-2, selection="last")
+    other.export(tmp_path / "out")
+    with pytest.raises(RunError, match="was begun from another head; use another runs folder") as caught:
+        world.train(head_from=str(file))
+    assert "\n" not in str(caught.value)
+    file.unlink()  # a finished run needs it no more
+    assert set(Run.open(run.folder).score([1.0], progress=False).alpha) == {1.0}
+
+
+def test_other_weights_under_the_same_name_are_refused(world, tmp_path, checkpoint):
+    file = tmp_path / "weights.pt"
+    state = torch.load(checkpoint)
+    torch.save(state, file)
+    with pytest.MonkeyPatch.context() as patch:
+        killed_at(patch, 5)
+        with pytest.raises(Killed):
+            world.train(pretrained=str(file))
+    torch.save({name: tensor * 2 for name, tensor in state.items()}, file)
+    with pytest.raises(RunError, match="other weights"):
+        world.train(pretrained=str(file))
+
+
+def test_finished_run_is_given_to_all_who_ask(world):
+    folder = world.train().folder
+    with held_elsewhere(folder):
+        assert world.train().folder == folder
+
+
+def test_run_of_other_defaults_is_refused(world):
+    folder = world.train().folder
+    recorded = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(recorded | {"text_count": 9}))
+    with pytest.raises(RunError, match="other defaults"):
+        world.train()
+
+
+def test_locked_run_is_refused_at_once(world):
+    folder = world.runs / world.config().id
+    with held_elsewhere(folder), pytest.raises(RunError, match="another process"):
+        world.train()
+    with lock(folder):
+        pass
+
+
+@pytest.fixture
+def spoilt(world, tree, tmp_path, monkeypatch):
+    """The miniature tree with one truncated training image and one missing test image."""
+    import shutil
+
+    shutil.copytree(tree, tmp_path / "data")
+    monkeypatch.setenv("CLIPFT_DATA", str(tmp_path / "data"))
+    splits = Run.create(world.config(), world.runs)
+    file = tmp_path / "data/mini" / splits.train_split().ids[0]
+    file.write_bytes(file.read_bytes()[:200])
+    (tmp_path / "data/mini" / splits.manifest.split("sketch/test").ids[2]).unlink()
+    return file
+
+
+def test_unreadable_image_stops_and_is_named(world, spoilt):
+    with pytest.raises(ImageError, match=spoilt.name) as caught:
+        world.train()
+    assert "\n" not in str(caught.value)
+
+
+def test_unreadable_image_in_a_worker_is_one_line(world, spoilt):
+    with pytest.raises(ImageError, match=spoilt.name) as caught:
+        train(world.config(), world.runs, device="cpu", workers=1, progress=False)
+    assert str(caught.value).startswith("image unreadable")
+
+
+def test_skipped_images_are_counted(world, spoilt, capsys):
+    run = train(world.config(), world.runs, device="cpu", skip_bad=True, progress=False)
+    table = run.score([0.0, 1.0], skip_bad=True, progress=False)
+    said = capsys.readouterr().out
+    assert f"skipped 1 of 24 images of real/train, the first is {spoilt}" in said
+    assert "skipped 1 of 20 images of sketch/test" in said
+    assert set(table[table.split == "sketch/test"].n) == {19}
+    assert set(table[table.split == "clipart/test"].n) == {20}
+
+
+def test_full_disk_keeps_the_last_checkpoint(world, tmp_path, monkeypatch):
+    from clipft.training import loop as training
+
+    write, calls = training.write_weights, []
+
+    def full(path, *args):
+        calls.append(path)
+        if len(calls) > 3:
+            raise StorageError(f"cannot write {path}: no space left on device")
+        write(path, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "write_weights", full)
+        with pytest.raises(ClipftError, match="no space left"):
+            world.train(selection="last")
+    folder = world.runs / world.config(selection="last").id
+    assert read_weights(folder / "checkpoint.safetensors")
+    assert same(world.train(selection="last").tuned, world.train(tmp_path / "whole", selection="last").tuned)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_bf16_trains(world, variant):
+    run = world.train(**VARIANTS[variant], precision="bf16-mixed", steps=3, selection="last", lr=1e-2)
+    assert {tensor.dtype for tensor in run.tuned.values()} == {torch.float32}
+    assert all(tensor.isfinite().all() for tensor in run.tuned.values())
+    assert not same(run.tuned, run.anchor)
+
+
+def test_diverged_run_stops_and_names_the_step(world):
+    with pytest.raises(RunError, match=r"cross_entropy is (nan|inf) at step \d+: the run diverged") as caught:
+        world.train(lr=1e30)
+    assert "\n" not in str(caught.value)
+    assert not list(world.runs.glob("*/weights.safetensors"))
+
+
+def test_finished_run_on_another_manifest_is_refused(world, tmp_path):
+    import shutil
+    from pathlib import Path
+
+    folder = shutil.copytree(Path(world.manifest).parent, tmp_path / "manifests")
+    file = folder / "mini.yaml"
+    run = world.train(manifest=str(file))
+    text = file.read_text()
+    file.write_text(text.replace("made up", "other prose"))
+    assert world.train(manifest=str(file)).folder == run.folder
+    file.write_text(text.replace("holdout: 0.25", "holdout: 0.5"))
+    with pytest.raises(RunError, match="another manifest"):
+        world.train(manifest=str(file))
+    with pytest.raises(RunError, match="another manifest"):
+        Run.open(run.folder).score([0.0, 1.0])
+
+
+def test_a_batch_of_unreadable_images_stops(world, spoilt):
+    with pytest.raises(ImageError, match="no image of step"):
+        train(world.config(batch_size=1, steps=40), world.runs, device="cpu", skip_bad=True, progress=False)
+
+
+def test_dropout_follows_from_the_step(world, model_folder, tmp_path):
+    """A model that draws from torch's own generator repeats, too."""
+    config = json.loads((model_folder / "open_clip_config.json").read_text())
+    config["model_cfg"]["vision_cfg"]["patch_dropout"] = 0.5
+    (tmp_path / "dropping").mkdir()
+    (tmp_path / "dropping/open_clip_config.json").write_text(json.dumps(config))
+    changes = {"model": f"local-dir:{tmp_path / 'dropping'}"}
+    one, other = (world.train(tmp_path / name, **changes) for name in "ab")
+    assert same(one.tuned, other.tuned)
+
+
+def test_selection_that_does_not_fit_is_decoded_again(world, tmp_path, monkeypatch):
+    whole = world.train(tmp_path / "whole")
+    seen, decode = [], decode_
+    monkeypatch.setattr(data, "decode", lambda path: seen.append(path) or decode(path))
+    monkeypatch.setattr("clipft.training.loop.Pixels", partial(data.Pixels, keep=1))
+    monkeypatch.setattr(data, "pixel_chunks", in_single_images)
+    run = world.train()
+    assert metrics(run) == metrics(whole)
+    split = run.selection_split()
+    assert {seen.count(split.root / name) for name in split.ids} == {3}  # as often as it was evaluated
+
+
+def in_single_images(split, transform, workers=0, skip_bad=False, say=True, chunks=data.pixel_chunks):
+    for row in range(len(split)):
+        yield from chunks(split.take([row]), transform, workers, skip_bad, say)
+
+
+def test_foreign_checkpoint_is_one_line(world, monkeypatch):
+    with monkeypatch.context() as patch:
+        killed_at(patch, 6)
+        with pytest.raises(Killed):
+            world.train()
+    from clipft.models.checkpoints import write_weights
+
+    write_weights(world.runs / world.config().id / "checkpoint.safetensors", {"a": torch.zeros(2)})
+    with pytest.raises(RunError, match="no checkpoint of clipft; delete it"):
+        world.train()
+
+
+ARCHITECTURES = {
+    "resnet": {"vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}},
+    "custom text": {
+        "custom_text": True,
+        "vision_cfg": {"image_size": 16, "patch_size": 8, "width": 32, "layers": 1, "head_width": 16},
+    },
+}
+
+
+@pytest.mark.parametrize("method", ["ft", "lipsum", "flyp"])
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_other_architectures_go_the_same_way(world, kind, method, model_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 20)
+    config = json.loads((model_folder / "open_clip_config.json").read_text())
+    config["model_cfg"] |= ARCHITECTURES[kind]
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    run = world.train(model=f"local-dir:{folder}", pretrained="none", method=method, steps=3)
+    scores = run.score([0.0, 0.5, 1.0], progress=False)
+    assert scores[scores.metric == "energy_gap"]["mean"].isna().sum() == 0
+    assert run.export(tmp_path / "out", alpha=0.5).exists()
+
+
+def test_watch_sees_every_row_as_it_is_written(world, tmp_path):
+    seen, kept = [], []
+
+    def watch(row):
+        seen.append(dict(row))
+        kept.append(read_jsonl(world.runs / world.config(method="lipsum").id / "metrics.jsonl"))
+
+    run = train(world.config(method="lipsum"), world.runs, device="cpu", progress=False, watch=watch)
+    assert seen == metrics(run)
+    assert kept == [seen[: number + 1] for number in range(len(seen))], "a row is on disk before it is shown"
+    unwatched = world.train(tmp_path / "unwatched", method="lipsum")
+    assert same(run.tuned, unwatched.tuned)
+    assert metrics(run) == metrics(unwatched)
+    seen.clear()
+    train(world.config(method="lipsum"), world.runs, device="cpu", progress=False, watch=watch)
+    assert seen == [], "a finished run is returned as it is"
+
+
+@pytest.mark.parametrize("variant", ["ft", "kd, averaged", "lp, averaged", "flyp", "lp_ft"])
+def test_stopped_by_who_watches_equals_uninterrupted(world, variant, tmp_path):
+    """Stopped again and again: at a loss, at a validation, at the last one."""
+    changes = VARIANTS[variant] | {"steps": 6, "eval_every": 2}
+    whole = world.train(tmp_path / "whole", **changes)
+    rows = len(metrics(whole))
+
+    def stopper(count):
+        left = [count]
+
+        def watch(row):
+            left[0] -= 1
+            if not left[0]:
+                raise Stopped(f"at {row['step']}")
+
+        return watch
+
+    for count in (1, 4, rows):
+        with contextlib.suppress(Stopped):
+            train(world.config(**changes), world.runs, device="cpu", progress=False, watch=stopper(count))
+        with lock(world.runs / world.config(**changes).id):
+            pass
+    resumed = world.train(**changes)
+    assert same(resumed.tuned, whole.tuned)
+    assert metrics(resumed) == metrics(whole)
+    assert not (resumed.folder / "checkpoint.safetensors").exists()
+
+
+def test_logistic_probe_stopped_at_its_only_row_has_it_once(world, tmp_path):
+    """Its start is its solution: there is one row, and going on must not write it again."""
+
+    def stop(row):
+        raise Stopped("now")
+
+    with pytest.raises(Stopped):
+        train(world.config(method="lp"), world.runs, device="cpu", progress=False, watch=stop)
+    resumed, whole = world.train(method="lp"), world.train(tmp_path / "whole", method="lp")
+    assert same(resumed.tuned, whole.tuned)
+    assert metrics(resumed) == metrics(whole)
+
+
+def test_what_watch_raises_comes_out_as_it_is(world):
+    class Odd(Exception):
+        pass
+
+    def watch(row):
+        raise Odd("me")
+
+    with pytest.raises(Odd, match="me"):
+        train(world.config(), world.runs, device="cpu", progress=False, watch=watch)
+    assert world.train().finished

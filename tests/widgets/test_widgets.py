@@ -1,0 +1,1044 @@
+"""Explorers without a page: traits, menus and clicks are set, and what the charts and texts then hold is read back."""
+
+import contextlib
+import functools
+import html
+import itertools
+import json
+import re
+import shutil
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import traitlets
+from conftest import CLASSES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import accuracy_score
+from test_sweep import PACK, carried, scored_runs, toy, toy_sweep
+from test_table import TABLE, fake, with_ensemble
+
+from clipft.config import RunConfig
+from clipft.data.manifests import available
+from clipft.diagnostics.energy_map import EnergyMap
+from clipft.disk.files import read_jsonl
+from clipft.errors import ClipftError, ConfigError, RunError, Stopped
+from clipft.models.checkpoints import read_weights
+from clipft.objectives.registry import METHODS
+from clipft.runs.scores import to_frame
+from clipft.runs.sweep import Sweep, read_sweep
+from clipft.runs.table import wide
+from clipft.runs.thumbnails import Thumbnails, pack_thumbnails
+
+pytest.importorskip("anywidget")
+
+from clipft.runs.table import results as results_
+from clipft.widgets import base, form, wise
+from clipft.widgets import energy_gap as runs
+from clipft.widgets import run_browser as browser_module
+from clipft.widgets.energy_gap import DistortionExplorer, EnergyGapExplorer
+from clipft.widgets.energy_map import EnergyMapExplorer
+from clipft.widgets.form import FineTuneForm
+from clipft.widgets.run_browser import RunBrowser
+from clipft.widgets.wise import ReliabilityExplorer, WiseExplorer
+
+FIGURE = "application/vnd.plotly.v1+json"
+JS = (base.HERE / "chart.js").read_text()
+EVIL = "<script>alert('1')</script>"
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory, manifest_file, model_folder, tree):
+    return scored_runs(
+        tmp_path_factory.mktemp("widgets"), manifest_file, model_folder, tree,
+        lambda world: setattr(world, "pack", pack_thumbnails(world.runs).rename(world.runs.parent / PACK)),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def at_home(scored, monkeypatch):
+    monkeypatch.setenv("CLIPFT_DATA", str(scored.tree))
+    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)
+    return scored
+
+
+@pytest.fixture
+def elsewhere(scored, tmp_path, monkeypatch):
+    return carried(scored, tmp_path / "runs", monkeypatch)
+
+
+@pytest.fixture
+def results(scored):
+    return results_(scored.runs)
+
+
+@pytest.fixture(autouse=True)
+def live(monkeypatch):
+    monkeypatch.delenv("CLIPFT_HEADLESS", raising=False)
+
+
+def parts(widget):
+    """A widget and all that lie in it."""
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from parts(child)
+
+
+def charts(explorer):
+    return [part for part in parts(explorer.widget) if isinstance(part, base.Chart)]
+
+
+def texts(explorer):
+    return "".join(part.value for part in parts(explorer.widget) if isinstance(part, base.Html))
+
+
+def table_of(text):
+    """The last HTML table as a data frame of words."""
+    rows = re.findall(r"<tr>(.*?)</tr>", text.rpartition("<table")[2])
+    head, *body = ([html.unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows)
+    return pd.DataFrame(body, columns=head)
+
+
+def every_setting(explorer):
+    """Turn each menu through all of its options, and yield at each."""
+    menus = [part for part in parts(explorer.widget) if isinstance(part, base.W.Dropdown | base.W.SelectMultiple)]
+    ranges = []
+    for menu in menus:
+        values = [value for _, value in menu._options_full]
+        if isinstance(menu, base.W.SelectMultiple):
+            values = [(), tuple(values), *((value,) for value in values)]
+        ranges.append(values)
+    for menu, values in zip(menus, ranges, strict=True):
+        for value in [*values, values[-1] if len(values) > 1 else values[0]]:
+            menu.value = value
+            yield value
+
+
+def assert_plain(explorer):
+    """Specs are JSON, and chart.js can draw each mark with the looks it is given."""
+    for spec in [chart.spec for chart in charts(explorer)]:
+        json.dumps(spec, allow_nan=False)
+        if not spec:
+            continue
+        assert {"title", "height", "panels"} <= spec.keys()
+        for panel in spec["panels"]:
+            assert {"width", "x", "y", "marks"} <= panel.keys()
+            for mark in panel["marks"]:
+                assert re.search(rf"^  {mark['kind']}\(", JS, re.MULTILINE), mark["kind"]
+                lengths = {len(mark[key]) for key in ("x", "y", "x1", "y1", "t", "id", "text") if key in mark}
+                assert len(lengths) == 1, mark
+                assert_known_looks(mark)
+                for group in mark.get("groups", ()):
+                    labels = len(panel["x"]["labels"])
+                    rows = group["table"] if "table" in group else [group["values"]] * len(mark["t"])
+                    assert (len(rows), {len(row) for row in rows}) == (len(mark["t"]), {labels})
+        for entry in spec.get("legend", ()):
+            assert_known_looks(entry)
+
+
+def assert_known_looks(mark):
+    for key, block in (("symbol", "SHAPES"), ("dash", "DASHES")):
+        known = re.search(rf"const {block} = {{(.*?)}};", JS, re.DOTALL).group(1)
+        for name in np.atleast_1d(mark.get(key, [])).tolist():
+            assert re.search(rf"(^|[\s,])\"?{re.escape(name)}\"?: ", known), name
+
+
+def energy_map(sweep, per_split=4):
+    rows = np.concatenate([rows[:per_split] for rows in sweep.rows.values()])
+    rng = np.random.default_rng(1)
+    places = [rng.normal(size=(len(rows), 2)).astype(np.float32) for _ in range(2)]
+    return EnergyMap(tuple(sweep.split[rows].tolist()), tuple(sweep.ids[rows].tolist()), sweep.label[rows], *places)
+
+
+def distortions():
+    rng, rows = np.random.default_rng(2), []
+    for method, seed, split, kind in itertools.product(
+        ("ft", "lipsum"), (0, 1), ("sketch/test", "clipart/test"), ("raw", "normalised")
+    ):
+        one, other = rng.uniform(1, 5, 2)
+        verdict = ["holds", "open", "fails"][len(rows) % 3]
+        rows.append((f"{method}{seed}", method, seed, split, kind, one, other, other - one, -1.0, 1.0, verdict))
+    columns = ["run", "method", "seed", "split", "kind", "reference", "shifted", "difference", "low", "high", "verdict"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def explorers(scored, results):
+    sweep = toy_sweep(n=30)
+    return {
+        "wise": lambda: WiseExplorer([sweep, toy_sweep(3, gap=False)]),
+        "wise, no shift": lambda: WiseExplorer(toy_sweep(splits=("real/val", "real/test"))),
+        "wise, one image": lambda: WiseExplorer(toy_sweep(n=1, classes=1)),
+        "reliability": lambda: ReliabilityExplorer(sweep),
+        "reliability, one image": lambda: ReliabilityExplorer(toy_sweep(n=1)),
+        "gap": lambda: EnergyGapExplorer(results, scored.runs, selection=scored.scored[0].folder.name),
+        "gap, many": lambda: EnergyGapExplorer(fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])),
+        "gap, with an ensemble": lambda: EnergyGapExplorer(with_ensemble()),
+        "distortion": lambda: DistortionExplorer(distortions()),
+        "map": lambda: EnergyMapExplorer(energy_map(sweep), sweep, selection=(0, 2)),
+        "map, no gap": lambda: EnergyMapExplorer(energy_map(toy_sweep(gap=False)), toy_sweep(gap=False)),
+        "map, one image": lambda: EnergyMapExplorer(energy_map(toy_sweep(n=1), 1), toy_sweep(n=1)),
+        "browser": lambda: RunBrowser(results, scored.runs),
+        "form": lambda: FineTuneForm(RunConfig(), "none"),
+    }
+
+
+NAMES = (
+    "wise", "wise, no shift", "wise, one image", "reliability", "reliability, one image", "gap", "gap, many",
+    "gap, with an ensemble", "distortion", "map", "map, no gap", "map, one image", "browser", "form",
+)  # fmt: skip
+
+
+@pytest.fixture(params=NAMES)
+def explorer(request, at_home, results):
+    return explorers(at_home, results)[request.param]()
+
+
+# what all share
+
+
+def test_specs_are_plain_json_in_every_setting(explorer):
+    count = 0
+    for chosen in every_setting(explorer) if not isinstance(explorer, FineTuneForm) else [()]:
+        for alpha in (0.0, 0.37, 1.0) if explorer.has_trait("alpha") else [None]:
+            if alpha is not None:
+                explorer.alpha = alpha
+            assert_plain(explorer)
+            count += 1
+        assert chosen is not None
+    assert count
+
+
+def test_output_is_a_figure_a_text_and_a_view_where_a_page_is_live(explorer, monkeypatch):
+    found = explorer._repr_mimebundle_(include=None, exclude=None)
+    assert found.keys() == {FIGURE, "text/plain", base.VIEW}
+    assert found["text/plain"].startswith(f"{type(explorer).__name__}(")
+    assert found[base.VIEW]["model_id"] == explorer.widget.model_id
+    assert found[FIGURE]["config"]["showSendToCloud"] is False
+    assert found[FIGURE]["config"]["displaylogo"] is False
+    monkeypatch.setenv("CLIPFT_HEADLESS", "1")
+    assert explorer._repr_mimebundle_().keys() == {FIGURE, "text/plain"}
+
+
+def test_a_figure_is_saved_where_a_folder_is_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    explorer = WiseExplorer(toy_sweep())
+    explorer.save("", "wise")
+    assert list(tmp_path.iterdir()) == []
+    explorer.save("out", "wise", "a caption")
+    assert sorted(file.name for file in Path("out").iterdir()) == ["wise.html", "wise.json"]
+    kept = json.loads(Path("out/wise.json").read_text())
+    assert kept == {"figure": json.loads(explorer.figure().to_json()), "caption": "a caption"}
+
+
+def test_twins_hold_no_nan(explorer):
+    def refuse(word):
+        raise AssertionError(word)
+
+    json.loads(explorer.figure().to_json(), parse_constant=refuse)
+
+
+def test_the_chart_writes_texts_as_texts():
+    """Hover texts, labels and legends are names of other people's classes and files: never HTML."""
+    assert "innerHTML" not in JS and "insertAdjacentHTML" not in JS
+
+
+def test_class_names_and_files_are_escaped(tmp_path):
+    scores = [replace(one, ids=tuple(f"{EVIL}'\"{name}" for name in one.ids)) for one in toy(n=12)]
+    sweep = Sweep.of(scores, "real", EVIL, [EVIL] * 4)
+    shown = WiseExplorer(sweep, 0.6)
+    lasso = EnergyMapExplorer(energy_map(sweep), sweep, selection=(0, 1))
+    for text in (texts(shown), texts(lasso), runs.moved_html(sweep, "real/test", Thumbnails(sweep))):
+        assert "<script" not in text
+        assert "&lt;script&gt;" in text
+        for tag in re.findall(r"<(?:img|div class='clipft-grey')[^>]*>", text):
+            assert tag.count("'") % 2 == 0 and '"' not in tag
+
+
+def test_run_ids_of_odd_characters_are_escaped(scored, results, tmp_path, monkeypatch):
+    folder, odd = shutil.copytree(scored.runs, tmp_path / "runs"), "a <i>b' & ü"
+    (folder / scored.scored[0].folder.name).rename(folder / odd)
+    scored_begun = folder / scored.begun.name
+    scored_begun.rename(folder / "<i>begun")
+    (folder / odd / "images.parquet").unlink()
+    table = results_(folder)
+    browser = RunBrowser(table, folder)
+    browser.first = odd
+    gap = EnergyGapExplorer(table, folder, selection=odd)
+    for shown in (browser, gap):
+        assert "a &lt;i&gt;b" in texts(shown)
+        assert "<i>" not in texts(shown)
+
+
+# WiSE
+
+
+def lost(sweep, alpha, kind="lost", against=0.0, split=None):
+    """Rows of flipped images, the most confident first: a plain loop."""
+    now, then = (int(np.argmin(np.abs(sweep.alphas - one))) for one in (alpha, against))
+    found = []
+    for row in range(len(sweep.ids)):
+        a, b, label = sweep.prediction[now, row], sweep.prediction[then, row], sweep.label[row]
+        right = {"lost": b == label, "gained": a == label, "all": True}[kind]
+        test = sweep.split[row].endswith("/test") and split in (None, sweep.split[row])
+        if a != b and right and test:
+            found.append((-sweep.confidence[now, row], row))
+    return [row for _, row in sorted(found)]
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 10**6), st.integers(0, 100), st.sampled_from(["lost", "gained", "all"]), st.data())
+def test_wise_shows_the_images_that_flip(seed, hundredths, kind, draw):
+    sweep = toy_sweep(seed, n=25)
+    explorer, alpha = WiseExplorer(sweep), hundredths / 100
+    explorer.alpha = alpha
+    explorer.kind.value = kind
+    explorer.against.value = against = draw.draw(st.sampled_from([0.0, 1.0]))
+    explorer.split.value = split = draw.draw(st.sampled_from(["every split", *sweep.splits]))
+    rows = lost(sweep, alpha, kind, against, None if split == "every split" else split)
+    assert explorer.selection == tuple(sweep.ids[rows[:24]].tolist())
+    assert explorer.tiles.value.count("<figure>") == len(rows[:24])
+    wanted = f"{min(24, len(rows))} of {len(rows)} images" if rows else "no image"
+    assert f"<p>{wanted}</p>" in explorer.tiles.value
+    assert explorer.slider.value == alpha
+    table = table_of(explorer.counts.value).set_index("split")
+    for number, name in enumerate(sweep.splits):
+        row = table.loc[name]
+        assert float(row["accuracy %"]) == pytest.approx(100 * sweep.accuracy_at(alpha)[number], abs=0.051)
+        change = 100 * (sweep.accuracy_at(alpha)[number] - sweep.accuracy[0, number])
+        assert float(row["against zero-shot"]) == pytest.approx(change, abs=0.051)
+        for column, what, end in (
+            ("flips from zero-shot", "all", 0.0), ("gained", "gained", 0.0), ("lost", "lost", 0.0),
+            ("flips from tuned", "all", 1.0),
+        ):  # fmt: skip
+            assert int(row[column]) == len(lost(sweep, alpha, what, end, name))
+
+
+def test_wise_captions_name_both_predictions():
+    sweep = toy_sweep(n=20)
+    explorer = WiseExplorer(sweep, 1.0)
+    row = lost(sweep, 1.0)[0]
+    first = explorer.tiles.value.partition("</figure>")[0]
+    label, now = CLASSES[sweep.label[row]], CLASSES[sweep.prediction[-1, row]]
+    assert f"<b>{label}</b><br>✓ {label}<br>✗ {now}<" in first
+    assert "clipft-grey" in first
+
+
+def test_wise_slider_and_trait_are_one_and_the_chart_follows_in_the_page():
+    explorer = WiseExplorer(toy_sweep(), 0.2)
+    assert (explorer.slider.value, explorer.chart.alpha) == (0.2, 0.2)
+    explorer.slider.value = 0.71
+    assert explorer.alpha == 0.71
+    assert "alpha 0.71: accuracy on the line between scored alphas, images as at 0.60" in explorer.counts.value
+    explorer.alpha = 0.25
+    assert explorer.slider.value == 0.25
+    assert "alpha 0.25, scored on every image" in explorer.counts.value
+    assert explorer.link.source == (explorer.slider, "value")
+    assert explorer.link.target == (explorer.chart, "alpha")
+
+
+def test_wise_spec_holds_the_curve_and_the_bars():
+    one, other = toy_sweep(), toy_sweep(5, alphas=(0.0, 1.0))
+    curve, bars = wise.wise_spec([one, other], 0)["panels"]
+    *_, path = curve["marks"]
+    assert path["kind"] == "path"
+    np.testing.assert_allclose(path["x"], 100 * one.accuracy[:, 0])
+    np.testing.assert_allclose(path["y"], 100 * one.accuracy[:, 1:].mean(1))
+    assert path["t"] == list(one.alphas)
+    (grey,) = [mark for mark in curve["marks"] if mark["kind"] == "line"]
+    np.testing.assert_allclose(grey["x"], 100 * other.accuracy[:, 0])
+    zero, here, tuned = bars["marks"][0]["groups"]
+    np.testing.assert_allclose(here["table"], 100 * one.accuracy)
+    assert (zero["values"], tuned["values"]) == (here["table"][0], here["table"][-1])
+    assert bars["x"]["labels"] == ["real", "clipart", "sketch"]
+    for axis in "xy":
+        low, high = curve[axis]["range"]
+        drawn = [value for mark in curve["marks"] for value in mark[axis]]
+        assert low < min(drawn) and max(drawn) < high
+
+
+def test_wise_without_a_shift_draws_accuracy_over_alpha():
+    curve, bars = WiseExplorer(toy_sweep(splits=("real/val", "real/test"))).chart.spec["panels"]
+    assert curve["marks"][-1]["x"] == pytest.approx([0, 25, 60, 100])
+    assert curve["x"]["title"] == "100 alpha"
+    assert bars["x"]["labels"] == ["real"]
+
+
+def test_wise_chooses_among_runs():
+    sweeps = [toy_sweep(n=20), toy_sweep(1, splits=("real/test", "art/test"), n=20)]
+    explorer = WiseExplorer(sweeps)
+    explorer.split.value = "sketch/test"
+    explorer.runs.value = 1
+    assert explorer.run == 1 and explorer.sweep is sweeps[1]
+    assert explorer.split.options == ("every split", "real/test", "art/test")
+    assert explorer.split.value == "every split"
+    assert explorer.chart.spec == wise.wise_spec(sweeps, 1)
+    assert explorer.selection == tuple(sweeps[1].ids[lost(sweeps[1], 0.5)[:24]].tolist())
+    explorer.run = 0
+    assert explorer.runs.value == 0
+    assert "60 test images" in explorer.figure().layout.title.text
+
+
+def test_wise_keeps_no_run_that_is_not_there():
+    explorer = WiseExplorer([toy_sweep(), toy_sweep(1)])
+    with pytest.raises(traitlets.TraitError):
+        explorer.run = 2
+    assert explorer.run in (0, 1), "the explorer is left on a run that it does not have"
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.5])
+def test_an_alpha_outside_0_and_1_is_refused(alpha):
+    for make in (WiseExplorer, ReliabilityExplorer):
+        with pytest.raises((traitlets.TraitError, ConfigError)):
+            make(toy_sweep(), alpha)
+        explorer = make(toy_sweep(), 0.4)
+        with pytest.raises((traitlets.TraitError, ConfigError)):
+            explorer.alpha = alpha
+        assert explorer.alpha == explorer.slider.value == 0.4
+
+
+@pytest.mark.parametrize("given", [[], "runs/ID", [toy_sweep(), "runs/ID"]])
+def test_wise_without_sweeps_is_one_line(given):
+    with pytest.raises(ConfigError, match=r"no sweep to explore in .*read_sweep\(FOLDER\)"):
+        WiseExplorer(given)
+
+
+def test_exact_here_at_a_scored_alpha_says_what_was_scored(at_home):
+    explorer = WiseExplorer(read_sweep(at_home.scored[0].folder), 0.5, probe=1000)
+    explorer.button.click()
+    found = explorer.exact().set_index("split").loc[explorer.sweep.splits]
+    np.testing.assert_allclose(found.exact, explorer.sweep.accuracy[1])
+    np.testing.assert_allclose(found.line, explorer.sweep.accuracy[1])
+    shown = table_of(explorer.said.value).set_index("split").loc[found.index]
+    assert shown["exact %"].astype(float).tolist() == pytest.approx(100 * found.exact, abs=0.051)
+    assert "alpha 0.50 on the same images" in explorer.said.value
+
+
+def test_exact_here_between_alphas_is_the_mixture(at_home):
+    run = at_home.scored[1]
+    explorer = WiseExplorer(read_sweep(run.folder), 0.3, probe=7)
+    found = explorer.exact().set_index("split")
+    assert set(found.images) == {7}
+    for name in explorer.sweep.splits:
+        whole = run.manifest.split(name)
+        part = whole.take(sorted({int(one) for one in np.linspace(0, len(whole) - 1, 7)}))
+        (one,) = run.sweep([part], [0.3], progress=False)
+        assert found.exact[name] == pytest.approx(accuracy_score(one.label, one.prediction))
+        frame = pd.read_parquet(run.folder / "images.parquet")
+        frame = frame[(frame.split == name) & frame.id.isin(part.ids)]
+        at = (frame.prediction == frame.label).groupby(frame.alpha).mean()
+        assert found.line[name] == pytest.approx(0.4 * at[0.0] + 0.6 * at[0.5])
+
+
+def test_exact_here_says_in_one_line_why_not(elsewhere, scored, at_home, monkeypatch):
+    monkeypatch.delenv("CLIPFT_DATA")
+    away = WiseExplorer(read_sweep(elsewhere / scored.scored[0].folder.name), 0.3)
+    no_data = WiseExplorer(read_sweep(scored.scored[0].folder), 0.3)
+    no_folder = WiseExplorer(toy_sweep(), 0.3)
+    for explorer, why in ((away, "not finished"), (no_data, "CLIPFT_DATA"), (no_folder, "came without")):
+        explorer.button.click()
+        said = explorer.said.value
+        assert said.startswith("<p>exact here is not possible: ") and why in said
+        assert "\n" not in said
+        assert explorer.exact() is None
+
+
+def test_what_exact_says_is_of_the_alpha_that_is_shown(at_home):
+    """After the slider moved, the table of another alpha does not stay without saying of which it is."""
+    explorer = WiseExplorer(read_sweep(at_home.scored[0].folder), 0.5, probe=3)
+    explorer.exact()
+    explorer.alpha = 0.8
+    assert explorer.said.value == "" or "alpha 0.50" in explorer.said.value
+
+
+# reliability
+
+
+def test_reliability_draws_bins_and_ece():
+    sweep = toy_sweep(n=40)
+    explorer = ReliabilityExplorer(sweep, 0.3, "clipart/test", 10)
+    explorer.alpha = 0.58
+    marks = explorer.chart.spec["panels"][0]["marks"]
+    ids = [one for mark in marks if mark["kind"] == "points" for one in mark["id"]]
+    assert sorted(set(ids)) == sorted(ids), "each point has an id of its own"
+    table = table_of(explorer.said.value).set_index("model")
+    assert list(table.index) == ["zero-shot", "alpha 0.60", "tuned"]
+    for (name, alpha), points in zip(
+        {"zero-shot": 0, "alpha 0.60": 0.6, "tuned": 1}.items(),
+        [mark for mark in marks if mark["kind"] == "points"], strict=True,
+    ):  # fmt: skip
+        found = sweep.reliability("clipart/test", alpha, 10)
+        full = found.count > 0
+        np.testing.assert_allclose(points["x"], found.confidence[full])
+        np.testing.assert_allclose(points["y"], found.accuracy[full])
+        assert float(table["ECE %"][name]) == pytest.approx(100 * sweep.ece("clipart/test", alpha), abs=0.051)
+    explorer.split = "real/test"
+    assert explorer.chart.spec["panels"][0]["marks"] != marks
+
+
+def test_reliability_begins_at_the_last_shift():
+    assert ReliabilityExplorer(toy_sweep()).split == "sketch/test"
+    assert ReliabilityExplorer(toy_sweep(splits=("real/test",))).split == "real/test"
+
+
+# energy gap
+
+
+def test_gap_draws_every_run_and_its_correlation():
+    table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])
+    explorer = EnergyGapExplorer(table)
+    assert explorer.shift == "art/test"
+    explorer.shift = "sketch/test"
+    want = table[(table.alpha == 1) & (table.split == "sketch/test")].pivot(
+        index="run", columns="metric", values="mean"
+    )
+    (panel,) = explorer.chart.spec["panels"]
+    points = sorted(p for mark in panel["marks"] for p in zip(mark["x"], mark["y"], strict=True))
+    np.testing.assert_allclose(points, sorted(zip(want.energy_gap, want.relative_accuracy, strict=True)))
+    assert explorer.correlation.r == pytest.approx(stats.pearsonr(want.energy_gap, want.relative_accuracy)[0])
+    explorer.methods = ("ft",)
+    assert explorer.correlation.n == 4
+    assert [mark["colour"] for mark in explorer.chart.spec["panels"][0]["marks"]] == [panel["marks"][0]["colour"]]
+    explorer.methods = ()
+    assert explorer.chart.spec["panels"][0]["marks"] == []
+    assert explorer.correlation.n == 0
+
+
+def test_gap_click_opens_the_run(at_home, results):
+    explorer = EnergyGapExplorer(results, at_home.runs)
+    assert "Click a point" in explorer.about.value and explorer.curve.spec == {}
+    for run in at_home.scored:
+        name = run.folder.name
+        mark = next(
+            mark for mark in explorer.chart.spec["panels"][0]["marks"]
+            if explorer.rows.run[mark["id"][0]] == name
+        )  # fmt: skip
+        explorer.chart.chosen = mark["id"][0]
+        assert explorer.selection == name
+        assert f"run {name}" in explorer.about.value
+        assert dict(table_of(explorer.about.value).to_numpy())["lr"] == "0.003"
+        sweep = read_sweep(run.folder)
+        assert explorer.curve.spec == wise.wise_spec([sweep], 0, bars=False)
+        rows = sweep.rows[explorer.shift]
+        most = rows[np.argmax(sweep.energy_gap[-1, rows])]
+        assert f"gap {sweep.energy_gap[-1, most]:.1f}" in explorer.tiles.value.partition("</figure>")[0]
+        assert "src='data:image/webp" in explorer.tiles.value
+    explorer.chart.chosen = -1
+    assert explorer.selection == "" and explorer.tiles.value == "" and explorer.curve.spec == {}
+
+
+def test_gap_shows_the_images_of_the_shift_that_is_chosen(at_home, results):
+    """The images below the chart are those of the menu's shift, also when it changes after the click."""
+    explorer = EnergyGapExplorer(results, at_home.runs, selection=at_home.scored[0].folder.name)
+    explorer.shift = "sketch/test"
+    want = EnergyGapExplorer(results, at_home.runs, selection=explorer.selection, shift="sketch/test")
+    assert explorer.tiles.value == want.tiles.value
+
+
+def test_gap_without_shifts_is_one_line():
+    with pytest.raises(ConfigError, match=r"no run is scored on a shift at alpha 1: clipft wise RUN --alpha 1"):
+        EnergyGapExplorer(TABLE[TABLE.role != "shift"])
+    with pytest.raises(ConfigError, match=r"no run is scored on a shift at alpha 0\.7"):
+        EnergyGapExplorer(TABLE, alpha=0.7)
+
+
+def test_results_of_several_kinds_are_one_line(tmp_path):
+    other = pd.concat([TABLE, fake(seeds=(5,)).assign(model="large")])
+    for make in (EnergyGapExplorer, functools.partial(RunBrowser, runs=tmp_path)):
+        with pytest.raises(ConfigError, match="several kinds of model"):
+            make(other)
+
+
+def test_gap_of_ensembles_alone_is_no_raw_error():
+    """Ensembles have no energy gap, nor have models without a byte-pair text tower: another measure, or one line."""
+    table = with_ensemble()
+    with contextlib.suppress(ClipftError):
+        EnergyGapExplorer(table[table.method == "ft+output_ensemble"])
+
+
+def test_gap_of_a_run_that_is_not_there_is_no_raw_error():
+    explorer = EnergyGapExplorer(TABLE)
+    with pytest.raises((ClipftError, traitlets.TraitError)):
+        explorer.selection = "nobody"
+
+
+def test_an_ensemble_has_no_moved_images():
+    sweep = toy_sweep(gap=False)
+    assert "an ensemble has none" in runs.moved_html(sweep, "real/test", Thumbnails(sweep))
+
+
+def test_gap_names_a_run_whose_folder_is_missing(tmp_path):
+    explorer = EnergyGapExplorer(TABLE, tmp_path, selection=TABLE.run[0])
+    assert "missing or no file" in explorer.about.value
+    assert explorer.curve.spec == {}
+
+
+# feature distortion
+
+
+def test_distortion_draws_the_table():
+    table = distortions()
+    explorer = DistortionExplorer(table, kind="normalised")
+    for shift, kind in itertools.product(("clipart/test", "sketch/test"), ("raw", "normalised")):
+        explorer.shift, explorer.kind = shift, kind
+        part = table[(table.split == shift) & (table.kind == kind)]
+        line, *marks = explorer.chart.spec["panels"][0]["marks"]
+        points = sorted(p for mark in marks for p in zip(mark["x"], mark["y"], strict=True))
+        assert points == sorted(zip(part.reference, part.shifted, strict=True))
+        assert line["x"] == line["y"]
+        holds, fails = ((part.verdict == word).sum() for word in ("holds", "fails"))
+        counts = f"the theory holds in {holds}, fails in {fails}"
+        assert "4 runs; by 95 % intervals" in explorer.said.value and counts in explorer.said.value
+
+
+def test_distortion_of_an_empty_table_is_one_line():
+    with pytest.raises(ConfigError, match="no feature distortion to draw"):
+        DistortionExplorer(distortions().iloc[:0])
+
+
+def test_distortion_of_one_kind_opens_on_it():
+    table = distortions()
+    assert DistortionExplorer(table[table.kind == "normalised"]).kind == "normalised"
+
+
+# energy map
+
+
+def test_lasso_lists_its_images():
+    sweep = toy_sweep(n=30)
+    found = energy_map(sweep, 20)
+    explorer = EnergyMapExplorer(found, sweep)
+    assert explorer.tiles.value == explorer.table_panel.value == ""
+    for chosen in ([3, 0, 25], list(range(40))):
+        explorer.chart.selection = chosen
+        assert explorer.selection == tuple(chosen)
+        table = explorer.selected
+        assert table.id.tolist() == [found.ids[i] for i in chosen]
+        assert table["class"].tolist() == [CLASSES[found.label[i]] for i in chosen]
+        rows = to_frame(toy(n=30)).set_index(["alpha", "split", "id"])
+        for name, alpha in (("zero-shot", 0.0), ("tuned", 1.0)):
+            keys = [(alpha, found.split[i], found.ids[i]) for i in chosen]
+            assert table[name].tolist() == [CLASSES[rows.prediction[key]] for key in keys]
+        assert f"<p>{len(chosen)} images</p>" in explorer.table_panel.value
+        assert explorer.tiles.value.count("<figure>") == min(24, len(chosen))
+    assert "and 16 more" in explorer.table_panel.value
+    explorer.selection = ()
+    assert explorer.chart.selection == [] and explorer.tiles.value == ""
+
+
+def test_a_click_on_the_map_takes_one_image():
+    sweep = toy_sweep()
+    explorer = EnergyMapExplorer(energy_map(sweep), sweep)
+    explorer.chart.chosen = 2
+    assert explorer.selection == (2,) and explorer.chart.selection == [2]
+    explorer.chart.chosen = -1
+    assert explorer.selection == (2,)
+
+
+def test_a_cleared_image_can_be_clicked_again():
+    """A click on the image that is chosen already sends nothing, so clearing must forget it."""
+    sweep = toy_sweep()
+    explorer = EnergyMapExplorer(energy_map(sweep), sweep)
+    explorer.chart.chosen = 2
+    clear = next(part for part in parts(explorer.widget) if getattr(part, "description", "") == "clear lasso")
+    clear.click()
+    assert explorer.selection == ()
+    assert explorer.chart.chosen == -1
+
+
+def test_map_colours_are_quantiles_of_the_gap():
+    sweep = toy_sweep(n=30)
+    found = energy_map(sweep, 20)
+    explorer = EnergyMapExplorer(found, sweep, colour="gap", places="after")
+    (marks,) = explorer.chart.spec["panels"][0]["marks"]
+    place = {key: row for row, key in enumerate(zip(sweep.split, sweep.ids, strict=True))}
+    gap = np.array([sweep.energy_gap[-1, place[key]] for key in zip(found.split, found.ids, strict=True)])
+    from clipft.widgets.energy_map import SCALE
+
+    number = np.array([SCALE.index(colour) for colour in marks["colour"]])
+    assert np.bincount(number).tolist() == [10] * 6
+    assert all(gap[number == k].max() < gap[number == k + 1].min() for k in range(5))
+    np.testing.assert_array_equal(np.array([marks["x"], marks["y"]]).T, found.after)
+    explorer.places = "both"
+    arrows, faint, _ = explorer.chart.spec["panels"][0]["marks"]
+    np.testing.assert_array_equal(np.array([arrows["x1"], arrows["y1"]]).T, found.after)
+    np.testing.assert_array_equal(np.array([faint["x"], faint["y"]]).T, found.before)
+
+
+def test_an_empty_map_is_one_line():
+    nothing = np.zeros((0, 2))
+    with pytest.raises(ConfigError, match="an energy map without images"):
+        EnergyMapExplorer(EnergyMap((), (), np.zeros(0, int), nothing, nothing), toy_sweep())
+
+
+# all runs
+
+
+def test_browser_lists_filters_and_names_what_is_left_out(at_home, results):
+    browser = RunBrowser(results, at_home.runs)
+    assert at_home.begun.name in browser.list.value and at_home.unscored.name in browser.list.value
+    assert set(browser.table.run) == {run.folder.name for run in at_home.scored}
+    shown = table_of(browser.list.value).set_index("run")
+    rows = wide(results)
+    rows = rows[(rows.alpha == 1) & (rows.role != "val")]
+    for row in rows.itertuples():
+        want = 100 * row.accuracy
+        assert float(shown.loc[row.run, f"{row.split.split('/')[0]} %"]) == pytest.approx(want, abs=0.051)
+    names = [run.folder.name for run in at_home.scored]
+    assert sorted([browser.first, browser.second]) == sorted(names)
+    browser.query = "lipsum 0.003"
+    assert table_of(browser.list.value).run.tolist() == [names[1]]
+    assert browser.first == browser.second == names[1]
+    assert browser.menus["first"].value == names[1]
+
+
+def test_browser_emptied_by_a_filter_and_filled_again(at_home, results):
+    browser = RunBrowser(results, at_home.runs)
+    browser.query = "nothing of that name"
+    assert (browser.first, browser.second, browser.compared.value) == ("", "", "")
+    assert browser.menus["first"].options == ()
+    assert "0 of 2 runs" in browser.list.value
+    browser.query = ""
+    assert browser.first and browser.second and "Settings that differ" in browser.compared.value
+    browser.figure()
+
+
+def test_browser_emptied_by_a_filter_draws_no_run(at_home, results):
+    browser = RunBrowser(results, at_home.runs)
+    browser.query = "nothing of that name"
+    drawn = [mark for panel in browser.chart.spec.get("panels", []) for mark in panel["marks"]]
+    assert drawn == [], "curves of runs that are not chosen any more"
+
+
+def test_browser_draws_no_other_run_beside_an_error(scored, results, tmp_path):
+    folder = shutil.copytree(scored.runs, tmp_path / "runs")
+    browser = RunBrowser(results, folder)
+    gone = browser.second
+    browser.menus["second"].value = browser.first
+    (folder / gone / "images.parquet").unlink()
+    browser.sweep_of.cache_clear()
+    browser.menus["second"].value = gone
+    assert "no scores of single images" in browser.compared.value
+    drawn = [mark for panel in browser.chart.spec.get("panels", []) for mark in panel["marks"]]
+    assert drawn == [], "curves of runs other than those that are chosen"
+
+
+def test_browser_compares_as_scipy_does(at_home, results):
+    browser = RunBrowser(results, at_home.runs)
+    frames = [
+        pd.read_parquet(at_home.runs / name / "images.parquet").query("alpha == 1") for name in
+        (browser.first, browser.second)
+    ]  # fmt: skip
+    found = browser.comparison().set_index("split")
+    assert found.index.tolist() == ["real/test", "clipart/test", "sketch/test"]
+    shown = table_of(browser.compared.value).set_index("split")
+    for split, row in found.iterrows():
+        one, other = (
+            f[f.split == split].set_index("id").pipe(lambda g: g.prediction == g.label).astype(bool) for f in frames
+        )
+        other = other[one.index]
+        b, c = int((one & ~other).sum()), int((other & ~one).sum())
+        assert (row["only first right"], row["only second right"]) == (b, c)
+        assert row.p == (f"{stats.binomtest(b, b + c).pvalue:.2g}" if b + c else "1")
+        assert float(row["first %"]) == pytest.approx(100 * one.mean(), abs=0.051)
+        assert float(row["difference"].split()[0]) == pytest.approx(100 * (other.mean() - one.mean()), abs=0.051)
+        assert shown.loc[split, "p"] == row.p
+    abouts = [json.loads((at_home.runs / n / "config.json").read_text()) for n in (browser.first, browser.second)]
+    differ = browser_module.config_diff(*browser._folders)
+    assert set(differ.setting) == {key for key in abouts[0] if abouts[0][key] != abouts[1][key]} == {"method"}
+
+
+def test_browser_traits_and_menus_are_one(at_home, results):
+    browser = RunBrowser(results, at_home.runs)
+    browser.menus["first"].value = other = browser.second
+    assert browser.first == other
+    browser.first = name = next(run.folder.name for run in at_home.scored if run.folder.name != other)
+    assert browser.menus["first"].value == name, "the page shows another run than the one that is compared"
+
+
+def test_browser_of_other_images_says_so(scored, results, tmp_path):
+    folder = shutil.copytree(scored.runs, tmp_path / "runs")
+    file = folder / scored.scored[1].folder.name / "images.parquet"
+    frame = pd.read_parquet(file).astype({"id": str})
+    frame["id"] = "other/" + frame.id
+    frame.to_parquet(file)
+    browser = RunBrowser(results, folder)
+    assert browser.compared.value.startswith("<p>") and "<table" not in browser.compared.value
+
+
+def test_browser_without_tuned_scores_is_no_raw_error(tmp_path):
+    with contextlib.suppress(ClipftError):
+        RunBrowser(TABLE[TABLE.alpha != 1.0], tmp_path)
+
+
+# a folder of runs alone
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_explorers_open_on_a_folder_of_runs_alone(elsewhere, scored, packed):
+    if packed:
+        shutil.copy(scored.pack, elsewhere / PACK)
+    table = results_(elsewhere)
+    name = scored.scored[1].folder.name
+    sweep = read_sweep(elsewhere / name)
+    shown = WiseExplorer(sweep, 1.0)
+    shown.kind.value = "all"
+    gap = EnergyGapExplorer(table, elsewhere, selection=name)
+    lasso = EnergyMapExplorer(energy_map(sweep), sweep, selection=(0, 1, 2))
+    for text in (gap.tiles.value, lasso.tiles.value, shown.tiles.value if shown.selection else gap.tiles.value):
+        assert ("clipft-grey" in text) != packed
+        assert ("<img src='data:image/webp;base64," in text) == packed
+        assert re.search(r"<b>class \d</b>", text)
+    assert gap.curve.spec["panels"]
+    browser = RunBrowser(table, elsewhere)
+    assert "McNemar" in browser.compared.value and scored.begun.name in browser.list.value
+    for explorer in (shown, gap, lasso, browser, ReliabilityExplorer(sweep)):
+        assert_plain(explorer)
+        assert base.VIEW in explorer._repr_mimebundle_()
+
+
+# the form
+
+
+VALID = st.builds(
+    RunConfig,
+    manifest=st.sampled_from([*available(), "/some where/own.yaml"]),
+    method=st.sampled_from(sorted(METHODS)),
+    lam=st.none() | st.floats(0, 1e300),
+    lr=st.floats(0, 1e300),
+    steps=st.integers(1, 10**8),
+    batch_size=st.integers(1, 10**6),
+    eval_every=st.integers(1, 10**8),
+    seed=st.integers(0, 10**9),
+    crop=st.sampled_from([(0.08, 1.0), (0.5, 0.5)]),
+    betas=st.sampled_from([(0.9, 0.999), (0, 0.5)]),
+    train_domains=st.sampled_from([(), ("real", "sketch")]),
+    options=st.sampled_from([{}, {"tau": 2}, {"mask": True}, {"mu": 0.1}]),
+    clip_norm=st.none() | st.floats(1e-300, 10),
+    ema=st.none() | st.floats(0, 1),
+    shots=st.integers(0, 99),
+)
+
+
+@settings(deadline=None, max_examples=30)
+@given(VALID)
+def test_a_configuration_is_the_same_after_the_form(config):
+    back = FineTuneForm(config, "none").config
+    assert back == config
+    assert back.id == config.id
+
+
+@pytest.mark.parametrize("changes", [{"seed": -1}, {"seed": 2**31}])
+def test_a_large_or_negative_seed_is_the_same_after_the_form(changes):
+    """Else the form trains another run than the one it was given, and says nothing."""
+    config = RunConfig(**changes)
+    assert FineTuneForm(config, "none").config == config
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "wanted"),
+    [("lr", "fast", "lr"), ("lr", "", "lr"), ("lr", "nan", "lr"), ("lr", "-1", "lr"), ("lam", "inf", "lam")],
+)
+def test_a_wrong_number_is_said_in_one_line(field, value, wanted):
+    made = FineTuneForm(RunConfig(), "none")
+    made.fields[field].value = value
+    made.begin.click()
+    assert made.state == "failed" and not made.begin.disabled
+    assert f"the form: {wanted}" in made.said.value and "\n" not in made.said.value
+    with pytest.raises(ConfigError, match=wanted):
+        made.wait()
+    made.fields[field].value = "0.5"
+    assert getattr(made.config, field) == 0.5
+
+
+def test_a_form_with_a_wrong_number_can_still_be_shown():
+    """The cell is run again while a field is half typed: the widget comes, not a traceback."""
+    made = FineTuneForm(RunConfig(), "none")
+    made.fields["lr"].value = "1e-"
+    assert base.VIEW in made._repr_mimebundle_()
+
+
+def test_a_form_trains_and_gives_its_run(world):
+    config = world.config(method="lipsum")
+    made = FineTuneForm(config, world.runs, device="cpu")
+    assert made.state == "ready" and made.halt.disabled
+    assert made.figure().data[0].type == "table"
+    states = []
+    made.observe(lambda change: states.append(change["new"]), "state")
+    run = made.wait()
+    assert states == ["running", "finished"]
+    assert run.folder == world.runs / config.id and str(run.folder) in made.said.value
+    assert made.rows == read_jsonl(run.folder / "metrics.jsonl")
+    assert made.bar.value == made.bar.max == 12
+    loss, accuracy = (panel["marks"][0] for panel in made.chart.spec["panels"])
+    assert loss["y"] == [row["loss"] for row in made.rows if "loss" in row]
+    assert accuracy["x"] == [4, 8, 12]
+    assert_plain(made)
+    assert made.figure().data[0].type == "scatter"
+    assert made.wait() is run
+
+
+def stopped_at(monkeypatch, made, step):
+    """Let somebody press stop while the form shows the row of this step."""
+    whole = form.train
+
+    def train(*args, watch, **more):
+        def pressed(row):
+            if row["step"] == step:
+                made.halt.click()
+            watch(row)
+
+        return whole(*args, watch=pressed, **more)
+
+    monkeypatch.setattr(form, "train", train)
+
+
+@pytest.mark.parametrize(("method", "step"), [("ft", 1), ("ft", 4), ("car", 7), ("lipsum", 12)])
+def test_a_form_stopped_and_gone_on_equals_the_uninterrupted_run(world, tmp_path, monkeypatch, method, step):
+    import torch
+
+    monkeypatch.setattr(form, "REDRAW", -1)
+    whole = world.train(tmp_path / "whole", method=method)
+    made = FineTuneForm(world.config(method=method), world.runs, device="cpu")
+    with monkeypatch.context() as patch:
+        stopped_at(patch, made, step)
+        made.begin.click()
+        made.thread.join()
+    assert made.state == "stopped" and isinstance(made.error, Stopped)
+    assert f"stopped at step {step}; run goes on from the last validation" in made.said.value
+    assert not made.begin.disabled and made.halt.disabled
+    made.begin.click()
+    run = made.wait()
+    assert made.state == "finished"
+    weights = [read_weights(one.folder / "weights.safetensors") for one in (run, whole)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+    assert made.rows == read_jsonl(whole.folder / "metrics.jsonl")
+
+
+def test_curves_of_a_resumed_run_never_go_back(world, monkeypatch):
+    """Rows after the last validation are trained again: while they come, each step is drawn once."""
+    monkeypatch.setattr(form, "REDRAW", -1)
+    made = FineTuneForm(world.config(), world.runs, device="cpu")
+    with monkeypatch.context() as patch:
+        stopped_at(patch, made, 7)
+        made.start()
+        made.thread.join()
+    seen = []
+    made.chart.observe(lambda change: seen.append(change["new"]["panels"][0]["marks"][0]["x"]), "spec")
+    made.wait()
+    assert seen and [steps for steps in seen if steps != sorted(set(steps))] == []
+
+
+def test_a_run_begun_elsewhere_goes_on_in_the_form(world, tmp_path):
+    from test_training import Killed, killed_at
+
+    with pytest.MonkeyPatch.context() as patch:
+        killed_at(patch, 5)
+        with pytest.raises(Killed):
+            world.train()
+    made = FineTuneForm(world.config(), world.runs, device="cpu")
+    run = made.wait()
+    assert [row["step"] for row in made.rows if "val_accuracy" in row] == [4, 8, 12]
+    assert read_jsonl(world.train(tmp_path / "whole").folder / "metrics.jsonl") == made.rows
+    assert run.folder.parent == world.runs
+
+
+class Slow:
+    """A training that begins, waits to be let go, and counts how often it was begun."""
+
+    def __init__(self, raises=None):
+        self.calls, self.begun, self.go, self.raises = 0, threading.Event(), threading.Event(), raises
+
+    def __call__(self, config, folder, watch=None, **more):
+        self.calls += 1
+        self.begun.set()
+        assert self.go.wait(20)
+        if watch:
+            watch({"step": 1, "loss": 1.0})
+        raise self.raises or RunError("over")
+
+
+def test_two_quick_clicks_train_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(form, "train", slow := Slow())
+    made = FineTuneForm(RunConfig(), tmp_path)
+    made.begin.click()
+    made.begin.click()
+    made.start()
+    assert slow.begun.wait(20) and made.begin.disabled and not made.halt.disabled
+    slow.go.set()
+    made.thread.join()
+    assert slow.calls == 1
+
+
+def test_stop_before_the_first_step_stops_there(monkeypatch, tmp_path):
+    monkeypatch.setattr(form, "train", slow := Slow())
+    made = FineTuneForm(RunConfig(), tmp_path)
+    made.begin.click()
+    made.halt.click()
+    slow.go.set()
+    made.thread.join()
+    assert made.state == "stopped" and "stopped at step 1" in made.said.value
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("<b>no memory</b>"), SystemExit(3), KeyError(), ZeroDivisionError(), RunError("a < b")]
+)
+def test_an_error_in_the_thread_is_shown_and_raised(monkeypatch, tmp_path, error):
+    monkeypatch.setattr(form, "train", slow := Slow(error))
+    slow.go.set()
+    made = FineTuneForm(RunConfig(), tmp_path)
+    with pytest.raises(type(error)) as caught:
+        made.wait()
+    assert caught.value is error
+    assert made.state == "failed" and not made.begin.disabled
+    said = html.escape(str(error)) or type(error).__name__
+    assert made.said.value == f"<p>failed: {said}</p>"
+
+
+def test_wait_raises_stopped_where_it_is_stopped_meanwhile(monkeypatch, tmp_path):
+    monkeypatch.setattr(form, "train", slow := Slow())
+    made = FineTuneForm(RunConfig(), tmp_path)
+    made.start()
+    made.stop()
+    threading.Timer(0.2, slow.go.set).start()
+    with pytest.raises(Stopped):
+        made.wait()
+    assert slow.calls == 1
+
+
+def test_a_batch_trains_in_its_own_thread(world, monkeypatch):
+    monkeypatch.setenv("CLIPFT_HEADLESS", "1")
+    made = FineTuneForm(world.config(), world.runs, device="cpu")
+    run = made.wait()
+    assert made.thread is None and made.state == "finished"
+    assert made._repr_mimebundle_().keys() == {FIGURE, "text/plain"}
+    assert run.folder.name == world.config().id
+
+
+def test_two_forms_on_one_run_do_not_write_over_each_other(world, monkeypatch):
+    whole, inside, go = form.train, threading.Event(), threading.Event()
+
+    def held(*args, watch, **more):
+        def waiting(row):
+            inside.set()
+            assert go.wait(20)
+            watch(row)
+
+        return whole(*args, watch=waiting, **more)
+
+    first, second = (FineTuneForm(world.config(), world.runs, device="cpu") for _ in range(2))
+    monkeypatch.setattr(form, "train", held)
+    first.start()
+    assert inside.wait(60)
+    try:
+        with pytest.raises(RunError, match="being written by another process"):
+            second.wait()
+    finally:
+        go.set()
+    first.wait()
+    assert (first.state, second.state) == ("finished", "failed")
+    assert second.wait().folder == first.run.folder
