@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from inspect import Parameter, signature
 from typing import Annotated, Any, Literal, Self
 
@@ -25,6 +26,29 @@ def seed_of(seed: int, purpose: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{purpose}".encode()).digest()[:7], "big")
 
 
+ZERO_SHOT, TUNED = 0.0, 1.0  # the ends of alpha
+ALPHAS = tuple(tenth / 10 for tenth in range(11))  # what a sweep scores unless told otherwise
+
+
+def check_alpha(alpha: float) -> float:
+    """The mixing weight itself; raises ConfigError outside 0 ... 1."""
+    if not ZERO_SHOT <= alpha <= TUNED:
+        raise ConfigError(f"alpha is {alpha}, expected 0 (zero-shot) ... 1 (tuned)")
+    return float(alpha)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How images are read and models run; nothing of it changes a result."""
+
+    device: str = "auto"  # auto, cpu, cuda or mps
+    workers: int = 0  # processes that decode images; 0: this one
+    skip_bad: bool = (
+        False  # leave unreadable images out, and say how many, instead of ending at the first
+    )
+    progress: bool = True  # show progress bars
+
+
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:
     """Name -> default of a function's keyword arguments: the options of a method."""
     given = signature(function).parameters.values()
@@ -39,12 +63,17 @@ def check_options(owner: str, options: Mapping[str, Any], known: Mapping[str, An
     for name, value in options.items():
         if name not in known:
             raise unknown(f"option of {owner}", name, known)
-        kind, wanted = type(known[name]), {float: "a number >= 0", int: "a whole number >= 1", bool: "true or false"}
+        kind, wanted = (
+            type(known[name]),
+            {float: "a number >= 0", int: "a whole number >= 1", bool: "true or false"},
+        )
         fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
         if fits and kind in (int, float):
             fits = not isinstance(value, bool) and (1 if kind is int else 0) <= value < math.inf
         if not fits:
-            raise ConfigError(f"option {name} of {owner} is {value!r}, expected {wanted.get(kind, 'a word')}")
+            raise ConfigError(
+                f"option {name} of {owner} is {value!r}, expected {wanted.get(kind, 'a word')}"
+            )
 
 
 class Record(BaseModel):
@@ -62,7 +91,9 @@ class Record(BaseModel):
     def read(cls, values: Any, source: str = "configuration") -> Self:
         """Check values (a mapping from YAML, JSON or the command line); raises ConfigError in one line."""
         if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-            raise ConfigError(f"{source}: expected a mapping of names to values, got {values!r:.80}")
+            raise ConfigError(
+                f"{source}: expected a mapping of names to values, got {values!r:.80}"
+            )
         try:
             return cls(**values)
         except ConfigError as error:
@@ -77,7 +108,9 @@ class Record(BaseModel):
             return str(unknown("key", where, cls.model_fields if len(first["loc"]) == 1 else ()))
         if not where:  # a rule over several keys says all itself
             return first["msg"].removeprefix("Value error, ")
-        return f"{where}: {first['msg']}" + (f", got {first['input']!r}" if first["type"] != "missing" else "")
+        return f"{where}: {first['msg']}" + (
+            f", got {first['input']!r}" if first["type"] != "missing" else ""
+        )
 
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -97,7 +130,9 @@ class RunConfig(Record):
     pretrained: str = ""  # open_clip tag or checkpoint file; "": what the model folder holds; "none": random weights
     # how
     method: str = "ft"
-    lam: float | None = Field(None, ge=0)  # weight of the method's regulariser; None: the method's own
+    lam: float | None = Field(
+        None, ge=0
+    )  # weight of the method's regulariser; None: the method's own
     lr: float = Field(1e-5, ge=0)  # peak, after warm-up
     steps: int = Field(5000, ge=1)
     batch_size: int = Field(256, ge=1)
@@ -105,17 +140,28 @@ class RunConfig(Record):
     weight_decay: float = Field(0.0, ge=0)
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     clip_norm: float | None = Field(None, gt=0)
-    crop: tuple[float, float] = (0.08, 1.0)  # area of the random-resized crop, as fractions of the image
+    crop: tuple[float, float] = (
+        0.08,
+        1.0,
+    )  # area of the random-resized crop, as fractions of the image
     flip: bool = True
     shots: int = Field(0, ge=0)  # training images per class, drawn by the seed; 0: all
-    head: Literal["fixed", "absorbed"] = "fixed"  # s f W, s frozen; or a linear layer that holds s and has a bias
-    head_from: str = ""  # head.safetensors of an export, where the head starts; "": as the method says
+    head: Literal["fixed", "absorbed"] = (
+        "fixed"  # s f W, s frozen; or a linear layer that holds s and has a bias
+    )
+    head_from: str = (
+        ""  # head.safetensors of an export, where the head starts; "": as the method says
+    )
     solver: Literal["logistic", "adamw"] = "logistic"  # of the linear probe of LP and LP-FT
-    logit_scale: Literal["", "frozen", "trained", "clamped"] = ""  # clamped: trained, s <= 100; "": the method's own
+    logit_scale: Literal["", "frozen", "trained", "clamped"] = (
+        ""  # clamped: trained, s <= 100; "": the method's own
+    )
     ema: float | None = Field(
         None, ge=0, le=1
     )  # decay of averaged weights, kept in their place; None: the method's own
-    options: dict[str, bool | int | float] = {}  # the method's own options, e.g. tau, see `clipft methods`
+    options: dict[
+        str, bool | int | float
+    ] = {}  # the method's own options, e.g. tau, see `clipft methods`
     captions: Literal["sampled", "fixed"] = (
         "sampled"  # of contrastive methods: a random template and name, or the first
     )
@@ -124,7 +170,9 @@ class RunConfig(Record):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     # which weights are kept
     eval_every: int = Field(1000, ge=1)
-    selection: Literal["holdout", "paper", "last"] = "holdout"  # paper: chosen on the reported test split
+    selection: Literal["holdout", "paper", "last"] = (
+        "holdout"  # paper: chosen on the reported test split
+    )
     seed: int = 0
 
     @model_validator(mode="after")
@@ -149,7 +197,9 @@ def parse_settings(given: list[str]) -> dict[str, Any]:
         outer, dot, inner = key.partition(".")
         if dot:
             if not isinstance(values.setdefault(outer, {}), dict):
-                raise ConfigError(f"{setting!r}: {outer} is {values[outer]!r} already; give one or the other")
+                raise ConfigError(
+                    f"{setting!r}: {outer} is {values[outer]!r} already; give one or the other"
+                )
             values[outer][inner] = _value(setting, value)
         else:
             values[key] = _value(setting, value)
@@ -163,15 +213,10 @@ def _value(setting: str, text: str) -> Any:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise ConfigError(f"cannot read the value of {setting!r}; lists are written [0.5, 1.0]") from None
+        raise ConfigError(
+            f"cannot read the value of {setting!r}; lists are written [0.5, 1.0]"
+        ) from None
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             return float(value)
     return value if text else ""  # null is a value: it takes a preset's setting back
-
-
-def check_alpha(alpha: float) -> float:
-    """The mixing weight itself; raises ConfigError outside 0 ... 1."""
-    if not 0 <= alpha <= 1:
-        raise ConfigError(f"alpha is {alpha}, expected 0 (zero-shot) ... 1 (tuned)")
-    return float(alpha)

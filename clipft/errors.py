@@ -40,7 +40,9 @@ class MissingExtra(ClipftError):
     """An optional part of clipft is not installed."""
 
     def __init__(self, package: str, extra: str):
-        super().__init__(f"{package} is not installed; it comes with: pip install 'clipft[{extra}]'")
+        super().__init__(
+            f"{package} is not installed; it comes with: pip install 'clipft[{extra}]'"
+        )
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:

@@ -21,4 +21,6 @@ def progress_bar(total: Any, title: str, unit: str, show: bool = True, initial: 
     """A tqdm bar over a number, `with progress_bar(...) as bar: bar.update(n)`, or over what it is given."""
     kind, rest = (line_bar, {"mininterval": 2.0, "ncols": 100}) if headless() else (auto_bar, {})
     over = {"total": total} if isinstance(total, int) else {"iterable": total}
-    return kind(**over, desc=title, unit=unit, disable=not show, initial=initial, delay=DELAY, **rest)
+    return kind(
+        **over, desc=title, unit=unit, disable=not show, initial=initial, delay=DELAY, **rest
+    )

@@ -21,8 +21,20 @@ DOMAINS = ["real", "sketch", "clipart"]
 MODEL = {
     "model_cfg": {
         "embed_dim": 16,
-        "vision_cfg": {"image_size": 16, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16},
-        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+        "vision_cfg": {
+            "image_size": 16,
+            "patch_size": 8,
+            "width": 32,
+            "layers": 2,
+            "head_width": 16,
+        },
+        "text_cfg": {
+            "context_length": 16,
+            "vocab_size": 49408,
+            "width": 16,
+            "heads": 2,
+            "layers": 1,
+        },
     },
     "preprocess_cfg": {"size": 16, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]},
 }
@@ -38,7 +50,9 @@ def draw_tree(root: Path, domains=DOMAINS, classes=CLASSES, train=8, test=5) -> 
                 folder = root / domain / name
                 folder.mkdir(parents=True, exist_ok=True)
                 for number in range(count):
-                    image = np.zeros((20, 24, 3)) + np.array([80 * (label % 2), 80 * (label // 2), 120])
+                    image = np.zeros((20, 24, 3)) + np.array(
+                        [80 * (label % 2), 80 * (label // 2), 120]
+                    )
                     image[:: 2 + domain_number] += 60
                     image += rng.normal(0, 25, image.shape)
                     file = f"{domain}/{name}/{domain}_{label:03d}_{part}{number}.png"
@@ -51,9 +65,11 @@ def draw_tree(root: Path, domains=DOMAINS, classes=CLASSES, train=8, test=5) -> 
 @contextlib.contextmanager
 def held_elsewhere(folder: Path):
     """A folder locked by another process."""
-    script = "import sys, time; from clipft.store import lock\n"
+    script = "import sys, time; from clipft.disk.lock import lock\n"
     script += "with lock(sys.argv[1]): print('held', flush=True); time.sleep(60)"
-    process = subprocess.Popen([sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout.readline() == "held\n"
         yield
@@ -96,9 +112,17 @@ def manifest_file(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("manifests")
     (folder / "mini.classes.yaml").write_text(yaml.safe_dump(CLASSES))
     values = {
-        "name": "mini", "title": "Mini", "card": "made up", "licence": "none", "domains": DOMAINS, "reference": "real",
-        "classes": "mini.classes.yaml", "labels": "folder", "holdout": 0.25, "templates": ["a photo of a {}.", "{}"],
-    }  # fmt: skip
+        "name": "mini",
+        "title": "Mini",
+        "card": "made up",
+        "licence": "none",
+        "domains": DOMAINS,
+        "reference": "real",
+        "classes": "mini.classes.yaml",
+        "labels": "folder",
+        "holdout": 0.25,
+        "templates": ["a photo of a {}.", "{}"],
+    }
     (folder / "mini.yaml").write_text(yaml.safe_dump(values))
     return folder / "mini.yaml"
 
@@ -118,9 +142,18 @@ class World:
 
     def settings(self, **changes) -> dict:
         base = {
-            "manifest": self.manifest, "model": self.model, "pretrained": self.pretrained, "method": "ft", "lr": 1e-3,
-            "steps": 12, "batch_size": 8, "eval_every": 4, "crop": [0.5, 1.0], "text_count": 8, "text_length": 4,
-        }  # fmt: skip
+            "manifest": self.manifest,
+            "model": self.model,
+            "pretrained": self.pretrained,
+            "method": "ft",
+            "lr": 1e-3,
+            "steps": 12,
+            "batch_size": 8,
+            "eval_every": 4,
+            "crop": [0.5, 1.0],
+            "text_count": 8,
+            "text_length": 4,
+        }
         return base | changes
 
     def config(self, **changes):

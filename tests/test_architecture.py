@@ -59,9 +59,10 @@ METHOD_FILES = [file for file in FILES if file.parent.name in ("objectives", "po
 
 
 @pytest.mark.parametrize(
-    "file", [file for file in METHOD_FILES if file.parent.name == "objectives" and file.stem != "registry"],
+    "file",
+    [file for file in METHOD_FILES if file.parent.name == "objectives" and file.stem != "registry"],
     ids=lambda file: file.stem,
-)  # fmt: skip
+)
 def test_no_objective_is_long(file):
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 80
 
@@ -79,21 +80,34 @@ def blocks(source, size=6):
 def test_the_finder_of_copies_sees_one():
     body = "x = [\n    1,\n    2,\n]\ny = x\n\nz = y\n"
     assert blocks("import os\n" + body) & blocks("from a import (\n  b,\n)\nq = 1\n" + body)
-    assert not blocks("import a\nimport b\n" + body) & blocks("import a\nimport b\n" + body.replace("2", "3"))
+    assert not blocks("import a\nimport b\n" + body) & blocks(
+        "import a\nimport b\n" + body.replace("2", "3")
+    )
 
 
 def test_no_method_copies_another():
     found = {file: blocks(file.read_text(encoding="utf-8")) for file in METHOD_FILES}
     assert len(found) > 10
     for one, other in itertools.combinations(METHOD_FILES, 2):
-        assert found[one] & found[other] == set(), f"{one.name} and {other.name} have six lines in common"
+        assert found[one] & found[other] == set(), (
+            f"{one.name} and {other.name} have six lines in common"
+        )
 
 
 def readers_and_writers(source):
     """Calls that read or write arrays: (name, whether pickle is forbidden)."""
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     found = [(ast.unparse(call.func).split(".")[-2:], ast.unparse(call)) for call in calls]
-    names = {"load", "save", "savez", "savez_compressed", "fromfile", "memmap", "open_memmap", "read_pickle"}
+    names = {
+        "load",
+        "save",
+        "savez",
+        "savez_compressed",
+        "fromfile",
+        "memmap",
+        "open_memmap",
+        "read_pickle",
+    }
     homes = {"torch", "np", "numpy", "pd", "format"}
     return [
         (".".join(name), "allow_pickle=False" in text)
@@ -104,11 +118,19 @@ def readers_and_writers(source):
 
 def test_the_finder_of_pickles_sees_one():
     source = "torch.load(x)\nnp.load(x, allow_pickle=True)\nnp.save(x, y, allow_pickle=False)\njson.load(x)"
-    assert readers_and_writers(source) == [("torch.load", False), ("np.load", False), ("np.save", True)]
+    assert readers_and_writers(source) == [
+        ("torch.load", False),
+        ("np.load", False),
+        ("np.save", True),
+    ]
 
 
 def test_nothing_reads_or_writes_a_pickle():
-    found = {file.name: calls for file in FILES if (calls := readers_and_writers(file.read_text(encoding="utf-8")))}
+    found = {
+        file.name: calls
+        for file in FILES
+        if (calls := readers_and_writers(file.read_text(encoding="utf-8")))
+    }
     assert found.keys() == {"cache.py"}
     assert set(found["cache.py"]) == {("np.load", True), ("np.save", True)}
 
@@ -117,7 +139,9 @@ def test_nothing_reads_or_writes_a_pickle():
 def test_importing_costs_nothing(module):
     code = f"import sys, {module}; print(sorted(set(sys.argv) & set(sys.modules)))"
     heavy = ["torch", "pandas", "plotly", "open_clip", "scipy", "numpy"]
-    done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "[]\n"
 
 

@@ -2,21 +2,52 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from clipft.config import Record, RunConfig, check_options, defaults, digest, parse_settings, seed_of
+from clipft.config import (
+    Record,
+    RunConfig,
+    check_options,
+    defaults,
+    digest,
+    parse_settings,
+    seed_of,
+)
 from clipft.errors import ConfigError
 from clipft.inputs.draws import rng
 
 OTHER = {
-    "manifest": "domainnet", "reference": "glyph", "train_domains": ("line",), "model": "ViT-B-16",
-    "pretrained": "openai", "method": "lipsum", "lam": 0.0, "lr": 2e-5, "steps": 4999, "batch_size": 255,
-    "warmup": 0.2, "weight_decay": 0.1, "betas": (0.9, 0.98), "clip_norm": 1.0, "crop": (0.5, 1.0), "flip": False,
-    "text_count": 81, "text_length": 9, "precision": "bf16-mixed", "eval_every": 999, "selection": "last", "seed": 1,
-    "shots": 16, "head": "absorbed", "head_from": "head.safetensors", "solver": "adamw", "logit_scale": "clamped",
-    "ema": 0.9, "options": {"tau": 2.0}, "captions": "fixed",
-}  # fmt: skip
+    "manifest": "domainnet",
+    "reference": "glyph",
+    "train_domains": ("line",),
+    "model": "ViT-B-16",
+    "pretrained": "openai",
+    "method": "lipsum",
+    "lam": 0.0,
+    "lr": 2e-5,
+    "steps": 4999,
+    "batch_size": 255,
+    "warmup": 0.2,
+    "weight_decay": 0.1,
+    "betas": (0.9, 0.98),
+    "clip_norm": 1.0,
+    "crop": (0.5, 1.0),
+    "flip": False,
+    "text_count": 81,
+    "text_length": 9,
+    "precision": "bf16-mixed",
+    "eval_every": 999,
+    "selection": "last",
+    "seed": 1,
+    "shots": 16,
+    "head": "absorbed",
+    "head_from": "head.safetensors",
+    "solver": "adamw",
+    "logit_scale": "clamped",
+    "ema": 0.9,
+    "options": {"tau": 2.0},
+    "captions": "fixed",
+}
 
 
 def test_the_id_depends_on_every_field():
@@ -37,7 +68,10 @@ class Later(Before):
 
 
 def test_a_new_key_renames_no_old_run():
-    old, given = digest(Before(lr=3).model_dump(mode="json", exclude_defaults=True)), Later(lr=3, tau=2.0)
+    old, given = (
+        digest(Before(lr=3).model_dump(mode="json", exclude_defaults=True)),
+        Later(lr=3, tau=2.0),
+    )
     assert given.id == Later(lr=3).id == old != Later(lr=3, tau=2.5).id
 
 
@@ -47,7 +81,9 @@ def test_the_id_is_the_content_and_nothing_else():
     assert RunConfig.read(config.model_dump(mode="json")).id == config.id
     assert config.id == digest(config.model_dump(mode="json"))  # no field of OTHER is a default
     assert RunConfig(lr=1e-5, seed=0).id == RunConfig().id == digest({})
-    assert digest({"b": [1, 2], "a": None}) == "c5f84d13a25f"  # sha256sum of {"a": null, "b": [1, 2]}
+    assert (
+        digest({"b": [1, 2], "a": None}) == "c5f84d13a25f"
+    )  # sha256sum of {"a": null, "b": [1, 2]}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +145,9 @@ def test_seeds_have_names(seed, purpose, other_seed, other_purpose):
 
 
 def test_seeds_are_the_same_on_every_machine():
-    assert seed_of(0, "shuffle:3") == 0x5D4EBB1454C332  # the first 14 hex digits of: printf 0:shuffle:3 | sha256sum
+    assert (
+        seed_of(0, "shuffle:3") == 0x5D4EBB1454C332
+    )  # the first 14 hex digits of: printf 0:shuffle:3 | sha256sum
 
 
 def test_the_constructor_explains_itself_too():
@@ -132,7 +170,10 @@ def test_a_misspelt_key_goes_before_the_missing_one_it_explains():
     [
         ([], {}),
         (["lr=1e-5", "steps=3"], {"lr": 1e-5, "steps": 3}),
-        (["method=kd", "options.tau=2", "options.mask=true"], {"method": "kd", "options": {"tau": 2, "mask": True}}),
+        (
+            ["method=kd", "options.tau=2", "options.mask=true"],
+            {"method": "kd", "options": {"tau": 2, "mask": True}},
+        ),
         (["options={tau: 2}", "options.mask=false"], {"options": {"tau": 2, "mask": False}}),
         (["crop=[0.5, 1.0]", "head_from=a=b.c"], {"crop": [0.5, 1.0], "head_from": "a=b.c"}),
         (["reference="], {"reference": ""}),
@@ -180,7 +221,16 @@ KNOWN = {"tau": 1.0, "steps": 200, "mask": False, "norm": "frobenius"}
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"tau": 0}, {"tau": 0.0}, {"tau": 3}, {"steps": 1}, {"mask": True}, {"norm": "mars"}, dict(KNOWN)],
+    [
+        {},
+        {"tau": 0},
+        {"tau": 0.0},
+        {"tau": 3},
+        {"steps": 1},
+        {"mask": True},
+        {"norm": "mars"},
+        dict(KNOWN),
+    ],
     ids=str,
 )
 def test_options_that_fit(options):
@@ -211,5 +261,8 @@ def test_options_that_do_not_fit(name, value, words):
 
 
 def test_options_are_the_keyword_arguments():
-    assert defaults(lambda step, tau=1.0, *rest, mask=False, **more: None) == {"tau": 1.0, "mask": False}
+    assert defaults(lambda step, tau=1.0, *rest, mask=False, **more: None) == {
+        "tau": 1.0,
+        "mask": False,
+    }
     assert defaults(lambda step: None) == {}

@@ -5,7 +5,9 @@ import pytest
 from clipft import errors
 
 
-@pytest.mark.parametrize("name", ["ConfigError", "ImageError", "WeightsError", "RunError", "StorageError"])
+@pytest.mark.parametrize(
+    "name", ["ConfigError", "ImageError", "WeightsError", "RunError", "StorageError"]
+)
 def test_every_kind_is_a_clipft_error(name):
     assert issubclass(getattr(errors, name), errors.ClipftError)
 
@@ -13,10 +15,18 @@ def test_every_kind_is_a_clipft_error(name):
 @pytest.mark.parametrize(
     ("name", "known", "want"),
     [
-        ("lipsun", ["ft", "lipsum"], "unknown thing 'lipsun'; did you mean 'lipsum'? known: ft, lipsum"),
+        (
+            "lipsun",
+            ["ft", "lipsum"],
+            "unknown thing 'lipsun'; did you mean 'lipsum'? known: ft, lipsum",
+        ),
         ("zzz", ["b", "a"], "unknown thing 'zzz'; known: a, b"),
         ("zzz", [], "unknown thing 'zzz'"),
-        ("zzz", list("abcdefghijklm"), "unknown thing 'zzz'; known: a, b, c, d, e, f, g, h, i, j, k, l, ..."),
+        (
+            "zzz",
+            list("abcdefghijklm"),
+            "unknown thing 'zzz'; known: a, b, c, d, e, f, g, h, i, j, k, l, ...",
+        ),
     ],
 )
 def test_unknown(name, known, want):
@@ -43,7 +53,9 @@ def test_a_notebook_shows_one_line(error):
     """What IPython prints of it, also where it came from another error; other errors keep their traceback."""
     shell, shown = shell_that_notes()
     shell.user_ns["error"] = error
-    shell.run_cell("try:\n    1 / 0\nexcept ZeroDivisionError as other:\n    raise error from other")
+    shell.run_cell(
+        "try:\n    1 / 0\nexcept ZeroDivisionError as other:\n    raise error from other"
+    )
     assert shown == [[f"{type(error).__name__}: {error}"]]
     shell.run_cell("1 / 0")
     assert len(shown[1]) > 1 and "ZeroDivisionError" in shown[1][-1]

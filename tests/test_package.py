@@ -28,23 +28,36 @@ ROOT = Path(__file__).parent.parent
 
 def test_wheel_brings_manifests_and_model(tmp_path):
     """Built, installed into a venv of its own, run from elsewhere: data sets and the tiny CLIP are found."""
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")]
+    build = [
+        sys.executable,
+        "-m",
+        "hatchling",
+        "build",
+        "-t",
+        "wheel",
+        "-d",
+        str(tmp_path / "dist"),
+    ]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv/bin/python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", wheel], check=True)
+    subprocess.run(
+        [python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", wheel], check=True
+    )
     site = next((tmp_path / "venv").glob("lib/python*/site-packages"))
     (site / "dependencies.pth").write_text(
         sysconfig.get_path("purelib")
     )  # torch and friends, not clipft's own checkout
     script = """
 import json, clipft
-from clipft.manifests import available, manifests_folder
+from clipft.data.manifests import available, manifests_folder
 found = {name: len(clipft.load_manifest(name).class_names) for name in available()}
 print(json.dumps([clipft.__file__, str(manifests_folder()), found, clipft.load_clip().size]))
 """
-    done = subprocess.run([python, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [python, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     where, folder, found, size = json.loads(done.stdout)
     assert str(tmp_path) in where
     assert Path(folder) == Path(where).parent / "data_manifests"
@@ -73,7 +86,9 @@ def test_tiny_clip_knows_the_benchmark():
     manifest, clip = load_manifest("emoji_shift"), load_clip()
     spec, codes = manifest.emoji, [name.code for name in manifest.class_names]
     found = emoji.sources(codes)
-    module = Classifier(clip, clip.zero_shot_head(zero_shot_prompts(manifest, clip.tokenizer))).eval()
+    module = Classifier(
+        clip, clip.zero_shot_head(zero_shot_prompts(manifest, clip.tokenizer))
+    ).eval()
     art = [emoji.artwork(found, row, code) for row, code in enumerate(codes)]
     accuracy = {}
     for domain in manifest.domains:
@@ -117,13 +132,25 @@ def test_readme_example_runs(readme, tmp_path):
 
 
 def test_diagnostics_of_the_readme_run(readme, world, tmp_path, capsys):
-    space = {"run": world.train(tmp_path / "runs"), "other": world.train(tmp_path / "runs", method="lipsum")}
+    space = {
+        "run": world.train(tmp_path / "runs"),
+        "other": world.train(tmp_path / "runs", method="lipsum"),
+    }
     for run in space.values():
         run.score(progress=False)
     exec(readme["diagnostics"].replace("perplexity=30", "perplexity=5"), space)
     assert "better under shift in" in capsys.readouterr().out
     assert (tmp_path / "map.html").stat().st_size > 100_000
-    assert set(space["table"].columns) >= {"run", "method", "alpha", "split", "metric", "mean", "low", "high"}
+    assert set(space["table"].columns) >= {
+        "run",
+        "method",
+        "alpha",
+        "split",
+        "metric",
+        "mean",
+        "low",
+        "high",
+    }
 
 
 def test_own_method_of_the_readme_is_a_method_like_any_other(readme):
@@ -144,7 +171,11 @@ def test_own_method_of_the_readme_is_a_method_like_any_other(readme):
 
 
 def test_readme_tables_of_methods_are_those_of_the_registry():
-    done = subprocess.run([sys.executable, "-m", "clipft.cli", "methods", "--markdown"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "clipft.cli", "methods", "--markdown"],
+        capture_output=True,
+        text=True,
+    )
     rows = [line.strip() for line in done.stdout.splitlines() if line.startswith("|")]
     assert len(rows) > 20
     assert "\n".join(rows[:4]) in (ROOT / "README.md").read_text()
@@ -157,7 +188,9 @@ def test_readme_names_commands_that_exist(command):
     assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("spec", sorted((ROOT / "papermill_runs").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "spec", sorted((ROOT / "papermill_runs").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_shipped_batch_specs_fit_their_notebooks(spec, tmp_path):
     from clipft.batch.runner import plan, read_spec
 

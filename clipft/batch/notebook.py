@@ -24,10 +24,19 @@ from ..figures.pages import PLOTLYJS, VIEW, draw
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-KINDS = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,), "list": (list,), "dict": (dict,),
-         "None": (type(None),)}  # fmt: skip
+KINDS = {
+    "str": (str,),
+    "int": (int,),
+    "float": (float, int),
+    "bool": (bool,),
+    "list": (list,),
+    "dict": (dict,),
+    "None": (type(None),),
+}
 FIGURE = "application/vnd.plotly.v1+json"
-EXPONENT = re.compile(r"([-+]?)(\d+\.?\d*|\.\d+)e([-+]?)(\d+)", re.IGNORECASE)  # to YAML 1.1 often a word
+EXPONENT = re.compile(
+    r"([-+]?)(\d+\.?\d*|\.\d+)e([-+]?)(\d+)", re.IGNORECASE
+)  # to YAML 1.1 often a word
 OFFLINE = """{%- extends 'lab/index.html.j2' -%}
 {%- block html_head_js -%}
 <meta http-equiv="Content-Security-Policy"
@@ -50,17 +59,25 @@ class Parameters:
         """Raise ConfigError for a parameter that the notebook does not have, or a value of another type."""
         for name, value in given.items():
             if not self.cell:
-                raise ConfigError(f"{self.notebook.name} has no cell tagged `parameters`, so nothing can set {name!r}")
+                raise ConfigError(
+                    f"{self.notebook.name} has no cell tagged `parameters`, so nothing can set {name!r}"
+                )
             if name not in self.kinds:
                 raise unknown(f"parameter of {self.notebook.name}", name, self.kinds)
             wanted = self.kinds[name]
             if not wanted or type(value) in {kind for word in wanted for kind in KINDS[word]}:
                 continue
-            number = EXPONENT.fullmatch(value) if isinstance(value, str) and "float" in wanted else None
+            number = (
+                EXPONENT.fullmatch(value) if isinstance(value, str) and "float" in wanted else None
+            )
             raise ConfigError(
                 f"{self.notebook.name}, cell {self.cell} (`parameters`): {name} is {value!r:.80}, of type"
                 f" {type(value).__name__}; expected {' or '.join(wanted)}"
-                + (f"; YAML takes this for a word: write {_yaml_number(*number.groups())}" if number else "")
+                + (
+                    f"; YAML takes this for a word: write {_yaml_number(*number.groups())}"
+                    if number
+                    else ""
+                )
             )
 
 
@@ -72,24 +89,42 @@ def _yaml_number(sign: str, digits: str, exponent_sign: str, exponent: str) -> s
 def read_parameters(notebook: Path) -> Parameters:
     """Read a notebook's parameters cell; raises ConfigError where the file is no notebook or the cell no Python."""
     numbered = enumerate(_cells(notebook), start=1)
-    tagged = [(number, cell) for number, cell in numbered if "parameters" in cell.get("metadata", {}).get("tags", [])]
+    tagged = [
+        (number, cell)
+        for number, cell in numbered
+        if "parameters" in cell.get("metadata", {}).get("tags", [])
+    ]
     number, source = (tagged[0][0], "".join(tagged[0][1]["source"])) if tagged else (0, "")
     try:
-        assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign | ast.AnnAssign)]
+        assigned = [
+            node for node in ast.parse(source).body if isinstance(node, ast.Assign | ast.AnnAssign)
+        ]
     except SyntaxError as error:
-        raise ConfigError(f"{notebook.name}, cell {number} (`parameters`) is not valid Python: {error}") from None
+        raise ConfigError(
+            f"{notebook.name}, cell {number} (`parameters`) is not valid Python: {error}"
+        ) from None
     kinds: dict[str, tuple[str, ...]] = {}
     for node in assigned:
         annotation, targets = (
-            (node.annotation, [node.target]) if isinstance(node, ast.AnnAssign) else (None, node.targets)
+            (node.annotation, [node.target])
+            if isinstance(node, ast.AnnAssign)
+            else (None, node.targets)
         )
-        kinds |= {target.id: _kinds(annotation, node.value) for target in targets if isinstance(target, ast.Name)}
+        kinds |= {
+            target.id: _kinds(annotation, node.value)
+            for target in targets
+            if isinstance(target, ast.Name)
+        }
     return Parameters(notebook, number, kinds)
 
 
 def _kinds(annotation: ast.expr | None, default: ast.expr | None) -> tuple[str, ...]:
     """Names in KINDS that an annotation such as `list[float] | None` allows; () where it says something else."""
-    words = [word.partition("[")[0].strip() for word in ast.unparse(annotation).split("|")] if annotation else []
+    words = (
+        [word.partition("[")[0].strip() for word in ast.unparse(annotation).split("|")]
+        if annotation
+        else []
+    )
     if isinstance(default, ast.Constant) and default.value is None and words:
         words.append("None")
     return tuple(dict.fromkeys(words)) if set(words) <= KINDS.keys() else ()
@@ -102,7 +137,9 @@ def _cells(notebook: Path) -> list[dict[str, Any]]:
         if all({"cell_type", "source"} <= cell.keys() for cell in cells):
             return cells
     except OSError as error:
-        raise ConfigError(f"cannot read {notebook}: {(error.strerror or str(error)).lower()}") from None
+        raise ConfigError(
+            f"cannot read {notebook}: {(error.strerror or str(error)).lower()}"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise ConfigError(f"{notebook} is not a notebook: no valid JSON with cells")
@@ -128,12 +165,22 @@ def to_html(executed: Path | str, target: Path | str, plotlyjs: str = "") -> Pat
         data = output.get("data", {})
         data.pop(VIEW, None)  # needs a kernel; what stays is its plotly twin, or its text
         if FIGURE in data:
-            data["text/html"] = draw({key: value for key, value in data[FIGURE].items() if key != "config"}, script)
+            data["text/html"] = draw(
+                {key: value for key, value in data[FIGURE].items() if key != "config"}, script
+            )
             script = False
-    headings = ("".join(cell["source"]).strip().splitlines() for cell in cells if cell["cell_type"] == "markdown")
-    title = next((lines[0][2:] for lines in headings if lines and lines[0].startswith("# ")), executed.stem)
+    headings = (
+        "".join(cell["source"]).strip().splitlines()
+        for cell in cells
+        if cell["cell_type"] == "markdown"
+    )
+    title = next(
+        (lines[0][2:] for lines in headings if lines and lines[0].startswith("# ")), executed.stem
+    )
     exporter = HTMLExporter(raw_template=OFFLINE, embed_images=True)
-    page, _ = exporter.from_notebook_node(book, {"metadata": {"name": title, "path": str(executed.parent)}})
+    page, _ = exporter.from_notebook_node(
+        book, {"metadata": {"name": title, "path": str(executed.parent)}}
+    )
     write_text(target, page)
     return target
 
@@ -160,7 +207,9 @@ def open_lab(folder: Path | None = None, options: Sequence[str] = (), voila: boo
 def _stories() -> Path:
     """The notebooks of the checkout, or a copy of those in the wheel; what is there already is not overwritten."""
     package = Path(__file__).parent.parent
-    if (checkout := package.parent / "notebooks").is_dir() and (package.parent / "pyproject.toml").exists():
+    if (checkout := package.parent / "notebooks").is_dir() and (
+        package.parent / "pyproject.toml"
+    ).exists():
         return checkout
     copy = Path("notebooks").resolve()
     for file in sorted((package / "stories").glob("*.ipynb")):
@@ -177,15 +226,24 @@ def execute(notebook: Path | str, folder: Path) -> None:
 
     config, executed, said = Config(), folder / "run.ipynb", ""
     executed.with_suffix(".html").unlink(missing_ok=True)  # of an earlier try
-    with tempfile.TemporaryDirectory(prefix="nbk-") as sockets:  # short: a socket's path has at most 107 characters
+    with tempfile.TemporaryDirectory(
+        prefix="nbk-"
+    ) as sockets:  # short: a socket's path has at most 107 characters
         config.KernelManager.transport = "ipc"  # no TCP port to race for
         config.KernelManager.ip = f"{sockets}/k"
         try:
             papermill.execute_notebook(
-                str(notebook), str(executed), read_json(folder / "params.json"), kernel_name="python3",
-                cwd=str(Path(notebook).parent), progress_bar=False, log_output=True, config=config,
-                store_widget_state=False, coalesce_streams=True,
-            )  # fmt: skip
+                str(notebook),
+                str(executed),
+                read_json(folder / "params.json"),
+                kernel_name="python3",
+                cwd=str(Path(notebook).parent),
+                progress_bar=False,
+                log_output=True,
+                config=config,
+                store_widget_state=False,
+                coalesce_streams=True,
+            )
         except papermill.PapermillExecutionError as error:
             said = f"{_last_cell(executed)}: {error.ename}: {error.evalue}"
         except DeadKernelError:
@@ -199,11 +257,21 @@ def execute(notebook: Path | str, folder: Path) -> None:
 
 def _last_cell(executed: Path) -> str:
     """The cell that papermill began last, as the executed notebook numbers it, and its first line."""
-    code = [cell for cell in _cells(executed) if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
-    begun = [n for n, cell in enumerate(code) if cell.get("metadata", {}).get("papermill", {}).get("start_time")]
+    code = [
+        cell
+        for cell in _cells(executed)
+        if cell["cell_type"] == "code" and "".join(cell["source"]).strip()
+    ]
+    begun = [
+        n
+        for n, cell in enumerate(code)
+        if cell.get("metadata", {}).get("papermill", {}).get("start_time")
+    ]
     if not begun:
         return "before the first cell"
-    return f"cell In [{begun[-1] + 1}] `{''.join(code[begun[-1]]['source']).strip().splitlines()[0]}`"
+    return (
+        f"cell In [{begun[-1] + 1}] `{''.join(code[begun[-1]]['source']).strip().splitlines()[0]}`"
+    )
 
 
 def _leave_page(executed: Path) -> None:
@@ -211,7 +279,11 @@ def _leave_page(executed: Path) -> None:
     shared = executed.parent.parent.parent / PLOTLYJS
     if executed.exists():
         try:
-            to_html(executed, executed.with_suffix(".html"), f"../../{PLOTLYJS}" if shared.exists() else "")
+            to_html(
+                executed,
+                executed.with_suffix(".html"),
+                f"../../{PLOTLYJS}" if shared.exists() else "",
+            )
         except Exception as error:
             print(f"no HTML page: {type(error).__name__}: {error}", flush=True)
 

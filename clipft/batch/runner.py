@@ -35,7 +35,9 @@ class Stage(Record):
 
     notebook: str  # relative to the spec
     parameters: dict[str, Any] = {}
-    grid: tuple[dict[str, list[Any]], ...] = ({},)  # each entry: the product of its lists; `{out}` is the out folder
+    grid: tuple[dict[str, list[Any]], ...] = (
+        {},
+    )  # each entry: the product of its lists; `{out}` is the out folder
 
 
 class Spec(Record):
@@ -45,12 +47,21 @@ class Spec(Record):
     title: str = ""
     jobs: int = 0  # runs side by side where there is no GPU (one per GPU else); 0: two
     timeout: float | None = None  # seconds for one whole run
-    images: tuple[Literal["png", "svg", "pdf"], ...] = ("png",)  # of every saved figure, where a Chromium is found
+    images: tuple[Literal["png", "svg", "pdf"], ...] = (
+        "png",
+    )  # of every saved figure, where a Chromium is found
     stages: tuple[Stage, ...]
 
 
 AGAIN = "the same command goes on from what was finished"
-TITLE = ("preset", "name", "method", "lr", "steps", "seed")  # parameters in which runs of a batch differ most
+TITLE = (
+    "preset",
+    "name",
+    "method",
+    "lr",
+    "steps",
+    "seed",
+)  # parameters in which runs of a batch differ most
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,11 @@ class Job:
 def _leaves(value: Any) -> set[str]:
     """Every single value in a nest of lists and mappings; of a name with slashes its last part, too."""
     if isinstance(value, dict | list):
-        return {leaf for one in (value.values() if isinstance(value, dict) else value) for leaf in _leaves(one)}
+        return {
+            leaf
+            for one in (value.values() if isinstance(value, dict) else value)
+            for leaf in _leaves(one)
+        }
     return {str(value), str(value).rpartition("/")[2]} - {""}
 
 
@@ -117,14 +132,19 @@ def plan(spec: Spec, base: Path, out: Path) -> list[list[Job]]:
     for stage in spec.stages:
         notebook = (base / stage.notebook).resolve()
         if not notebook.is_file():
-            raise ConfigError(f"{spec.name}: no notebook {notebook}; `notebook` is relative to the spec's folder")
+            raise ConfigError(
+                f"{spec.name}: no notebook {notebook}; `notebook` is relative to the spec's folder"
+            )
         wanted, jobs = read_parameters(notebook), []
         source = hashlib.sha256(notebook.read_bytes()).hexdigest()
         for entry in stage.grid:
             for values in itertools.product(*entry.values()):
                 given = stage.parameters | dict(zip(entry, values, strict=True))
                 wanted.check(given)
-                filled = {k: v.replace("{out}", str(out)) if isinstance(v, str) else v for k, v in given.items()}
+                filled = {
+                    k: v.replace("{out}", str(out)) if isinstance(v, str) else v
+                    for k, v in given.items()
+                }
                 key = digest([source, given, before, _named(given, recipes)], 10)
                 jobs.append(Job(notebook, filled, out / "notebooks" / f"{notebook.stem}-{key}"))
         stages.append(jobs)
@@ -150,13 +170,21 @@ def choose(stages: list[list[Job]], only: Sequence[str]) -> list[list[Job]]:
     for word in only:
         if not any(word in words for words in found):
             telling = set().union(*found) - (set.intersection(*found) if len(found) > 1 else set())
-            dull = {one for one in telling if one[0] in "/.-" or "{" in one or one.replace(".", "", 1).isdecimal()}
+            dull = {
+                one
+                for one in telling
+                if one[0] in "/.-" or "{" in one or one.replace(".", "", 1).isdecimal()
+            }
             raise unknown("word for --only", word, telling - dull)
     return [[job for job in stage if not only or job.words & set(only)] for stage in stages]
 
 
 def run_batch(
-    path: Path | str, out: Path | str | None = None, jobs: int = 0, gpus: str = "", only: Sequence[str] = ()
+    path: Path | str,
+    out: Path | str | None = None,
+    jobs: int = 0,
+    gpus: str = "",
+    only: Sequence[str] = (),
 ) -> Path:
     """Run a spec; leaves notebooks/, runs/, figures/, results.csv and index.html under `out`, and returns it.
 
@@ -195,7 +223,13 @@ class _Runner:
 
     def __init__(self, spec: Spec, stages: list[list[Job]], jobs: int, gpus: str):
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
 
         devices = [gpu for gpu in (gpus or _visible_gpus()).split(",") if gpu]
         count = jobs or len(devices) or spec.jobs or min(2, os.cpu_count() or 1)
@@ -206,13 +240,20 @@ class _Runner:
         self.pool = ThreadPoolExecutor(count)
         self.alive: dict[int, subprocess.Popen] = {}
         self.console = Console()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         self.progress = Progress(*columns, console=self.console)
         self.all = self.progress.add_task(spec.name, total=sum(map(len, stages)))
 
     def __enter__(self) -> _Runner:
         if threading.current_thread() is threading.main_thread():
-            self.old_handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of __exit__
+            self.old_handler = signal.signal(
+                signal.SIGTERM, lambda *_: sys.exit(143)
+            )  # by way of __exit__
         self.progress.start()
         return self
 
@@ -235,7 +276,11 @@ class _Runner:
         if failed:
             log = failed[0].folder / "log.txt"
             late = read_json(failed[0].folder / "status.json")["state"] == "timeout"
-            why = f"stopped after {self.timeout:g} s, the spec's timeout" if late else _last_words(log)
+            why = (
+                f"stopped after {self.timeout:g} s, the spec's timeout"
+                if late
+                else _last_words(log)
+            )
             raise RunError(
                 f"{len(failed)} of {len(stage)} runs failed, first {failed[0].title}: {why} (see {log}); {AGAIN}"
             )
@@ -252,28 +297,45 @@ class _Runner:
             self.progress.remove_task(task)
             self.slots.put(gpu)
         self.progress.advance(self.all)
-        self.console.print(f"{status['state']:7} {status['seconds']:6.1f} s  {job.title}", highlight=False)
+        self.console.print(
+            f"{status['state']:7} {status['seconds']:6.1f} s  {job.title}", highlight=False
+        )
         return status["state"] == "ok"
 
     def _execute(self, job: Job, gpu: str, task: Any) -> dict[str, Any]:
         job.folder.mkdir(parents=True, exist_ok=True)
         write_json(job.folder / "params.json", job.parameters)
         begun = time.time()
-        with tempfile.TemporaryDirectory(prefix="ipy-") as home, open(job.folder / "log.txt", "w") as log:
+        with (
+            tempfile.TemporaryDirectory(prefix="ipy-") as home,
+            open(job.folder / "log.txt", "w") as log,
+        ):
             threads = str(self.threads)
             env = os.environ | {
-                "CLIPFT_HEADLESS": "1", "PYTHONUNBUFFERED": "1", "JUPYTER_PREFER_ENV_PATH": "1", "IPYTHONDIR": home,
-                "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads,
-            }  # fmt: skip
+                "CLIPFT_HEADLESS": "1",
+                "PYTHONUNBUFFERED": "1",
+                "JUPYTER_PREFER_ENV_PATH": "1",
+                "IPYTHONDIR": home,
+                "OMP_NUM_THREADS": threads,
+                "MKL_NUM_THREADS": threads,
+            }
             process = subprocess.Popen(
                 [sys.executable, "-m", "clipft.batch.notebook", str(job.notebook), str(job.folder)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
                 env=env | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}),
-            )  # fmt: skip
+            )
             self.alive[process.pid] = process
             state = self._wait(process, begun, job.folder / "log.txt", task)
             del self.alive[process.pid]
-        status = {"state": state, "code": process.returncode, "seconds": round(time.time() - begun, 1), "gpu": gpu}
+        status = {
+            "state": state,
+            "code": process.returncode,
+            "seconds": round(time.time() - begun, 1),
+            "gpu": gpu,
+        }
         write_json(job.folder / "status.json", status)
         return status
 
@@ -300,7 +362,11 @@ def _visible_gpus() -> str:
         return os.environ["CUDA_VISIBLE_DEVICES"]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         asked = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-        return ",".join(subprocess.run(asked, capture_output=True, text=True, check=True, timeout=20).stdout.split())
+        return ",".join(
+            subprocess.run(
+                asked, capture_output=True, text=True, check=True, timeout=20
+            ).stdout.split()
+        )
     return ""
 
 
@@ -308,7 +374,10 @@ def _tail(log: Path) -> list[str]:
     """The last lines of a log, each redraw of a bar a line of its own."""
     with contextlib.suppress(OSError), open(log, "rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
-        return [line.strip() for line in file.read().decode(errors="replace").replace("\r", "\n").splitlines()]
+        return [
+            line.strip()
+            for line in file.read().decode(errors="replace").replace("\r", "\n").splitlines()
+        ]
     return []
 
 

@@ -7,8 +7,7 @@ import sys
 import typer
 
 from ..errors import ClipftError
-from . import lab as lab
-from . import runs as runs
+from . import lab as lab, runs as runs
 from .app import app
 
 STOPPED = 130

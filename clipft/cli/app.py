@@ -14,4 +14,6 @@ RUNS = typer.Option("runs", "--runs", help="folder of all runs")
 DEVICE = typer.Option("auto", help="auto, cpu, cuda or mps")
 WORKERS = typer.Option(0, min=0, help="processes that decode images")
 MARKDOWN = typer.Option(False, "--markdown", help="as Markdown tables")
-SKIP = typer.Option(False, "--skip-bad-images", help="leave unreadable images out, and say how many")
+SKIP = typer.Option(
+    False, "--skip-bad-images", help="leave unreadable images out, and say how many"
+)

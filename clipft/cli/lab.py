@@ -14,7 +14,9 @@ from .terminal_tables import show
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def lab(
     context: typer.Context,
-    folder: Annotated[Path | None, typer.Option(help="of notebooks; default: notebooks/ of the checkout")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="of notebooks; default: notebooks/ of the checkout")
+    ] = None,
     voila: bool = typer.Option(False, help="serve the notebooks as pages without code"),
 ) -> None:
     """Open JupyterLab on the notebooks, with the Python that clipft is installed in; takes Jupyter's options too."""
@@ -36,9 +38,13 @@ def thumbnails(runs: str = RUNS) -> None:
 def batch(
     spec: Annotated[Path, typer.Argument(help="papermill_runs/*.yaml")],
     out: Annotated[Path | None, typer.Option(help="default: papermill_runs/out/NAME")] = None,
-    jobs: int = typer.Option(0, min=0, help="runs side by side; 0: one per GPU, or what the spec says"),
+    jobs: int = typer.Option(
+        0, min=0, help="runs side by side; 0: one per GPU, or what the spec says"
+    ),
     gpus: str = typer.Option("", help="ids, e.g. 0,1; default: all that are visible"),
-    only: list[str] | None = typer.Option(None, help="only runs with this value, or word in the title; repeatable"),
+    only: list[str] | None = typer.Option(
+        None, help="only runs with this value, or word in the title; repeatable"
+    ),
 ) -> None:
     """Run notebooks over a grid of parameters; finished ones are skipped."""
     from ..batch.runner import run_batch

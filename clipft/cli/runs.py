@@ -15,19 +15,31 @@ from .terminal_tables import print_scores, show, show_frame
 
 
 @app.command()
-def datasets(name: Annotated[str | None, typer.Argument(help="show this one's card")] = None) -> None:
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="show this one's card")] = None,
+) -> None:
     """List the data sets, or show the card of one."""
     from ..data.manifests import available, load_manifest
 
     if name is None:
         found = [load_manifest(known) for known in available()]
-        show([
-            {"name": m.name, "title": m.title, "classes": len(m.class_names), "reference": m.reference,
-             "shifts": ", ".join(m.shifts())} for m in found
-        ])  # fmt: skip
+        show(
+            [
+                {
+                    "name": m.name,
+                    "title": m.title,
+                    "classes": len(m.class_names),
+                    "reference": m.reference,
+                    "shifts": ", ".join(m.shifts()),
+                }
+                for m in found
+            ]
+        )
         return
     one = load_manifest(name)
-    print(f"{one.title}: {len(one.class_names)} classes; domains {', '.join(one.domains)}; reference {one.reference}")
+    print(
+        f"{one.title}: {len(one.class_names)} classes; domains {', '.join(one.domains)}; reference {one.reference}"
+    )
     print(f"licence: {one.licence}\nhomepage: {one.homepage}\n\n{one.card}")
 
 
@@ -43,9 +55,13 @@ def methods(as_markdown: bool = MARKDOWN) -> None:
 
 @app.command()
 def train(
-    settings: Annotated[list[str] | None, typer.Argument(help="KEY=VALUE, e.g. method=lipsum lr=3e-4")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="KEY=VALUE, e.g. method=lipsum lr=3e-4")
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="a recipe of `clipft presets`")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file of settings; KEY=VALUE wins")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of settings; KEY=VALUE wins")
+    ] = None,
     runs: str = RUNS,
     device: str = DEVICE,
     workers: int = WORKERS,
@@ -61,25 +77,40 @@ def train(
     values = {"preset": preset} if preset else {}
     given = read_yaml(config) if config else {}
     if not isinstance(given, dict):
-        raise ConfigError(f"{config}: expected a mapping of names to values, got {type(given).__name__}")
+        raise ConfigError(
+            f"{config}: expected a mapping of names to values, got {type(given).__name__}"
+        )
     values |= given | parse_settings(settings or [])
     run = run_training(recipe(values), runs, device=device, workers=workers, skip_bad=skip_bad)
     print(f"trained {run.folder}")
     if score:
-        print_scores(run.score(workers=workers, skip_bad=skip_bad), (0.0, 0.5, 1.0), run.config.selection)
+        print_scores(
+            run.score(workers=workers, skip_bad=skip_bad), (0.0, 0.5, 1.0), run.config.selection
+        )
 
 
 @app.command()
-def presets(name: Annotated[str | None, typer.Argument(help="show this one's settings")] = None) -> None:
+def presets(
+    name: Annotated[str | None, typer.Argument(help="show this one's settings")] = None,
+) -> None:
     """List the recipes of the papers and the tuned ones, or show one."""
     import yaml
 
-    from ..runs.recipes import load_preset
-    from ..runs.recipes import presets as known
+    from ..runs.recipes import load_preset, presets as known
 
     if name is None:
-        show([{"name": key, "title": p.title, "tuned": " ".join(p.tuned), "unknown": " ".join(p.unknown),
-                "source": p.source} for key, p in known().items()])  # fmt: skip
+        show(
+            [
+                {
+                    "name": key,
+                    "title": p.title,
+                    "tuned": " ".join(p.tuned),
+                    "unknown": " ".join(p.unknown),
+                    "source": p.source,
+                }
+                for key, p in known().items()
+            ]
+        )
         return
     shown = load_preset(name).model_dump(mode="json", exclude_defaults=True)
     print(yaml.safe_dump(shown, sort_keys=False, default_flow_style=False), end="")
@@ -87,8 +118,12 @@ def presets(name: Annotated[str | None, typer.Argument(help="show this one's set
 
 @app.command()
 def combine(
-    name: Annotated[str, typer.Argument(help="a post-hoc method of `clipft methods`, or its preset")],
-    given: Annotated[list[str], typer.Argument(metavar="RUN... [KEY=VALUE...]", help="run folders, then options")],
+    name: Annotated[
+        str, typer.Argument(help="a post-hoc method of `clipft methods`, or its preset")
+    ],
+    given: Annotated[
+        list[str], typer.Argument(metavar="RUN... [KEY=VALUE...]", help="run folders, then options")
+    ],
     device: str = DEVICE,
     workers: int = WORKERS,
     score: bool = typer.Option(True, help="sweep alpha over all splits at the end"),
@@ -108,7 +143,9 @@ def combine(
 @app.command()
 def choose(
     runs: str = RUNS,
-    write: Annotated[Path | None, typer.Option(help="write the recipes here, e.g. presets/emoji.yaml")] = None,
+    write: Annotated[
+        Path | None, typer.Option(help="write the recipes here, e.g. presets/emoji.yaml")
+    ] = None,
 ) -> None:
     """Show what a sweep's held-out reference images choose: the one-standard-error rule."""
     from ..runs.recipes import candidates, write_presets
@@ -137,19 +174,32 @@ def evaluate(
 @app.command()
 def wise(
     run: Annotated[Path, typer.Argument(help="a run's folder")],
-    alpha: Annotated[list[float] | None, typer.Option(help="0 zero-shot ... 1 tuned; repeatable")] = None,
-    adaptive: float = typer.Option(0.0, min=0, max=1, help="more alphas where accuracy bends by more, e.g. 0.01"),
+    alpha: Annotated[
+        list[float] | None, typer.Option(help="0 zero-shot ... 1 tuned; repeatable")
+    ] = None,
+    adaptive: float = typer.Option(
+        0.0, min=0, max=1, help="more alphas where accuracy bends by more, e.g. 0.01"
+    ),
     device: str = DEVICE,
     workers: int = WORKERS,
     skip_bad: bool = SKIP,
 ) -> None:
     """Sweep WiSE-FT's alpha over a finished run: 0, 0.1 ... 1 unless given, or 0, 0.25 ... and where it bends."""
-    from ..runs.run import ALPHAS
+    from ..config import ALPHAS
 
-    _sweep(run, alpha or ([i / 4 for i in range(5)] if adaptive else ALPHAS), device, workers, skip_bad, adaptive)
+    _sweep(
+        run,
+        alpha or ([i / 4 for i in range(5)] if adaptive else ALPHAS),
+        device,
+        workers,
+        skip_bad,
+        adaptive,
+    )
 
 
-def _sweep(folder: Path, alphas, device: str, workers: int, skip_bad: bool, adaptive: float = 0.0) -> None:
+def _sweep(
+    folder: Path, alphas, device: str, workers: int, skip_bad: bool, adaptive: float = 0.0
+) -> None:
     from ..config import check_alpha
     from ..models.load import pick_device
     from ..runs.run import Run
@@ -158,7 +208,9 @@ def _sweep(folder: Path, alphas, device: str, workers: int, skip_bad: bool, adap
         check_alpha(alpha)
     found = Run.open(folder, pick_device(device))
     scores = found.score(alphas, workers, skip_bad, adaptive=adaptive)
-    print_scores(scores, sorted(set(scores["alpha"])) if adaptive else alphas, found.config.selection)
+    print_scores(
+        scores, sorted(set(scores["alpha"])) if adaptive else alphas, found.config.selection
+    )
 
 
 @app.command()
@@ -175,10 +227,15 @@ def diagnose(
 
     found = Run.open(run, pick_device(device))
     gaps = reports.gap_table(found, check_alpha(alpha))
-    show_frame(gaps, f"energy gap (squared logits, s = {found.clip.scale:.4g}; cosine_gap = energy_gap / s^2)")
+    show_frame(
+        gaps,
+        f"energy gap (squared logits, s = {found.clip.scale:.4g}; cosine_gap = energy_gap / s^2)",
+    )
     test = distortion_table([found], alpha).drop(columns=["run", "method", "seed"])
     show_frame(test, "feature distortion; theory: reference > shifted")
-    show_frame(barrier_table(found), "rise above the line between the ends: NLL (nats), error (fraction)")
+    show_frame(
+        barrier_table(found), "rise above the line between the ends: NLL (nats), error (fraction)"
+    )
     show_frame(layer_table(found), "distance moved")
 
 
@@ -192,13 +249,15 @@ def compare(
     from ..runs.reading import compare_runs
 
     show_frame(
-        compare_runs(first, second, alpha), "accuracy (fractions); only_first: images that the first alone gets right"
+        compare_runs(first, second, alpha),
+        "accuracy (fractions); only_first: images that the first alone gets right",
     )
 
 
 @app.command()
 def pick(
-    runs: str = RUNS, among: str = typer.Option("alphas", help="alphas of each run, or models of each seed")
+    runs: str = RUNS,
+    among: str = typer.Option("alphas", help="alphas of each run, or models of each seed"),
 ) -> None:
     """Choose alpha, or a model, without shift labels: by reference accuracy, or by energy gap too."""
     from ..runs.choosing import choices, verdict
@@ -211,25 +270,33 @@ def pick(
 
 @app.command()
 def cache(
-    prune: Annotated[float | None, typer.Option(min=0, help="remove what is unused for so many days; 0: all")] = None,
+    prune: Annotated[
+        float | None, typer.Option(min=0, help="remove what is unused for so many days; 0: all")
+    ] = None,
 ) -> None:
     """List what is cached, embeddings above all, or prune it; it is made again when it is needed."""
     import time
 
-    from ..disk.cache import entries, folder
-    from ..disk.cache import prune as remove
+    from ..disk.cache import entries, folder, prune as remove
 
     found = entries() if prune is None else remove(prune)
     days = {entry.path: (time.time() - entry.used) / 86400 for entry in found}
     if found:
         show(
             [
-                {"kind": e.kind, "what": e.title, "MB": f"{e.size / 1e6:.1f}", "days": f"{days[e.path]:.1f}"}
+                {
+                    "kind": e.kind,
+                    "what": e.title,
+                    "MB": f"{e.size / 1e6:.1f}",
+                    "days": f"{days[e.path]:.1f}",
+                }
                 for e in found
             ]
         )
     said = "in" if prune is None else "removed from"
-    print(f"{len(found)} entries, {sum(entry.size for entry in found) / 1e6:.1f} MB {said} {folder().parent}")
+    print(
+        f"{len(found)} entries, {sum(entry.size for entry in found) / 1e6:.1f} MB {said} {folder().parent}"
+    )
 
 
 @app.command()
@@ -242,7 +309,9 @@ def export(
     """Write a finished run as an ordinary open_clip model."""
     from ..runs.run import Run
 
-    print(f"open_clip.create_model_and_transforms('local-dir:{Run.open(run).export(folder, alpha, half)}')")
+    print(
+        f"open_clip.create_model_and_transforms('local-dir:{Run.open(run).export(folder, alpha, half)}')"
+    )
 
 
 @app.command()
@@ -276,8 +345,7 @@ def results(
 ) -> None:
     """Print the table of all finished runs."""
     from ..disk.files import write_text
-    from ..runs.table import KIND, results_table
-    from ..runs.table import results as read_results
+    from ..runs.table import KIND, results as read_results, results_table
 
     found = read_results(runs)
     for (data, _, model, _, reference, selection), group in found.groupby(KIND):

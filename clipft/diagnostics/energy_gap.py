@@ -22,7 +22,12 @@ ROWS = 4096  # images at a time
 
 
 def energy_gap(
-    images: Tensor, anchors: Tensor, texts: Tensor | None = None, scale: float = 1.0, *, moment: Tensor | None = None
+    images: Tensor,
+    anchors: Tensor,
+    texts: Tensor | None = None,
+    scale: float = 1.0,
+    *,
+    moment: Tensor | None = None,
 ) -> Tensor:
     """EG(x) = mean_t (E_theta(x, t) - E_theta0(x, t))^2 per image, by the second moment of the texts.
 
@@ -40,7 +45,9 @@ def energy_gap(
         raise ConfigError(
             f"images have {images.shape[-1]} dimensions, texts {moment.shape[-1]}; use one model for both"
         )
-    return torch.cat([quadratic_gap(unit(now), unit(before), moment) for now, before in _parts(images, anchors)])
+    return torch.cat(
+        [quadratic_gap(unit(now), unit(before), moment) for now, before in _parts(images, anchors)]
+    )
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,9 @@ Layout = Literal["joint", "reused"]
 def energy_coordinates(images: Tensor, texts: Tensor, scale: float) -> np.ndarray:
     """(N, min(D, M)) coordinates with the distances of the energy vectors: (N, D), (M, D) unit rows -> in logits."""
     if images.shape[-1] != texts.shape[-1]:
-        raise ConfigError(f"images have {images.shape[-1]} dimensions, texts {texts.shape[-1]}; use one model for both")
+        raise ConfigError(
+            f"images have {images.shape[-1]} dimensions, texts {texts.shape[-1]}; use one model for both"
+        )
     values, vectors = np.linalg.eigh((scale**2 * texts.T @ texts).double().cpu().numpy())
     root = vectors * np.sqrt(values.clip(min=0))
     return unit(images).double().cpu().numpy() @ root[:, ::-1][:, : min(texts.shape)]
@@ -52,18 +54,28 @@ def energy_tsne(
     if layout not in (known := ("joint", "reused")):
         raise unknown("layout", layout, known)
     if before.shape != after.shape:
-        raise ConfigError(f"maps of shape {before.shape} and {after.shape}; wanted: the same images twice")
+        raise ConfigError(
+            f"maps of shape {before.shape} and {after.shape}; wanted: the same images twice"
+        )
     points = 2 * len(before) if layout == "joint" else len(before)
     if points <= perplexity:
-        raise ConfigError(f"t-SNE of {points} points at perplexity {perplexity:g}; take more images or a lower one")
+        raise ConfigError(
+            f"t-SNE of {points} points at perplexity {perplexity:g}; take more images or a lower one"
+        )
     settings = {"perplexity": perplexity, "random_state": seed}
     begin = "pca" if pca else "random"
-    with threadpool_limits(1):  # small maps: threads that wait for each other cost more than they give
+    with threadpool_limits(
+        1
+    ):  # small maps: threads that wait for each other cost more than they give
         if layout == "joint":
-            both = TSNE(init=begin, **settings).fit_transform(np.concatenate([before, after]).astype(np.float32))
+            both = TSNE(init=begin, **settings).fit_transform(
+                np.concatenate([before, after]).astype(np.float32)
+            )
             return both[: len(before)], both[len(before) :]
         first = TSNE(init=begin, **settings).fit_transform(before.astype(np.float32))
-        return first, TSNE(init=first, early_exaggeration=1, **settings).fit_transform(after.astype(np.float32))
+        return first, TSNE(init=first, early_exaggeration=1, **settings).fit_transform(
+            after.astype(np.float32)
+        )
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,10 @@ def layer_distances(anchor: Weights, tuned: Weights) -> dict[str, tuple[float, f
             whole = sums.setdefault(_layer(name), [0.0, 0.0])
             whole[0] += float((tuned[name].double() - before.double()).square().sum())
             whole[1] += float(before.double().square().sum())
-    return {name: (moved**0.5, (moved / size) ** 0.5 if size else float("nan")) for name, (moved, size) in sums.items()}
+    return {
+        name: (moved**0.5, (moved / size) ** 0.5 if size else float("nan"))
+        for name, (moved, size) in sums.items()
+    }
 
 
 def _layer(name: str) -> str:

@@ -30,7 +30,9 @@ from .files import cache_dir, disk, read_json
 Arrays = Mapping[str, np.ndarray]
 FORMAT = 1  # of the entries; another number finds none of the old ones
 META = "meta.json"
-_verified: set[tuple[str, int]] = set()  # entries whose checksums this process has compared, with their time
+_verified: set[tuple[str, int]] = (
+    set()
+)  # entries whose checksums this process has compared, with their time
 _said: list[str] = []  # why the cache is off: said once
 
 
@@ -75,16 +77,23 @@ def keep(kind: str, title: str, key: Mapping[str, Any], arrays: Arrays) -> Array
     try:
         with disk(place.parent):
             place.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.", suffix=".tmp"))
+            temporary = Path(
+                tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.", suffix=".tmp")
+            )
             try:
-                sums = {name: _write(temporary / f"{name}.npy", array) for name, array in arrays.items()}
+                sums = {
+                    name: _write(temporary / f"{name}.npy", array) for name, array in arrays.items()
+                }
                 meta = {"kind": kind, "title": title, "key": dict(key), "crc32": sums}
                 (temporary / META).write_text(json.dumps(meta), encoding="utf-8")
                 os.chmod(temporary, 0o755)
                 try:
                     os.rename(temporary, place)
                 except OSError as error:
-                    if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another process was first
+                    if error.errno not in (
+                        errno.EEXIST,
+                        errno.ENOTEMPTY,
+                    ):  # another process was first
                         raise
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -107,7 +116,9 @@ def entries() -> list[Entry]:
     for place in _folders(folder()):
         with contextlib.suppress(RunError, KeyError, TypeError):
             meta = read_json(place / META)
-            found.append(Entry(meta["kind"], meta["title"], _size(place), place.stat().st_mtime, place))
+            found.append(
+                Entry(meta["kind"], meta["title"], _size(place), place.stat().st_mtime, place)
+            )
     for place in _folders(cache_dir()):
         if place != folder():
             found.append(Entry("data set", place.name, _size(place), place.stat().st_mtime, place))
@@ -121,7 +132,9 @@ def prune(days: float = 0) -> list[Entry]:
     """
     before = time.time() - 86400 * days
     old = [entry for entry in entries() if entry.kind != "data set" and entry.used <= before]
-    left = [place for place in folder().glob(".*.tmp") if place.stat().st_mtime < time.time() - 3600]
+    left = [
+        place for place in folder().glob(".*.tmp") if place.stat().st_mtime < time.time() - 3600
+    ]
     with disk(folder()):
         for place in [*(entry.path for entry in old), *left]:
             shutil.rmtree(place)
@@ -134,7 +147,9 @@ def _place(kind: str, key: Mapping[str, Any]) -> Path:
 
 def _open(place: Path) -> dict[str, np.ndarray]:
     sums = read_json(place / META)["crc32"]
-    arrays = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in sums}
+    arrays = {
+        name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in sums
+    }
     seen = (str(place), (place / META).stat().st_mtime_ns)
     if seen not in _verified:
         for name, expected in sums.items():
@@ -145,7 +160,9 @@ def _open(place: Path) -> dict[str, np.ndarray]:
 
 
 def _write(file: Path, array: np.ndarray) -> int:
-    np.save(file, np.ascontiguousarray(array), allow_pickle=False)  # not fsynced: the checksum finds a lost write
+    np.save(
+        file, np.ascontiguousarray(array), allow_pickle=False
+    )  # not fsynced: the checksum finds a lost write
     return _crc32(array)
 
 
@@ -155,7 +172,11 @@ def _crc32(array: np.ndarray) -> int:
 
 def _folders(parent: Path) -> Iterator[Path]:
     with contextlib.suppress(OSError):
-        yield from (place for place in sorted(parent.iterdir()) if place.is_dir() and not place.name.startswith("."))
+        yield from (
+            place
+            for place in sorted(parent.iterdir())
+            if place.is_dir() and not place.name.startswith(".")
+        )
 
 
 def _size(place: Path) -> int:

@@ -77,7 +77,9 @@ def read_json(path: Path | str) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError:
-        raise RunError(f"{path} is missing or no file; is this the folder of a clipft run?") from None
+        raise RunError(
+            f"{path} is missing or no file; is this the folder of a clipft run?"
+        ) from None
     except ValueError:
         raise RunError(f"{path} is not valid JSON; delete the folder and run it again") from None
 
@@ -97,7 +99,9 @@ def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
     return rows
 
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same language, ten times faster where it was compiled
+LOADER = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)  # the same language, ten times faster where it was compiled
 
 
 def read_yaml(path: Path) -> Any:

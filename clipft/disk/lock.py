@@ -5,15 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from ..errors import RunError
 from .files import disk
-
-if TYPE_CHECKING:
-    pass
 
 
 @contextlib.contextmanager
@@ -26,7 +22,9 @@ def lock(folder: Path | str) -> Iterator[None]:
         try:
             guard.acquire(timeout=0)
         except Timeout:
-            raise RunError(f"{folder} is being written by another process; wait for it or stop it first") from None
+            raise RunError(
+                f"{folder} is being written by another process; wait for it or stop it first"
+            ) from None
     try:
         yield
     finally:

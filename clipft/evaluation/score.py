@@ -69,7 +69,9 @@ def accuracy_on(student: Student, chunks: Iterable[Batch]) -> float:
         right, seen = right + int((prediction == chunk.labels).sum()), seen + len(chunk.labels)
     student.train(was_training)
     if not seen:
-        raise ImageError("no image of the selection split can be read; the weights cannot be chosen")
+        raise ImageError(
+            "no image of the selection split can be read; the weights cannot be chosen"
+        )
     return right / seen
 
 
@@ -116,25 +118,36 @@ def sweep(
     ends = {0.0: zero, 1.0: full}
 
     def point(alpha: float) -> Point:
-        return Point(partial(mix_into, target, anchor, tuned, alpha), zero if zero == full else ends.get(alpha))
+        return Point(
+            partial(mix_into, target, anchor, tuned, alpha),
+            zero if zero == full else ends.get(alpha),
+        )
 
-    def judge(alphas: Sequence[float], heads: Heads, labels: Tensor, embeddings: Iterator) -> Iterator:
+    def judge(
+        alphas: Sequence[float], heads: Heads, labels: Tensor, embeddings: Iterator
+    ) -> Iterator:
         before = None
         for alpha, now in embeddings:
             before = now if before is None else before  # alpha 0 comes first
             if alpha not in alphas:
                 continue
             with torch.inference_mode():
-                columns = dict(zip(PREDICTED, predictions(heads.logits(alpha, now), labels), strict=True)) | {
+                columns = dict(
+                    zip(PREDICTED, predictions(heads.logits(alpha, now), labels), strict=True)
+                ) | {
                     "energy_gap": energy_gap(now, before, moment=moment),
                     "feature_distortion": feature_distortion(now, before),
-                    "feature_distortion_normalised": feature_distortion(now, before, normalised=True),
+                    "feature_distortion_normalised": feature_distortion(
+                        now, before, normalised=True
+                    ),
                 }
             yield alpha, columns
 
     pixels = {}
     if adaptive:
-        pixels = {split.name: Pixels(split, student.transform, workers, skip_bad) for split in splits}
+        pixels = {
+            split.name: Pixels(split, student.transform, workers, skip_bad) for split in splits
+        }
     have = {one.alpha for one in known}
     scores, todo = [*known], [alpha for alpha in alphas if check_alpha(alpha) not in have]
     todo = todo or (_between(scores, splits, adaptive) if adaptive else [])
@@ -171,7 +184,9 @@ def ensemble_sweep(
     """
     target = student.state_dict()
     single = len(members) == 1
-    points: dict[Hashable, Point] = {"zero": Point(partial(mix_into, target, anchor, anchor, 0), tower_digest(anchor))}
+    points: dict[Hashable, Point] = {
+        "zero": Point(partial(mix_into, target, anchor, anchor, 0), tower_digest(anchor))
+    }
     for number, member in enumerate(members):
         check_same_shape(anchor, member)
         points[number] = Point(partial(mix_into, target, anchor, member, 1), tower_digest(member))
@@ -188,7 +203,9 @@ def ensemble_sweep(
             columns = dict(zip(PREDICTED, predictions(mixed, labels), strict=True))
             if single:
                 columns["wise_distance"] = distance(mixed, found["wise", alpha])
-                columns["wise_agreement"] = (mixed.argmax(-1) == found["wise", alpha].argmax(-1)).float()
+                columns["wise_agreement"] = (
+                    mixed.argmax(-1) == found["wise", alpha].argmax(-1)
+                ).float()
             yield alpha, columns
 
     judges = partial(judge, Heads(student, points))
@@ -212,15 +229,25 @@ def _score(
         for split in splits:
             parts: dict[float, list[dict[str, np.ndarray]]] = {alpha: [] for alpha in alphas}
             rows, held = [], pixels.get(split.name)
-            for chunk, embeddings in stream(student, points, split, held, workers, skip_bad, bar.update):
+            for chunk, embeddings in stream(
+                student, points, split, held, workers, skip_bad, bar.update
+            ):
                 if len(chunk.rows):
                     rows += chunk.rows.tolist()
                     for alpha, columns in judge(chunk.labels, embeddings):
-                        parts[alpha].append({name: column.cpu().numpy() for name, column in columns.items()})
+                        parts[alpha].append(
+                            {name: column.cpu().numpy() for name, column in columns.items()}
+                        )
             if not rows:
-                raise ImageError(f"no image of {split.name} can be read, the first is {split.root / split.ids[0]}")
+                raise ImageError(
+                    f"no image of {split.name} can be read, the first is {split.root / split.ids[0]}"
+                )
             kept = split if len(rows) == len(split) else split.take(rows)
             for alpha, found in parts.items():
-                columns = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-                scores.append(Scores(kept.name, alpha, kept.ids, np.asarray(kept.labels), **columns))
+                columns = {
+                    name: np.concatenate([part[name] for part in found]) for name in found[0]
+                }
+                scores.append(
+                    Scores(kept.name, alpha, kept.ids, np.asarray(kept.labels), **columns)
+                )
     return scores

@@ -22,8 +22,13 @@ def split_bars(scores: pd.DataFrame, alphas: Sequence[float] = (0.0, 0.5, 1.0)) 
         part = rows[rows.alpha == alpha]
         name = {0.0: "zero-shot", 1.0: "tuned"}.get(alpha, f"WiSE, alpha {alpha:g}")
         figure.add_bar(
-            x=[split.split("/")[0] for split in part.split], y=100 * part["mean"], name=name, marker_color=colour,
-            texttemplate="%{y:.0f}", textposition="outside", cliponaxis=False,
-        )  # fmt: skip
+            x=[split.split("/")[0] for split in part.split],
+            y=100 * part["mean"],
+            name=name,
+            marker_color=colour,
+            texttemplate="%{y:.0f}",
+            textposition="outside",
+            cliponaxis=False,
+        )
     figure.update_layout(**LAYOUT, height=400, barmode="group", yaxis_title="accuracy (%)")
     return figure

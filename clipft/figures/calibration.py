@@ -22,19 +22,41 @@ def reliability(diagrams: Mapping[str, Reliability], title: str = "") -> go.Figu
         colour, full = COLOURS[number % 8], one.count > 0
         middle = (one.low + one.high) / 2
         figure.add_scatter(
-            x=one.confidence[full], y=one.accuracy[full], mode="lines+markers", name=name, legendgroup=name,
-            line={"color": colour}, marker={"symbol": SYMBOLS[number % 8], "size": 8}, customdata=one.count[full],
+            x=one.confidence[full],
+            y=one.accuracy[full],
+            mode="lines+markers",
+            name=name,
+            legendgroup=name,
+            line={"color": colour},
+            marker={"symbol": SYMBOLS[number % 8], "size": 8},
+            customdata=one.count[full],
             hovertemplate="confidence %{x:.3f}<br>accuracy %{y:.3f}<br>%{customdata} images<extra></extra>",
-            row=1, col=1,
-        )  # fmt: skip
+            row=1,
+            col=1,
+        )
         figure.add_bar(
-            x=middle, y=one.count, marker_color=colour, name=name, legendgroup=name, showlegend=False, row=2, col=1
+            x=middle,
+            y=one.count,
+            marker_color=colour,
+            name=name,
+            legendgroup=name,
+            showlegend=False,
+            row=2,
+            col=1,
         )
     figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", line={"color": GREY, "dash": "dash"}, name="calibrated", row=1, col=1
+        x=[0, 1],
+        y=[0, 1],
+        mode="lines",
+        line={"color": GREY, "dash": "dash"},
+        name="calibrated",
+        row=1,
+        col=1,
     )
     figure.update_yaxes(title_text="accuracy (fraction)", range=[0, 1.02], row=1, col=1)
     figure.update_yaxes(title_text="images", row=2, col=1)
-    figure.update_xaxes(title_text="confidence of the predicted class (fraction)", range=[0, 1], row=2, col=1)
+    figure.update_xaxes(
+        title_text="confidence of the predicted class (fraction)", range=[0, 1], row=2, col=1
+    )
     figure.update_layout(**LAYOUT, height=560, barmode="group", title=title or "Reliability")
     return figure

@@ -35,19 +35,34 @@ def distortion(table: pd.DataFrame, kind: str = "raw") -> go.Figure:
         f"fails in {counts[split].get('fails', 0)}, open in {counts[split].get('open', 0)}</sub>"
         for split in splits
     ]
-    figure = make_subplots(1, len(splits), subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.04)
+    figure = make_subplots(
+        1, len(splits), subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.04
+    )
     for column, split in enumerate(splits, 1):
         for name, (title, colour, symbol, _) in looks.items():
             part = rows[(rows.split == split) & (rows.method == name)]
             figure.add_scatter(
-                x=part.reference, y=part.shifted, mode="markers", name=title, legendgroup=name, row=1, col=column,
-                showlegend=column == 1, marker={"color": colour, "symbol": symbol, "size": 10, "opacity": 0.8},
+                x=part.reference,
+                y=part.shifted,
+                mode="markers",
+                name=title,
+                legendgroup=name,
+                row=1,
+                col=column,
+                showlegend=column == 1,
+                marker={"color": colour, "symbol": symbol, "size": 10, "opacity": 0.8},
                 hovertemplate=f"{title}<br>reference %{{x:.3f}}<br>shift %{{y:.3f}}<extra></extra>",
-            )  # fmt: skip
+            )
         figure.add_scatter(
-            x=[low, top], y=[low, top], mode="lines", line={"color": GREY, "dash": "dash"}, showlegend=False,
-            hoverinfo="skip", row=1, col=column,
-        )  # fmt: skip
+            x=[low, top],
+            y=[low, top],
+            mode="lines",
+            line={"color": GREY, "dash": "dash"},
+            showlegend=False,
+            hoverinfo="skip",
+            row=1,
+            col=column,
+        )
     unit = "||f - f0||, unit rows" if kind == "normalised" else "||F - F0||"
     figure.update_xaxes(title_text=f"reference images: {unit}", range=[low, top])
     figure.update_yaxes(title_text=f"shifted images: {unit}", range=[low, top], row=1, col=1)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 PLOTLYJS = "plotly.min.js"  # its name where pages share one
 VIEW = "application/vnd.jupyter.widget-view+json"  # the part of a cell's output that needs a kernel
 KINDS = ("png", "svg", "pdf")
-IN_LAB = CONFIG | {"responsive": False}  # there a click on a slider would give a responsive figure the height 0
+IN_LAB = CONFIG | {
+    "responsive": False
+}  # there a click on a slider would give a responsive figure the height 0
 STYLE = """
 :root { color-scheme: light dark }
 body { font: 16px/1.5 Helvetica, Arial, sans-serif; max-width: 1180px; margin: 2rem auto; padding: 0 1rem; color: #222 }
@@ -77,7 +79,9 @@ def write_images(folder: Path | str, kinds: Sequence[str] = ("png",)) -> str:
     try:
         import plotly.io as pio
 
-        figures = [pio.from_json(json.dumps(json.loads(spec.read_text())["figure"])) for spec, _ in missing]
+        figures = [
+            pio.from_json(json.dumps(json.loads(spec.read_text())["figure"])) for spec, _ in missing
+        ]
         screen = [image.suffix == ".png" for _, image in missing]
         figures = [
             figure.update_layout(width=1100) if png else paper(figure)
@@ -85,18 +89,31 @@ def write_images(folder: Path | str, kinds: Sequence[str] = ("png",)) -> str:
         ]
         scales = [2 if png else 1 for png in screen]  # pixels for a sharp screen
         pio.write_images(figures, [image for _, image in missing], scale=scales)
-    except (RuntimeError, ImportError, ValueError) as error:  # no kaleido or no browser: plain RuntimeErrors
+    except (
+        RuntimeError,
+        ImportError,
+        ValueError,
+    ) as error:  # no kaleido or no browser: plain RuntimeErrors
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return f"{names}: none written ({reason}). The HTML files are complete; for {names} install a Chromium"
     return f"{names}: {len(missing)} written"
 
 
-def write_index(target: Path | str, title: str, figures: Sequence[Path], links: Sequence[tuple[str, str]]) -> Path:
+def write_index(
+    target: Path | str, title: str, figures: Sequence[Path], links: Sequence[tuple[str, str]]
+) -> Path:
     """One self-contained page of saved figures (their .json files, in this order), then links (text, address)."""
     specs = [json.loads(Path(file).read_text()) for file in figures]
     parts = [_div(spec, plotlyjs=number == 0) for number, spec in enumerate(specs)]
-    rows = "".join(f'<li><a href="{html.escape(url)}">{html.escape(text)}</a></li>' for text, url in links)
-    write_text(target, _page(title, [f"<h1>{html.escape(title)}</h1>", *parts, f"<footer><ul>{rows}</ul></footer>"]))
+    rows = "".join(
+        f'<li><a href="{html.escape(url)}">{html.escape(text)}</a></li>' for text, url in links
+    )
+    write_text(
+        target,
+        _page(
+            title, [f"<h1>{html.escape(title)}</h1>", *parts, f"<footer><ul>{rows}</ul></footer>"]
+        ),
+    )
     return Path(target)
 
 
@@ -112,9 +129,14 @@ def draw(figure: dict, plotlyjs: bool | str) -> str:
     import plotly.io as pio
 
     return pio.to_html(
-        figure, config=CONFIG, validate=False, full_html=False, include_plotlyjs=plotlyjs, include_mathjax=False,
+        figure,
+        config=CONFIG,
+        validate=False,
+        full_html=False,
+        include_plotlyjs=plotlyjs,
+        include_mathjax=False,
         auto_play=False,
-    )  # fmt: skip
+    )
 
 
 def _div(spec: dict, plotlyjs: bool) -> str:
@@ -123,4 +145,6 @@ def _div(spec: dict, plotlyjs: bool) -> str:
 
 def _page(title: str, parts: Sequence[str]) -> str:
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
-    return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+    return (
+        f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+    )

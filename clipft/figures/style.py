@@ -13,8 +13,21 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go
 
-CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}  # nothing leaves the page
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")  # Okabe and Ito
+CONFIG = {
+    "displaylogo": False,
+    "showSendToCloud": False,
+    "responsive": True,
+}  # nothing leaves the page
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#F0E442",
+    "#000000",
+)  # Okabe and Ito
 SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "star", "x", "pentagon")
 COLUMNS = {1: 3.25, 2: 6.75}  # inches of a two-column paper
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -44,14 +57,25 @@ def paper(figure: go.Figure, columns: int = 2) -> go.Figure:
     import plotly.graph_objects as go
 
     if columns not in COLUMNS:
-        raise ConfigError(f"a figure of {columns} columns; a paper has {' or '.join(map(str, COLUMNS))}")
+        raise ConfigError(
+            f"a figure of {columns} columns; a paper has {' or '.join(map(str, COLUMNS))}"
+        )
     copy = go.Figure(figure)
-    width = round(COLUMNS[columns] * 96 * (copy.layout.font.size or 12) * 72 / 96 / 8)  # 8 points of 1/72 inch when set
-    copy.update_layout(width=width, height=round((copy.layout.height or 450) * (1 if columns == 2 else 0.75)))
+    width = round(
+        COLUMNS[columns] * 96 * (copy.layout.font.size or 12) * 72 / 96 / 8
+    )  # 8 points of 1/72 inch when set
+    copy.update_layout(
+        width=width, height=round((copy.layout.height or 450) * (1 if columns == 2 else 0.75))
+    )
     copy.layout.sliders, copy.layout.updatemenus = [], []
     if columns == 1:  # no room beside the axes, nor for a long line along them
-        copy.update_layout(legend={"orientation": "h", "y": -0.35, "x": 0}, margin={"l": 80, "r": 10, "b": 90})
-        titles = [copy.layout.title, *(axis.title for axis in (*copy.select_xaxes(), *copy.select_yaxes()))]
+        copy.update_layout(
+            legend={"orientation": "h", "y": -0.35, "x": 0}, margin={"l": 80, "r": 10, "b": 90}
+        )
+        titles = [
+            copy.layout.title,
+            *(axis.title for axis in (*copy.select_xaxes(), *copy.select_yaxes())),
+        ]
         for title in titles:
             title.text = "<br>".join(textwrap.wrap(title.text or "", 34)) or None
     return copy

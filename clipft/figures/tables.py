@@ -17,10 +17,25 @@ if TYPE_CHECKING:
 
 def table(frame: pd.DataFrame) -> go.Figure:
     """A data frame as a figure, so that it lies beside the others."""
-    head = {"values": [f"<b>{name}</b>" for name in frame.columns], "align": "left", "fill_color": "#eeeeee"}
-    cells = {"values": [frame[name] for name in frame.columns], "align": "left", "height": 26, "fill_color": "white"}
-    figure = go.Figure(go.Table(header=head, cells=cells, columnwidth=[max(map(len, [n, *frame[n]])) for n in frame]))
-    figure.update_layout(**LAYOUT | {"margin": {"l": 10, "r": 10, "t": 10, "b": 10}}, height=80 + 27 * len(frame))
+    head = {
+        "values": [f"<b>{name}</b>" for name in frame.columns],
+        "align": "left",
+        "fill_color": "#eeeeee",
+    }
+    cells = {
+        "values": [frame[name] for name in frame.columns],
+        "align": "left",
+        "height": 26,
+        "fill_color": "white",
+    }
+    figure = go.Figure(
+        go.Table(
+            header=head, cells=cells, columnwidth=[max(map(len, [n, *frame[n]])) for n in frame]
+        )
+    )
+    figure.update_layout(
+        **LAYOUT | {"margin": {"l": 10, "r": 10, "t": 10, "b": 10}}, height=80 + 27 * len(frame)
+    )
     return figure
 
 
@@ -31,18 +46,36 @@ def blocks(frames: Mapping[str, pd.DataFrame]) -> go.Figure:
     for title, frame in frames.items():
         bottom = top + 2 * HEAD + LINE * len(frame)
         figure.add_annotation(
-            text=f"<b>{title}</b>", x=0, y=1 - top / height, xref="paper", yref="paper", xanchor="left", yanchor="top",
-            showarrow=False, font={"size": 14},
-        )  # fmt: skip
+            text=f"<b>{title}</b>",
+            x=0,
+            y=1 - top / height,
+            xref="paper",
+            yref="paper",
+            xanchor="left",
+            yanchor="top",
+            showarrow=False,
+            font={"size": 14},
+        )
         figure.add_table(
-            header={"values": list(frame.columns), "align": "left", "fill_color": "#eeeeee", "height": LINE},
-            cells={"values": [frame[name] for name in frame], "align": "left", "height": LINE, "fill_color": "white"},
+            header={
+                "values": list(frame.columns),
+                "align": "left",
+                "fill_color": "#eeeeee",
+                "height": LINE,
+            },
+            cells={
+                "values": [frame[name] for name in frame],
+                "align": "left",
+                "height": LINE,
+                "fill_color": "white",
+            },
             columnwidth=[max(map(len, [name, *frame[name]])) for name in frame],
             domain={"x": [0, 1], "y": [1 - bottom / height, 1 - (top + 26) / height]},
-        )  # fmt: skip
+        )
         top = bottom
     figure.update_layout(
-        **LAYOUT | {"margin": {"l": 10, "r": 10, "t": 10, "b": 10}, "font": LAYOUT["font"] | {"size": 12}},
+        **LAYOUT
+        | {"margin": {"l": 10, "r": 10, "t": 10, "b": 10}, "font": LAYOUT["font"] | {"size": 12}},
         height=height + 20,
     )
     return figure

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import Compose, InterpolationMode, RandomHorizontalFlip, RandomResizedCrop
+from torchvision.transforms import (
+    Compose,
+    InterpolationMode,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+)
 from torchvision.transforms.functional import pil_to_tensor
 
 from ..config import seed_of
@@ -28,9 +33,13 @@ CHUNK_BYTES = 1 << 30  # and evaluation pixels are held this many at a time
 Transform = Callable[[Image.Image], Image.Image]
 
 
-def train_transform(size: int | tuple[int, int], crop: tuple[float, float], flip: bool) -> Transform:
+def train_transform(
+    size: int | tuple[int, int], crop: tuple[float, float], flip: bool
+) -> Transform:
     """Random-resized crop (area as a fraction of the image) and horizontal flip, as the papers train."""
-    steps: list[Transform] = [RandomResizedCrop(size, scale=crop, interpolation=InterpolationMode.BICUBIC)]
+    steps: list[Transform] = [
+        RandomResizedCrop(size, scale=crop, interpolation=InterpolationMode.BICUBIC)
+    ]
     return Compose([*steps, RandomHorizontalFlip()] if flip else steps)
 
 
@@ -42,7 +51,14 @@ class Images(Dataset):
     step of the stream can be made again, whatever the number of workers.
     """
 
-    def __init__(self, split: Split, transform: Transform, seed: int | None = None, keep_bytes=0, skip_bad=False):
+    def __init__(
+        self,
+        split: Split,
+        transform: Transform,
+        seed: int | None = None,
+        keep_bytes=0,
+        skip_bad=False,
+    ):
         self.split, self.transform, self.seed, self.skip_bad = split, transform, seed, skip_bad
         self.kept: dict[int, Image.Image] = {}
         self.keep_bytes = keep_bytes  # room left for decoded images
@@ -83,7 +99,11 @@ class Batch:
     def __init__(self, items: list):
         good = [item for item in items if not isinstance(item, int)]
         self.bad: list[int] = [item for item in items if isinstance(item, int)]
-        self.pixels = torch.stack([pixels for pixels, _, _ in good]) if good else torch.empty(0, dtype=torch.uint8)
+        self.pixels = (
+            torch.stack([pixels for pixels, _, _ in good])
+            if good
+            else torch.empty(0, dtype=torch.uint8)
+        )
         self.labels = torch.tensor([label for _, label, _ in good], dtype=torch.long)
         self.rows = torch.tensor([row for _, _, row in good], dtype=torch.long)
 
@@ -100,7 +120,9 @@ class Batch:
         joined, full = cls([]), [batch for batch in batches if len(batch.rows)]
         if full:
             names = ("pixels", "labels", "rows")
-            joined = cls.of(*(torch.cat([getattr(batch, name) for batch in full]) for name in names))
+            joined = cls.of(
+                *(torch.cat([getattr(batch, name) for batch in full]) for name in names)
+            )
         joined.bad = [row for batch in batches for row in batch.bad]
         return joined
 
@@ -124,21 +146,33 @@ class Stream:
             for draw in range(step * self.batch_size, (step + 1) * self.batch_size):
                 if draw // self.rows != epoch:
                     epoch = draw // self.rows
-                    order = torch.randperm(self.rows, generator=rng(self.seed, f"shuffle:{epoch}")).tolist()
+                    order = torch.randperm(
+                        self.rows, generator=rng(self.seed, f"shuffle:{epoch}")
+                    ).tolist()
                 batch.append((order[draw % self.rows], draw))
             yield batch
 
 
 def train_batches(
-    split: Split, transform: Transform, batch_size: int, steps: range, seed: int, workers=0, skip_bad=False
+    split: Split,
+    transform: Transform,
+    batch_size: int,
+    steps: range,
+    seed: int,
+    workers=0,
+    skip_bad=False,
 ) -> Iterator[Batch]:
     """The augmented batches of these steps. Decoded images are kept in memory as far as KEEP_BYTES goes."""
     images = Images(split, transform, seed, KEEP_BYTES if workers == 0 else 0, skip_bad)
     sampler = Stream(len(split), batch_size, steps, seed)
-    yield from _load(DataLoader(images, batch_sampler=sampler, collate_fn=Batch, num_workers=workers))
+    yield from _load(
+        DataLoader(images, batch_sampler=sampler, collate_fn=Batch, num_workers=workers)
+    )
 
 
-def pixel_chunks(split: Split, transform: Transform, workers=0, skip_bad=False, say: bool = True) -> Iterator[Batch]:
+def pixel_chunks(
+    split: Split, transform: Transform, workers=0, skip_bad=False, say: bool = True
+) -> Iterator[Batch]:
     """The split's pixels, decoded once, in chunks of about CHUNK_BYTES; at the end one line `says` what was skipped."""
     held, bad = list[Batch](), list[int]()
     images = Images(split, transform, skip_bad=skip_bad)
@@ -162,7 +196,9 @@ def skipped(split: Split, bad: Sequence[int]) -> str:
 class Pixels:
     """A split's pixels, again and again: decoded once and kept as uint8 if they fit in `keep` bytes, else each time."""
 
-    def __init__(self, split: Split, transform: Transform, workers=0, skip_bad=False, keep: int = CHUNK_BYTES):
+    def __init__(
+        self, split: Split, transform: Transform, workers=0, skip_bad=False, keep: int = CHUNK_BYTES
+    ):
         self.split, self.keep = split, keep
         self.source = (split, transform, workers, skip_bad)
         self.held: list[Batch] | None = None
@@ -185,8 +221,12 @@ class Pixels:
 def _load(loader: DataLoader) -> Iterator[Batch]:
     try:
         yield from loader
-    except ImageError as error:  # from a worker process its text is a whole traceback; the last line is ours
-        raise ImageError(str(error).strip().splitlines()[-1].removeprefix("clipft.errors.ImageError: ")) from None
+    except (
+        ImageError
+    ) as error:  # from a worker process its text is a whole traceback; the last line is ours
+        raise ImageError(
+            str(error).strip().splitlines()[-1].removeprefix("clipft.errors.ImageError: ")
+        ) from None
 
 
 def few_shot(split: Split, shots: int, generator: torch.Generator, classes: Sequence[str]) -> Split:
@@ -198,6 +238,8 @@ def few_shot(split: Split, shots: int, generator: torch.Generator, classes: Sequ
     for label, name in enumerate(classes):
         rows = (labels == label).nonzero()[:, 0]
         if not len(rows):
-            raise ConfigError(f"class {name!r} has no image in {split.name}; a few-shot draw needs one of each class")
+            raise ConfigError(
+                f"class {name!r} has no image in {split.name}; a few-shot draw needs one of each class"
+            )
         chosen += rows[torch.randperm(len(rows), generator=generator)[:shots]].tolist()
     return split.take(sorted(chosen))

@@ -28,13 +28,17 @@ def templates(manifest: Manifest) -> tuple[str, ...]:
     if odd and not isinstance(manifest.templates, str):
         raise ConfigError(f"{manifest.name}: template {odd[0]!r} has no {{}} for the class name")
     if isinstance(manifest.templates, str):
-        raise ConfigError(f"{manifest.name}: unknown templates {manifest.templates!r}; wanted: openai, or a list")
+        raise ConfigError(
+            f"{manifest.name}: unknown templates {manifest.templates!r}; wanted: openai, or a list"
+        )
     return manifest.templates
 
 
 def zero_shot_prompts(manifest: Manifest, tokenizer: Tokenizer) -> Tensor:
     """Tokens of every class in every template: (C, T, context)."""
-    texts = [template.replace("{}", name) for name in manifest.names for template in templates(manifest)]
+    texts = [
+        template.replace("{}", name) for name in manifest.names for template in templates(manifest)
+    ]
     return tokenizer(texts).unflatten(0, (len(manifest.names), -1))
 
 
@@ -47,7 +51,9 @@ class Captions:
     def __init__(self, manifest: Manifest, tokenizer: Tokenizer):
         self.names = [(c.text, *c.also) for c in manifest.class_names]
         shared = manifest.captions.get("any", ()) or templates(manifest)
-        self.templates = {domain: (*shared, *manifest.captions.get(domain, ())) for domain in manifest.domains}
+        self.templates = {
+            domain: (*shared, *manifest.captions.get(domain, ())) for domain in manifest.domains
+        }
         self.tokenizer = tokenizer
         self._tokens: dict[str, Tensor] = {}
 
@@ -65,14 +71,22 @@ class Captions:
     def vocabulary(self) -> list[int]:
         """The ids of all tokens that the captions hold, begin and end left out."""
         begin, end, _ = special_tokens(self.tokenizer)
-        return sorted({i for text in self.texts() for i in self.tokenizer.encode(text)} - {begin, end})
+        return sorted(
+            {i for text in self.texts() for i in self.tokenizer.encode(text)} - {begin, end}
+        )
 
-    def draw(self, labels: Sequence[int], domains: Sequence[str], generator: Generator | None) -> Tensor:
+    def draw(
+        self, labels: Sequence[int], domains: Sequence[str], generator: Generator | None
+    ) -> Tensor:
         """Tokens of one caption for each image: (B, context); without a generator the first template and name."""
         if generator is None:
-            return torch.stack([self._caption(*image, [0, 0]) for image in zip(labels, domains, strict=True)])
+            return torch.stack(
+                [self._caption(*image, [0, 0]) for image in zip(labels, domains, strict=True)]
+            )
         picks = torch.randint(2**31, (len(labels), 2), generator=generator).tolist()
-        return torch.stack([self._caption(*image) for image in zip(labels, domains, picks, strict=True)])
+        return torch.stack(
+            [self._caption(*image) for image in zip(labels, domains, picks, strict=True)]
+        )
 
     def _caption(self, label: int, domain: str, pick: list[int]) -> Tensor:
         names, rows = self.names[label], self.templates[domain]
@@ -94,7 +108,11 @@ def special_tokens(tokenizer: Tokenizer) -> tuple[int, int, int]:
 
 
 def random_texts(
-    tokenizer: Tokenizer, count: int, length: int, generator: Generator, vocabulary: Sequence[int] | None = None
+    tokenizer: Tokenizer,
+    count: int,
+    length: int,
+    generator: Generator,
+    vocabulary: Sequence[int] | None = None,
 ) -> Tensor:
     """Random texts: BOS, `length` ids uniform in the vocabulary (specials left out), EOT, then zeros.
 
@@ -104,7 +122,9 @@ def random_texts(
     begin, end, size = special_tokens(tokenizer)
     context = tokenizer.context_length
     if length + 2 > context:
-        raise ConfigError(f"random texts of {length} tokens do not fit a context of {context}; at most {context - 2}")
+        raise ConfigError(
+            f"random texts of {length} tokens do not fit a context of {context}; at most {context - 2}"
+        )
     ids = torch.arange(size) if vocabulary is None else torch.as_tensor(vocabulary)
     ids = ids[(ids != begin) & (ids != end)]
     tokens = torch.zeros(count, context, dtype=torch.long)

@@ -24,7 +24,9 @@ def f1(prediction: np.ndarray, label: np.ndarray) -> Statistic:
     """Macro F1, see `macro_f1`."""
     known, classes = _seen(prediction, label)
     hit = _one_hot(known[1], classes, prediction == label)
-    parts = sparse.hstack([hit, _one_hot(known[0], classes), _one_hot(known[1], classes)], format="csr")
+    parts = sparse.hstack(
+        [hit, _one_hot(known[0], classes), _one_hot(known[1], classes)], format="csr"
+    )
 
     def finish(sums: np.ndarray, n: int) -> np.ndarray:
         hits, predicted, labelled = np.split(sums, 3, axis=1)
@@ -37,7 +39,10 @@ def f1(prediction: np.ndarray, label: np.ndarray) -> Statistic:
 def class_mean(prediction: np.ndarray, label: np.ndarray) -> Statistic:
     """Mean per-class accuracy over the classes that have images."""
     known, classes = _seen(prediction, label)
-    parts = sparse.hstack([_one_hot(known[1], classes, prediction == label), _one_hot(known[1], classes)], format="csr")
+    parts = sparse.hstack(
+        [_one_hot(known[1], classes, prediction == label), _one_hot(known[1], classes)],
+        format="csr",
+    )
 
     def finish(sums: np.ndarray, n: int) -> np.ndarray:
         hits, labelled = np.split(sums, 2, axis=1)
@@ -61,7 +66,9 @@ def macro_f1(prediction: np.ndarray, label: np.ndarray) -> float:
     return f1(prediction, label).value
 
 
-def per_class(prediction: np.ndarray, label: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def per_class(
+    prediction: np.ndarray, label: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Accuracy of each class, nan where it has no image, and its number of images: (C,), (C,)."""
     label = _some(label, prediction)
     count = np.bincount(label, minlength=classes)
@@ -83,7 +90,9 @@ def worst_group(
     return worst, float(np.mean(found[worst]))
 
 
-def gzsl(prediction: np.ndarray, label: np.ndarray, unseen: Sequence[int]) -> tuple[float, float, float]:
+def gzsl(
+    prediction: np.ndarray, label: np.ndarray, unseen: Sequence[int]
+) -> tuple[float, float, float]:
     """Generalised zero-shot S, U, H = 2 S U / (S + U): accuracy on images of seen and of unseen classes.
 
     Predictions are over all classes. unseen: labels of the classes that were not trained on. Raises ConfigError where
@@ -92,7 +101,11 @@ def gzsl(prediction: np.ndarray, label: np.ndarray, unseen: Sequence[int]) -> tu
     new = np.isin(_some(label, prediction), np.asarray(unseen, dtype=int))
     if new.all() or not new.any():
         kind = "seen" if new.all() else "unseen"
-        raise ConfigError(f"no image of an {kind} class; generalised zero-shot needs both".replace("an seen", "a seen"))
+        raise ConfigError(
+            f"no image of an {kind} class; generalised zero-shot needs both".replace(
+                "an seen", "a seen"
+            )
+        )
     right = np.asarray(prediction) == label
     s, u = float(right[~new].mean()), float(right[new].mean())
     return s, u, 2 * s * u / (s + u) if s + u else 0.0
@@ -101,7 +114,9 @@ def gzsl(prediction: np.ndarray, label: np.ndarray, unseen: Sequence[int]) -> tu
 def relative_accuracy(shift: float, reference: float) -> float:
     """Accuracy under shift as a fraction of the reference accuracy; raises ConfigError where that is zero."""
     if reference <= 0:
-        raise ConfigError("relative accuracy needs a reference accuracy above 0; this model gets nothing right")
+        raise ConfigError(
+            "relative accuracy needs a reference accuracy above 0; this model gets nothing right"
+        )
     return shift / reference
 
 

@@ -12,7 +12,9 @@ from .intervals import Statistic, _one_hot, _some
 def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> Statistic:
     """Expected calibration error, see `ece`."""
     gaps = np.asarray(correct, dtype=float) - _some(confidence, correct)
-    return Statistic(_one_hot(_bin(confidence, bins), bins, gaps), lambda sums, n: np.abs(sums).sum(1) / n)
+    return Statistic(
+        _one_hot(_bin(confidence, bins), bins, gaps), lambda sums, n: np.abs(sums).sum(1) / n
+    )
 
 
 def ece(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
@@ -39,7 +41,10 @@ def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> 
     place, edges = _bin(_some(confidence, correct), bins), np.linspace(0, 1, bins + 1)
     count = np.bincount(place, minlength=bins)
     full = np.where(count, count, np.nan)
-    means = (np.bincount(place, np.asarray(values, float), bins) / full for values in (confidence, correct))
+    means = (
+        np.bincount(place, np.asarray(values, float), bins) / full
+        for values in (confidence, correct)
+    )
     return Reliability(edges[:-1], edges[1:], count, *means)
 
 

@@ -40,4 +40,6 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> Comparison:
     p = float(stats.binomtest(b, b + c).pvalue) if b + c else 1.0
     change = mean(second.astype(float) - first)
     low, high = interval(resampled({"": change})[""])
-    return Comparison(len(first), float(first.mean()), float(second.mean()), b, c, p, change.value, low, high)
+    return Comparison(
+        len(first), float(first.mean()), float(second.mean()), b, c, p, change.value, low, high
+    )

@@ -22,7 +22,9 @@ def kinks(alphas: Sequence[float], curves: np.ndarray, tolerance: float) -> list
     line. Raises ConfigError for a tolerance that is not above 0.
     """
     if not tolerance > 0:
-        raise ConfigError(f"the tolerance of adaptive alphas is {tolerance}, expected a fraction above 0, e.g. 0.01")
+        raise ConfigError(
+            f"the tolerance of adaptive alphas is {tolerance}, expected a fraction above 0, e.g. 0.01"
+        )
     found = set()
     for i in range(1, len(alphas) - 1):
         left, here, right = alphas[i - 1 : i + 2]
@@ -48,6 +50,8 @@ def barrier(alphas: Sequence[float], losses: Sequence[float]) -> Barrier:
     at = dict(zip(alphas, losses, strict=True))
     if not {0.0, 1.0} <= at.keys():
         raise ConfigError(f"a path from zero-shot to tuned needs alpha 0 and 1, got {sorted(at)}")
-    rise = {a: loss - (1 - a) * at[0.0] - a * at[1.0] for a, loss in at.items() if 0 < a < 1} | {0.0: 0.0}
+    rise = {a: loss - (1 - a) * at[0.0] - a * at[1.0] for a, loss in at.items() if 0 < a < 1} | {
+        0.0: 0.0
+    }
     top = max(sorted(rise), key=rise.get)
     return Barrier(float(rise[top]), float(top))

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
 from ..errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -39,11 +35,18 @@ def distortion_test(reference: np.ndarray, shift: np.ndarray) -> DistortionTest:
     Source: a prediction of Kumar et al., arXiv:2202.10054. Raises ConfigError below two images.
     """
     if min(len(reference), len(shift)) < 2:
-        raise ConfigError(f"{len(reference)} reference and {len(shift)} shifted images; the test needs two of each")
+        raise ConfigError(
+            f"{len(reference)} reference and {len(shift)} shifted images; the test needs two of each"
+        )
     means = float(np.mean(reference)), float(np.mean(shift))
-    difference, errors = means[0] - means[1], [np.var(v, ddof=1) / len(v) for v in (reference, shift)]
+    difference, errors = (
+        means[0] - means[1],
+        [np.var(v, ddof=1) / len(v) for v in (reference, shift)],
+    )
     if not any(errors):
         return DistortionTest(*means, difference, difference, difference)
-    freedom = sum(errors) ** 2 / sum(e**2 / (len(v) - 1) for e, v in zip(errors, (reference, shift), strict=True))
+    freedom = sum(errors) ** 2 / sum(
+        e**2 / (len(v) - 1) for e, v in zip(errors, (reference, shift), strict=True)
+    )
     reach = float(stats.t.ppf(0.975, freedom) * np.sqrt(sum(errors)))
     return DistortionTest(*means, difference, difference - reach, difference + reach)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from ..posthoc.weights import Weights
 
 
-def write_weights(path: Path | str, weights: Weights, metadata: dict[str, str] | None = None) -> None:
+def write_weights(
+    path: Path | str, weights: Weights, metadata: dict[str, str] | None = None
+) -> None:
     """Write tensors as safetensors, whole or not at all."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file

@@ -80,7 +80,12 @@ def files_digest(split: Split) -> str:
 
 def _key(student: Student, point: Point, files: str) -> dict[str, Any]:
     preprocessing = digest({name: repr(value) for name, value in student.preprocessing.items()})
-    return {"tower": point.digest, "files": files, "preprocessing": preprocessing, "precision": "fp32"}
+    return {
+        "tower": point.digest,
+        "files": files,
+        "preprocessing": preprocessing,
+        "precision": "fp32",
+    }
 
 
 def stream(
@@ -103,7 +108,11 @@ def stream(
     known = {name: found[KIND] for name, key in keys.items() if (found := cache.find(KIND, key))}
     fresh: dict[str, np.ndarray] = {}
     if any(point.digest not in known for point in points.values()):
-        chunks = pixels if pixels is not None else pixel_chunks(split, student.transform, workers, skip_bad)
+        chunks = (
+            pixels
+            if pixels is not None
+            else pixel_chunks(split, student.transform, workers, skip_bad)
+        )
     else:
         chunks = _rows_alone(split)
     device, bad = student.mean.device, 0
@@ -133,7 +142,9 @@ def stream(
         progress(len(chunk.bad) * len(points))
         yield chunk, embeddings(chunk) if len(chunk.rows) else iter(())
     for name, found in fresh.items() if not bad else ():
-        cache.keep(KIND, f"{split.name}, {len(split)} images, tower {name}", keys[name], {KIND: found})
+        cache.keep(
+            KIND, f"{split.name}, {len(split)} images, tower {name}", keys[name], {KIND: found}
+        )
 
 
 def _rows_alone(split: Split) -> Iterator[Batch]:
@@ -160,18 +171,31 @@ def extract(
     finally:
         student.train(was_training)
     if not rows:
-        raise ImageError(f"no image of {split.name} can be read, the first is {split.root / split.ids[0]}")
-    return Features(split.name, tuple(split.ids[row] for row in rows), np.asarray(labels), np.concatenate(parts))
+        raise ImageError(
+            f"no image of {split.name} can be read, the first is {split.root / split.ids[0]}"
+        )
+    return Features(
+        split.name, tuple(split.ids[row] for row in rows), np.asarray(labels), np.concatenate(parts)
+    )
 
 
-def texts(clip: Clip, tokens: Tensor, title: str, make: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+def texts(
+    clip: Clip, tokens: Tensor, title: str, make: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """What `make` says of token ids, from the cache if it is there; by default their unit embeddings (N, D).
 
     Raises as `Clip.embed_texts` does.
     """
-    key = {"clip": clip.digest(), "tokens": hashlib.sha256(tokens.numpy().tobytes()).hexdigest()[:16], "what": title}
+    key = {
+        "clip": clip.digest(),
+        "tokens": hashlib.sha256(tokens.numpy().tobytes()).hexdigest()[:16],
+        "what": title,
+    }
     found = cache.remember(
-        "texts", f"{title}, {clip.name}", key, lambda: {"texts": (make or clip.embed_texts)(tokens).cpu().numpy()}
+        "texts",
+        f"{title}, {clip.name}",
+        key,
+        lambda: {"texts": (make or clip.embed_texts)(tokens).cpu().numpy()},
     )
     return torch.from_numpy(np.array(found["texts"])).to(clip.model.logit_scale.device)
 

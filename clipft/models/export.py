@@ -40,7 +40,10 @@ def export_clip(
         if name.startswith(("clip.", "visual.")):
             tensors[name.removeprefix("clip.")] = tensor
     if dtype is not None:
-        tensors = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+        tensors = {
+            name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+            for name, tensor in tensors.items()
+        }
     write_weights(folder / "open_clip_model.safetensors", tensors)
     if clip.vocabulary is not None:
         extra = {"random_text_tokens": list(clip.vocabulary)} | (extra or {})
@@ -48,6 +51,10 @@ def export_clip(
     if extra:
         write_json(folder / "clipft.json", extra)
     weight, bias = student.linear()
-    write_weights(folder / "head.safetensors", {"weight": weight, "bias": bias}, {"classes": json.dumps([*classes])})
+    write_weights(
+        folder / "head.safetensors",
+        {"weight": weight, "bias": bias},
+        {"classes": json.dumps([*classes])},
+    )
     write_json(folder / "open_clip_config.json", clip.config)
     return folder

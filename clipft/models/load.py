@@ -55,9 +55,13 @@ class Clip:
     def embed_texts(self, tokens: Tensor) -> Tensor:
         """(N, context) token ids -> (N, D) unit rows; raises ConfigError where the model has no text tower."""
         if not hasattr(self.model, "encode_text"):
-            raise ConfigError(f"{self.name} has no text tower; zero-shot heads and texts need a CLIP with both towers")
+            raise ConfigError(
+                f"{self.name} has no text tower; zero-shot heads and texts need a CLIP with both towers"
+            )
         device, rows = self.model.logit_scale.device, []
-        with progress_bar(len(tokens), "embedding texts", "text", len(tokens) > 4 * TEXT_BATCH) as bar:
+        with progress_bar(
+            len(tokens), "embedding texts", "text", len(tokens) > 4 * TEXT_BATCH
+        ) as bar:
             for part in tokens.split(TEXT_BATCH):
                 rows.append(unit(self.model.encode_text(part.to(device))))
                 bar.update(len(part))
@@ -88,17 +92,27 @@ class Clip:
         return self._digest
 
 
-def load_clip(model: str = "emoji-tiny", pretrained: str = "", device: str | torch.device = "cpu") -> Clip:
+def load_clip(
+    model: str = "emoji-tiny", pretrained: str = "", device: str | torch.device = "cpu"
+) -> Clip:
     """Load any open_clip model: a name and a tag or checkpoint file, `local-dir:FOLDER`, or the shipped `emoji-tiny`.
 
     pretrained: "" takes what the folder holds, "none" random weights (drawn from torch's global generator). Raises
     ConfigError on an unknown name or tag, WeightsError on a truncated or foreign file.
     """
-    folder = EMOJI_TINY if model == "emoji-tiny" else Path(model[10:]) if model.startswith("local-dir:") else None
+    folder = (
+        EMOJI_TINY
+        if model == "emoji-tiny"
+        else Path(model[10:])
+        if model.startswith("local-dir:")
+        else None
+    )
     source, options = model, {}
     if folder is not None:
         if not (folder / "open_clip_config.json").is_file():
-            raise ConfigError(f"{folder} holds no open_clip_config.json; wanted: a local-dir: folder of open_clip")
+            raise ConfigError(
+                f"{folder} holds no open_clip_config.json; wanted: a local-dir: folder of open_clip"
+            )
         source = f"local-dir:{folder}"
     elif model not in open_clip.list_models():
         raise unknown("model", model, [*open_clip.list_models(), "emoji-tiny"])
@@ -106,14 +120,22 @@ def load_clip(model: str = "emoji-tiny", pretrained: str = "", device: str | tor
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none published"
         raise ConfigError(f"{model} needs `pretrained`: a checkpoint file, or a tag of: {tags}")
     if folder is not None and pretrained not in ("", "none") and not Path(pretrained).is_file():
-        raise ConfigError(f"no checkpoint file {pretrained!r}; {model} takes a file, none, or what its folder holds")
+        raise ConfigError(
+            f"no checkpoint file {pretrained!r}; {model} takes a file, none, or what its folder holds"
+        )
     file = pretrained if pretrained not in ("", "none") and not _is_tag(model, pretrained) else ""
     if file and not Path(file).is_file():
-        raise unknown("checkpoint file or tag", pretrained, [*open_clip.list_pretrained_tags_by_model(model), "none"])
+        raise unknown(
+            "checkpoint file or tag",
+            pretrained,
+            [*open_clip.list_pretrained_tags_by_model(model), "none"],
+        )
     if folder is None and not file and pretrained != "none":
         options["pretrained"] = pretrained
         tag = open_clip.get_pretrained_cfg(model, pretrained)
-        options["force_quick_gelu"] = bool(tag.get("quick_gelu"))  # the tag knows how its weights were trained
+        options["force_quick_gelu"] = bool(
+            tag.get("quick_gelu")
+        )  # the tag knows how its weights were trained
     try:
         with _quiet():
             net, _, preprocess = open_clip.create_model_and_transforms(
@@ -127,11 +149,18 @@ def load_clip(model: str = "emoji-tiny", pretrained: str = "", device: str | tor
         raise WeightsError(
             f"cannot load {model} {file or pretrained}: {reason[:200]}; is the file whole, and of this model?"
         ) from None
-    extra = read_json(folder / "clipft.json") if folder and (folder / "clipft.json").exists() else {}
-    config = {"model_cfg": _model_config(source, folder, options), "preprocess_cfg": dict(net.visual.preprocess_cfg)}
+    extra = (
+        read_json(folder / "clipft.json") if folder and (folder / "clipft.json").exists() else {}
+    )
+    config = {
+        "model_cfg": _model_config(source, folder, options),
+        "preprocess_cfg": dict(net.visual.preprocess_cfg),
+    }
     vocabulary = tuple(extra["random_text_tokens"]) if "random_text_tokens" in extra else None
     net.requires_grad_(False).eval()
-    return Clip(f"{model} {pretrained}".strip(), net, tokenizer, _pil_part(preprocess), config, vocabulary)
+    return Clip(
+        f"{model} {pretrained}".strip(), net, tokenizer, _pil_part(preprocess), config, vocabulary
+    )
 
 
 @contextlib.contextmanager
@@ -148,7 +177,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _is_tag(model: str, pretrained: str) -> bool:
-    return pretrained.lower() in [tag.lower() for tag in open_clip.list_pretrained_tags_by_model(model)]
+    return pretrained.lower() in [
+        tag.lower() for tag in open_clip.list_pretrained_tags_by_model(model)
+    ]
 
 
 def _model_config(source: str, folder: Path | None, options: dict[str, Any]) -> dict[str, Any]:
@@ -162,13 +193,18 @@ def _pil_part(preprocess: Compose) -> Transform:
     """open_clip's evaluation transform up to the tensor; the rest is done on the device, by `Student.pixels`."""
     last = preprocess.transforms[-2:]
     if not (isinstance(last[0], ToTensor) and isinstance(last[1], Normalize)):
-        raise ConfigError(f"this model's preprocessing ends with {last}, expected ToTensor and Normalize")
+        raise ConfigError(
+            f"this model's preprocessing ends with {last}, expected ToTensor and Normalize"
+        )
     return Compose(preprocess.transforms[:-2])
 
 
 def pick_device(name: str = "auto") -> str:
     """`auto` is the GPU where there is one; raises ConfigError for a device that this machine lacks."""
-    found = [*(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.backends.mps.is_available() else [])]
+    found = [
+        *(["cuda"] if torch.cuda.is_available() else []),
+        *(["mps"] if torch.backends.mps.is_available() else []),
+    ]
     if name == "auto":
         return [*found, "cpu"][0]
     kind, _, index = name.partition(":")

@@ -34,7 +34,12 @@ class Predictor:
         self.student.start_from(self.head.weight, self.head.bias)
 
     def predict(
-        self, paths: Sequence[Path | str], top: int = 1, workers: int = 0, skip_bad=False, progress: bool = True
+        self,
+        paths: Sequence[Path | str],
+        top: int = 1,
+        workers: int = 0,
+        skip_bad=False,
+        progress: bool = True,
     ) -> pd.DataFrame:
         """Classify files, and all images in folders: one row per file and rank (file, rank, label, probability).
 
@@ -56,7 +61,9 @@ class Predictor:
                     chances = self.student.logits(embed(self.student, chunk.pixels)).softmax(-1)
                 best = chances.sort(descending=True, stable=True)
                 for row, labels, values in zip(chunk.rows, best.indices, best.values, strict=True):
-                    for rank, (label, value) in enumerate(zip(labels[:top].tolist(), values.tolist(), strict=False), 1):
+                    for rank, (label, value) in enumerate(
+                        zip(labels[:top].tolist(), values.tolist(), strict=False), 1
+                    ):
                         rows.append((files[row], rank, self.head.classes[label], value))
         return pd.DataFrame(rows, columns=["file", "rank", "label", "probability"])
 
@@ -64,9 +71,15 @@ class Predictor:
 def _files(paths: Sequence[Path | str]) -> tuple[str, ...]:
     found: list[str] = []
     for path in map(Path, paths):
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES) if path.is_dir() else [path]
+        inside = (
+            sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES)
+            if path.is_dir()
+            else [path]
+        )
         if not inside:
-            raise ImageError(f"no image in the folder {path}; looked for {', '.join(sorted(IMAGES))}")
+            raise ImageError(
+                f"no image in the folder {path}; looked for {', '.join(sorted(IMAGES))}"
+            )
         found += map(str, inside)
     if not found:
         raise ImageError("no image given; name files or folders")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +12,6 @@ from torch import Tensor, nn
 from ..diagnostics.energies import unit
 from ..errors import ConfigError
 from .load import Clip
-
-if TYPE_CHECKING:
-    pass
 
 
 class Student(nn.Module):
@@ -31,7 +27,9 @@ class Student(nn.Module):
         self.transform, self.preprocessing = clip.transform, clip.config["preprocess_cfg"]
         preprocess = self.preprocessing
         for name in ("mean", "std"):
-            self.register_buffer(name, torch.tensor(preprocess[name]).view(3, 1, 1) * 255, persistent=False)
+            self.register_buffer(
+                name, torch.tensor(preprocess[name]).view(3, 1, 1) * 255, persistent=False
+            )
 
     def pixels(self, images: Tensor) -> Tensor:
         """uint8 (B, 3, H, W) -> normalised floats: (x / 255 - mean) / std."""
@@ -56,13 +54,20 @@ class Classifier(Student):
     absorbed: logits f W + b, W starts at s W0 and b at 0.
     """
 
-    def __init__(self, clip: Clip, head: Tensor, convention: str = "fixed", logit_scale: str = "frozen"):
+    def __init__(
+        self, clip: Clip, head: Tensor, convention: str = "fixed", logit_scale: str = "frozen"
+    ):
         super().__init__(clip)
         self.visual = copy.deepcopy(clip.model.visual).requires_grad_(True)
-        absorbed, trained = convention == "absorbed", convention == "fixed" and logit_scale != "frozen"
+        absorbed, trained = (
+            convention == "absorbed",
+            convention == "fixed" and logit_scale != "frozen",
+        )
         self.weight = nn.Parameter(clip.scale * head if absorbed else head.clone())
         self.bias = nn.Parameter(torch.zeros_like(head[0])) if absorbed else None
-        self.logit_scale = nn.Parameter(clip.model.logit_scale.detach().clone()) if trained else None
+        self.logit_scale = (
+            nn.Parameter(clip.model.logit_scale.detach().clone()) if trained else None
+        )
         self.scale, self.clamped = clip.scale, logit_scale == "clamped"  # scale: the pre-trained s
 
     def linear(self) -> tuple[Tensor, Tensor]:
@@ -76,7 +81,9 @@ class Classifier(Student):
     def start_from(self, weight: Tensor, bias: Tensor) -> None:
         """Set the head to one that is given as by `linear`; raises ConfigError for a bias in convention fixed."""
         if self.bias is None and bias.any():
-            raise ConfigError("this head has a bias, which head=fixed has not; train with head=absorbed")
+            raise ConfigError(
+                "this head has a bias, which head=fixed has not; train with head=absorbed"
+            )
         self.weight.copy_(weight if self.bias is not None else weight / self.scale)
         if self.bias is not None:
             self.bias.copy_(bias)
@@ -85,7 +92,11 @@ class Classifier(Student):
         """Embeddings (B, D), not normalised -> logits (B, C)."""
         if self.bias is not None:
             return unit(images) @ self.weight + self.bias
-        return (self.scale if self.logit_scale is None else self.logit_scale.exp()) * unit(images) @ self.weight
+        return (
+            (self.scale if self.logit_scale is None else self.logit_scale.exp())
+            * unit(images)
+            @ self.weight
+        )
 
     def forward(self, images: Tensor, *texts: Tensor | None) -> tuple[Tensor, None, None]:
         """uint8 images -> embeddings before normalising (B, D), which pass as they are; this model reads no texts."""
@@ -96,7 +107,9 @@ class Classifier(Student):
 class TwoTowers(Student):
     """Both towers and the scale; the head is rebuilt from the text tower whenever it is asked for."""
 
-    def __init__(self, clip: Clip, prompts: Tensor, frozen_text: bool = False, logit_scale: str = "trained"):
+    def __init__(
+        self, clip: Clip, prompts: Tensor, frozen_text: bool = False, logit_scale: str = "trained"
+    ):
         super().__init__(clip)
         self.clip = copy.deepcopy(clip.model).requires_grad_(not frozen_text)
         self.clip.visual.requires_grad_(True)
@@ -128,5 +141,8 @@ class TwoTowers(Student):
         self, images: Tensor, captions: Tensor | None = None, classes: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """uint8 images, tokens of captions and classes -> embeddings (B, D); unit rows (B, D) and (C, D)."""
-        texts = (None if tokens is None else unit(self.clip.encode_text(tokens)) for tokens in (captions, classes))
+        texts = (
+            None if tokens is None else unit(self.clip.encode_text(tokens))
+            for tokens in (captions, classes)
+        )
         return self.tower(self.clip.visual, images), *texts

@@ -18,13 +18,25 @@ def mse_class(step: Step) -> Tensor:
     return mse(on_class_head(step))
 
 
-@method("mse_context", title="MSE, context", paper="arXiv:2404.00860", needs=("anchor", "context"), lam=1.0)
+@method(
+    "mse_context",
+    title="MSE, context",
+    paper="arXiv:2404.00860",
+    needs=("anchor", "context"),
+    lam=1.0,
+)
 def mse_context(step: Step) -> Tensor:
     """Hold the context scores by squares."""
     return mse(on_texts(step, step.context.T))
 
 
-@method("kld_random", title="KLD, random texts", paper="arXiv:2404.00860", needs=("anchor", "random_texts"), lam=1.0)
+@method(
+    "kld_random",
+    title="KLD, random texts",
+    paper="arXiv:2404.00860",
+    needs=("anchor", "random_texts"),
+    lam=1.0,
+)
 def kld_random(step: Step, tau: float = 1.0) -> Tensor:
     """Hold the distribution over random texts."""
     return kld(on_texts(step, step.random_texts), tau)

@@ -32,6 +32,10 @@ def flyp(step: Step, mask: bool = False) -> Tensor:
 
 
 BOTH = ("captions", "class_captions")
-method("flyp_image", title="FLYP, image tower", paper=PAPER, needs=("captions",), trains="image")(flyp)
-METHODS.add(Method("flyp_ce", "FLYP, CE", PAPER, needs=frozenset({"class_captions"}), trains="both"))
+method("flyp_image", title="FLYP, image tower", paper=PAPER, needs=("captions",), trains="image")(
+    flyp
+)
+METHODS.add(
+    Method("flyp_ce", "FLYP, CE", PAPER, needs=frozenset({"class_captions"}), trains="both")
+)
 method("flyp_with_ce", title="FLYP + CE", paper=PAPER, needs=BOTH, lam=1.0, trains="both")(flyp)

@@ -16,4 +16,6 @@ from .step import Step
 @method("l2sp", title="L2-SP", paper="arXiv:1802.01483", needs=("weights",), lam=0.01)
 def l2sp(step: Step) -> Tensor:
     """The squared distance from theta0 over every trained tensor."""
-    return torch.stack([(step.weights[name] - start).square().sum() for name, start in step.start.items()]).sum()
+    return torch.stack(
+        [(step.weights[name] - start).square().sum() for name, start in step.start.items()]
+    ).sum()

@@ -13,7 +13,9 @@ from .regulariser import mse, on_texts
 from .step import Step
 
 
-@method("lipsum", title="Lipsum-FT", paper="arXiv:2404.00860", needs=("anchor", "random_texts"), lam=1.0)
+@method(
+    "lipsum", title="Lipsum-FT", paper="arXiv:2404.00860", needs=("anchor", "random_texts"), lam=1.0
+)
 def lipsum(step: Step) -> Tensor:
     """Half the mean squared change of energy over batch and random texts, in squared logits."""
     return mse(on_texts(step, step.random_texts))

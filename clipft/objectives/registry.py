@@ -33,9 +33,15 @@ class Method:
     penalty: Callable[..., Tensor] | None = None
     needs: frozenset[Need] = frozenset()
     lam: float | None = None
-    trains: Literal["head", "vision", "image", "both"] = "vision"  # vision: tower and head; image, both: towers, scale
-    head: Literal["zero_shot", "zeros", "probe"] = "zero_shot"  # where the head starts; probe: a linear probe
-    ema: float | None = None  # decay of the averaged weights that are kept in place of the trained ones
+    trains: Literal["head", "vision", "image", "both"] = (
+        "vision"  # vision: tower and head; image, both: towers, scale
+    )
+    head: Literal["zero_shot", "zeros", "probe"] = (
+        "zero_shot"  # where the head starts; probe: a linear probe
+    )
+    ema: float | None = (
+        None  # decay of the averaged weights that are kept in place of the trained ones
+    )
 
     @property
     def options(self) -> dict[str, float | bool]:
@@ -51,15 +57,25 @@ class Method:
         """Raise ConfigError for a setting that this method does not know or that would do nothing."""
         check_options(self.name, config.options, self.options)
         if config.lam is not None and self.lam is None:
-            raise ConfigError(f"{self.name} has no regulariser, so lam={config.lam:g} would do nothing; leave it out")
+            raise ConfigError(
+                f"{self.name} has no regulariser, so lam={config.lam:g} would do nothing; leave it out"
+            )
         if self.trains in ("image", "both") and (config.head != "fixed" or config.head_from):
-            raise ConfigError(f"{self.name} builds its head from its text tower; leave out head and head_from")
+            raise ConfigError(
+                f"{self.name} builds its head from its text tower; leave out head and head_from"
+            )
         if config.head_from and self.head != "zero_shot":
-            raise ConfigError(f"{self.name} says itself where its head starts; head_from goes with method=ft")
+            raise ConfigError(
+                f"{self.name} says itself where its head starts; head_from goes with method=ft"
+            )
         if config.solver == "adamw" and self.head != "probe":
-            raise ConfigError(f"{self.name} has no linear probe, so solver=adamw would do nothing; leave it out")
+            raise ConfigError(
+                f"{self.name} has no linear probe, so solver=adamw would do nothing; leave it out"
+            )
         if config.head == "absorbed" and config.logit_scale in ("trained", "clamped"):
-            raise ConfigError("head=absorbed holds the logit scale in its weights; leave out logit_scale")
+            raise ConfigError(
+                "head=absorbed holds the logit scale in its weights; leave out logit_scale"
+            )
         if self.head == "probe" and config.solver == "adamw" and self.trains != "head":
             raise ConfigError(
                 f"{self.name} takes solver=logistic; for a head that AdamW trained: method=lp solver=adamw, "

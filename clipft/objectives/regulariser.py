@@ -21,7 +21,9 @@ Scores = tuple[Tensor, Tensor]
 
 def on_texts(step: Step, texts: Tensor) -> Scores:
     """(u, v) on the unit rows of texts (K, D)."""
-    return tuple(energy_vectors(unit(images), texts, step.scale) for images in (step.images, step.anchor))
+    return tuple(
+        energy_vectors(unit(images), texts, step.scale) for images in (step.images, step.anchor)
+    )
 
 
 def on_class_head(step: Step) -> Scores:

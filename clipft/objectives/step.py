@@ -21,11 +21,15 @@ class Step:
     images: Tensor
     labels: Tensor
     scale: Tensor | float
-    logits: Tensor | None = None  # (B, C) of the trained head, with gradient; wherever cross-entropy is a term
+    logits: Tensor | None = (
+        None  # (B, C) of the trained head, with gradient; wherever cross-entropy is a term
+    )
     anchor: Tensor | None = None  # (B, D) the same images through theta0, before normalising
     zero_shot: Tensor | None = None  # (D, C) the zero-shot head W0; comes with anchor
     context: Tensor | None = None  # (D, T) the frozen context head
     random_texts: Tensor | None = None  # (M, D) unit rows, fresh every step
-    captions: Tensor | None = None  # (B, D) unit rows, one caption an image, with gradient if the text tower trains
+    captions: Tensor | None = (
+        None  # (B, D) unit rows, one caption an image, with gradient if the text tower trains
+    )
     weights: Mapping[str, Tensor] | None = None  # every trained tensor by name, with gradient
     start: Mapping[str, Tensor] | None = None  # the same tensors in theta0; comes with weights

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-MEASURES = {"accuracy": ("accuracy (%)", 100, 1), "nll": ("NLL (nats)", 1, 2), "ece": ("ECE (%)", 100, 1)}
+MEASURES = {
+    "accuracy": ("accuracy (%)", 100, 1),
+    "nll": ("NLL (nats)", 1, 2),
+    "ece": ("ECE (%)", 100, 1),
+}
 GAIN = "reference accuracy, against zero-shot (points)"
 SHIFT = "mean shift accuracy, against zero-shot (points)"
 
@@ -56,7 +60,9 @@ def _cell(mean: float, std: float, measure: str) -> str:
     return text if std != std else f"{text} ± {factor * std:.{digits}f}"  # NaN: there is none
 
 
-def _our_blocks(results: pd.DataFrame, own: Mapping[str, str], measure: str, alphas: Sequence[float]) -> dict:
+def _our_blocks(
+    results: pd.DataFrame, own: Mapping[str, str], measure: str, alphas: Sequence[float]
+) -> dict:
     """A block per kind: zero-shot, then a row per recipe and alpha, mean ± standard deviation over seeds."""
     import pandas as pd
 
@@ -64,7 +70,9 @@ def _our_blocks(results: pd.DataFrame, own: Mapping[str, str], measure: str, alp
     for _, kind in results[results.recipe.isin(own)].groupby(KIND):
         tests = wide(kind).query("role != 'val'")
         first, reference = kind.iloc[0], kind.reference.iloc[0]
-        splits = sorted(tests.split.unique(), key=lambda name: (name.split("/")[0] != reference, name))
+        splits = sorted(
+            tests.split.unique(), key=lambda name: (name.split("/")[0] != reference, name)
+        )
         zero = tests[tests.alpha == 0]
         lines = [("Zero-shot", "", zero[zero.run == zero.run.iloc[0]])] if len(zero) else []
         for recipe in [name for name in own if name in set(tests.recipe)]:
@@ -72,7 +80,11 @@ def _our_blocks(results: pd.DataFrame, own: Mapping[str, str], measure: str, alp
             method = part.method.iloc[0]
             swept = len(alphas) > 1 and "+" not in method
             for alpha in [one for one in (alphas if swept else [1.0]) if one in set(part.alpha)]:
-                called = (title_of(f"{method}+wise"), f"alpha={alpha}") if swept else (title_of(method), own[recipe])
+                called = (
+                    (title_of(f"{method}+wise"), f"alpha={alpha}")
+                    if swept
+                    else (title_of(method), own[recipe])
+                )
                 lines.append((*called, part[part.alpha == alpha]))
         rows = []
         for method, setting, part in lines:
@@ -80,7 +92,12 @@ def _our_blocks(results: pd.DataFrame, own: Mapping[str, str], measure: str, alp
             values = {split.split("/")[0]: part[part.split == split][measure] for split in splits}
             cells = {name: _cell(one.mean(), one.std(), measure) for name, one in values.items()}
             cells["mean shift"] = _cell(by_shift.mean(), by_shift.std(), measure)
-            head = {"source": "ours", "method": method, "setting": setting, "seeds": str(part.run.nunique())}
+            head = {
+                "source": "ours",
+                "method": method,
+                "setting": setting,
+                "seeds": str(part.run.nunique()),
+            }
             rows.append(head | cells)
         label = f"{first.manifest}, {first.model}, reference {reference}"
         if first.selection != "holdout":
@@ -106,10 +123,22 @@ def _paper_blocks(number: str, benchmark: str, measure: str) -> dict:
         rows = []
         for (method, variant, _), part in kind.groupby(["method", "variant", "again"], sort=False):
             part = part.sort_values("split", key=lambda split: split != reference, kind="stable")
-            cells = {row.split: _cell(row.mean, row.std, measure) for row in part.itertuples(index=False, name="Row")}
+            cells = {
+                row.split: _cell(row.mean, row.std, measure)
+                for row in part.itertuples(index=False, name="Row")
+            }
             if benchmark != "cub":  # seen, unseen and their harmonic mean are no shifts
-                cells["mean shift"] = _cell(part[part.split != reference]["mean"].mean(), float("nan"), measure)
-            rows.append({"source": "paper", "method": method, "setting": variant.replace(";", ", "), **cells})
+                cells["mean shift"] = _cell(
+                    part[part.split != reference]["mean"].mean(), float("nan"), measure
+                )
+            rows.append(
+                {
+                    "source": "paper",
+                    "method": method,
+                    "setting": variant.replace(";", ", "),
+                    **cells,
+                }
+            )
         frame = pd.DataFrame(rows)
         frame = frame if (frame.setting != "").any() else frame.drop(columns="setting")
         title = f"Paper, table {number}: {benchmark}, {model}, reference {reference}: {MEASURES[measure][0]}"
@@ -121,8 +150,12 @@ def caption(what: str, used: pd.DataFrame, paper: str, command: str = "") -> str
     """What is shown; of our runs how many, seeds, images; where the paper's numbers are from; what makes more."""
     if len(used):
         counts = used.groupby("recipe").seed.nunique(), used[used.role != "val"].n
-        seeds, images = (f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}" for n in counts)
-        kinds = "; ".join(" on ".join(kind) for kind in used[["model", "manifest"]].drop_duplicates().to_numpy())
+        seeds, images = (
+            f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}" for n in counts
+        )
+        kinds = "; ".join(
+            " on ".join(kind) for kind in used[["model", "manifest"]].drop_duplicates().to_numpy()
+        )
         runs = f"Ours: n = {used.run.nunique()} runs ({kinds})"
         ours = f"{runs}, seeds a recipe: {seeds}, test images a split: {images}."
     else:
@@ -137,10 +170,16 @@ def source(number: str, marked: str = "Hollow") -> str:
 
 
 def table(
-    what: str, number: str, results: pd.DataFrame, own: Mapping[str, str], command: str = "",
-    benchmarks: Sequence[str] = ("domainnet", "imagenet"), measures: Sequence[str] = ("accuracy",),
-    alphas: Sequence[float] = (1.0,), paper: str = "",
-) -> Made:  # fmt: skip
+    what: str,
+    number: str,
+    results: pd.DataFrame,
+    own: Mapping[str, str],
+    command: str = "",
+    benchmarks: Sequence[str] = ("domainnet", "imagenet"),
+    measures: Sequence[str] = ("accuracy",),
+    alphas: Sequence[float] = (1.0,),
+    paper: str = "",
+) -> Made:
     """Our recipes of `chosen` and the paper's table of this number; paper: a caption where it has none."""
     rows: dict[str, pd.DataFrame] = {}
     for measure in measures:
@@ -151,8 +190,14 @@ def table(
     used = results[results.recipe.isin(own)]
     if len(used):
         what += " Mean ± standard deviation over seeds; of each method the recipe best on held-out reference images."
-    shown = figures.blocks(rows) if rows else figures.nothing("no runs of ours, no published numbers")
-    return Made(shown, caption(what, used, paper or source(number, "Rows marked paper, ± its own"), command), rows)
+    shown = (
+        figures.blocks(rows) if rows else figures.nothing("no runs of ours, no published numbers")
+    )
+    return Made(
+        shown,
+        caption(what, used, paper or source(number, "Rows marked paper, ± its own"), command),
+        rows,
+    )
 
 
 def one_kind(results: pd.DataFrame) -> pd.DataFrame:
@@ -170,7 +215,9 @@ def our_points(results: pd.DataFrame) -> pd.DataFrame:
         raise ConfigError("no run is scored at alpha 0 and 1: clipft wise RUN")
     for column in ("reference_accuracy", "shift_accuracy"):
         rows[column] = 100 * (rows[column].to_numpy() - zero.loc[rows.recipe, column].to_numpy())
-    return rows.rename(columns={"reference_accuracy": "x", "shift_accuracy": "y"}).assign(published=False)
+    return rows.rename(columns={"reference_accuracy": "x", "shift_accuracy": "y"}).assign(
+        published=False
+    )
 
 
 def paper_points(number: str, benchmark: str, shift: str = "") -> pd.DataFrame:
@@ -185,11 +232,24 @@ def paper_points(number: str, benchmark: str, shift: str = "") -> pd.DataFrame:
     given, rows = _paper_rows(number, benchmark).query("method != 'Zero-shot'"), []
     for (model, domain), kind in given.groupby(["model", "reference"], sort=False):
         start = zero[zero.model == model].assign(reference=domain)
-        for (method, variant, _), part in pd.concat([start, kind]).groupby(["method", "variant", "again"], sort=False):
+        for (method, variant, _), part in pd.concat([start, kind]).groupby(
+            ["method", "variant", "again"], sort=False
+        ):
             mean = part.set_index("split")["mean"]
             others = mean.drop(domain)
-            rows.append((method, variant, model, domain, mean[domain], others[shift] if shift else others.mean()))
-    return pd.DataFrame(rows, columns=["method", "variant", "model", "domain", "reference", "shift"])
+            rows.append(
+                (
+                    method,
+                    variant,
+                    model,
+                    domain,
+                    mean[domain],
+                    others[shift] if shift else others.mean(),
+                )
+            )
+    return pd.DataFrame(
+        rows, columns=["method", "variant", "model", "domain", "reference", "shift"]
+    )
 
 
 def hollow(points: pd.DataFrame) -> pd.DataFrame:
@@ -199,7 +259,10 @@ def hollow(points: pd.DataFrame) -> pd.DataFrame:
     tuned = points[points.method != "Zero-shot"]
     start = zero.loc[list(zip(*(tuned[key] for key in keys), strict=True))]
     moved = {"x": "reference", "y": "shift"}
-    moved = {to: 100 * (tuned[column].to_numpy() - start[column].to_numpy()) for to, column in moved.items()}
+    moved = {
+        to: 100 * (tuned[column].to_numpy() - start[column].to_numpy())
+        for to, column in moved.items()
+    }
     return tuned.assign(**moved, name=tuned.method, label=tuned.variant, published=True)
 
 
@@ -209,18 +272,28 @@ def by_shift(results: pd.DataFrame, number: str, benchmark: str) -> Made:
     panels = {}
     for split in sorted(ours[ours.role == "shift"].split.unique()):
         domain = split.split("/")[0]
-        theirs = paper_points(number, benchmark, domain) if (ours.manifest == benchmark).all() else None
-        panels[domain] = figures.trade_off(ours[(ours.role != "shift") | (ours.split == split)], theirs)
+        theirs = (
+            paper_points(number, benchmark, domain) if (ours.manifest == benchmark).all() else None
+        )
+        panels[domain] = figures.trade_off(
+            ours[(ours.role != "shift") | (ours.split == split)], theirs
+        )
     points = paper_points(number, benchmark)
-    mean = figures.trade_off(ours, points) if len(ours) else figures.lines(hollow(points), GAIN, SHIFT)
+    mean = (
+        figures.trade_off(ours, points) if len(ours) else figures.lines(hollow(points), GAIN, SHIFT)
+    )
     panels["mean of shifts"] = mean.update_layout(xaxis_title=GAIN, yaxis_title=SHIFT)
     for domain in [*panels][:-1]:
-        panels[domain].update_layout(xaxis_title=GAIN, yaxis_title=f"accuracy on {domain}, against zero-shot (points)")
-    shown = figures.join(panels, f"Reference against shift; hollow: {benchmark}, published", columns=2)
-    what = (
-        "Change of reference and of shift test accuracy against zero-shot, in points, a mark per run; lines join the "
+        panels[domain].update_layout(
+            xaxis_title=GAIN, yaxis_title=f"accuracy on {domain}, against zero-shot (points)"
+        )
+    shown = figures.join(
+        panels, f"Reference against shift; hollow: {benchmark}, published", columns=2
     )
-    return Made(shown, caption(what + "learning rates and steps of a method.", ours, source(number)))
+    what = "Change of reference and of shift test accuracy against zero-shot, in points, a mark per run; lines join the "
+    return Made(
+        shown, caption(what + "learning rates and steps of a method.", ours, source(number))
+    )
 
 
 def by_kind(what: str, ours: pd.DataFrame, number: str, command: str = "") -> Made:
@@ -235,8 +308,13 @@ def by_kind(what: str, ours: pd.DataFrame, number: str, command: str = "") -> Ma
         )
     for (model, domain), kind in theirs.groupby(["model", "domain"], sort=False):
         parts[f"paper: {model}, {domain}"] = kind
-    panels = {name: figures.lines(part, GAIN, SHIFT, names=theirs.name.unique()) for name, part in parts.items()}
-    shown = figures.join(panels, "Reference against shift (hollow: DomainNet, published)", columns=2)
+    panels = {
+        name: figures.lines(part, GAIN, SHIFT, names=theirs.name.unique())
+        for name, part in parts.items()
+    }
+    shown = figures.join(
+        panels, "Reference against shift (hollow: DomainNet, published)", columns=2
+    )
     return Made(shown, caption(what, ours, source(number), command))
 
 
@@ -246,7 +324,11 @@ def after_training(used: pd.DataFrame, number: str, benchmark: str) -> go.Figure
 
     after = {entry.title for entry in POSTHOC.values()}
     theirs = hollow(paper_points(number, benchmark))
-    parts = [theirs.assign(name=theirs.method.map(lambda name: f"FT + {name}" if name in after else name))]
+    parts = [
+        theirs.assign(
+            name=theirs.method.map(lambda name: f"FT + {name}" if name in after else name)
+        )
+    ]
     if len(used):
         mine = our_points(used)
         made = mine.method.str.contains("+", regex=False)
@@ -255,5 +337,8 @@ def after_training(used: pd.DataFrame, number: str, benchmark: str) -> go.Figure
         parts = [mine.assign(name=called, label="alpha " + mine.alpha.astype(str)), *parts]
     every = pd.concat(parts)
     both = {"ours and the paper's": every, "the paper's alone": every[every.published]}
-    panels = {name: figures.lines(part, GAIN, SHIFT, names=every.name.unique()) for name, part in both.items()}
+    panels = {
+        name: figures.lines(part, GAIN, SHIFT, names=every.name.unique())
+        for name, part in both.items()
+    }
     return figures.join(panels, f"After training (hollow: {benchmark}, published)", columns=2)

@@ -40,14 +40,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ABLATION = {  # the loss and the texts with which a method ties the tuned model to the zero-shot one
-    "kd": "KLD, class head", "car": "KLD, context", "kld_random": "KLD, random texts",
-    "mse_class": "MSE, class head", "mse_context": "MSE, context", "lipsum": "MSE, random texts",
-}  # fmt: skip
-SOUPS = {"uniform_soup", "greedy_soup", "greedy_ensemble"}  # an output_ensemble of one run is the run itself
+    "kd": "KLD, class head",
+    "car": "KLD, context",
+    "kld_random": "KLD, random texts",
+    "mse_class": "MSE, class head",
+    "mse_context": "MSE, context",
+    "lipsum": "MSE, random texts",
+}
+SOUPS = {
+    "uniform_soup",
+    "greedy_soup",
+    "greedy_ensemble",
+}  # an output_ensemble of one run is the run itself
 LENGTHS = "`clipft train method=lipsum text_count=M text_length=L`, each M and L into the same runs folder"
 DOMAINS = "`clipft train reference=DOMAIN`, each domain and method into the same runs folder"
 MODELS = "`clipft train model=NAME pretrained=TAG`, each model and method into the same runs folder"
-AFTER = "`clipft combine tpgm RUN` and `clipft combine tpgm_c RUN mu=...` on runs of FT and Lipsum-FT"
+AFTER = (
+    "`clipft combine tpgm RUN` and `clipft combine tpgm_c RUN mu=...` on runs of FT and Lipsum-FT"
+)
 NO_PAPER = "The paper's numbers of this item are not in data_manifests/published/, so none stand beside ours."
 
 
@@ -83,7 +93,9 @@ def table_3(results: pd.DataFrame, runs: Path | str) -> Made:
 def table_4(results: pd.DataFrame, runs: Path | str) -> Made:
     """A probed head, LP-FT, FT and FT from a zero head, test accuracy (%)."""
     own = chosen(one_kind(results), titled("4", results))
-    return table("Where the head starts: accuracy of LP, LP-FT, FT and Scratch-FT.", "4", results, own)
+    return table(
+        "Where the head starts: accuracy of LP, LP-FT, FT and Scratch-FT.", "4", results, own
+    )
 
 
 def table_5(results: pd.DataFrame, runs: Path | str) -> Made:
@@ -118,9 +130,7 @@ def table_9(results: pd.DataFrame, runs: Path | str) -> Made:
     """The ablation {KLD, MSE} x {context, random texts}, test accuracy (%)."""
     names = [name for name, about in ABLATION.items() if "class" not in about]
     own = chosen(one_kind(results), names, lambda run: ABLATION[_method(results, run)])
-    order = (
-        " The paper's ablation-row-2 and -3 are KLD on random texts and MSE on context; which is which is not known."
-    )
+    order = " The paper's ablation-row-2 and -3 are KLD on random texts and MSE on context; which is which is not known."
     return table("Which loss on which texts: accuracy." + order, "9", results, own)
 
 
@@ -128,7 +138,9 @@ def table_10(results: pd.DataFrame, runs: Path | str) -> Made:
     """Table 1 tuned on other domains, a block per reference; test accuracy (%). Ours where there are several."""
     several = results.reference.nunique() > 1
     own = _per_kind(results, titled("10", results)) if several else {}
-    what = "Accuracy when another domain is the reference (runs of a single reference are table 1's)."
+    what = (
+        "Accuracy when another domain is the reference (runs of a single reference are table 1's)."
+    )
     return table(what, "10", results, own, "" if several else DOMAINS, benchmarks=("domainnet",))
 
 
@@ -163,7 +175,11 @@ def _per_kind(results: pd.DataFrame, methods: list[str]) -> dict[str, str]:
 def _mu(runs: Path | str, run: str) -> str:
     """The mu of a TPGM-C run; empty for all others."""
     after = _config(runs, run).get("after") or {"name": ""}
-    return f"mu={after['options'].get('mu', POSTHOC['tpgm_c'].options['mu'])}" if after["name"] == "tpgm_c" else ""
+    return (
+        f"mu={after['options'].get('mu', POSTHOC['tpgm_c'].options['mu'])}"
+        if after["name"] == "tpgm_c"
+        else ""
+    )
 
 
 def _post_hoc(results: pd.DataFrame) -> list[str]:
@@ -199,9 +215,7 @@ def figure_3(results: pd.DataFrame, runs: Path | str) -> Made:
 def figure_4(results: pd.DataFrame, runs: Path | str) -> Made:
     """Energy gap (squared logits) against relative accuracy (a ratio) with Pearson's r, a panel per shift."""
     tuned = one_kind(results)[~results.method.map(is_ensemble)]
-    what = (
-        "Energy gap in squared logits against relative accuracy (shift / reference), a point per run; r is Pearson's."
-    )
+    what = "Energy gap in squared logits against relative accuracy (shift / reference), a point per run; r is Pearson's."
     return Made(figures.energy_gap(tuned), caption(what, tuned, NO_PAPER))
 
 
@@ -213,9 +227,14 @@ def figure_5(results: pd.DataFrame, runs: Path | str) -> Made:
     what = "t-SNE of the energy vectors of the first 100 images of every test split, zero-shot and tuned; no unit."
     used = results[results.run.isin([row.run for row in firsts])]
     if not maps:
-        return Made(figures.nothing("no run of FT or Lipsum-FT"), caption(what, used, NO_PAPER, "`clipft train`"))
+        return Made(
+            figures.nothing("no run of FT or Lipsum-FT"),
+            caption(what, used, NO_PAPER, "`clipft train`"),
+        )
     parts = {name: figures.energy_map(one) for name, one in maps.items()}
-    return Made(figures.join(parts, "Energy vectors, zero-shot and tuned", 2), caption(what, used, NO_PAPER))
+    return Made(
+        figures.join(parts, "Energy vectors, zero-shot and tuned", 2), caption(what, used, NO_PAPER)
+    )
 
 
 def figure_6(results: pd.DataFrame, runs: Path | str) -> Made:
@@ -228,11 +247,15 @@ def figure_7(results: pd.DataFrame, runs: Path | str) -> Made:
     names = one_kind(results).method.unique()
     made = [name for name in names if {*name.split("+")[1:]} & SOUPS]
     ours = results[results.method.isin([*made, *(name.split("+")[0] for name in made)])]
-    what = (
-        "Soups and ensembles beside their members: change of reference and mean shift accuracy, points, a mark per run."
+    what = "Soups and ensembles beside their members: change of reference and mean shift accuracy, points, a mark per run."
+    command = (
+        "" if made else "`clipft combine greedy_soup RUN RUN ...`, and so with greedy_ensemble"
     )
-    command = "" if made else "`clipft combine greedy_soup RUN RUN ...`, and so with greedy_ensemble"
-    shown = figures.trade_off(ours) if made else figures.nothing("no soup and no greedy ensemble among these runs")
+    shown = (
+        figures.trade_off(ours)
+        if made
+        else figures.nothing("no soup and no greedy ensemble among these runs")
+    )
     return Made(shown, caption(what, ours, NO_PAPER, command))
 
 
@@ -254,7 +277,9 @@ def figure_10(results: pd.DataFrame, runs: Path | str) -> Made:
 def figure_11(results: pd.DataFrame, runs: Path | str) -> Made:
     """LP, LP-FT, FT and Scratch-FT, in points against zero-shot, a panel per model; paper: table 4, DomainNet."""
     ours = one_kind(results)[results.method.isin(titled("4", results))]
-    return by_kind("Where the head starts: change of reference and mean shift accuracy, in points.", ours, "4")
+    return by_kind(
+        "Where the head starts: change of reference and mean shift accuracy, in points.", ours, "4"
+    )
 
 
 def figure_12(results: pd.DataFrame, runs: Path | str) -> Made:
@@ -263,7 +288,9 @@ def figure_12(results: pd.DataFrame, runs: Path | str) -> Made:
 
     own = chosen(one_kind(results), ["lipsum"], lambda run: _texts(runs, run))
     ours = results[results.recipe.isin(own)] if len(own) > 1 else results.iloc[:0]
-    points = hollow(paper_points("8", "domainnet")).assign(label=lambda rows: rows.label.str.replace(";", ", "))
+    points = hollow(paper_points("8", "domainnet")).assign(
+        label=lambda rows: rows.label.str.replace(";", ", ")
+    )
     if len(ours):
         mine = our_points(ours).query("alpha == 1.0")
         points = pd.concat([points, mine.assign(label=mine.recipe.map(own))])
@@ -271,9 +298,14 @@ def figure_12(results: pd.DataFrame, runs: Path | str) -> Made:
     panels = {}
     for varied, fixed, name in (("L", "M", "tokens in a text, L"), ("M", "L", "texts a step, M")):
         part = points[points[fixed] == points[fixed].mode()[0]].sort_values(varied)
-        both = [part.assign(name=kind, y=part[key]) for key, kind in (("x", "reference"), ("y", "mean shift"))]
+        both = [
+            part.assign(name=kind, y=part[key])
+            for key, kind in (("x", "reference"), ("y", "mean shift"))
+        ]
         rows = pd.concat(both).assign(x=lambda rows, key=varied: rows[key])
-        panels[name] = figures.lines(rows, f"{name} (log)", "accuracy, against zero-shot (points)", log=True)
+        panels[name] = figures.lines(
+            rows, f"{name} (log)", "accuracy, against zero-shot (points)", log=True
+        )
     what = "Accuracy of Lipsum-FT against zero-shot, in points, over the length and number of its random texts."
     shown = figures.join(panels, "Random texts: how long, how many", columns=2)
     return Made(shown, caption(what, ours, source("8"), "" if len(ours) else LENGTHS))
@@ -307,10 +339,10 @@ def figure_15(results: pd.DataFrame, runs: Path | str) -> Made:
         both = [100 * given[one].groupby("method", sort=False)["mean"].mean() for one in (at, ~at)]
         theirs = pd.DataFrame({"x": both[0], "y": both[1], "name": both[0].index, "label": ""})
         points = pd.concat([theirs.assign(published=True), ours.assign(published=False)])
-        panels[f"hollow: {benchmark}"] = figures.lines(points, "ECE on the reference (%)", "mean ECE under shift (%)")
-    what = (
-        "Expected calibration error (15 bins, %) of the reference against the mean of the shifts, a point per method."
-    )
+        panels[f"hollow: {benchmark}"] = figures.lines(
+            points, "ECE on the reference (%)", "mean ECE under shift (%)"
+        )
+    what = "Expected calibration error (15 bins, %) of the reference against the mean of the shifts, a point per method."
     used = results[results.recipe.isin(own)]
     return Made(figures.join(panels, "Calibration", 2), caption(what, used, source("2")))
 
@@ -327,17 +359,41 @@ def _post_hoc_paths(number: str, benchmark: str, results: pd.DataFrame, runs: Pa
     used = results[results.recipe.isin(chosen(results, names, lambda run: _mu(runs, run)))]
     what = "WiSE, TPGM and TPGM-C from FT and Lipsum-FT: change of reference and mean shift accuracy, in points."
     command = "" if any("+" in name for name in names) else AFTER
-    return Made(after_training(used, number, benchmark), caption(what, used, source(number), command))
+    return Made(
+        after_training(used, number, benchmark), caption(what, used, source(number), command)
+    )
 
 
 ITEMS = {
     item.__name__: item
     for item in (
-        table_1, table_2, table_3, table_4, table_5, table_6, table_7, table_8, table_9, table_10, table_11,
-        figure_2, figure_3, figure_4, figure_5, figure_6, figure_7, figure_8, figure_9, figure_10, figure_11,
-        figure_12, figure_13, figure_14, figure_15,
+        table_1,
+        table_2,
+        table_3,
+        table_4,
+        table_5,
+        table_6,
+        table_7,
+        table_8,
+        table_9,
+        table_10,
+        table_11,
+        figure_2,
+        figure_3,
+        figure_4,
+        figure_5,
+        figure_6,
+        figure_7,
+        figure_8,
+        figure_9,
+        figure_10,
+        figure_11,
+        figure_12,
+        figure_13,
+        figure_14,
+        figure_15,
     )
-}  # fmt: skip
+}
 
 
 def make(name: str, results: pd.DataFrame, runs: Path | str) -> Made:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 def output_ensemble(logits0: Tensor, logits: Tensor, alpha: float) -> Tensor:
     """(1 - alpha) logits0 + alpha logits: (N, C), (N, C) -> (N, C). Raises ConfigError for alpha outside 0 ... 1."""
     check_alpha(alpha)
-    return logits if alpha == 1 else logits0 if alpha == 0 else (1 - alpha) * logits0 + alpha * logits
+    return (
+        logits if alpha == 1 else logits0 if alpha == 0 else (1 - alpha) * logits0 + alpha * logits
+    )
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
@@ -39,7 +41,9 @@ def greedy_ensemble(logits: Sequence[Tensor], labels: Tensor, limit: int = 4) ->
     logits: one (N, C) per member, computed once; labels (N,). Raises ConfigError without members or for limit < 1.
     """
     if not logits or limit < 1:
-        raise ConfigError(f"a greedy ensemble of at most {limit} out of {len(logits)} members; both must be at least 1")
+        raise ConfigError(
+            f"a greedy ensemble of at most {limit} out of {len(logits)} members; both must be at least 1"
+        )
     alone = [_right(one, labels) for one in logits]
     order = sorted(range(len(logits)), key=lambda k: -alone[k])
     kept, best, total = order[:1], alone[order[0]], logits[order[0]]
@@ -54,11 +58,15 @@ def _right(logits: Tensor, labels: Tensor) -> int:
     return int((logits.argmax(-1) == labels).sum())
 
 
-@posthoc("output_ensemble", title="output ensemble", paper="arXiv:2109.01903", many=True, ensemble=True)
+@posthoc(
+    "output_ensemble", title="output ensemble", paper="arXiv:2109.01903", many=True, ensemble=True
+)
 def _output_ensemble(anchor, members, held_out: HeldOut) -> list[int]:
     return list(range(len(members)))
 
 
-@posthoc("greedy_ensemble", title="greedy ensemble", paper="arXiv:2203.05482", many=True, ensemble=True)
+@posthoc(
+    "greedy_ensemble", title="greedy ensemble", paper="arXiv:2203.05482", many=True, ensemble=True
+)
 def _greedy_ensemble(anchor, members, held_out: HeldOut, limit: int = 4) -> list[int]:
     return greedy_ensemble([held_out.logits(member) for member in members], held_out.labels, limit)

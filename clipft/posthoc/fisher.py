@@ -27,14 +27,21 @@ if TYPE_CHECKING:
 FLOOR = 1e-8
 
 
-def diagonal_fisher(loss: Callable[[Weights, object], Tensor], weights: Weights, images: Iterable[object]) -> Weights:
+def diagonal_fisher(
+    loss: Callable[[Weights, object], Tensor], weights: Weights, images: Iterable[object]
+) -> Weights:
     """F of every floating tensor: the mean of squared gradients of `loss(weights, image)`, one image at a time."""
-    leaves = {name: t.detach().clone().requires_grad_(t.is_floating_point()) for name, t in weights.items()}
+    leaves = {
+        name: t.detach().clone().requires_grad_(t.is_floating_point())
+        for name, t in weights.items()
+    }
     names = [name for name, tensor in leaves.items() if tensor.requires_grad]
     total = {name: torch.zeros_like(leaves[name]) for name in names}
     count = 0
     for image in images:
-        found = torch.autograd.grad(loss(leaves, image), [leaves[name] for name in names], allow_unused=True)
+        found = torch.autograd.grad(
+            loss(leaves, image), [leaves[name] for name in names], allow_unused=True
+        )
         for name, gradient in zip(names, found, strict=True):
             if gradient is not None:
                 total[name] += gradient.square()
@@ -42,7 +49,9 @@ def diagonal_fisher(loss: Callable[[Weights, object], Tensor], weights: Weights,
     return {name: tensor / count for name, tensor in total.items()}
 
 
-def fisher_merge(anchor: Weights, tuned: Weights, fisher0: Weights, fisher1: Weights, alpha: float) -> Weights:
+def fisher_merge(
+    anchor: Weights, tuned: Weights, fisher0: Weights, fisher1: Weights, alpha: float
+) -> Weights:
     """The Fisher-weighted mixture; the ends are each model bit for bit.
 
     Raises ConfigError for alpha outside 0 ... 1, WeightsError with the first odd name where the models differ.
@@ -57,12 +66,20 @@ def fisher_merge(anchor: Weights, tuned: Weights, fisher0: Weights, fisher1: Wei
             continue
         before = (1 - alpha) * fisher0[name].float().clamp(min=FLOOR)
         after = alpha * fisher1[name].float().clamp(min=FLOOR)
-        mixed[name] = ((before * anchor[name].float() + after * tensor.float()) / (before + after)).to(tensor.dtype)
+        mixed[name] = (
+            (before * anchor[name].float() + after * tensor.float()) / (before + after)
+        ).to(tensor.dtype)
     return mixed
 
 
 @posthoc("wise_fisher", title="WiSE, Fisher", paper="arXiv:2111.09832")
-def _wise_fisher(anchor: Weights, members: list[Weights], held_out: HeldOut, alpha: float = 0.5, images: int = 256):
+def _wise_fisher(
+    anchor: Weights,
+    members: list[Weights],
+    held_out: HeldOut,
+    alpha: float = 0.5,
+    images: int = 256,
+):
     fishers = []
     for weights in (anchor, members[0]):
         fishers.append(diagonal_fisher(held_out.sampled_loss, weights, held_out.batches(1, images)))

@@ -57,7 +57,9 @@ class Posthoc:
         """Raise ConfigError for a bad option or a number of runs that this method does not take."""
         check_options(self.name, options, self.options)
         if count < 1 or (count > 1 and not self.many):
-            raise ConfigError(f"{self.name} takes {'one run or more' if self.many else 'one run'}, got {count}")
+            raise ConfigError(
+                f"{self.name} takes {'one run or more' if self.many else 'one run'}, got {count}"
+            )
 
 
 class Registry(dict[str, Posthoc]):

@@ -39,7 +39,9 @@ def uniform_soup(members: Sequence[Weights]) -> Weights:
     }
 
 
-def greedy_soup(members: Sequence[Weights], accuracy: Callable[[Weights], float]) -> tuple[Weights, list[int]]:
+def greedy_soup(
+    members: Sequence[Weights], accuracy: Callable[[Weights], float]
+) -> tuple[Weights, list[int]]:
     """(weights, positions of the kept members); `accuracy` is measured on held-out images, ties keep their order."""
     if not members:
         raise ConfigError("a soup needs at least one member")

@@ -73,7 +73,9 @@ def tpgm(
             if mu:
                 value = value + mu * torch.stack([*gammas.values()]).norm()
             if not value.isfinite():
-                raise ConfigError(f"TPGM's loss is {float(value.detach())}; is the tuned model finite?")
+                raise ConfigError(
+                    f"TPGM's loss is {float(value.detach())}; is the tuned model finite?"
+                )
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
@@ -89,17 +91,39 @@ def _norm(change: Tensor, norm: str) -> Tensor:
     """Frobenius: one number. MARS: the L1 norm of each row, shaped to be broadcast."""
     if norm == "frobenius":
         return change.norm()
-    return change.abs().sum(tuple(range(1, change.dim())), keepdim=True) if change.dim() > 1 else change.abs()
+    return (
+        change.abs().sum(tuple(range(1, change.dim())), keepdim=True)
+        if change.dim() > 1
+        else change.abs()
+    )
 
 
 @posthoc("tpgm", title="TPGM", paper="arXiv:2303.10720")
-def _tpgm(anchor, members, held_out: HeldOut, steps: int = 200, batch: int = 64, lr: float = 0.01, norm="frobenius"):
-    return tpgm(anchor, members[0], held_out.loss, held_out.batches(batch, steps), 0.0, lr, norm, steps)
+def _tpgm(
+    anchor,
+    members,
+    held_out: HeldOut,
+    steps: int = 200,
+    batch: int = 64,
+    lr: float = 0.01,
+    norm="frobenius",
+):
+    return tpgm(
+        anchor, members[0], held_out.loss, held_out.batches(batch, steps), 0.0, lr, norm, steps
+    )
 
 
 @posthoc("tpgm_c", title="TPGM-C", paper="arXiv:2303.10720")
 def _tpgm_c(
-    anchor, members, held_out: HeldOut, mu: float = 1.0, steps: int = 200, batch: int = 64, lr: float = 0.01,
+    anchor,
+    members,
+    held_out: HeldOut,
+    mu: float = 1.0,
+    steps: int = 200,
+    batch: int = 64,
+    lr: float = 0.01,
     norm="frobenius",
-):  # fmt: skip
-    return tpgm(anchor, members[0], held_out.loss, held_out.batches(batch, steps), mu, lr, norm, steps)
+):
+    return tpgm(
+        anchor, members[0], held_out.loss, held_out.batches(batch, steps), mu, lr, norm, steps
+    )

@@ -29,4 +29,6 @@ def check_same_shape(anchor: Weights, tuned: Weights) -> None:
     for name in sorted(anchor):
         if anchor[name].shape != tuned[name].shape:
             shapes = f"{tuple(anchor[name].shape)} and {tuple(tuned[name].shape)}"
-            raise WeightsError(f"weights of different models: {name!r} is {shapes}; mix runs of one model and head")
+            raise WeightsError(
+                f"weights of different models: {name!r} is {shapes}; mix runs of one model and head"
+            )

@@ -54,15 +54,21 @@ def wise_head(anchor: Weights, tuned: Weights, alpha: float) -> Weights:
     """
     mixed = wise(anchor, tuned, alpha)
     if "weight" not in mixed:
-        raise WeightsError("this model has no head of its own, its text tower builds one; mix the whole model")
+        raise WeightsError(
+            "this model has no head of its own, its text tower builds one; mix the whole model"
+        )
     return {name: mixed[name] if name in HEAD else tensor.clone() for name, tensor in tuned.items()}
 
 
 @posthoc("wise", title="WiSE", paper="arXiv:2109.01903")
-def _wise(anchor: Weights, members: list[Weights], held_out: HeldOut, alpha: float = 0.5) -> Weights:
+def _wise(
+    anchor: Weights, members: list[Weights], held_out: HeldOut, alpha: float = 0.5
+) -> Weights:
     return wise(anchor, members[0], alpha)
 
 
 @posthoc("wise_head", title="WiSE, head", paper="arXiv:2109.01903")
-def _wise_head(anchor: Weights, members: list[Weights], held_out: HeldOut, alpha: float = 0.5) -> Weights:
+def _wise_head(
+    anchor: Weights, members: list[Weights], held_out: HeldOut, alpha: float = 0.5
+) -> Weights:
     return wise_head(anchor, members[0], alpha)

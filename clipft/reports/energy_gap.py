@@ -44,6 +44,15 @@ def gap_table(run: Given, alpha: float = 1.0) -> pd.DataFrame:
     for split in run.reported_splits():
         gap = gap_of(run, split.name, alpha)
         rows.append(
-            (split.name, gap.mean, gap.image_error, gap.text_error, gap.mean / gap.scale**2, len(gap.per_image))
+            (
+                split.name,
+                gap.mean,
+                gap.image_error,
+                gap.text_error,
+                gap.mean / gap.scale**2,
+                len(gap.per_image),
+            )
         )
-    return pd.DataFrame(rows, columns=["split", "energy_gap", "image_error", "text_error", "cosine_gap", "n"])
+    return pd.DataFrame(
+        rows, columns=["split", "energy_gap", "image_error", "text_error", "cosine_gap", "n"]
+    )

@@ -30,7 +30,7 @@ def energy_map(
     Kept in the cache. Raises as `energy_tsne` does.
     """
     run = opened(run)
-    names = [split.name for split in run.reported_splits() if split.split == "test"]
+    names = [split.name for split in run.reported_splits() if split.part == "test"]
     after, before = ([run.features(name, a) for name in names] for a in (alpha, 0.0))
     texts, scale = run.gap_texts.cpu(), run.clip.scale
 
@@ -40,13 +40,19 @@ def energy_map(
 
     places = [coordinates(found) for found in (before, after)]
     settings = {"layout": layout, "perplexity": perplexity, "pca": pca, "seed": seed}
-    seen = hashlib.sha256(b"".join(np.round(place, 4).tobytes() for place in places)).hexdigest()[:16]
+    seen = hashlib.sha256(b"".join(np.round(place, 4).tobytes() for place in places)).hexdigest()[
+        :16
+    ]
     kept = cache.remember(
-        "energy maps", f"{run.folder.name}, {len(places[0])} images", {"of": seen, **settings},
+        "energy maps",
+        f"{run.folder.name}, {len(places[0])} images",
+        {"of": seen, **settings},
         lambda: dict(zip(("before", "after"), energy_tsne(*places, **settings), strict=True)),
-    )  # fmt: skip
+    )
     return EnergyMap(
         tuple(one.split for one in before for _ in one.ids[:per_split]),
         tuple(name for one in before for name in one.ids[:per_split]),
-        np.concatenate([one.label[:per_split] for one in before]), np.array(kept["before"]), np.array(kept["after"]),
-    )  # fmt: skip
+        np.concatenate([one.label[:per_split] for one in before]),
+        np.array(kept["before"]),
+        np.array(kept["after"]),
+    )

@@ -24,11 +24,16 @@ def exact(sweep: Sweep, alpha: float, images: int = 100) -> pd.DataFrame:
 
     run, rows = opened(sweep.folder), []
     splits = [split for split in run.reported_splits() if split.name in sweep.splits]
-    parts = [split.take(np.unique(np.linspace(0, len(split) - 1, images, dtype=int)).tolist()) for split in splits]
+    parts = [
+        split.take(np.unique(np.linspace(0, len(split) - 1, images, dtype=int)).tolist())
+        for split in splits
+    ]
     right = sweep.prediction == sweep.label
     for one in run.sweep(parts, [alpha], progress=False):
         of = sweep.rows[one.split]
         there = of[np.isin(sweep.ids[of], one.ids)]
         line = np.interp(alpha, sweep.alphas, right[:, there].mean(1))
-        rows.append((one.split, len(one.ids), float((one.prediction == one.label).mean()), float(line)))
+        rows.append(
+            (one.split, len(one.ids), float((one.prediction == one.label).mean()), float(line))
+        )
     return pd.DataFrame(rows, columns=["split", "images", "exact", "line"])

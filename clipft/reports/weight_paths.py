@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..config import ALPHAS
 from ..diagnostics.weight_path import layer_distances
-from ..runs.run import ALPHAS
 from ..training.combine import combine
 from .energy_gap import Given, opened
 

@@ -59,13 +59,17 @@ def choices(results: pd.DataFrame, among: Among = "alphas") -> pd.DataFrame:
         for rule in RULES:
             taken = part.loc[pick(part, rule)]
             line |= {
-                f"{rule}: {'alpha' if among == 'alphas' else 'run'}": taken.alpha if among == "alphas" else taken.run,
+                f"{rule}: {'alpha' if among == 'alphas' else 'run'}": taken.alpha
+                if among == "alphas"
+                else taken.run,
                 f"{rule}: reference": taken.reference_accuracy,
                 f"{rule}: shift": taken.shift_accuracy,
             }
         found.append(line)
     if not found:
-        raise ConfigError(f"nothing to choose among the {among}: score runs at several alphas, or train several")
+        raise ConfigError(
+            f"nothing to choose among the {among}: score runs at several alphas, or train several"
+        )
     return pd.DataFrame(found)
 
 
@@ -77,12 +81,16 @@ def candidates(results: pd.DataFrame) -> pd.DataFrame:
     keys = ["run", *RECIPE, "seed", "alpha"]
     of = {role: part.groupby(keys) for role, part in rows.groupby("role")}
     if not {"val", "reference", "shift"} <= of.keys():
-        raise ConfigError("a choice needs scores on validation, reference and shift images: clipft wise RUN")
+        raise ConfigError(
+            "a choice needs scores on validation, reference and shift images: clipft wise RUN"
+        )
     named = {
-        "val_accuracy": of["val"].accuracy.first(), "val_gap": of["val"].energy_gap.first(),
-        "val_n": of["val"].n.first(), "reference_accuracy": of["reference"].accuracy.first(),
+        "val_accuracy": of["val"].accuracy.first(),
+        "val_gap": of["val"].energy_gap.first(),
+        "val_n": of["val"].n.first(),
+        "reference_accuracy": of["reference"].accuracy.first(),
         "shift_accuracy": of["shift"].accuracy.mean(),
-    }  # fmt: skip
+    }
     first, *others = (column.rename(name) for name, column in named.items())
     joined = first.to_frame()
     for column in others:
@@ -132,6 +140,8 @@ def ordered_pairs(results: pd.DataFrame) -> dict[str, float]:
 
     shift = order("shift_accuracy")
     if not shift.any():
-        raise ConfigError(f"{len(rows)} tuned models, no two of which differ under shift; train more")
+        raise ConfigError(
+            f"{len(rows)} tuned models, no two of which differ under shift; train more"
+        )
     told = {"accuracy": order("val_accuracy") * shift, "energy_gap": -order("val_gap") * shift}
     return {name: float((1 + agrees[shift != 0]).mean() / 2) for name, agrees in told.items()}

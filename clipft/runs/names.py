@@ -1,35 +1,67 @@
-"""TODO: docstring."""
+"""What a run is called: its method, and what was done after training."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from ..objectives.registry import METHODS
+from ..posthoc.registry import POSTHOC
+
+UNKNOWN = 99  # place in an order of what no registry knows
+
+
+@dataclass(frozen=True)
+class MethodName:
+    """`lipsum+tpgm`: a method, then the post-hoc methods applied to it, in order. This alone takes it apart."""
+
+    method: str
+    after: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> MethodName:
+        """The name that `str` gives; methods need not be known here."""
+        method, *after = text.split("+")
+        return cls(method, tuple(after))
+
+    def __str__(self) -> str:
+        return "+".join([self.method, *self.after])
+
+    def then(self, posthoc: str) -> MethodName:
+        """The name after one more post-hoc method."""
+        return MethodName(self.method, (*self.after, posthoc))
+
+    @property
+    def title(self) -> str:
+        """As in figures and tables, `Lipsum-FT + TPGM`; what no registry knows keeps its name."""
+        titles = [METHODS[self.method].title if self.method in METHODS else self.method]
+        for name in self.after:
+            titles.append(POSTHOC[name].title if name in POSTHOC else name)
+        return " + ".join(titles)
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether the last of a combination is an ensemble, whose alpha mixes logits."""
+        return bool(self.after) and self.after[-1] in POSTHOC and POSTHOC[self.after[-1]].ensemble
+
+    @property
+    def place(self) -> tuple[list[int], str]:
+        """Sorts names in the order of the registries, combinations after their method."""
+        order = {name: place for place, name in enumerate([*METHODS, *POSTHOC])}
+        return [order.get(name, UNKNOWN) for name in (self.method, *self.after)], str(self)
 
 
 def title_of(method: str) -> str:
-    """A method's title, from the registries: `lipsum+tpgm` is Lipsum-FT + TPGM."""
-    from ..objectives.registry import METHODS
-    from ..posthoc.registry import POSTHOC
-
-    parts = method.split("+")
-    known = [METHODS, *[POSTHOC] * (len(parts) - 1)]
-    return " + ".join(table[part].title if part in table else part for table, part in zip(known, parts, strict=True))
+    """The title of a method or combination given as text, see `MethodName.title`."""
+    return MethodName.parse(method).title
 
 
 def is_ensemble(method: str) -> bool:
-    """Whether the last of a combination is an ensemble, whose alpha mixes logits."""
-    from ..posthoc.registry import POSTHOC
-
-    last = method.split("+")[-1]
-    return "+" in method and last in POSTHOC and POSTHOC[last].ensemble
+    """Whether a method given as text is an ensemble, see `MethodName.is_ensemble`."""
+    return MethodName.parse(method).is_ensemble
 
 
-def ordered(methods: Sequence[str]) -> list[str]:
+def ordered(methods: Iterable[str]) -> list[str]:
     """Each name once, in the order of the registries, combinations after their method."""
-    from ..objectives.registry import METHODS
-    from ..posthoc.registry import POSTHOC
-
-    place = {name: i for i, name in enumerate([*METHODS, *POSTHOC])}
-    return sorted(set(methods), key=lambda name: ([place.get(part, 99) for part in name.split("+")], name))
+    names = {MethodName.parse(method) for method in methods}
+    return [str(name) for name in sorted(names, key=lambda name: name.place)]

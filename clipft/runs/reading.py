@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..config import ALPHAS
 from ..errors import ConfigError, unknown
 from ..metrics import accuracy as metrics
 from ..metrics.calibration import Reliability, reliability
@@ -15,7 +16,7 @@ from ..metrics.curves import barrier
 from ..metrics.distortion_test import DistortionTest, distortion_test
 from ..progress import progress_bar
 from ..reports.energy_gap import Given, opened
-from .run import ALPHAS, Run
+from .run import Run
 from .scores import compare
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ def class_table(run: Given, split: str, alpha: float = 1.0) -> pd.DataFrame:
     names = run.manifest.names
     zero, count = metrics.per_class(before.prediction, before.label, len(names))
     now, _ = metrics.per_class(after.prediction, after.label, len(names))
-    table = pd.DataFrame({"class": names, "n": count, "zero_shot": zero, "accuracy": now, "change": now - zero})
+    table = pd.DataFrame(
+        {"class": names, "n": count, "zero_shot": zero, "accuracy": now, "change": now - zero}
+    )
     if after.energy_gap is not None:
         gaps = np.bincount(after.label, after.energy_gap, len(names))
         table["energy_gap"] = gaps / np.where(count, count, np.nan)
@@ -51,15 +54,33 @@ def distortion_table(runs: Sequence[Given], alpha: float = 1.0) -> pd.DataFrame:
     for given in progress_bar(runs, "feature distortion", "run", len(runs) > 4):
         run = opened(given)
         found = {one.split: one for one in run.scores([alpha])}
-        for kind, column in (("raw", "feature_distortion"), ("normalised", "feature_distortion_normalised")):
+        for kind, column in (
+            ("raw", "feature_distortion"),
+            ("normalised", "feature_distortion_normalised"),
+        ):
             base = getattr(found[f"{run.reference}/test"], column)
             if base is None:
-                raise ConfigError(f"{run.folder} is an ensemble: it has no features, so no feature distortion")
+                raise ConfigError(
+                    f"{run.folder} is an ensemble: it has no features, so no feature distortion"
+                )
             for shift in run.manifest.shifts(run.reference):
                 test = distortion_test(base, getattr(found[f"{shift}/test"], column))
-                about = {"run": run.folder.name, "method": run.name, "seed": run.config.seed, "split": f"{shift}/test"}
+                about = {
+                    "run": run.folder.name,
+                    "method": run.name,
+                    "seed": run.config.seed,
+                    "split": f"{shift}/test",
+                }
                 rows.append(about | {"kind": kind} | vars(test) | {"verdict": test.verdict})
-    names = ["run", "method", "seed", "split", "kind", *(f.name for f in fields(DistortionTest)), "verdict"]
+    names = [
+        "run",
+        "method",
+        "seed",
+        "split",
+        "kind",
+        *(f.name for f in fields(DistortionTest)),
+        "verdict",
+    ]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -84,8 +105,12 @@ def compare_runs(first: Given, second: Given, alpha: float = 1.0) -> pd.DataFram
 
     found = [_by_split(opened(run).scores([alpha])) for run in (first, second)]
     if found[0].keys() != found[1].keys():
-        raise ConfigError(f"the runs are scored on {sorted(found[0])} and {sorted(found[1])}; use one data set")
-    return pd.DataFrame([{"split": s} | vars(compare(found[0][s][0], found[1][s][0])) for s in found[0]])
+        raise ConfigError(
+            f"the runs are scored on {sorted(found[0])} and {sorted(found[1])}; use one data set"
+        )
+    return pd.DataFrame(
+        [{"split": s} | vars(compare(found[0][s][0], found[1][s][0])) for s in found[0]]
+    )
 
 
 def gzsl_table(run: Given, unseen: Sequence[str], alpha: float = 1.0) -> pd.DataFrame:

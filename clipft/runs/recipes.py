@@ -24,7 +24,9 @@ class Preset(Record):
     title: str
     settings: dict[str, Any]
     source: str = ""
-    tuned: tuple[str, ...] = ()  # keys chosen on held-out reference images, because no paper gives them
+    tuned: tuple[
+        str, ...
+    ] = ()  # keys chosen on held-out reference images, because no paper gives them
     unknown: tuple[str, ...] = ()  # keys that neither a paper nor a sweep gives: ours, untried
     after: str = ""  # a post-hoc method, whose options the settings are
     note: str = ""
@@ -95,22 +97,43 @@ def candidates(runs: Path | str) -> pd.DataFrame:
     rows = []
     for file in sorted(Path(runs).glob("*/config.json")):
         recorded, kept = read_json(file), read_jsonl(file.parent / "metrics.jsonl")
-        if not isinstance(recorded, dict) or not {"method", "lr", "lam", "ema", "selection"} <= recorded.keys():
+        if (
+            not isinstance(recorded, dict)
+            or not {"method", "lr", "lam", "ema", "selection"} <= recorded.keys()
+        ):
             raise RunError(f"{file} is no run's configuration; delete the folder and run it again")
         found = [row["val_accuracy"] for row in kept if "val_accuracy" in row]
         key, value, name = _open_key(recorded)
         if found and recorded["selection"] == "holdout":
-            rows.append((name, key, value, recorded["seed"], max(found), recorded["manifest"], recorded["reference"]))
+            rows.append(
+                (
+                    name,
+                    key,
+                    value,
+                    recorded["seed"],
+                    max(found),
+                    recorded["manifest"],
+                    recorded["reference"],
+                )
+            )
     if not rows:
-        raise RunError(f"no run chosen on held-out images under {runs}; run the sweep first: clipft batch")
+        raise RunError(
+            f"no run chosen on held-out images under {runs}; run the sweep first: clipft batch"
+        )
     columns = ["method", "key", "value", "seed", "accuracy", "manifest", "reference"]
     table = pd.DataFrame(rows, columns=columns)
     if table[["manifest", "reference"]].drop_duplicates().shape[0] > 1:
-        raise ConfigError(f"{runs} holds runs of several data sets or references; a choice needs one")
+        raise ConfigError(
+            f"{runs} holds runs of several data sets or references; a choice needs one"
+        )
     manifest = load_manifest(table.manifest[0])
     count = len(manifest.split(f"{table.reference[0] or manifest.reference}/val"))
     grouped = table.groupby(["method", "key", "value"]).accuracy
-    tried = grouped.agg(["size", "mean"]).reset_index().rename(columns={"size": "seeds", "mean": "accuracy"})
+    tried = (
+        grouped.agg(["size", "mean"])
+        .reset_index()
+        .rename(columns={"size": "seeds", "mean": "accuracy"})
+    )
     tried["error"] = (tried.accuracy * (1 - tried.accuracy) / count) ** 0.5
     tried["chosen"] = False
     for (_, key), part in tried.groupby(["method", "key"]):
@@ -119,7 +142,8 @@ def candidates(runs: Path | str) -> pd.DataFrame:
         tried.loc[near.value.idxmax() if OPEN[key] else near.value.idxmin(), "chosen"] = True
     order = {name: place for place, name in enumerate(METHODS)}
     return tried.sort_values(
-        ["method", "key", "value"], key=lambda c: c.map(order).fillna(99) if c.name == "method" else c
+        ["method", "key", "value"],
+        key=lambda c: c.map(order).fillna(99) if c.name == "method" else c,
     )
 
 
@@ -140,16 +164,22 @@ def write_presets(runs: Path | str, file: Path | str) -> None:
     Contrastive methods share FLYP's learning rate, all others FT's.
     """
     tried = candidates(runs)
-    chosen = {(row.method, row.key): float(f"{row.value:g}") for row in tried[tried.chosen].itertuples()}
+    chosen = {
+        (row.method, row.key): float(f"{row.value:g}") for row in tried[tried.chosen].itertuples()
+    }
     for leader in ("ft", "flyp"):
         if (leader, "lr") not in chosen:
-            raise RunError(f"{runs} holds no run of {leader} that chooses a learning rate; run the whole sweep first")
+            raise RunError(
+                f"{runs} holds no run of {leader} that chooses a learning rate; run the whole sweep first"
+            )
     configs = [read_json(one) for one in Path(runs).glob("*/config.json")]
     plain = RunConfig().model_dump(mode="json")
     common = {
         key: value
         for key, value in configs[0].items()
-        if key in plain and all(one[key] == value for one in configs) and (value != plain[key] or key in NAMES)
+        if key in plain
+        and all(one[key] == value for one in configs)
+        and (value != plain[key] or key in NAMES)
     }
     made: dict[str, Any] = {}
     for name, entry in METHODS.items():
@@ -178,4 +208,6 @@ def write_presets(runs: Path | str, file: Path | str) -> None:
     )
     source = "papermill_runs/tune_emoji.yaml; the methods' sources in `clipft methods`"
     content = {"source": source, "common": common, "presets": made}
-    write_text(file, head + yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120))
+    write_text(
+        file, head + yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120)
+    )

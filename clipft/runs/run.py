@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..config import Record, RunConfig, check_alpha
+from ..config import ALPHAS, Record, RunConfig, check_alpha
 from ..data.manifests import Manifest, load_manifest
 from ..data.splits import Split
 from ..disk.files import atomic, read_json
@@ -43,8 +43,10 @@ if TYPE_CHECKING:
     from ..posthoc.weights import Weights
     from .scores import Scores
 
-ALPHAS = tuple(i / 10 for i in range(11))
-GAP_TEXTS, GAP_LENGTH = 10_000, 8  # the fixed set on which energy gaps are measured, as in Lipsum-FT
+GAP_TEXTS, GAP_LENGTH = (
+    10_000,
+    8,
+)  # the fixed set on which energy gaps are measured, as in Lipsum-FT
 
 
 class After(Record):
@@ -82,12 +84,16 @@ class Run:
         after = None
         if isinstance(recorded, dict):
             after = recorded.pop("after", None)
-            recorded = {key: value for key, value in recorded.items() if not key.endswith("_digest")}
+            recorded = {
+                key: value for key, value in recorded.items() if not key.endswith("_digest")
+            }
         source = f"{folder}/config.json"
         after = None if after is None else After.read(after, source)
         run = cls(RunConfig.read(recorded, source), Path(folder), device, after)
         if not run.finished:
-            raise RunError(f"{folder} is not finished; train it to its end first: the same command goes on with it")
+            raise RunError(
+                f"{folder} is not finished; train it to its end first: the same command goes on with it"
+            )
         return run
 
     def origin(self) -> dict[str, str]:
@@ -103,7 +109,9 @@ class Run:
         }
         for key, value in (today or self.origin()).items():
             if recorded.get(key) != value:
-                raise RunError(f"{self.folder} was begun from {names[key]}; use another runs folder, or delete it")
+                raise RunError(
+                    f"{self.folder} was begun from {names[key]}; use another runs folder, or delete it"
+                )
 
     @property
     def is_ensemble(self) -> bool:
@@ -194,7 +202,9 @@ class Run:
     def tuned(self) -> Weights:
         """Weights that training chose, or a post-hoc method made; raises RunError for an ensemble."""
         if self.is_ensemble:
-            raise RunError(f"{self.folder} is an ensemble and has no weights of its own; use its members")
+            raise RunError(
+                f"{self.folder} is an ensemble and has no weights of its own; use its members"
+            )
         weights = read_weights(self.folder / "weights.safetensors")
         return {name: tensor.to(self.device) for name, tensor in weights.items()}
 
@@ -235,7 +245,9 @@ class Run:
 
         Raises ConfigError where the model has no byte-pair text tower to draw them for.
         """
-        tokens = random_texts(self.clip.tokenizer, GAP_TEXTS, GAP_LENGTH, rng(0, "energy_gap"), self.clip.vocabulary)
+        tokens = random_texts(
+            self.clip.tokenizer, GAP_TEXTS, GAP_LENGTH, rng(0, "energy_gap"), self.clip.vocabulary
+        )
         return texts(self.clip, tokens, "random texts")
 
     def _gap_moment(self) -> Tensor:
@@ -261,13 +273,19 @@ class Run:
             begin, end, size = special_tokens(self.clip.tokenizer)
             unknown = torch.ones(size, dtype=torch.bool, device=self.device)
             unknown[[*known, begin, end, 0]] = False
-            (table,) = (tensor for name, tensor in weights.items() if name.endswith("token_embedding.weight"))
+            (table,) = (
+                tensor
+                for name, tensor in weights.items()
+                if name.endswith("token_embedding.weight")
+            )
             table[unknown] = 0
         self.student.load_state_dict(weights)
         dtype = torch.float16 if half else None
         return export_clip(folder, self.clip, self.student, self.manifest.names, extra, dtype)
 
-    def features(self, split: str, alpha: float = 1.0, workers: int = 0, progress: bool = True) -> Features:
+    def features(
+        self, split: str, alpha: float = 1.0, workers: int = 0, progress: bool = True
+    ) -> Features:
         """Embeddings of a split (`sketch/test`) by the model at this alpha, from the cache if they are there."""
         self.student.load_state_dict(wise(self.anchor, self.tuned, alpha) if alpha else self.anchor)
         return extract(self.student, self.manifest.split(split), workers, False, progress)
@@ -291,7 +309,9 @@ class Run:
         if not alphas:
             raise ConfigError("no alpha to score; give at least one between 0 and 1")
         if adaptive and self.is_ensemble:
-            raise ConfigError("adaptive alphas are for runs with weights; give an ensemble's alphas one by one")
+            raise ConfigError(
+                "adaptive alphas are for runs with weights; give an ensemble's alphas one by one"
+            )
         file, recorded = self.folder / "images.parquet", read_json(self.folder / "config.json")
         self.check_origin(recorded)
         with lock(self.folder):
@@ -304,22 +324,42 @@ class Run:
             if more:
                 if known is None:  # no summary can be of these images
                     (self.folder / "scores.parquet").unlink(missing_ok=True)
-                known = pd.concat([known, to_frame(more)]).sort_values("alpha", kind="stable", ignore_index=True)
+                known = pd.concat([known, to_frame(more)]).sort_values(
+                    "alpha", kind="stable", ignore_index=True
+                )
                 with atomic(file) as temporary:
                     known.astype({"split": "category", "id": "category"}).to_parquet(temporary)
         wanted = set(known["alpha"]) if adaptive else set(alphas)
         return from_frame(known[known["alpha"].isin(wanted)])
 
     def sweep(
-        self, splits: Sequence[Split], alphas: Sequence[float], workers=0, skip_bad=False, progress=True, *refine
+        self,
+        splits: Sequence[Split],
+        alphas: Sequence[float],
+        workers=0,
+        skip_bad=False,
+        progress=True,
+        *refine,
     ) -> list[Scores]:
         """What the model at each alpha says of any splits; nothing is kept. Raises as `evaluation.sweep` does."""
         rest = (splits, alphas)
         if self.is_ensemble:
             tuned = [member.tuned for member in self.members]
-            return ensemble_sweep(self.student, self.anchor, tuned, *rest, workers, skip_bad, progress)
+            return ensemble_sweep(
+                self.student, self.anchor, tuned, *rest, workers, skip_bad, progress
+            )
         moment = self._gap_moment()
-        return sweep(self.student, self.anchor, self.tuned, *rest, moment, workers, skip_bad, progress, *refine)
+        return sweep(
+            self.student,
+            self.anchor,
+            self.tuned,
+            *rest,
+            moment,
+            workers,
+            skip_bad,
+            progress,
+            *refine,
+        )
 
     def score(
         self,
@@ -349,7 +389,11 @@ class Run:
             have = set() if known is None else set(known["alpha"])
             if wanted <= have:
                 return known
-            rows = table([one for one in found if one.alpha not in have], self.reference, self.config.train_domains)
+            rows = table(
+                [one for one in found if one.alpha not in have],
+                self.reference,
+                self.config.train_domains,
+            )
             rows = pd.concat([known, rows]).sort_values("alpha", kind="stable", ignore_index=True)
             with atomic(file) as temporary:
                 rows.to_parquet(temporary)

@@ -12,8 +12,7 @@ from ..errors import ConfigError
 from ..metrics import accuracy as metrics
 from ..metrics.calibration import calibration_error
 from ..metrics.comparison import Comparison, mcnemar
-from ..metrics.intervals import Statistic, interval
-from ..metrics.intervals import resampled as resampled_
+from ..metrics.intervals import Statistic, interval, resampled as resampled_
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +42,13 @@ class Scores:
     wise_agreement: np.ndarray | None = None
 
 
-MOVED = ("energy_gap", "feature_distortion", "feature_distortion_normalised", "wise_distance", "wise_agreement")
+MOVED = (
+    "energy_gap",
+    "feature_distortion",
+    "feature_distortion_normalised",
+    "wise_distance",
+    "wise_agreement",
+)
 COLUMNS = ["reference", "alpha", "split", "role", "metric", "mean", "low", "high", "n"]
 
 
@@ -81,7 +86,11 @@ def statistics(scores: Scores) -> dict[str, Statistic]:
         "macro_f1": metrics.f1(scores.prediction, scores.label),
         "nll": metrics.mean(scores.nll),
         "ece": calibration_error(scores.confidence, right),
-    } | {name: metrics.mean(values) for name in MOVED if (values := getattr(scores, name)) is not None}
+    } | {
+        name: metrics.mean(values)
+        for name in MOVED
+        if (values := getattr(scores, name)) is not None
+    }
 
 
 def measure(scores: Scores) -> dict[str, float]:
@@ -101,8 +110,10 @@ def table(scores: Sequence[Scores], reference: str, trained: Sequence[str] = ())
     for split in dict.fromkeys(one.split for one in scores):
         every = {
             (one.alpha, name): statistic
-            for one in scores if one.split == split for name, statistic in statistics(one).items()
-        }  # fmt: skip
+            for one in scores
+            if one.split == split
+            for name, statistic in statistics(one).items()
+        }
         resampled = resampled_(every)
         found[split] = {key: (statistic.value, resampled[key]) for key, statistic in every.items()}
     sizes = {one.split: len(one.ids) for one in scores}
@@ -116,9 +127,14 @@ def table(scores: Sequence[Scores], reference: str, trained: Sequence[str] = ())
             if (whole := base.get((alpha, "accuracy"))) and whole[0]:
                 value, draws = values[alpha, "accuracy"]
                 some = whole[1] > 0  # a resample of a few images may have no right answer
-                values[alpha, "relative_accuracy"] = (value / whole[0], draws[some] / whole[1][some])
+                values[alpha, "relative_accuracy"] = (
+                    value / whole[0],
+                    draws[some] / whole[1][some],
+                )
         for (alpha, metric), (value, draws) in values.items():
-            rows.append((reference, alpha, split, role, metric, value, *interval(draws), sizes[split]))
+            rows.append(
+                (reference, alpha, split, role, metric, value, *interval(draws), sizes[split])
+            )
     frame = pd.DataFrame(rows, columns=COLUMNS)
     return frame.sort_values("alpha", kind="stable", ignore_index=True)
 

@@ -45,14 +45,24 @@ class Sweep:
     about: dict = field(default_factory=dict)
 
     @classmethod
-    def of(cls, scores: Sequence[Scores], reference: str, title: str = "", classes: Sequence[str] = ()) -> Sweep:
+    def of(
+        cls, scores: Sequence[Scores], reference: str, title: str = "", classes: Sequence[str] = ()
+    ) -> Sweep:
         """The Scores of one model at several alphas. Raises ConfigError without alphas 0 and 1."""
         from .scores import to_frame
 
         return cls.of_frame(to_frame(scores), reference, title, tuple(classes))
 
     @classmethod
-    def of_frame(cls, frame: pd.DataFrame, reference: str, title: str = "", classes=(), folder=None, about=None):
+    def of_frame(
+        cls,
+        frame: pd.DataFrame,
+        reference: str,
+        title: str = "",
+        classes=(),
+        folder=None,
+        about=None,
+    ):
         """The rows of `evaluation.to_frame`; an image that is not there at every alpha is left out."""
         import pandas as pd
 
@@ -62,9 +72,13 @@ class Sweep:
                 f"a sweep needs alpha 0 and 1, {title or 'this run'} has {alphas.tolist()}: clipft wise RUN"
             )
         if all(str(split).endswith("/val") for split in frame.split.unique()):
-            raise ConfigError(f"{title or 'this run'} is scored on validation images alone; a sweep needs a test split")
+            raise ConfigError(
+                f"{title or 'this run'} is scored on validation images alone; a sweep needs a test split"
+            )
         split, id_ = (pd.Categorical(frame[name]) for name in ("split", "id"))
-        key = split.codes.astype(np.int64) * len(id_.categories) + id_.codes  # one number for each image
+        key = (
+            split.codes.astype(np.int64) * len(id_.categories) + id_.codes
+        )  # one number for each image
         parts = [np.flatnonzero(frame.alpha == alpha) for alpha in alphas]  # rows of the frame
         if not all(np.array_equal(key[part], key[parts[0]]) for part in parts):
             keep = reduce(np.intersect1d, (key[part] for part in parts))
@@ -77,10 +91,19 @@ class Sweep:
 
         gap, first = column("energy_gap"), parts[0]
         return cls(
-            title, reference, alphas, np.asarray(split[first], str), np.asarray(id_[first], str),
-            frame["label"].to_numpy()[first], column("prediction"), column("confidence"),
-            None if gap is None or np.isnan(gap).all() else gap, tuple(classes), folder, about or {},
-        )  # fmt: skip
+            title,
+            reference,
+            alphas,
+            np.asarray(split[first], str),
+            np.asarray(id_[first], str),
+            frame["label"].to_numpy()[first],
+            column("prediction"),
+            column("confidence"),
+            None if gap is None or np.isnan(gap).all() else gap,
+            tuple(classes),
+            folder,
+            about or {},
+        )
 
     @cached_property
     def splits(self) -> list[str]:
@@ -91,7 +114,10 @@ class Sweep:
     @cached_property
     def rows(self) -> dict[str, np.ndarray]:
         """Positions of each split's images."""
-        return {name: np.flatnonzero(self.split_number == number) for number, name in enumerate(self.splits)}
+        return {
+            name: np.flatnonzero(self.split_number == number)
+            for number, name in enumerate(self.splits)
+        }
 
     @cached_property
     def split_number(self) -> np.ndarray:
@@ -127,13 +153,19 @@ class Sweep:
         """
         now, then = self.prediction[self.nearest(alpha)], self.prediction[self.nearest(against)]
         differs = (now != then) & (self.split_number >= 0)
-        found = {"all": differs, "gained": differs & (now == self.label), "lost": differs & (then == self.label)}
+        found = {
+            "all": differs,
+            "gained": differs & (now == self.label),
+            "lost": differs & (then == self.label),
+        }
         return {name: np.flatnonzero(mask) for name, mask in found.items()}
 
     def reliability(self, split: str, alpha: float, bins: int = 15) -> Reliability:
         """The reliability diagram of one split at the nearest scored alpha."""
         rows, place = self.rows[split], self.nearest(alpha)
-        return reliability(self.confidence[place, rows], self.prediction[place, rows] == self.label[rows], bins)
+        return reliability(
+            self.confidence[place, rows], self.prediction[place, rows] == self.label[rows], bins
+        )
 
     def ece(self, split: str, alpha: float) -> float:
         """Expected calibration error (fraction) of one split at the nearest scored alpha."""

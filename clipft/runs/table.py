@@ -19,8 +19,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-KIND = ["manifest", "manifest_digest", "model", "model_digest", "reference", "selection"]  # alike in comparable runs
-RECIPE = ["method", "lr", "steps", "recipe"]  # columns that name a recipe: runs that differ in their seed alone
+KIND = [
+    "manifest",
+    "manifest_digest",
+    "model",
+    "model_digest",
+    "reference",
+    "selection",
+]  # alike in comparable runs
+RECIPE = [
+    "method",
+    "lr",
+    "steps",
+    "recipe",
+]  # columns that name a recipe: runs that differ in their seed alone
 
 
 def method_tables() -> tuple[list[dict[str, str]], list[dict[str, str]]]:
@@ -28,15 +40,32 @@ def method_tables() -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     from ..objectives.registry import METHODS
     from ..posthoc.registry import POSTHOC
 
-    trains = {"vision": "vision tower, head", "image": "vision tower, scale", "both": "both towers, scale"}
+    trains = {
+        "vision": "vision tower, head",
+        "image": "vision tower, scale",
+        "both": "both towers, scale",
+    }
     training = [
-        {"name": m.name, "title": m.title, "lam": "" if m.lam is None else f"{m.lam:g}",
-         "trains": trains.get(m.trains, m.trains), "options": _options(m), "source": m.paper} for m in METHODS.values()
-    ]  # fmt: skip
+        {
+            "name": m.name,
+            "title": m.title,
+            "lam": "" if m.lam is None else f"{m.lam:g}",
+            "trains": trains.get(m.trains, m.trains),
+            "options": _options(m),
+            "source": m.paper,
+        }
+        for m in METHODS.values()
+    ]
     after = [
-        {"name": m.name, "title": m.title, "takes": "runs" if m.many else "a run", "options": _options(m),
-         "source": m.paper} for m in POSTHOC.values()
-    ]  # fmt: skip
+        {
+            "name": m.name,
+            "title": m.title,
+            "takes": "runs" if m.many else "a run",
+            "options": _options(m),
+            "source": m.paper,
+        }
+        for m in POSTHOC.values()
+    ]
     return training, after
 
 
@@ -53,7 +82,9 @@ def wide(results: pd.DataFrame) -> pd.DataFrame:
     for key in KIND:
         if results[key].nunique() > 1:
             found = ", ".join(map(str, sorted(results[key].unique())))
-            raise ConfigError(f"runs of several kinds of {key} ({found}); keep one: results[results.{key} == ...]")
+            raise ConfigError(
+                f"runs of several kinds of {key} ({found}); keep one: results[results.{key} == ...]"
+            )
     keys = ["run", *RECIPE, "seed", "reference", "alpha", "split", "role", "n"]
     return results.pivot_table(index=keys, columns="metric", values="mean").reset_index()
 
@@ -62,7 +93,9 @@ def paths(results: pd.DataFrame) -> pd.DataFrame:
     """One row per run and alpha: reference accuracy, mean shift accuracy and the accuracy of every split."""
     rows = wide(results)
     keys = ["run", *RECIPE, "seed", "alpha"]
-    reference = rows[rows.role == "reference"].set_index(keys)["accuracy"].rename("reference_accuracy")
+    reference = (
+        rows[rows.role == "reference"].set_index(keys)["accuracy"].rename("reference_accuracy")
+    )
     shift = rows[rows.role == "shift"].groupby(keys)["accuracy"].mean().rename("shift_accuracy")
     splits = rows[rows.role != "val"].pivot_table(index=keys, columns="split", values="accuracy")
     return splits.join([reference, shift]).reset_index()
@@ -80,7 +113,9 @@ def changes(results: pd.DataFrame, alpha: float = 1.0) -> pd.DataFrame:
 
     Raises ConfigError where no run is scored at alpha 0 and at this alpha.
     """
-    rows = paths(results).rename(columns={"reference_accuracy": "reference", "shift_accuracy": "shift"})
+    rows = paths(results).rename(
+        columns={"reference_accuracy": "reference", "shift_accuracy": "shift"}
+    )
     both = ["reference", "shift"]
     zero = rows[rows.alpha == 0].set_index("run")[both]
     found = rows[(rows.alpha == alpha) & rows.run.isin(zero.index)].reset_index(drop=True)
@@ -90,7 +125,9 @@ def changes(results: pd.DataFrame, alpha: float = 1.0) -> pd.DataFrame:
     return found
 
 
-def effective(results: pd.DataFrame, baselines: Sequence[str] = ("ft",), alpha: float = 1.0) -> pd.DataFrame:
+def effective(
+    results: pd.DataFrame, baselines: Sequence[str] = ("ft",), alpha: float = 1.0
+) -> pd.DataFrame:
     """One row per run: reference and mean shift accuracy, and effective robustness, as fractions.
 
     Effective robustness is the shift accuracy above a logit-linear fit to the tuned runs of the `baselines` methods,
@@ -131,8 +168,16 @@ def results_table(results: pd.DataFrame, calibration: bool = False) -> pd.DataFr
     def line(part: pd.DataFrame, method: str, lr: str, steps: str, alpha: str) -> dict[str, str]:
         runs = part.groupby("run")
         by_shift = part[part.role == "shift"]
-        columns = {"method": method, "lr": lr, "steps": steps, "alpha": alpha, "seeds": str(runs.ngroups)}
-        for split in sorted(part.split.unique(), key=lambda name: (name.split("/")[0] != reference, name)):
+        columns = {
+            "method": method,
+            "lr": lr,
+            "steps": steps,
+            "alpha": alpha,
+            "seeds": str(runs.ngroups),
+        }
+        for split in sorted(
+            part.split.unique(), key=lambda name: (name.split("/")[0] != reference, name)
+        ):
             columns[split.split("/")[0]] = _spread(100 * part[part.split == split].accuracy)
         columns["mean shift"] = _spread(100 * by_shift.groupby("run").accuracy.mean())
         if calibration:
@@ -140,13 +185,17 @@ def results_table(results: pd.DataFrame, calibration: bool = False) -> pd.DataFr
                 for role in ("reference", "shift"):
                     values = part[part.role == role].groupby("run")[metric].mean()
                     columns[f"{metric.upper()} {role}"] = _spread(factor * values, digits)
-        columns["energy gap"] = _spread(by_shift.groupby("run").energy_gap.mean(), 2) if "energy_gap" in part else ""
+        columns["energy gap"] = (
+            _spread(by_shift.groupby("run").energy_gap.mean(), 2) if "energy_gap" in part else ""
+        )
         return columns
 
     zero = tests[tests.alpha == 0]
     if "energy_gap" in zero and zero.energy_gap.notna().any():
         zero = zero[zero.energy_gap.notna()]  # an ensemble has none
-    lines = [line(zero[zero.run == zero.run.iloc[0]], "zero-shot", "", "", "0")] if len(zero) else []
+    lines = (
+        [line(zero[zero.run == zero.run.iloc[0]], "zero-shot", "", "", "0")] if len(zero) else []
+    )
     val = rows[rows.role == "val"]
     parts = dict(list(tests.groupby(RECIPE)))
     place = {name: i for i, name in enumerate(ordered(tests.method.unique()))}
@@ -159,9 +208,13 @@ def results_table(results: pd.DataFrame, calibration: bool = False) -> pd.DataFr
             lines.append(line(part[part.alpha == 1.0], title, f"{lr:g}", str(steps), "1"))
         if best not in (0.0, 1.0):
             mixed = title if is_ensemble(name) else f"{title} + WiSE"
-            lines.append(line(part[part.alpha == best], mixed, f"{lr:g}", str(steps), f"{best:g} (val)"))
+            lines.append(
+                line(part[part.alpha == best], mixed, f"{lr:g}", str(steps), f"{best:g} (val)")
+            )
     table = pd.DataFrame(lines)
-    if results.selection.iloc[0] != "holdout":  # a choice on the reported split is said in every table
+    if (
+        results.selection.iloc[0] != "holdout"
+    ):  # a choice on the reported split is said in every table
         table.insert(4, "selection", results.selection.iloc[0])
     return table
 
@@ -174,14 +227,24 @@ def _spread(values: pd.Series, digits: int = 1) -> str:
 
 
 CONFIG_COLUMNS = (
-    "manifest", "manifest_digest", "model", "model_digest", "method", "lr", "steps", "seed", "selection",
-)  # fmt: skip
+    "manifest",
+    "manifest_digest",
+    "model",
+    "model_digest",
+    "method",
+    "lr",
+    "steps",
+    "seed",
+    "selection",
+)
 
 
 def _summary(folder: Path) -> pd.DataFrame:
     table = read_scores(folder / "scores.parquet")
     if "low" not in table:
-        raise RunError(f"{folder}/scores.parquet is of an older clipft; score the run again: clipft wise {folder}")
+        raise RunError(
+            f"{folder}/scores.parquet is of an older clipft; score the run again: clipft wise {folder}"
+        )
     return table
 
 
@@ -203,7 +266,9 @@ def results(runs: Path | str) -> pd.DataFrame:
             continue
         config = read_json(config_file)
         if not isinstance(config, dict) or not set(CONFIG_COLUMNS) <= config.keys():
-            raise RunError(f"{config_file} is no run's configuration; delete the folder and run it again")
+            raise RunError(
+                f"{config_file} is no run's configuration; delete the folder and run it again"
+            )
         table = _summary(folder)
         after = config.pop("after", None)
         recipe = {key: value for key, value in config.items() if key != "seed"}
@@ -216,7 +281,9 @@ def results(runs: Path | str) -> pd.DataFrame:
         table.insert(0, "run", folder.name)
         tables.append(table)
     if not tables:
-        raise RunError(f"no scored run under {runs}; train one: clipft train, or score one: clipft evaluate RUN")
+        raise RunError(
+            f"no scored run under {runs}; train one: clipft train, or score one: clipft evaluate RUN"
+        )
     table = pd.concat(tables, ignore_index=True)
     table.attrs["unfinished"] = unfinished
     return table

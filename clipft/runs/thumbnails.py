@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..data.images import thumbnail
 from ..data.manifests import load_manifest
@@ -12,9 +11,6 @@ from ..disk.files import atomic, read_json
 from ..errors import ClipftError, RunError
 from .folder import read_scores
 from .sweep import Sweep
-
-if TYPE_CHECKING:
-    pass
 
 PACK = "thumbnails.parquet"  # beside the runs: their images in small, for a machine without the data set
 
@@ -30,7 +26,9 @@ class Thumbnails:
         digest = sweep.about.get("manifest_digest", "")
         if (file := sweep.folder.parent / PACK).exists():
             rows = read_scores(file, f"clipft thumbnails --runs {file.parent}")
-            self.pack = dict(zip(*(rows[rows.manifest == digest][name] for name in ("id", "image")), strict=True))
+            self.pack = dict(
+                zip(*(rows[rows.manifest == digest][name] for name in ("id", "image")), strict=True)
+            )
         try:
             self.root = load_manifest(sweep.about["manifest"]).place
         except ClipftError:

@@ -40,7 +40,11 @@ ALIKE = ("manifest", "manifest_digest", "reference", "model", "model_digest", "h
 
 
 def combine(
-    name: str, runs: Sequence[Run | Path | str], options: dict[str, Any] | None = None, workers: int = 0, device="auto"
+    name: str,
+    runs: Sequence[Run | Path | str],
+    options: dict[str, Any] | None = None,
+    workers: int = 0,
+    device="auto",
 ) -> Run:
     """Apply a post-hoc method of `clipft methods`, or its preset, to finished runs; returns the new run beside them.
 
@@ -52,7 +56,9 @@ def combine(
     if "/" in name:
         preset = load_preset(name)
         if not preset.after:
-            raise ConfigError(f"{name} is a recipe to train; use it so: clipft train --preset {name}")
+            raise ConfigError(
+                f"{name} is a recipe to train; use it so: clipft train --preset {name}"
+            )
         name, options = preset.after, preset.settings | (options or {})
     entry, options = POSTHOC[name], options or {}
     members = [run if isinstance(run, Run) else Run.open(run, pick_device(device)) for run in runs]
@@ -85,13 +91,19 @@ def combine(
 def _check_alike(members: Sequence[Run], origins: Sequence[dict]) -> None:
     for run, origin in zip(members, origins, strict=True):
         if run.is_ensemble:
-            raise RunError(f"{run.folder} is an ensemble and has no weights; combine its members instead")
+            raise RunError(
+                f"{run.folder} is an ensemble and has no weights; combine its members instead"
+            )
         for key in ALIKE:
             mine, theirs = origins[0].get(key), origin.get(key)
             if mine != theirs:
-                raise ConfigError(f"{run.folder} has {key} {theirs!r}, {members[0].folder} {mine!r}; keep to one")
+                raise ConfigError(
+                    f"{run.folder} has {key} {theirs!r}, {members[0].folder} {mine!r}; keep to one"
+                )
         if run.folder.parent.resolve() != members[0].folder.parent.resolve():
-            raise ConfigError(f"{run.folder} lies beside other runs than {members[0].folder}; use one folder")
+            raise ConfigError(
+                f"{run.folder} lies beside other runs than {members[0].folder}; use one folder"
+            )
 
 
 class HeldOutImages:
@@ -123,7 +135,9 @@ class HeldOutImages:
     def batches(self, size: int, steps: int) -> Iterable[tuple[int, Batch]]:
         """`steps` numbered batches of shuffled images, not augmented, drawn by the run's seed."""
         transform, seed = self.run.clip.transform, self.run.config.seed
-        return enumerate(train_batches(self.split, transform, size, range(steps), seed, self.workers))
+        return enumerate(
+            train_batches(self.split, transform, size, range(steps), seed, self.workers)
+        )
 
     def loss(self, weights: Weights, batch: tuple[int, Batch]) -> Tensor:
         """Cross-entropy, mean over the batch, with gradient to the weights; no copy of the model is made."""
@@ -136,10 +150,14 @@ class HeldOutImages:
     def _loss(self, weights: Weights, batch: tuple[int, Batch], labels: Tensor | None) -> Tensor:
         number, images = batch
         given = {f"student.{name}": tensor for name, tensor in weights.items()}
-        logits = functional_call(_Logits(self.student), given, (images.pixels.to(self.run.device), number))
+        logits = functional_call(
+            _Logits(self.student), given, (images.pixels.to(self.run.device), number)
+        )
         if labels is None:
             draw = rng(self.run.config.seed, f"fisher:{number}")
-            labels = torch.multinomial(logits.detach().softmax(-1).cpu(), 1, generator=draw)[:, 0].to(logits.device)
+            labels = torch.multinomial(logits.detach().softmax(-1).cpu(), 1, generator=draw)[
+                :, 0
+            ].to(logits.device)
         return F.cross_entropy(logits, labels)
 
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-STRENGTHS = tuple(10.0**k for k in range(-4, 2))  # C of scikit-learn, from the strongest penalty to the weakest
+STRENGTHS = tuple(
+    10.0**k for k in range(-4, 2)
+)  # C of scikit-learn, from the strongest penalty to the weakest
 Linear = tuple["Tensor", "Tensor"]
 Labelled = tuple["Tensor", "Tensor"]
 
@@ -35,7 +37,9 @@ def accuracy(head: Linear, held: Labelled) -> float:
     return float(((held[0] @ head[0] + head[1]).argmax(-1) == held[1]).float().mean())
 
 
-def logistic(train: Labelled, held: Labelled, classes: int, bias: bool, progress: bool = True) -> Linear:
+def logistic(
+    train: Labelled, held: Labelled, classes: int, bias: bool, progress: bool = True
+) -> Linear:
     """The logistic regression that does best on the held-out images, among STRENGTHS.
 
     train, held: scaled embeddings s f (N, D) and labels (N,). -> weight (D, C), bias (C,), zeros unless `bias`. Raises
@@ -46,17 +50,27 @@ def logistic(train: Labelled, held: Labelled, classes: int, bias: bool, progress
 
     absent = sorted(set(range(classes)) - set(train[1].tolist()))
     if absent:
-        raise ConfigError(f"class {absent[0]} has no training image; try solver=adamw, which starts from zero-shot")
+        raise ConfigError(
+            f"class {absent[0]} has no training image; try solver=adamw, which starts from zero-shot"
+        )
     best, kept = -1.0, None
     x, y = train[0].cpu().numpy(), train[1].cpu().numpy()
     fit = LogisticRegression(fit_intercept=bias, max_iter=100, warm_start=True)
-    with progress_bar(len(STRENGTHS), "linear probe", "fit", progress) as bar, warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # weak penalties converge slowly; held-out images judge
+    with (
+        progress_bar(len(STRENGTHS), "linear probe", "fit", progress) as bar,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # weak penalties converge slowly; held-out images judge
         for strength in STRENGTHS:
             fit.set_params(C=strength).fit(x, y)
             weight, intercept = torch.as_tensor(fit.coef_).T, torch.as_tensor(fit.intercept_)
             if classes == 2:  # scikit-learn gives the difference of the two classes
-                weight, intercept = torch.cat([-weight, weight], 1) / 2, torch.cat([-intercept, intercept]) / 2
+                weight, intercept = (
+                    torch.cat([-weight, weight], 1) / 2,
+                    torch.cat([-intercept, intercept]) / 2,
+                )
             head = weight.to(train[0]), intercept.to(train[0]).expand(classes).clone()
             found = accuracy(head, held)
             if found > best:
@@ -70,6 +84,10 @@ def probe_head(run: Run, workers: int = 0, skip_bad: bool = False, progress: boo
     splits = (run.train_split(), run.selection_split())
     found = [extract(run.student, split, workers, skip_bad, progress) for split in splits]
     scale = run.clip.scale
-    train, held = ((scale * unit(torch.from_numpy(f.embeddings)), torch.from_numpy(f.label)) for f in found)
-    weight, bias = logistic(train, held, len(run.manifest.names), run.config.head == "absorbed", progress)
+    train, held = (
+        (scale * unit(torch.from_numpy(f.embeddings)), torch.from_numpy(f.label)) for f in found
+    )
+    weight, bias = logistic(
+        train, held, len(run.manifest.names), run.config.head == "absorbed", progress
+    )
     return Head(scale * weight, bias, tuple(run.manifest.names))

@@ -45,7 +45,9 @@ def learning_rate(step: int, config: RunConfig) -> float:
 class Loop:
     """The state of one training run: student, optimiser, step, best accuracy so far."""
 
-    def __init__(self, run: Run, fabric: Fabric, workers: int, skip_bad: bool, progress: bool, watch=None):
+    def __init__(
+        self, run: Run, fabric: Fabric, workers: int, skip_bad: bool, progress: bool, watch=None
+    ):
         self.watch = watch or (lambda row: None)
         self.run, self.config, self.method, self.fabric = run, run.config, run.method, fabric
         self.workers, self.skip_bad, self.progress = workers, skip_bad, progress
@@ -55,17 +57,24 @@ class Loop:
         resumed = (run.folder / CHECKPOINT).exists()
         if not resumed:
             self._start()
-        self.trained = {name: tensor for name, tensor in self.student.named_parameters() if tensor.requires_grad}
+        self.trained = {
+            name: tensor for name, tensor in self.student.named_parameters() if tensor.requires_grad
+        }
         optimizer = torch.optim.AdamW(
-            self.trained.values(), lr=self.config.lr, betas=self.config.betas,
-            weight_decay=self.config.weight_decay, fused=True,
-        )  # fmt: skip
+            self.trained.values(),
+            lr=self.config.lr,
+            betas=self.config.betas,
+            weight_decay=self.config.weight_decay,
+            fused=True,
+        )
         self.module, self.optimizer = fabric.setup(self.student, optimizer)
         decay = self.method.ema if self.config.ema is None else self.config.ema
         self.average = None
         if decay is not None:
             self.average = AveragedModel(self.student, multi_avg_fn=get_ema_multi_avg_fn(decay))
-            self.average.update_parameters(self.student)  # the first call copies: the average starts at theta0
+            self.average.update_parameters(
+                self.student
+            )  # the first call copies: the average starts at theta0
         self.step, self.best, self.bad = 0, -1.0, set[int]()
         if resumed:
             self._restore()
@@ -103,7 +112,10 @@ class Loop:
             embedded = self._features(val)
             held, batches = [embedded], self._embeddings
         else:
-            held, batches = Pixels(val, self.run.clip.transform, self.workers, self.skip_bad), self._pixels
+            held, batches = (
+                Pixels(val, self.run.clip.transform, self.workers, self.skip_bad),
+                self._pixels,
+            )
         if probe and config.solver == "logistic":  # the start is the solution
             config = config.model_copy(update={"steps": 0})
             if self.best < 0:  # else it was validated before it was stopped
@@ -115,12 +127,18 @@ class Loop:
             for batch in batches(split, steps):
                 self.bad |= set(batch.bad)
                 if not len(batch.rows):
-                    raise ImageError(f"no image of step {self.step + 1}'s batch can be read; repair the data set")
+                    raise ImageError(
+                        f"no image of step {self.step + 1}'s batch can be read; repair the data set"
+                    )
                 terms = self._update(batch, [split.domain_of(row) for row in batch.rows.tolist()])
                 self.step += 1
                 bar.update()
                 if self.step % max(1, config.steps // 200) == 0:
-                    row = {"step": self.step, "loss": sum(terms.values()), "lr": learning_rate(self.step - 1, config)}
+                    row = {
+                        "step": self.step,
+                        "loss": sum(terms.values()),
+                        "lr": learning_rate(self.step - 1, config),
+                    }
                     row |= terms if len(terms) > 1 else {}
                     append_json(self._metrics, row)
                     self.watch(row)
@@ -138,7 +156,9 @@ class Loop:
         """Augmented training images of these steps."""
         config, size = self.config, self.run.clip.size
         transform = train_transform(size, config.crop, config.flip)
-        return train_batches(split, transform, config.batch_size, steps, config.seed, self.workers, self.skip_bad)
+        return train_batches(
+            split, transform, config.batch_size, steps, config.seed, self.workers, self.skip_bad
+        )
 
     def _embeddings(self, split: Split, steps: range) -> Iterable[Batch]:
         """Embeddings of the unaugmented training images, in the batches of these steps."""
@@ -168,7 +188,9 @@ class Loop:
         for name, value in values.items():
             if not math.isfinite(value):
                 last = f"the checkpoint of the last validation is kept in {self.run.folder}"
-                raise RunError(f"{name} is {value} at step {self.step + 1}: the run diverged; lower lr or lam ({last})")
+                raise RunError(
+                    f"{name} is {value} at step {self.step + 1}: the run diverged; lower lr or lam ({last})"
+                )
         self.optimizer.zero_grad()
         self.fabric.backward(torch.stack(list(terms.values())).sum())
         if self.config.clip_norm is not None:
@@ -189,7 +211,9 @@ class Loop:
             write_weights(self.run.folder / BEST, self.kept.state_dict(), {"step": str(self.step)})
         tensors = {f"student.{name}": tensor for name, tensor in self.student.state_dict().items()}
         if self.average is not None:
-            tensors |= {f"average.{name}": tensor for name, tensor in self.kept.state_dict().items()}
+            tensors |= {
+                f"average.{name}": tensor for name, tensor in self.kept.state_dict().items()
+            }
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
         progress = {"step": self.step, "best": self.best, "bad": sorted(self.bad)}
@@ -201,11 +225,15 @@ class Loop:
         tensors = read_weights(self.run.folder / CHECKPOINT)
         metadata = read_metadata(self.run.folder / CHECKPOINT)
         if "progress" not in metadata:
-            raise RunError(f"{self.run.folder / CHECKPOINT} is no checkpoint of clipft; delete it to begin again")
+            raise RunError(
+                f"{self.run.folder / CHECKPOINT} is no checkpoint of clipft; delete it to begin again"
+            )
         progress = json.loads(metadata["progress"])
         self.step, self.best, self.bad = progress["step"], progress["best"], set(progress["bad"])
         for key, module in (("student.", self.student), ("average.", self.kept)):
-            mine = {name.removeprefix(key): t for name, t in tensors.items() if name.startswith(key)}
+            mine = {
+                name.removeprefix(key): t for name, t in tensors.items() if name.startswith(key)
+            }
             if mine:
                 module.load_state_dict(mine)
         state: dict[int, dict[str, torch.Tensor]] = {}
@@ -213,4 +241,6 @@ class Loop:
             if name.startswith("optimizer."):
                 _, index, key = name.split(".")
                 state.setdefault(int(index), {})[key] = tensor
-        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.optimizer.load_state_dict(
+            {"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]}
+        )

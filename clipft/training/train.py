@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lightning_fabric import Fabric
 
@@ -17,9 +16,6 @@ from ..inputs.prompts import random_texts
 from ..models.load import pick_device
 from ..runs.run import Run
 from .loop import Loop
-
-if TYPE_CHECKING:
-    pass
 
 
 def train(
@@ -41,13 +37,17 @@ def train(
     and the same call later goes on from the last validation.
     """
     kind, _, index = pick_device(device).partition(":")
-    fabric = Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=config.precision)
+    fabric = Fabric(
+        accelerator=kind, devices=[int(index)] if index else 1, precision=config.precision
+    )
     run = Run.create(config, runs, device=str(fabric.device))
     origin = run.origin()
     if config.head_from:
         origin["head_digest"] = run.given_head().digest()
     if "random_texts" in run.method.needs:  # refused here rather than at the first step
-        random_texts(run.clip.tokenizer, 1, config.text_length, rng(0, "check"), run.clip.vocabulary)
+        random_texts(
+            run.clip.tokenizer, 1, config.text_length, rng(0, "check"), run.clip.vocabulary
+        )
     if run.finished:  # without the lock: several processes may ask for the same finished run
         _check_begun(run, origin)
         return run
@@ -65,5 +65,9 @@ def _check_begun(run: Run, origin: dict[str, str]) -> None:
         return
     begun = read_json(run.folder / "config.json")
     run.check_origin(begun, origin)
-    if run.config.model_dump(mode="json") != {key: begun.get(key) for key in RunConfig.model_fields}:
-        raise RunError(f"{run.folder} was begun by a clipft with other defaults; use another runs folder")
+    if run.config.model_dump(mode="json") != {
+        key: begun.get(key) for key in RunConfig.model_fields
+    }:
+        raise RunError(
+            f"{run.folder} was begun by a clipft with other defaults; use another runs folder"
+        )

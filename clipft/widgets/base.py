@@ -84,7 +84,10 @@ class Explorer(traitlets.HasTraits):
         return found if headless() else found | {VIEW: self.widget._repr_mimebundle_()[VIEW]}
 
     def __repr__(self) -> str:
-        shown = {k: f"{len(v)} items" if isinstance(v, tuple) else repr(v) for k, v in self.trait_values().items()}
+        shown = {
+            k: f"{len(v)} items" if isinstance(v, tuple) else repr(v)
+            for k, v in self.trait_values().items()
+        }
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in sorted(shown.items()))})"
 
 
@@ -110,9 +113,15 @@ def dropdown(options: Sequence, title: str, value: Any = None, name: str = "") -
 def alpha_slider(value: float) -> W.FloatSlider:
     """Alpha from 0 to 1 in hundredths: mouse, arrow keys, or a typed number."""
     made = W.FloatSlider(
-        value=value, min=0, max=1, step=0.01, description="alpha", readout_format=".2f", continuous_update=True,
+        value=value,
+        min=0,
+        max=1,
+        step=0.01,
+        description="alpha",
+        readout_format=".2f",
+        continuous_update=True,
         layout=W.Layout(width="min(880px, 95%)"),
-    )  # fmt: skip
+    )
     return made.add_class("clipft-alpha")
 
 
@@ -129,27 +138,42 @@ def text_panel(name: str) -> Html:
 def table_html(frame: pd.DataFrame) -> str:
     """A data frame as an HTML table, values as given; columns of numbers stand to the right."""
     right = [
-        " class='clipft-number'" if all(str(value).lstrip("+-")[:1].isdigit() for value in frame[name]) else ""
+        " class='clipft-number'"
+        if all(str(value).lstrip("+-")[:1].isdigit() for value in frame[name])
+        else ""
         for name in frame.columns
     ]
     lines = [("th", frame.columns), *(("td", row) for row in frame.itertuples(index=False))]
     rows = (
-        "".join(f"<{tag}{look}>{html.escape(str(v))}</{tag}>" for look, v in zip(right, line, strict=True))
+        "".join(
+            f"<{tag}{look}>{html.escape(str(v))}</{tag}>"
+            for look, v in zip(right, line, strict=True)
+        )
         for tag, line in lines
     )
     return f"<table class='clipft-table'>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
 
 def tiles_html(
-    sweep: Sweep, rows: Sequence[int], thumbnails: Thumbnails, caption: Callable[[int], str], of: int = 0
+    sweep: Sweep,
+    rows: Sequence[int],
+    thumbnails: Thumbnails,
+    caption: Callable[[int], str],
+    of: int = 0,
 ) -> str:
     """Images of a sweep at these rows, each with a caption (HTML); a grey tile stands for an image not at hand."""
     tiles = []
     for row in rows[:TILES]:
         address, name = thumbnails[sweep.ids[row]], html.escape(sweep.name_of(sweep.label[row]))
         grey = f"<div class='clipft-grey' title='no image at hand: {html.escape(sweep.ids[row])}'></div>"
-        image = f"<img src='{address}' alt='{name}' title='{html.escape(sweep.ids[row])}'>" if address else grey
-        tiles.append(f"<figure>{image}<figcaption><b>{name}</b><br>{caption(row)}</figcaption></figure>")
+        image = (
+            f"<img src='{address}' alt='{name}' title='{html.escape(sweep.ids[row])}'>"
+            if address
+            else grey
+        )
+        tiles.append(
+            f"<figure>{image}<figcaption><b>{name}</b><br>{caption(row)}</figcaption></figure>"
+        )
     whole = of or len(rows)
     count = said(f"{min(TILES, len(rows))} of {whole} images" if whole else "no image")
     return f"{count}<div class='clipft-tiles'>{''.join(tiles)}</div>"

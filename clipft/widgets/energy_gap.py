@@ -20,7 +20,20 @@ from ..runs.names import title_of
 from ..runs.sweep import Sweep, read_sweep
 from ..runs.table import wide
 from ..runs.thumbnails import Thumbnails
-from .base import TILES, Chart, Explorer, W, box, dropdown, padded, said, table_html, text_panel, tiles_html, verdict
+from .base import (
+    TILES,
+    Chart,
+    Explorer,
+    W,
+    box,
+    dropdown,
+    padded,
+    said,
+    table_html,
+    text_panel,
+    tiles_html,
+    verdict,
+)
 from .wise import wise_spec
 
 if TYPE_CHECKING:
@@ -45,29 +58,41 @@ class EnergyGapExplorer(Explorer):
         rows = wide(results)
         rows = rows[(rows.role == "shift") & (rows.alpha == alpha)].reset_index(drop=True)
         if rows.empty:
-            raise ConfigError(f"no run is scored on a shift at alpha {alpha:g}: clipft wise RUN --alpha {alpha:g}")
+            raise ConfigError(
+                f"no run is scored on a shift at alpha {alpha:g}: clipft wise RUN --alpha {alpha:g}"
+            )
         shifts, measured = sorted(rows.split.unique()), [name for name in UNITS if name in rows]
         x = chosen.get("x", measured[0])
-        names = list(style(rows.dropna(subset=[x] if x in rows else []).method.unique()))  # an ensemble has no gap
+        names = list(
+            style(rows.dropna(subset=[x] if x in rows else []).method.unique())
+        )  # an ensemble has no gap
         super().__init__(**{"shift": shifts[0], "methods": tuple(names), "x": x} | chosen)
         self.rows, self.folder, self.looks = rows, Path(runs) if runs else None, style(names)
         self.results, self.alpha = results, alpha
         self.sweep_of = cache(lambda run: read_sweep(self.folder / run))
-        self.thumbnails_of = cache(lambda run: Thumbnails(self.sweep_of(run)))  # a pack is read once
+        self.thumbnails_of = cache(
+            lambda run: Thumbnails(self.sweep_of(run))
+        )  # a pack is read once
         metrics = [(UNITS[name].split(" (")[0], name) for name in measured]
         menus = {
             "shift": dropdown([(name.split("/")[0], name) for name in shifts], "shift", self.shift),
             "x": dropdown(metrics, "x", self.x),
             "y": dropdown(metrics, "y", self.y),
             "methods": W.SelectMultiple(
-                options=[(self.looks[name][0], name) for name in names], value=self.methods, description="methods",
+                options=[(self.looks[name][0], name) for name in names],
+                value=self.methods,
+                description="methods",
                 rows=min(8, len(names)),
             ),
-        }  # fmt: skip
+        }
         for name, menu in menus.items():
             traitlets.link((self, name), (menu.add_class(f"clipft-{name}"), "value"))
         self.chart, self.curve = Chart(), Chart()
-        self.said, self.about, self.tiles = text_panel("r"), text_panel("about"), text_panel("moved")
+        self.said, self.about, self.tiles = (
+            text_panel("r"),
+            text_panel("about"),
+            text_panel("moved"),
+        )
         self.observe(lambda _: self._update(), ["shift", "methods", "x", "y"])
         self.observe(lambda _: self._show_run(), ["selection", "shift"])
         self.chart.observe(self._clicked, "chosen")
@@ -108,13 +133,26 @@ class EnergyGapExplorer(Explorer):
         for name, part in rows.groupby("method", sort=False):
             _, colour, symbol, _ = self.looks[name]
             text = [
-                "\n".join([settings(row), *(f"{name.replace('_', ' ')} {row[name]:.3f}" for name in (self.x, self.y))])
+                "\n".join(
+                    [
+                        settings(row),
+                        *(f"{name.replace('_', ' ')} {row[name]:.3f}" for name in (self.x, self.y)),
+                    ]
+                )
                 for _, row in part.iterrows()
             ]
             marks.append(
-                {"kind": "points", "x": part[self.x].tolist(), "y": part[self.y].tolist(), "colour": colour,
-                 "symbol": symbol, "size": 6, "text": text, "id": part.index.tolist()}
-            )  # fmt: skip
+                {
+                    "kind": "points",
+                    "x": part[self.x].tolist(),
+                    "y": part[self.y].tolist(),
+                    "colour": colour,
+                    "symbol": symbol,
+                    "size": 6,
+                    "text": text,
+                    "id": part.index.tolist(),
+                }
+            )
         axes = {
             name: {
                 "title": UNITS[column],
@@ -123,7 +161,11 @@ class EnergyGapExplorer(Explorer):
             for name, column in (("x", self.x), ("y", self.y))
         }
         legend = [
-            {"name": self.looks[name][0], "colour": self.looks[name][1], "symbol": self.looks[name][2]}
+            {
+                "name": self.looks[name][0],
+                "colour": self.looks[name][1],
+                "symbol": self.looks[name][2],
+            }
             for name in rows.method.unique()
         ]
         title = f"{UNITS[self.x]} against {UNITS[self.y]}"
@@ -138,7 +180,9 @@ class EnergyGapExplorer(Explorer):
     def _show_run(self) -> None:
         self.curve.spec, self.tiles.value = {}, ""
         if not self.selection:
-            self.about.value = "<p>Click a point, or walk with the arrow keys and press Enter, to see its run.</p>"
+            self.about.value = (
+                "<p>Click a point, or walk with the arrow keys and press Enter, to see its run.</p>"
+            )
             return
         row = self.rows[self.rows.run == self.selection].iloc[0]
         self.about.value = f"<h4>{html.escape(f'{settings(row)}, run {self.selection}')}</h4>"
@@ -156,8 +200,14 @@ class EnergyGapExplorer(Explorer):
 
 def config_html(folder: Path) -> str:
     """What a run's configuration sets apart from the defaults."""
-    shown = {key: value for key, value in read_json(folder / "config.json").items() if changed(key, value)}
-    return table_html(pd.DataFrame({"setting": list(shown), "value": [str(value) for value in shown.values()]}))
+    shown = {
+        key: value
+        for key, value in read_json(folder / "config.json").items()
+        if changed(key, value)
+    }
+    return table_html(
+        pd.DataFrame({"setting": list(shown), "value": [str(value) for value in shown.values()]})
+    )
 
 
 def changed(key: str, value: object) -> bool:
@@ -177,7 +227,10 @@ def moved_html(sweep: Sweep, split: str, thumbnails: Thumbnails) -> str:
     before, after = sweep.prediction[0], sweep.prediction[-1]
     captions = {
         row: "<br>".join(
-            [f"gap {sweep.energy_gap[-1, row]:.1f}", *(verdict(sweep, row, one[row]) for one in (before, after))]
+            [
+                f"gap {sweep.energy_gap[-1, row]:.1f}",
+                *(verdict(sweep, row, one[row]) for one in (before, after)),
+            ]
         )
         for row in rows[:TILES]
     }
@@ -225,9 +278,17 @@ class DistortionExplorer(Explorer):
                 for row in part.itertuples()
             ]
             marks.append(
-                {"kind": "points", "x": part.reference.tolist(), "y": part.shifted.tolist(), "size": 6, "text": text,
-                 "colour": looks[name][1], "symbol": looks[name][2], "id": part.index.tolist()}
-            )  # fmt: skip
+                {
+                    "kind": "points",
+                    "x": part.reference.tolist(),
+                    "y": part.shifted.tolist(),
+                    "size": 6,
+                    "text": text,
+                    "colour": looks[name][1],
+                    "symbol": looks[name][2],
+                    "id": part.index.tolist(),
+                }
+            )
         unit = "||f - f0||, unit rows" if self.kind == "normalised" else "||F - F0||"
         axes = {
             "x": {"title": f"reference images: {unit}", "range": span},
@@ -235,7 +296,14 @@ class DistortionExplorer(Explorer):
         }
         legend = [{"name": t, "colour": c, "symbol": s} for t, c, s, _ in looks.values()]
         panel = {"width": 460, "marks": marks} | axes
-        self.chart.spec = {"title": "feature distortion", "height": 440, "legend": legend, "panels": [panel]}
+        self.chart.spec = {
+            "title": "feature distortion",
+            "height": 440,
+            "legend": legend,
+            "panels": [panel],
+        }
         count = rows.verdict.value_counts()
         counts = ", ".join(f"{name} in {count.get(name, 0)}" for name in ("holds", "fails", "open"))
-        self.said.value = said(f"{len(rows)} runs; by 95 % intervals over images the theory {counts}")
+        self.said.value = said(
+            f"{len(rows)} runs; by 95 % intervals over images the theory {counts}"
+        )

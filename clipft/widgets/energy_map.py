@@ -12,7 +12,20 @@ from .. import figures
 from ..errors import ConfigError
 from ..figures.style import COLOURS, GREY, SYMBOLS
 from ..runs.thumbnails import Thumbnails
-from .base import TILES, Chart, Explorer, Html, W, box, dropdown, padded, table_html, text_panel, tiles_html, verdict
+from .base import (
+    TILES,
+    Chart,
+    Explorer,
+    Html,
+    W,
+    box,
+    dropdown,
+    padded,
+    table_html,
+    text_panel,
+    tiles_html,
+    verdict,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -20,7 +33,14 @@ if TYPE_CHECKING:
     from ..diagnostics.energy_map import EnergyMap
     from ..runs.sweep import Sweep
 
-SCALE = ("#3B528B", "#2C728E", "#21918C", "#3FBC73", "#AADC32", "#E5C100")  # from viridis: small to large gap
+SCALE = (
+    "#3B528B",
+    "#2C728E",
+    "#21918C",
+    "#3FBC73",
+    "#AADC32",
+    "#E5C100",
+)  # from viridis: small to large gap
 
 
 class EnergyMapExplorer(Explorer):
@@ -37,26 +57,47 @@ class EnergyMapExplorer(Explorer):
     def __init__(self, found: EnergyMap, sweep: Sweep, **chosen):
         super().__init__(**chosen)
         if not len(found.ids):
-            raise ConfigError("an energy map without images; take more: reports.energy_map(RUN, per_split=100)")
+            raise ConfigError(
+                "an energy map without images; take more: reports.energy_map(RUN, per_split=100)"
+            )
         self.found, self.sweep, self.thumbnails = found, sweep, Thumbnails(sweep)
-        place = {key: row for row, key in enumerate(zip(sweep.split.tolist(), sweep.ids.tolist(), strict=True))}
+        place = {
+            key: row
+            for row, key in enumerate(zip(sweep.split.tolist(), sweep.ids.tolist(), strict=True))
+        }
         try:
-            self.place = np.array([place[key] for key in zip(found.split, found.ids, strict=True)])  # rows of the sweep
+            self.place = np.array(
+                [place[key] for key in zip(found.split, found.ids, strict=True)]
+            )  # rows of the sweep
         except KeyError as error:
-            raise ConfigError(f"the map holds {error}, which {sweep.title} was not scored on; use one run's") from None
-        self.chart, self.table_panel, self.tiles = Chart(), text_panel("lasso"), text_panel("lasso-tiles")
-        menus = {"colour": dropdown(["split", "class", "gap"], "colour", self.colour),
-                 "places": dropdown(["both", "before", "after"], "show", self.places)}  # fmt: skip
+            raise ConfigError(
+                f"the map holds {error}, which {sweep.title} was not scored on; use one run's"
+            ) from None
+        self.chart, self.table_panel, self.tiles = (
+            Chart(),
+            text_panel("lasso"),
+            text_panel("lasso-tiles"),
+        )
+        menus = {
+            "colour": dropdown(["split", "class", "gap"], "colour", self.colour),
+            "places": dropdown(["both", "before", "after"], "show", self.places),
+        }
         for name, menu in menus.items():
             traitlets.link((self, name), (menu, "value"))
         clear = W.Button(description="clear lasso").add_class("clipft-clear")
         clear.on_click(lambda _: setattr(self, "selection", ()))
         self.observe(lambda _: self._draw(), ["colour", "places"])
         self.observe(lambda change: self._select(change["new"]), "selection")
-        self.chart.observe(lambda change: setattr(self, "selection", tuple(change["new"])), "selection")
+        self.chart.observe(
+            lambda change: setattr(self, "selection", tuple(change["new"])), "selection"
+        )
         self.chart.observe(self._clicked, "chosen")
-        hint = Html(value="<p>Draw around images with the mouse; with the keyboard: arrows, then Enter.</p>")
-        self.widget = W.VBox([box(*menus.values(), clear), hint, self.chart, self.table_panel, self.tiles])
+        hint = Html(
+            value="<p>Draw around images with the mouse; with the keyboard: arrows, then Enter.</p>"
+        )
+        self.widget = W.VBox(
+            [box(*menus.values(), clear), hint, self.chart, self.table_panel, self.tiles]
+        )
         self._draw()
         self._select(self.selection)
 
@@ -86,14 +127,26 @@ class EnergyMapExplorer(Explorer):
             edges = np.quantile(gap, np.linspace(0, 1, len(SCALE) + 1))
             bins = np.clip(np.searchsorted(edges, gap, side="right") - 1, 0, len(SCALE) - 1)
             spans = zip(SCALE, edges, edges[1:], strict=False)
-            legend = [{"name": f"{a:.2f} to {b:.2f}", "colour": c, "symbol": "circle"} for c, a, b in spans]
+            legend = [
+                {"name": f"{a:.2f} to {b:.2f}", "colour": c, "symbol": "circle"}
+                for c, a, b in spans
+            ]
             return [SCALE[i] for i in bins], ["circle"] * len(gap), legend
         if self.colour == "class":
-            looks = [(COLOURS[label % 8], SYMBOLS[label // 8 % 8]) for label in found.label.tolist()]
+            looks = [
+                (COLOURS[label % 8], SYMBOLS[label // 8 % 8]) for label in found.label.tolist()
+            ]
             return [c for c, _ in looks], [s for _, s in looks], []
         order = {split: i % 8 for i, split in enumerate(dict.fromkeys(found.split))}
-        legend = [{"name": s.split("/")[0], "colour": COLOURS[i], "symbol": SYMBOLS[i]} for s, i in order.items()]
-        return [COLOURS[order[s]] for s in found.split], [SYMBOLS[order[s]] for s in found.split], legend
+        legend = [
+            {"name": s.split("/")[0], "colour": COLOURS[i], "symbol": SYMBOLS[i]}
+            for s, i in order.items()
+        ]
+        return (
+            [COLOURS[order[s]] for s in found.split],
+            [SYMBOLS[order[s]] for s in found.split],
+            legend,
+        )
 
     def _draw(self) -> None:
         found, (colours, symbols, legend) = self.found, self._looks()
@@ -111,13 +164,24 @@ class EnergyMapExplorer(Explorer):
                 if faint
                 else {"colour": colours, "symbol": symbols, "size": 4}
             )
-            return {"kind": "points", "x": x, "y": y} | look | ({} if faint else {"text": text, "id": ids})
+            return (
+                {"kind": "points", "x": x, "y": y}
+                | look
+                | ({} if faint else {"text": text, "id": ids})
+            )
 
         both = self.places == "both"
         marks = [points(before if self.places == "before" else after, False)]
         if both:
             (x, y), (x1, y1) = zip(*before, strict=True), zip(*after, strict=True)
-            arrows = {"kind": "arrows", "x": list(x), "y": list(y), "x1": list(x1), "y1": list(y1), "colour": colours}
+            arrows = {
+                "kind": "arrows",
+                "x": list(x),
+                "y": list(y),
+                "x1": list(x1),
+                "y1": list(y1),
+                "colour": colours,
+            }
             marks = [arrows, points(before, True), *marks]
             legend = [*legend, {"name": "zero-shot place", "colour": GREY, "symbol": "circle"}]
         whole = np.concatenate([found.before, found.after])
@@ -126,9 +190,12 @@ class EnergyMapExplorer(Explorer):
             for axis, name in enumerate("xy")
         }
         self.chart.spec = {
-            "title": f"t-SNE of energy vectors, {self.sweep.title}", "height": 560, "legend": legend,
-            "lasso": True, "panels": [{"width": 760, "marks": marks} | axes],
-        }  # fmt: skip
+            "title": f"t-SNE of energy vectors, {self.sweep.title}",
+            "height": 560,
+            "legend": legend,
+            "lasso": True,
+            "panels": [{"width": 760, "marks": marks} | axes],
+        }
 
     def _clicked(self, change: dict) -> None:
         if change["new"] >= 0:

@@ -42,7 +42,9 @@ class FineTuneForm(Explorer):
 
     state = traitlets.Enum(("ready", "running", "stopped", "finished", "failed"), "ready")
 
-    def __init__(self, config: RunConfig, runs: Path | str = "runs", device: str = "auto", workers: int = 0):
+    def __init__(
+        self, config: RunConfig, runs: Path | str = "runs", device: str = "auto", workers: int = 0
+    ):
         super().__init__()
         self.start_from, self.runs, self.device, self.workers = config, Path(runs), device, workers
         self.run: Run | None = None
@@ -57,15 +59,21 @@ class FineTuneForm(Explorer):
         manifests = list(dict.fromkeys([*available(), config.manifest]))
         self.fields = {
             "manifest": dropdown(manifests, "data", config.manifest),
-            "method": dropdown([(m.title, m.name) for m in METHODS.values()], "method", config.method),
+            "method": dropdown(
+                [(m.title, m.name) for m in METHODS.values()], "method", config.method
+            ),
             "lr": W.Text(value=repr(config.lr), description="learning rate", **number),
-            "lam": W.Text(value="" if config.lam is None else repr(config.lam), placeholder="the method's own",
-                          description="lambda", **number),
+            "lam": W.Text(
+                value="" if config.lam is None else repr(config.lam),
+                placeholder="the method's own",
+                description="lambda",
+                **number,
+            ),
             "steps": counter("steps", "steps"),
             "batch_size": counter("batch_size", "batch size"),
             "eval_every": counter("eval_every", "validate every"),
             "seed": counter("seed", "seed"),
-        }  # fmt: skip
+        }
         for name, control in self.fields.items():
             control.add_class(f"clipft-form-{name}")
         self.begin = W.Button(description="run", button_style="primary").add_class("clipft-run")
@@ -75,7 +83,14 @@ class FineTuneForm(Explorer):
         self.bar = W.IntProgress(min=0, max=config.steps, layout=W.Layout(width="420px"))
         self.said, self.chart = text_panel("state"), Chart()
         self.observe(lambda _: self._show_state(), "state")
-        self.widget = W.VBox([box(*self.fields.values()), box(self.begin, self.halt, self.bar), self.said, self.chart])
+        self.widget = W.VBox(
+            [
+                box(*self.fields.values()),
+                box(self.begin, self.halt, self.bar),
+                self.said,
+                self.chart,
+            ]
+        )
         self._show_state()
 
     @property
@@ -101,7 +116,9 @@ class FineTuneForm(Explorer):
         if rows := self._rows(config):
             return figures.training_curves(rows)
         shown = config.model_dump(exclude_defaults=True)
-        return figures.table(pd.DataFrame({"setting": list(shown), "value": [str(v) for v in shown.values()]}))
+        return figures.table(
+            pd.DataFrame({"setting": list(shown), "value": [str(v) for v in shown.values()]})
+        )
 
     def _rows(self, config: RunConfig) -> list[dict]:
         return read_jsonl(self.runs / config.id / "metrics.jsonl")
@@ -150,15 +167,26 @@ class FineTuneForm(Explorer):
         def watch(row: dict) -> None:
             nonlocal drawn
             new.append(row)
-            rows = [one for one in before if one["step"] < new[0]["step"]] + new  # what was not validated comes again
+            rows = [
+                one for one in before if one["step"] < new[0]["step"]
+            ] + new  # what was not validated comes again
             if time.monotonic() - drawn > REDRAW:
                 self._draw(rows)
                 drawn = time.monotonic()
             if self.stopping.is_set():
-                raise Stopped(f"stopped at step {row['step']}; run goes on from the last validation")
+                raise Stopped(
+                    f"stopped at step {row['step']}; run goes on from the last validation"
+                )
 
         try:
-            self.run = train(config, self.runs, device=self.device, workers=self.workers, progress=False, watch=watch)
+            self.run = train(
+                config,
+                self.runs,
+                device=self.device,
+                workers=self.workers,
+                progress=False,
+                watch=watch,
+            )
             self._draw(self._rows(config))
             self._end("finished")
         except Stopped as error:
@@ -175,7 +203,11 @@ class FineTuneForm(Explorer):
         running = self.state == "running"
         self.begin.disabled, self.halt.disabled = running, not running
         folder = f" {self.run.folder}" if self.run is not None and self.state == "finished" else ""
-        error = "" if self.error is None else f": {html.escape(str(self.error) or type(self.error).__name__)}"
+        error = (
+            ""
+            if self.error is None
+            else f": {html.escape(str(self.error) or type(self.error).__name__)}"
+        )
         self.said.value = f"<p>{self.state}{folder}{error}</p>"
 
     def _draw(self, rows: list[dict]) -> None:
@@ -185,7 +217,10 @@ class FineTuneForm(Explorer):
             found = [row for row in rows if key in row]
             values = [factor * row[key] for row in found]
             line = {"x": [row["step"] for row in found], "y": values, "colour": colour}
-            marks = [{"kind": "line"} | line, {"kind": "points", "size": 2 if factor == 1 else 4} | line]
+            marks = [
+                {"kind": "line"} | line,
+                {"kind": "points", "size": 2 if factor == 1 else 4} | line,
+            ]
             y = {"range": padded(min(values, default=0), max(values, default=1))}
             x = {"title": "step", "range": [0, self.bar.max]}
             panels.append({"width": 430, "title": title, "marks": marks, "x": x, "y": y})

@@ -53,7 +53,9 @@ class RunBrowser(Explorer):
         percent = (100 * tuned.pivot_table(index=keys, columns="split", values="accuracy")).round(1)
         self.table = percent.rename(columns=lambda name: f"{name.split('/')[0]} %").reset_index()
         self.unfinished = results.attrs.get("unfinished", [])
-        words = W.Text(placeholder="e.g. lipsum 0.001", description="filter", continuous_update=True)
+        words = W.Text(
+            placeholder="e.g. lipsum 0.001", description="filter", continuous_update=True
+        )
         self.menus = {name: dropdown([], name) for name in ("first", "second")}
         for menu in self.menus.values():
             menu.layout.width = "420px"
@@ -62,9 +64,13 @@ class RunBrowser(Explorer):
         self.observe(lambda _: self._filter(), "query")
         self.observe(lambda _: self._compare(), ["first", "second"])
         for name, menu in self.menus.items():
-            menu.observe(lambda change, name=name: setattr(self, name, change["new"] or ""), "value")
+            menu.observe(
+                lambda change, name=name: setattr(self, name, change["new"] or ""), "value"
+            )
             self.observe(lambda change, menu=menu: self._follow(menu, change["new"]), name)
-        self.widget = W.VBox([words, self.list, box(*self.menus.values()), self.chart, self.compared])
+        self.widget = W.VBox(
+            [words, self.list, box(*self.menus.values()), self.chart, self.compared]
+        )
         self._filter()
 
     @property
@@ -80,10 +86,15 @@ class RunBrowser(Explorer):
 
     def _filter(self) -> None:
         found = self.matches
-        left = f"; left out, not finished or not scored: {', '.join(self.unfinished)}" if self.unfinished else ""
+        left = (
+            f"; left out, not finished or not scored: {', '.join(self.unfinished)}"
+            if self.unfinished
+            else ""
+        )
         self.list.value = said(f"{len(found)} of {len(self.table)} runs{left}") + table_html(found)
         options = [
-            (f"{r.method}, lr {r.lr}, {r.steps} steps, seed {r.seed} ({r.run})", r.run) for r in found.itertuples()
+            (f"{r.method}, lr {r.lr}, {r.steps} steps, seed {r.seed} ({r.run})", r.run)
+            for r in found.itertuples()
         ]
         known = [run for _, run in options]
         for number, (name, menu) in enumerate(self.menus.items()):
@@ -124,28 +135,44 @@ class RunBrowser(Explorer):
         sweeps, rows = [self.sweep_of(run) for run in (self.first, self.second)], []
         for split in sweeps[0].splits:
             if split not in sweeps[1].splits:
-                raise ConfigError(f"the runs are scored on {sweeps[0].splits} and {sweeps[1].splits}; use one data set")
+                raise ConfigError(
+                    f"the runs are scored on {sweeps[0].splits} and {sweeps[1].splits}; use one data set"
+                )
             one, two = (_scores(sweep, split, alpha) for sweep in sweeps)
             found = compare(one, two)
             rows.append(
-                {"split": split, "first %": f"{100 * found.first:.1f}", "second %": f"{100 * found.second:.1f}",
-                 "difference": f"{100 * found.difference:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]",
-                 "only first right": found.only_first, "only second right": found.only_second, "p": f"{found.p:.2g}"}
-            )  # fmt: skip
+                {
+                    "split": split,
+                    "first %": f"{100 * found.first:.1f}",
+                    "second %": f"{100 * found.second:.1f}",
+                    "difference": f"{100 * found.difference:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]",
+                    "only first right": found.only_first,
+                    "only second right": found.only_second,
+                    "p": f"{found.p:.2g}",
+                }
+            )
         return pd.DataFrame(rows)
 
 
 def _scores(sweep: Sweep, split: str, alpha: float) -> Scores:
     rows, place = sweep.rows[split], sweep.nearest(alpha)
     nothing = np.zeros(len(rows))
-    columns = (sweep.label[rows], sweep.prediction[place, rows], sweep.confidence[place, rows], nothing)
+    columns = (
+        sweep.label[rows],
+        sweep.prediction[place, rows],
+        sweep.confidence[place, rows],
+        nothing,
+    )
     return Scores(split, alpha, tuple(sweep.ids[rows]), *columns)
 
 
 def config_diff(first: Path, second: Path) -> pd.DataFrame:
     """The settings in which two runs differ."""
     both = [read_json(folder / "config.json") for folder in (first, second)]
-    keys = [key for key in dict.fromkeys([*both[0], *both[1]]) if both[0].get(key) != both[1].get(key)]
+    keys = [
+        key for key in dict.fromkeys([*both[0], *both[1]]) if both[0].get(key) != both[1].get(key)
+    ]
     return pd.DataFrame(
-        [(key, *(str(one.get(key, "")) for one in both)) for key in keys], columns=["setting", "first", "second"]
+        [(key, *(str(one.get(key, "")) for one in both)) for key in keys],
+        columns=["setting", "first", "second"],
     )

@@ -48,24 +48,39 @@ def wise_spec(sweeps: Sequence[Sweep], run: int, bars: bool = True) -> dict:
         curves.append((100 * other.alphas, whole) if np.isnan(shift).any() else (whole, shift))
     alone = np.isnan(sweep.shift_accuracy).any()
     marks = [
-        {"kind": "line", "x": x.tolist(), "y": y.tolist(), "colour": GREY, "width": 1, "opacity": 0.5}
-        for number, (x, y) in enumerate(curves) if number != run
-    ]  # fmt: skip
+        {
+            "kind": "line",
+            "x": x.tolist(),
+            "y": y.tolist(),
+            "colour": GREY,
+            "width": 1,
+            "opacity": 0.5,
+        }
+        for number, (x, y) in enumerate(curves)
+        if number != run
+    ]
     x, y = curves[run]
     here = {"x": x.tolist(), "y": y.tolist(), "t": sweep.alphas.tolist(), "colour": COLOURS[0]}
     zero = {"x": [x[0]], "y": [y[0]], "colour": GREY, "symbol": "star", "size": 8}
     tuned = {"x": [x[-1]], "y": [y[-1]], "colour": COLOURS[1], "symbol": "diamond", "size": 6}
     marks += [
-        {"kind": "points"} | zero, {"kind": "points"} | tuned, {"kind": "path", "symbol": "circle"} | here
-    ]  # fmt: skip
+        {"kind": "points"} | zero,
+        {"kind": "points"} | tuned,
+        {"kind": "path", "symbol": "circle"} | here,
+    ]
     every_x, every_y = (np.concatenate([curve[axis] for curve in curves]) for axis in (0, 1))
     path = {
-        "width": 430, "marks": marks,
-        "x": {"title": "100 alpha" if alone else "reference accuracy (%)",
-              "range": padded(every_x.min(), every_x.max())},
-        "y": {"title": f"{'reference' if alone else 'mean shift'} accuracy (%)",
-              "range": padded(every_y.min(), every_y.max())},
-    }  # fmt: skip
+        "width": 430,
+        "marks": marks,
+        "x": {
+            "title": "100 alpha" if alone else "reference accuracy (%)",
+            "range": padded(every_x.min(), every_x.max()),
+        },
+        "y": {
+            "title": f"{'reference' if alone else 'mean shift'} accuracy (%)",
+            "range": padded(every_y.min(), every_y.max()),
+        },
+    }
     table = 100 * sweep.accuracy
     groups = [
         {"name": "zero-shot", "colour": GREY, "values": table[0].tolist()},
@@ -73,17 +88,26 @@ def wise_spec(sweeps: Sequence[Sweep], run: int, bars: bool = True) -> dict:
         {"name": "tuned", "colour": COLOURS[1], "values": table[-1].tolist(), "hollow": True},
     ]
     panel = {
-        "width": 480, "marks": [{"kind": "bars", "t": sweep.alphas.tolist(), "groups": groups}],
+        "width": 480,
+        "marks": [{"kind": "bars", "t": sweep.alphas.tolist(), "groups": groups}],
         "x": {"labels": [name.split("/")[0] for name in sweep.splits]},
-        "y": {"title": "test accuracy (%)", "range": [0, min(105.0, 1.15 * max(float(table.max()), 1))]},
-    }  # fmt: skip
+        "y": {
+            "title": "test accuracy (%)",
+            "range": [0, min(105.0, 1.15 * max(float(table.max()), 1))],
+        },
+    }
     legend = [
         {"name": "zero-shot (alpha 0)", "colour": GREY, "symbol": "star"},
         {"name": "at alpha", "colour": COLOURS[0], "symbol": "circle"},
         {"name": "tuned (alpha 1)", "colour": COLOURS[1], "symbol": "diamond"},
     ]
     title = f"WiSE curve of {sweep.title}"
-    return {"title": title, "height": 330, "legend": legend, "panels": [path, panel] if bars else [path]}
+    return {
+        "title": title,
+        "height": 330,
+        "legend": legend,
+        "panels": [path, panel] if bars else [path],
+    }
 
 
 class WiseExplorer(Explorer):
@@ -102,16 +126,26 @@ class WiseExplorer(Explorer):
         super().__init__(alpha=alpha)
         self.sweeps, self.probe = [sweeps] if isinstance(sweeps, Sweep) else list(sweeps), probe
         if not self.sweeps or not all(isinstance(sweep, Sweep) for sweep in self.sweeps):
-            raise ConfigError(f"no sweep to explore in {sweeps!r:.80}; read one: read_sweep(FOLDER)")
+            raise ConfigError(
+                f"no sweep to explore in {sweeps!r:.80}; read one: read_sweep(FOLDER)"
+            )
         self.thumbnails = [Thumbnails(sweep) for sweep in self.sweeps]
         self.chart, self.slider = Chart(alpha=alpha), alpha_slider(alpha)
-        self.counts, self.tiles, self.said = text_panel("counts"), text_panel("flips"), text_panel("exact")
+        self.counts, self.tiles, self.said = (
+            text_panel("counts"),
+            text_panel("flips"),
+            text_panel("exact"),
+        )
         self.runs = dropdown([(s.title, i) for i, s in enumerate(self.sweeps)], "run", 0)
         self.kind = dropdown(list(KINDS.items()), "images", "lost")
         self.against = dropdown(list(ENDS.items()), "against", 0.0)
         self.split = dropdown(["every split"], "split")
-        self.button = W.Button(description="exact here", tooltip="score this alpha on some images of each split")
-        self.link = W.jsdlink((self.slider, "value"), (self.chart, "alpha"))  # in the page, no kernel asked
+        self.button = W.Button(
+            description="exact here", tooltip="score this alpha on some images of each split"
+        )
+        self.link = W.jsdlink(
+            (self.slider, "value"), (self.chart, "alpha")
+        )  # in the page, no kernel asked
         traitlets.link((self, "alpha"), (self.slider, "value"))
         traitlets.link((self, "run"), (self.runs, "value"))
         self.observe(lambda _: self._choose(), "run")
@@ -120,14 +154,20 @@ class WiseExplorer(Explorer):
             control.observe(lambda _: self._update(), "value")
         self.button.on_click(lambda _: self.exact())
         controls = [self.runs] if len(self.sweeps) > 1 else []
-        choice = box(self.against, self.kind, self.split, self.button.add_class("clipft-exact-here"))
-        self.widget = W.VBox([*controls, self.slider, self.chart, self.counts, choice, self.said, self.tiles])
+        choice = box(
+            self.against, self.kind, self.split, self.button.add_class("clipft-exact-here")
+        )
+        self.widget = W.VBox(
+            [*controls, self.slider, self.chart, self.counts, choice, self.said, self.tiles]
+        )
         self._choose()
 
     @traitlets.validate("run")
     def _there(self, proposal: dict) -> int:
         if not 0 <= proposal["value"] < len(getattr(self, "sweeps", [0])):
-            raise traitlets.TraitError(f"run is {proposal['value']}, expected one of {len(self.sweeps)} sweeps, from 0")
+            raise traitlets.TraitError(
+                f"run is {proposal['value']}, expected one of {len(self.sweeps)} sweeps, from 0"
+            )
         return proposal["value"]
 
     @property
@@ -174,7 +214,9 @@ class WiseExplorer(Explorer):
         self.said.value = f"<p>scoring alpha {self.alpha:.2f} ...</p>"
         try:
             if self.sweep.folder is None:
-                raise ConfigError("this sweep came without its run's folder; read it: sweeps.read_sweep(FOLDER)")
+                raise ConfigError(
+                    "this sweep came without its run's folder; read it: sweeps.read_sweep(FOLDER)"
+                )
             found = exact(self.sweep, self.alpha, self.probe)
         except ClipftError as error:
             self.said.value = said(f"exact here is not possible: {error}")
@@ -195,12 +237,15 @@ def flip_table(sweep: Sweep, alpha: float) -> pd.DataFrame:
     }
     for number, name in enumerate(sweep.splits):
         rows[name] = {
-            "split": name, "images": len(sweep.rows[name]), "accuracy %": f"{accuracy[number]:.1f}",
+            "split": name,
+            "images": len(sweep.rows[name]),
+            "accuracy %": f"{accuracy[number]:.1f}",
             "against zero-shot": f"{accuracy[number] - 100 * sweep.accuracy[0, number]:+.1f}",
             "flips from zero-shot": counts["all zero-shot"][number],
-            "gained": counts["gained zero-shot"][number], "lost": counts["lost zero-shot"][number],
+            "gained": counts["gained zero-shot"][number],
+            "lost": counts["lost zero-shot"][number],
             "flips from tuned": counts["all tuned"][number],
-        }  # fmt: skip
+        }
     return pd.DataFrame(rows.values())
 
 
@@ -237,7 +282,9 @@ class ReliabilityExplorer(Explorer):
         return figures.reliability(diagrams, f"Reliability on {self.split}: {self.sweep.title}")
 
     def _update(self) -> None:
-        marks: list[dict] = [{"kind": "line", "x": [0, 1], "y": [0, 1], "colour": GREY, "dash": "dash"}]
+        marks: list[dict] = [
+            {"kind": "line", "x": [0, 1], "y": [0, 1], "colour": GREY, "dash": "dash"}
+        ]
         legend, rows, number = [], [], 0
         looks = ((GREY, SYMBOLS[5]), (COLOURS[0], SYMBOLS[0]), (COLOURS[1], SYMBOLS[1]))
         for (name, alpha), (colour, symbol) in zip(self._models().items(), looks, strict=True):
@@ -249,14 +296,32 @@ class ReliabilityExplorer(Explorer):
                 for n, c, a in zip(one.count[full], x, y, strict=True)
             ]
             marks.append({"kind": "line", "x": x, "y": y, "colour": colour})
-            marks.append({"kind": "points", "x": x, "y": y, "colour": colour, "symbol": symbol, "text": text,
-                          "id": list(range(number, number + len(x)))})  # fmt: skip
+            marks.append(
+                {
+                    "kind": "points",
+                    "x": x,
+                    "y": y,
+                    "colour": colour,
+                    "symbol": symbol,
+                    "text": text,
+                    "id": list(range(number, number + len(x))),
+                }
+            )
             number += len(x)
             legend.append({"name": name, "colour": colour, "symbol": symbol})
             error = 100 * self.sweep.ece(self.split, alpha)
             rows.append({"model": name, "ECE %": f"{error:.1f}", "images": int(one.count.sum())})
         axis = {"range": [0, 1.02]}
-        panel = {"width": 520, "marks": marks, "x": axis | {"title": "confidence of the predicted class"},
-                 "y": axis | {"title": "accuracy (fraction)"}}  # fmt: skip
-        self.chart.spec = {"title": "reliability", "height": 360, "legend": legend, "panels": [panel]}
+        panel = {
+            "width": 520,
+            "marks": marks,
+            "x": axis | {"title": "confidence of the predicted class"},
+            "y": axis | {"title": "accuracy (fraction)"},
+        }
+        self.chart.spec = {
+            "title": "reliability",
+            "height": 360,
+            "legend": legend,
+            "panels": [panel],
+        }
         self.said.value = table_html(pd.DataFrame(rows))

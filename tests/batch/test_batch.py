@@ -36,13 +36,22 @@ def spec_file(folder, **values):
 
 @pytest.fixture
 def folder(tmp_path):
-    notebook(tmp_path / "add.ipynb", "a = 1\nb: int = 2\nout = ''", "open(f'{out}/{a}{b}.txt', 'a').write('x')\n3")
+    notebook(
+        tmp_path / "add.ipynb",
+        "a = 1\nb: int = 2\nout = ''",
+        "open(f'{out}/{a}{b}.txt', 'a').write('x')\n3",
+    )
     return tmp_path
 
 
 def test_plan_is_the_product_of_each_grid_entry(folder):
     grid = [{"a": [1, 2], "b": [3, 4]}, {"a": [9]}]
-    spec = Spec.read({"name": "t", "stages": [{"notebook": "add.ipynb", "parameters": {"out": "{out}"}, "grid": grid}]})
+    spec = Spec.read(
+        {
+            "name": "t",
+            "stages": [{"notebook": "add.ipynb", "parameters": {"out": "{out}"}, "grid": grid}],
+        }
+    )
     (jobs,) = plan(spec, folder, folder / "out")
     assert [(job.parameters["a"], job.parameters.get("b")) for job in jobs] == [
         (1, 3),
@@ -65,16 +74,25 @@ def test_a_later_stage_is_planned_anew_when_an_earlier_one_changes(folder):
 
 @pytest.mark.parametrize(
     "given",
-    ["one/a", [{"preset": "one/a"}], [{"members": [{"preset": "one/a", "seed": 1}, {"preset": "one/b"}]}]],
+    [
+        "one/a",
+        [{"preset": "one/a"}],
+        [{"members": [{"preset": "one/a", "seed": 1}, {"preset": "one/b"}]}],
+    ],
     ids=["named", "a member", "deep"],
 )
 def test_a_preset_that_changes_is_run_again(folder, monkeypatch, given):
     recipes = {"one/a": {"lr": 1.0}, "one/b": {"lr": 2.0}, "one/c": {"lr": 3.0}}
 
     def planned(**changes):
-        known = {name: Preset(title=name, settings=values) for name, values in (recipes | changes).items()}
+        known = {
+            name: Preset(title=name, settings=values)
+            for name, values in (recipes | changes).items()
+        }
         monkeypatch.setattr("clipft.batch.runner.presets", lambda: known)
-        spec = Spec.read({"name": "t", "stages": [{"notebook": "add.ipynb", "parameters": {"a": given}}]})
+        spec = Spec.read(
+            {"name": "t", "stages": [{"notebook": "add.ipynb", "parameters": {"a": given}}]}
+        )
         return plan(spec, folder, folder / "out")[0][0].folder
 
     assert planned() == planned(**{"one/c": {"lr": 9.0}}) != planned(**{"one/a": {"lr": 9.0}})
@@ -86,21 +104,36 @@ def test_a_presets_manifest_is_looked_at_too(folder, monkeypatch, manifest_file)
     file = shutil.copytree(manifest_file.parent, folder / "manifests") / "mini.yaml"
     known = {"one/a": Preset(title="a", settings={"manifest": str(file)})}
     monkeypatch.setattr("clipft.batch.runner.presets", lambda: known)
-    spec = Spec.read({"name": "t", "stages": [{"notebook": "add.ipynb", "parameters": {"a": [{"preset": "one/a"}]}}]})
+    spec = Spec.read(
+        {
+            "name": "t",
+            "stages": [{"notebook": "add.ipynb", "parameters": {"a": [{"preset": "one/a"}]}}],
+        }
+    )
 
     def planned(change=("", "")):
         file.write_text(manifest_file.read_text().replace(*change))
         return plan(spec, folder, folder / "out")[0][0].folder
 
-    assert planned() == planned(("made up", "other prose")) != planned(("holdout: 0.25", "holdout: 0.5"))
+    assert (
+        planned()
+        == planned(("made up", "other prose"))
+        != planned(("holdout: 0.25", "holdout: 0.5"))
+    )
 
 
 @pytest.mark.parametrize(
     ("values", "wanted"),
     [
-        ({"stages": [{"notebook": "add.ipynb", "parameters": {"aa": 1}}]}, "unknown parameter of add.ipynb 'aa'"),
+        (
+            {"stages": [{"notebook": "add.ipynb", "parameters": {"aa": 1}}]},
+            "unknown parameter of add.ipynb 'aa'",
+        ),
         ({"stages": [{"notebook": "sub.ipynb"}]}, "no notebook"),
-        ({"stages": [{"notebook": "add.ipynb", "grid": [{"b": [1, "2"]}]}]}, r"add.ipynb, cell 1 .*: b is '2'"),
+        (
+            {"stages": [{"notebook": "add.ipynb", "grid": [{"b": [1, "2"]}]}]},
+            r"add.ipynb, cell 1 .*: b is '2'",
+        ),
         ({"stages": [], "jbos": 2}, "did you mean 'jobs'"),
         ({"stages": [], "images": ["gif"]}, "images.0: .*'png', 'svg' or 'pdf', got 'gif'"),
         ({}, "stages: Field required"),
@@ -129,7 +162,9 @@ def test_missing_papermill_names_the_pip_line(folder, monkeypatch):
 
 def test_runs_once_and_leaves_an_index(folder, capsys):
     path = spec_file(
-        folder, jobs=2, stages=[{"notebook": "add.ipynb", "parameters": {"out": "{out}"}, "grid": [{"a": [1, 2]}]}]
+        folder,
+        jobs=2,
+        stages=[{"notebook": "add.ipynb", "parameters": {"out": "{out}"}, "grid": [{"a": [1, 2]}]}],
     )
     out = run_batch(path, folder / "out")
     begun = time.time()
@@ -139,8 +174,15 @@ def test_runs_once_and_leaves_an_index(folder, capsys):
     assert len(executed) == 2 and all("widgets" not in nb.metadata for nb in executed)
     assert all(file.stat().st_mtime < begun for file in out.glob("notebooks/*/run.ipynb"))
     index = (out / "index.html").read_text()
-    assert all(f"notebooks/{page.parent.name}/run.html" in index for page in out.glob("notebooks/*/run.html"))
-    assert index.count("/run.html") == 2 and "run.ipynb" not in index and (out / "plotly.min.js").stat().st_size > 1e6
+    assert all(
+        f"notebooks/{page.parent.name}/run.html" in index
+        for page in out.glob("notebooks/*/run.html")
+    )
+    assert (
+        index.count("/run.html") == 2
+        and "run.ipynb" not in index
+        and (out / "plotly.min.js").stat().st_size > 1e6
+    )
     assert f"open {out / 'index.html'}" in capsys.readouterr().out
 
 
@@ -152,37 +194,47 @@ def test_failed_run_is_named_and_the_others_are_kept(folder):
         run_batch(path, folder / "out")
     assert "\n" not in str(caught.value)
     assert len(list(folder.glob("out/notebooks/*/run.html"))) == 2
-    states = sorted(json.loads(file.read_text())["state"] for file in folder.glob("out/notebooks/*/status.json"))
+    states = sorted(
+        json.loads(file.read_text())["state"] for file in folder.glob("out/notebooks/*/status.json")
+    )
     assert states == ["failed", "ok"]
 
 
 def test_run_over_its_time_is_stopped(folder):
     notebook(folder / "sleep.ipynb", "a = 1", "import time\ntime.sleep(600)")
-    with pytest.raises(RunError, match=rf"1 of 1 runs failed.*stopped after 4 s, the spec's timeout .*; {AGAIN}$"):
-        run_batch(spec_file(folder, timeout=4.0, stages=[{"notebook": "sleep.ipynb"}]), folder / "out")
+    with pytest.raises(
+        RunError, match=rf"1 of 1 runs failed.*stopped after 4 s, the spec's timeout .*; {AGAIN}$"
+    ):
+        run_batch(
+            spec_file(folder, timeout=4.0, stages=[{"notebook": "sleep.ipynb"}]), folder / "out"
+        )
     (status,) = folder.glob("out/notebooks/*/status.json")
     assert json.loads(status.read_text())["state"] == "timeout"
 
 
 def test_a_dead_kernel_fails_its_run_alone_and_the_same_command_goes_on(folder):
     """The second try finds a flag and lives; the run that was finished is not touched."""
-    source = (
-        "# a heading\nimport os\nopen(f'{out}/ran{a}', 'a').write('x')\nif a and not os.path.exists(f'{out}/flag'):\n"
-    )
+    source = "# a heading\nimport os\nopen(f'{out}/ran{a}', 'a').write('x')\nif a and not os.path.exists(f'{out}/flag'):\n"
     notebook(folder / "die.ipynb", "a: int = 0\nout: str = ''", source + "    os._exit(9)")
     stage = {"notebook": "die.ipynb", "parameters": {"out": "{out}"}, "grid": [{"a": [0, 1]}]}
     path, out = spec_file(folder, jobs=1, stages=[stage]), folder / "out"
-    with pytest.raises(RunError, match=rf"1 of 2 runs .*cell In \[3\] `# a heading`: its kernel died.*; {AGAIN}$"):
+    with pytest.raises(
+        RunError, match=rf"1 of 2 runs .*cell In \[3\] `# a heading`: its kernel died.*; {AGAIN}$"
+    ):
         run_batch(path, out)
     states = {
-        json.loads((file.parent / "params.json").read_text())["a"]: json.loads(file.read_text())["state"]
+        json.loads((file.parent / "params.json").read_text())["a"]: json.loads(file.read_text())[
+            "state"
+        ]
         for file in out.glob("notebooks/*/status.json")
     }
     assert states == {0: "ok", 1: "failed"}
     (out / "flag").touch()
     run_batch(path, out)
     assert ((out / "ran0").read_text(), (out / "ran1").read_text()) == ("x", "xx")
-    assert {json.loads(file.read_text())["state"] for file in out.glob("notebooks/*/status.json")} == {"ok"}
+    assert {
+        json.loads(file.read_text())["state"] for file in out.glob("notebooks/*/status.json")
+    } == {"ok"}
 
 
 @pytest.mark.parametrize(("signal", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
@@ -199,8 +251,10 @@ def test_a_stopped_batch_says_how_to_go_on_and_leaves_no_process(folder, signal,
     path = spec_file(folder, stages=[stage])
     batch = subprocess.Popen(
         [sys.executable, "-m", "clipft.cli", "batch", str(path), "--out", str(folder / "out")],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     while not (pid.exists() and pid.read_text()) and batch.poll() is None:
         time.sleep(0.1)
     batch.send_signal(getattr(signals, signal))
@@ -245,7 +299,9 @@ def test_only_what_is_named(folder, only, count, first):
 
 
 def test_an_unknown_word_for_only_lists_what_there_is(folder):
-    with pytest.raises(ConfigError, match="unknown word for --only 'table_12'; did you mean 'table_") as caught:
+    with pytest.raises(
+        ConfigError, match="unknown word for --only 'table_12'; did you mean 'table_"
+    ) as caught:
         chosen(folder, "table_11", "table_12")
     assert "seed=11" in str(caught.value) and "\n" not in str(caught.value)
 
@@ -253,10 +309,14 @@ def test_an_unknown_word_for_only_lists_what_there_is(folder):
 def test_the_command_runs_only_what_is_named(folder, monkeypatch, capsys):
     stage = {"notebook": "add.ipynb", "parameters": {"out": "{out}"}, "grid": [{"a": [1, 2]}]}
     path = spec_file(folder, stages=[stage])
-    code, _, _ = run_cli(monkeypatch, capsys, "batch", path, "--out", folder / "out", "--only", "a=2")
+    code, _, _ = run_cli(
+        monkeypatch, capsys, "batch", path, "--out", folder / "out", "--only", "a=2"
+    )
     assert code == 0 and [file.name for file in folder.glob("out/*.txt")] == ["22.txt"]
     assert (folder / "out/index.html").read_text().count("/run.html") == 1
-    code, _, err = run_cli(monkeypatch, capsys, "batch", path, "--out", folder / "out", "--only", "a=3")
+    code, _, err = run_cli(
+        monkeypatch, capsys, "batch", path, "--out", folder / "out", "--only", "a=3"
+    )
     assert code == 2 and err.startswith("clipft: unknown word for --only 'a=3'; did you mean 'a=")
 
 

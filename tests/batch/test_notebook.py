@@ -41,7 +41,9 @@ def shown(data):
 
 
 def figure_data(title):
-    figure = json.loads(go.Figure(go.Scatter(x=[1, 2], y=[3, 4]), {"title": {"text": title}}).to_json())
+    figure = json.loads(
+        go.Figure(go.Scatter(x=[1, 2], y=[3, 4]), {"title": {"text": title}}).to_json()
+    )
     return figure | {"config": {"plotlyServerURL": "https://plot.ly", "showSendToCloud": True}}
 
 
@@ -51,14 +53,22 @@ def executed(tmp_path):
     view = {"model_id": "abc", "version_major": 2}
     second = {VIEW: view, FIGURE: figure_data("</script><b>second"), "text/plain": "HBox()"}
     file = write(
-        tmp_path / "run.ipynb", "a: int = 1",
-        new_code_cell("one", outputs=[shown({FIGURE: figure_data("first"), "text/plain": "Figure()"})]),
+        tmp_path / "run.ipynb",
+        "a: int = 1",
+        new_code_cell(
+            "one", outputs=[shown({FIGURE: figure_data("first"), "text/plain": "Figure()"})]
+        ),
         new_code_cell("two", outputs=[shown(second)]),
         new_code_cell("three", outputs=[shown({VIEW: view, "text/plain": "IntSlider(value=7)"})]),
-        new_code_cell("four", outputs=[shown({"text/html": "<table><td>31.5</td></table>", "text/plain": "31.5"})]),
-    )  # fmt: skip
+        new_code_cell(
+            "four",
+            outputs=[shown({"text/html": "<table><td>31.5</td></table>", "text/plain": "31.5"})],
+        ),
+    )
     book = nbformat.read(file, 4)
-    book.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}, "version_major": 2}}
+    book.metadata["widgets"] = {
+        "application/vnd.jupyter.widget-state+json": {"state": {}, "version_major": 2}
+    }
     nbformat.write(book, file)
     return file
 
@@ -113,13 +123,17 @@ def test_the_number_that_is_advised_is_one_to_yaml():
 
 
 def test_unknown_parameter_no_cell_and_bad_python(tmp_path):
-    with pytest.raises(ConfigError, match=r"unknown parameter of a.ipynb 'nmae'; did you mean 'name'"):
+    with pytest.raises(
+        ConfigError, match=r"unknown parameter of a.ipynb 'nmae'; did you mean 'name'"
+    ):
         read_parameters(write(tmp_path / "a.ipynb", CELL)).check({"nmae": "x"})
     with pytest.raises(ConfigError, match=r"a.ipynb, cell 2 \(`parameters`\) is not valid Python"):
         read_parameters(write(tmp_path / "a.ipynb", "a = = 1"))
     nbformat.write(new_notebook(cells=[new_code_cell("a = 1")]), tmp_path / "bare.ipynb")
     read_parameters(tmp_path / "bare.ipynb").check({})
-    with pytest.raises(ConfigError, match=r"bare.ipynb has no cell tagged `parameters`, so nothing can set 'a'"):
+    with pytest.raises(
+        ConfigError, match=r"bare.ipynb has no cell tagged `parameters`, so nothing can set 'a'"
+    ):
         read_parameters(tmp_path / "bare.ipynb").check({"a": 1})
 
 
@@ -127,28 +141,52 @@ def test_a_page_is_self_contained_and_every_figure_is_drawn(executed, tmp_path):
     page = to_html(executed, tmp_path / "new/page.html").read_text(encoding="utf-8")
     assert loaded_from_outside(page) == []
     assert "<title>Title &amp; more</title>" in page
-    assert sum(len(script) > 1_000_000 for script in re.findall(r"<script\b.*?</script>", page, re.DOTALL)) == 1
+    assert (
+        sum(
+            len(script) > 1_000_000
+            for script in re.findall(r"<script\b.*?</script>", page, re.DOTALL)
+        )
+        == 1
+    )
     divs = re.findall(
-        r'<div[^>]*\bid="([^"]*)"[^>]*class="plotly-graph-div"|class="plotly-graph-div"[^>]*id="([^"]*)"', page
+        r'<div[^>]*\bid="([^"]*)"[^>]*class="plotly-graph-div"|class="plotly-graph-div"[^>]*id="([^"]*)"',
+        page,
     )
     drawn = re.findall(r'Plotly\.newPlot\(\s*"([^"]+)"', page)
     assert len(drawn) == 2 and {one or other for one, other in divs} == set(drawn)
     assert page.count('"showSendToCloud": false') == 2 and '"showSendToCloud": true' not in page
     assert "IntSlider(value=7)" in page and "HBox()" not in page and "31.5" in page
     assert "</script><b>second" not in page
-    for word in ("require.js", "mathjax", "mermaid", "widget-view", "widget-state", "unpkg", "cdnjs"):
-        assert word not in re.sub(r"<script\b.*?</script>|<style\b.*?</style>", "", page, flags=re.DOTALL).lower(), word
+    for word in (
+        "require.js",
+        "mathjax",
+        "mermaid",
+        "widget-view",
+        "widget-state",
+        "unpkg",
+        "cdnjs",
+    ):
+        assert (
+            word
+            not in re.sub(
+                r"<script\b.*?</script>|<style\b.*?</style>", "", page, flags=re.DOTALL
+            ).lower()
+        ), word
     assert not list(tmp_path.glob(f"**/{PLOTLYJS}"))
 
 
 def test_pages_may_share_plotly(executed, tmp_path):
-    page = to_html(executed, tmp_path / "page.html", f"../../{PLOTLYJS}").read_text(encoding="utf-8")
+    page = to_html(executed, tmp_path / "page.html", f"../../{PLOTLYJS}").read_text(
+        encoding="utf-8"
+    )
     assert re.findall(r'<script[^>]*\bsrc="([^"]*)"', page) == [f"../../{PLOTLYJS}"]
     assert len(page) < 1_000_000 and page.count("Plotly.newPlot(") == 2
 
 
 def test_a_page_without_figures_holds_no_plotly(tmp_path):
-    page = to_html(write(tmp_path / "a.ipynb", "a = 1"), tmp_path / "a.html").read_text(encoding="utf-8")
+    page = to_html(write(tmp_path / "a.ipynb", "a = 1"), tmp_path / "a.html").read_text(
+        encoding="utf-8"
+    )
     assert "Plotly" not in page and "a.ipynb" not in page and len(page) < 1_000_000
 
 
@@ -159,7 +197,9 @@ def test_the_command_writes_it_beside_the_notebook(executed, tmp_path, monkeypat
     assert (tmp_path / "b.html").read_text().count("Plotly.newPlot(") == 2
 
 
-@pytest.mark.parametrize("text", [None, "", "not json", "[]", '"x"', "null", "{}", '{"cells": [1]}', '{"cells": [{}]}'])
+@pytest.mark.parametrize(
+    "text", [None, "", "not json", "[]", '"x"', "null", "{}", '{"cells": [1]}', '{"cells": [{}]}']
+)
 def test_what_is_no_notebook_is_one_line(text, tmp_path, monkeypatch, capsys):
     file = tmp_path / "a.ipynb"
     if text is not None:
@@ -167,7 +207,9 @@ def test_what_is_no_notebook_is_one_line(text, tmp_path, monkeypatch, capsys):
     code, out, err = run_cli(monkeypatch, capsys, "html", file)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(
-        f"clipft: {file} is not a notebook" if text is not None else f"clipft: cannot read {file}: no"
+        f"clipft: {file} is not a notebook"
+        if text is not None
+        else f"clipft: cannot read {file}: no"
     )
 
 

@@ -15,13 +15,25 @@ pm = pytest.importorskip("papermill")
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 FIGURE = "application/vnd.plotly.v1+json"
 FIGURES = {
-    "00_start_here": 1, "01_fine_tune": 3, "02_energy_gap": 6, "03_feature_distortion": 5, "04_energy_tsne": 5,
-    "05_wise_alpha": 4, "06_trade_off": 3, "07_soups": 1, "08_tables": 26,
-}  # fmt: skip
+    "00_start_here": 1,
+    "01_fine_tune": 3,
+    "02_energy_gap": 6,
+    "03_feature_distortion": 5,
+    "04_energy_tsne": 5,
+    "05_wise_alpha": 4,
+    "06_trade_off": 3,
+    "07_soups": 1,
+    "08_tables": 26,
+}
 SHOWN_ONLY = {"08_tables": 1}  # explorers that are not saved as figures
 LOADS_RUNS = (
-    "02_energy_gap", "03_feature_distortion", "04_energy_tsne", "05_wise_alpha", "06_trade_off", "08_tables",
-)  # fmt: skip
+    "02_energy_gap",
+    "03_feature_distortion",
+    "04_energy_tsne",
+    "05_wise_alpha",
+    "06_trade_off",
+    "08_tables",
+)
 
 
 def tiny(name, world):
@@ -29,9 +41,14 @@ def tiny(name, world):
     settings = world.settings(steps=6, eval_every=3)
     settings_of = dict(settings)
     base = {
-        key: settings.pop(key) for key in ("manifest", "model", "pretrained", "method", "lr", "steps", "batch_size")
+        key: settings.pop(key)
+        for key in ("manifest", "model", "pretrained", "method", "lr", "steps", "batch_size")
     }
-    base |= {"crop": settings.pop("crop"), "eval_every": settings.pop("eval_every"), "settings": settings}
+    base |= {
+        "crop": settings.pop("crop"),
+        "eval_every": settings.pop("eval_every"),
+        "settings": settings,
+    }
     saved = {"runs": str(world.runs), "figures_folder": str(world.runs.parent / "figures")}
     return {
         "07_soups": {
@@ -48,7 +65,9 @@ def tiny(name, world):
             "alphas": [0.0, 1.0],
             "runs": str(world.runs),
             "device": "cpu",
-            "settings": {k: v for k, v in settings_of.items() if k not in ("manifest", "lr", "steps")},
+            "settings": {
+                k: v for k, v in settings_of.items() if k not in ("manifest", "lr", "steps")
+            },
         },
         "01_fine_tune": base | {"runs": str(world.runs), "device": "cpu"},
         "02_energy_gap": saved,
@@ -66,14 +85,18 @@ def notebook(request):
 
 
 def test_is_clean(notebook):
-    done = subprocess.run([sys.executable, "-m", "nbstripout", "--verify", "--keep-id", notebook], capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "nbstripout", "--verify", "--keep-id", notebook], capture_output=True
+    )
     assert done.returncode == 0, done.stdout
 
 
 def test_only_calls_the_library(notebook):
     cells = [cell.source for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code"]
     nodes = [node for source in cells for node in ast.walk(ast.parse(source))]
-    assert not [node for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)]
+    assert not [
+        node for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)
+    ]
     first = next(cell for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code")
     assert first.metadata.tags == ["parameters"]
 
@@ -94,15 +117,25 @@ def execute(notebook, parameters, tmp_path, monkeypatch):
     with tempfile.TemporaryDirectory(prefix="nbk-") as sockets:  # a socket's path must be short
         config.KernelManager.ip = f"{sockets}/k"
         pm.execute_notebook(
-            str(notebook), str(out), parameters, kernel_name="python3", cwd=str(notebook.parent), progress_bar=False,
-            execution_timeout=300, store_widget_state=False, coalesce_streams=True, config=config,
-        )  # fmt: skip
+            str(notebook),
+            str(out),
+            parameters,
+            kernel_name="python3",
+            cwd=str(notebook.parent),
+            progress_bar=False,
+            execution_timeout=300,
+            store_widget_state=False,
+            coalesce_streams=True,
+            config=config,
+        )
     return out
 
 
 def train_some(world, monkeypatch, alphas, seeds=(0, 1), methods=("ft", "lipsum")):
     """What the notebooks that train nothing are to load."""
-    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)  # of this process, the kernel draws all of them
+    monkeypatch.setattr(
+        "clipft.runs.run.GAP_TEXTS", 50
+    )  # of this process, the kernel draws all of them
     for seed in seeds:
         for method in methods:
             world.train(seed=seed, method=method).score(alphas, progress=False)
@@ -112,7 +145,9 @@ def test_runs_headless(notebook, world, tmp_path, monkeypatch):
     if notebook.stem in LOADS_RUNS:
         train_some(world, monkeypatch, [0.0, 0.5, 1.0])
     out = execute(notebook, tiny(notebook.stem, world), tmp_path, monkeypatch)
-    outputs = [o for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if "data" in o]
+    outputs = [
+        o for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", []) if "data" in o
+    ]
     figures = [o["data"][FIGURE] for o in outputs if FIGURE in o["data"]]
     assert len(figures) == FIGURES[notebook.stem]
     assert all(figure["config"]["showSendToCloud"] is False for figure in figures)
@@ -128,7 +163,9 @@ def test_runs_headless(notebook, world, tmp_path, monkeypatch):
         assert [step["label"] for step in sliders[0]["steps"]] == ["0", "0.5", "1"]
 
 
-@pytest.mark.parametrize("alphas", [(0.0, 1.0), (0.0, 0.25, 0.5, 1.0)], ids=["evaluate", "adaptive"])
+@pytest.mark.parametrize(
+    "alphas", [(0.0, 1.0), (0.0, 0.25, 0.5, 1.0)], ids=["evaluate", "adaptive"]
+)
 def test_the_trade_off_of_any_scored_alphas(alphas, world, tmp_path, monkeypatch):
     """`clipft evaluate` scores two alphas and `clipft wise --adaptive` any number of them."""
     (notebook,) = [path for path in NOTEBOOKS if path.stem == "06_trade_off"]

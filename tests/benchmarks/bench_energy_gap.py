@@ -31,7 +31,9 @@ def test_second_moment_against_all_pairs():
     print(f"{'form':14} {'seconds':>9} {'extra MB':>9} {'mean gap':>14}")
     for name, (seconds, megabytes, gap) in (("all pairs", plain), ("second moment", short)):
         print(f"{name:14} {seconds:9.3f} {megabytes:9.0f} {gap:14.8f}")
-    print(f"{plain[0] / short[0]:.1f} times faster; relative difference {abs(plain[2] - short[2]) / plain[2]:.1e}")
+    print(
+        f"{plain[0] / short[0]:.1f} times faster; relative difference {abs(plain[2] - short[2]) / plain[2]:.1e}"
+    )
     assert abs(plain[2] - short[2]) <= 1e-5 * plain[2]
     assert plain[0] / short[0] >= 10
     assert short[1] < 300
@@ -39,7 +41,9 @@ def test_second_moment_against_all_pairs():
 
 def test_gaps_with_their_errors_of_50_000_images_and_10_000_texts():
     seconds, megabytes, gap = measure("errors", 50_000, 10_000)
-    print(f"\n50 000 images, 10 000 texts, with errors: {seconds:.2f} s, {megabytes:.0f} MB extra (gap {gap:.4f})")
+    print(
+        f"\n50 000 images, 10 000 texts, with errors: {seconds:.2f} s, {megabytes:.0f} MB extra (gap {gap:.4f})"
+    )
     assert seconds < 3
     assert megabytes < 500
 

@@ -52,14 +52,18 @@ def test_everything_cached_takes_less_than_a_second(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "folder", lambda: tmp_path / "arrays")
     run = Run.create(RunConfig(lr=1e-3, steps=1), tmp_path)
     draw = torch.Generator().manual_seed(0)
-    tuned = {name: t + 0.01 * torch.randn(t.shape, generator=draw) for name, t in run.anchor.items()}
+    tuned = {
+        name: t + 0.01 * torch.randn(t.shape, generator=draw) for name, t in run.anchor.items()
+    }
     write_weights(run.folder / "weights.safetensors", tuned)
     write_json(run.folder / "config.json", run.config.model_dump(mode="json") | run.origin())
     alphas = [0.0, 0.5, 1.0]
     questions = {
         "scores, 3 alphas x 5 splits": lambda: Run.open(run.folder).score(alphas, progress=False),
         "features of a split": lambda: Run.open(run.folder).features("line/test", progress=False),
-        "random texts and head": lambda: (lambda one: (one.gap_texts, one.zero_shot))(Run.open(run.folder)),
+        "random texts and head": lambda: (lambda one: (one.gap_texts, one.zero_shot))(
+            Run.open(run.folder)
+        ),
         "energy gap of a split": lambda: reports.gap_of(run.folder, "line/test"),
         "energy gap of all splits": lambda: reports.gap_table(run.folder),
         "energy map": lambda: energy_map(run.folder),

@@ -20,7 +20,9 @@ def test_cost_as_images_and_alphas_grow(tmp_path):
     print(f"{'images':>8} {'alphas':>7} {'seconds':>8} {'extra MB':>9} {'us a forward':>13}")
     for images, alphas in ((1000, 3), (1000, 11), (1000, 101), (10_000, 3), (100_000, 3)):
         seconds, megabytes = measure(images, alphas, tmp_path / f"{images}_{alphas}")
-        print(f"{images:8} {alphas:7} {seconds:8.1f} {megabytes:9.0f} {1e6 * seconds / images / alphas:13.0f}")
+        print(
+            f"{images:8} {alphas:7} {seconds:8.1f} {megabytes:9.0f} {1e6 * seconds / images / alphas:13.0f}"
+        )
 
 
 if __name__ == "__main__":
@@ -39,11 +41,26 @@ if __name__ == "__main__":
     moment = second_moment(run.gap_texts, run.clip.scale)
     cache.folder = lambda: place / "arrays"
     given = run.manifest.split("twemoji/train")
-    rows = [row % len(given) for row in range(count)]  # the benchmark has fewer images: they come again
-    split = replace(given.take(rows), split="test")
+    rows = [
+        row % len(given) for row in range(count)
+    ]  # the benchmark has fewer images: they come again
+    split = replace(given.take(rows), part="test")
     draw = torch.Generator().manual_seed(0)
-    tuned = {name: t + 0.01 * torch.randn(t.shape, generator=draw) for name, t in run.anchor.items()}
+    tuned = {
+        name: t + 0.01 * torch.randn(t.shape, generator=draw) for name, t in run.anchor.items()
+    }
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.perf_counter()
-    sweep(run.student, run.anchor, tuned, [split], [i / (steps - 1) for i in range(steps)], moment, progress=False)
-    print(time.perf_counter() - begun, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    sweep(
+        run.student,
+        run.anchor,
+        tuned,
+        [split],
+        [i / (steps - 1) for i in range(steps)],
+        moment,
+        progress=False,
+    )
+    print(
+        time.perf_counter() - begun,
+        (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
+    )

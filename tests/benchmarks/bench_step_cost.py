@@ -26,7 +26,9 @@ def begun(name: str, runs, batch: Batch) -> tuple[Loop, Batch]:
     more = {"solver": "adamw"} if METHODS[name].trains == "head" else {}
     run = Run.create(RunConfig(method=name, lr=1e-5, steps=1000, batch_size=SIZE, **more), runs)
     run.folder.mkdir(parents=True)
-    loop = Loop(run, Fabric(accelerator="cpu", devices=1), workers=0, skip_bad=False, progress=False)
+    loop = Loop(
+        run, Fabric(accelerator="cpu", devices=1), workers=0, skip_bad=False, progress=False
+    )
     loop.student.train()
     if METHODS[name].trains != "head":
         return loop, batch
@@ -49,7 +51,9 @@ def test_step_cost_relative_to_ft(tmp_path, monkeypatch):
         loops = {name: begun(name, tmp_path, batch) for name in METHODS}
         wall, cpu = ({name: [] for name in METHODS} for _ in range(2))
         names = list(METHODS)
-        for turn in range(ROUNDS + 2):  # round robin, begun elsewhere each time; the first two warm up
+        for turn in range(
+            ROUNDS + 2
+        ):  # round robin, begun elsewhere each time; the first two warm up
             shift = turn % len(names)
             for name in names[shift:] + names[:shift]:
                 loop, fed = loops[name]
@@ -61,7 +65,9 @@ def test_step_cost_relative_to_ft(tmp_path, monkeypatch):
                     cpu[name].append(time.process_time() - used)
     finally:
         torch.set_num_threads(threads)
-    wall, cpu = ({name: statistics.median(values) for name, values in each.items()} for each in (wall, cpu))
+    wall, cpu = (
+        {name: statistics.median(values) for name, values in each.items()} for each in (wall, cpu)
+    )
     ratio = {name: value / cpu["ft"] for name, value in cpu.items()}
     print(f"\none step of {SIZE} images, emoji-tiny, 1 thread, median of {ROUNDS}")
     print(f"{'method':14} {'wall ms':>8} {'of FT':>6} {'CPU ms':>8} {'of FT':>6} {'bound':>6}")

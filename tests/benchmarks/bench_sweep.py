@@ -49,7 +49,9 @@ class Files(Dataset):
         return len(self.split)
 
     def __getitem__(self, row: int):
-        return self.preprocess(decode(self.split.root / self.split.ids[row])), self.split.labels[row]
+        return self.preprocess(decode(self.split.root / self.split.ids[row])), self.split.labels[
+            row
+        ]
 
 
 def bare(run: Run, tuned, pixels) -> None:
@@ -76,7 +78,9 @@ def usual(run: Run, tuned, splits, folder, with_gap: bool = False) -> list[tuple
                     right += int((run.student.logits(embedded).argmax(-1) == labels).sum())
                     if with_gap:
                         pair = (embedded, run.clip.model.encode_image(images))
-                        energies = [energy_vectors(unit(one), run.gap_texts, run.clip.scale) for one in pair]
+                        energies = [
+                            energy_vectors(unit(one), run.gap_texts, run.clip.scale) for one in pair
+                        ]
                         gap += float(squared_gap(*energies).sum())
             found.append((right / len(split), gap / len(split)))
     return found
@@ -84,12 +88,22 @@ def usual(run: Run, tuned, splits, folder, with_gap: bool = False) -> list[tuple
 
 def over_alphas(run: Run, tuned, pixels) -> None:
     """The forwards once more, all alphas of a batch at once through torch.func."""
-    every = {k: torch.stack([wise(run.anchor, tuned, alpha)[k] for alpha in ALPHAS]) for k in run.anchor}
-    tower = {name.removeprefix("visual."): tensor for name, tensor in every.items() if name.startswith("visual.")}
+    every = {
+        k: torch.stack([wise(run.anchor, tuned, alpha)[k] for alpha in ALPHAS]) for k in run.anchor
+    }
+    tower = {
+        name.removeprefix("visual."): tensor
+        for name, tensor in every.items()
+        if name.startswith("visual.")
+    }
     with torch.inference_mode():
         for part in pixels:
-            forward = lambda weights, images: functional_call(run.student.visual, weights, (images,))  # noqa: E731
-            with warnings.catch_warnings():  # attention has no batching rule: that is what is measured
+            forward = lambda weights, images: functional_call(
+                run.student.visual, weights, (images,)
+            )
+            with (
+                warnings.catch_warnings()
+            ):  # attention has no batching rule: that is what is measured
                 warnings.simplefilter("ignore")
                 vmap(forward, in_dims=(0, None))(tower, run.student.pixels(part))
 
@@ -101,7 +115,9 @@ def test_sweep_against_bare_forwards_and_the_usual_way(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "folder", lambda: tmp_path / "arrays")
     run.student.eval()
     tuned, moment = moved(run), second_moment(run.gap_texts, run.clip.scale)
-    decoded = [chunk.pixels for split in splits for chunk in pixel_chunks(split, run.clip.transform)]
+    decoded = [
+        chunk.pixels for split in splits for chunk in pixel_chunks(split, run.clip.transform)
+    ]
     parts = [part for pixels in decoded for part in pixels.split(FORWARD)]
     bare(run, tuned, parts[:4])  # warm up
     scores = []
@@ -121,12 +137,26 @@ def test_sweep_against_bare_forwards_and_the_usual_way(tmp_path, monkeypatch):
     some = parts[:4]
     batched = timed(lambda: over_alphas(run, tuned, some)) / timed(lambda: bare(run, tuned, some))
     images = sum(map(len, splits))
-    print(f"\n{len(ALPHAS)} alphas x {len(splits)} splits, {images} images, {torch.get_num_threads()} threads")
-    rows = {"bare forwards": forwards, "sweep": swept, "usual way, accuracy alone": alone, "usual way, with gap": whole}
+    print(
+        f"\n{len(ALPHAS)} alphas x {len(splits)} splits, {images} images, {torch.get_num_threads()} threads"
+    )
+    rows = {
+        "bare forwards": forwards,
+        "sweep": swept,
+        "usual way, accuracy alone": alone,
+        "usual way, with gap": whole,
+    }
     for name, seconds in rows.items():
-        print(f"{name:28} {seconds:8.2f} s  {seconds / forwards:5.2f} x bare  {seconds / swept:5.2f} x sweep")
-    print(f"{'torch.func over alphas':28} {'':10}  {batched:5.2f} x bare, {len(some)} batches, forwards alone")
-    ours_found = {(s.alpha, s.split): (float((s.prediction == s.label).mean()), s.energy_gap.mean()) for s in scores}
+        print(
+            f"{name:28} {seconds:8.2f} s  {seconds / forwards:5.2f} x bare  {seconds / swept:5.2f} x sweep"
+        )
+    print(
+        f"{'torch.func over alphas':28} {'':10}  {batched:5.2f} x bare, {len(some)} batches, forwards alone"
+    )
+    ours_found = {
+        (s.alpha, s.split): (float((s.prediction == s.label).mean()), s.energy_gap.mean())
+        for s in scores
+    }
     names = [(alpha, split.name) for alpha in ALPHAS for split in splits]
     for name, (accuracy, gap) in zip(names, found, strict=True):
         assert abs(ours_found[name][0] - accuracy) <= 2 / min(map(len, splits))

@@ -27,14 +27,36 @@ HERE = Path(__file__).parent
 HOUSE = HERE.parent.parent
 TRUTH = HERE / "same_numbers.json"
 METHODS = (
-    "ft", "scratch_ft", "lp", "lp_ft", "ema", "l2sp", "kd", "feat_kd", "car", "lipsum", "mse_class", "mse_context",
-    "kld_random", "flyp", "flyp_image", "flyp_ce", "flyp_with_ce",
-)  # fmt: skip
+    "ft",
+    "scratch_ft",
+    "lp",
+    "lp_ft",
+    "ema",
+    "l2sp",
+    "kd",
+    "feat_kd",
+    "car",
+    "lipsum",
+    "mse_class",
+    "mse_context",
+    "kld_random",
+    "flyp",
+    "flyp_image",
+    "flyp_ce",
+    "flyp_with_ce",
+)
 SHORT = ("steps=6", "batch_size=16", "eval_every=3", "lr=1e-3", "shots=4")
 AFTER = {
-    "wise": 1, "wise_head": 1, "wise_fisher": 1, "tpgm": 1, "tpgm_c": 1, "output_ensemble": 1,
-    "uniform_soup": 3, "greedy_soup": 3, "greedy_ensemble": 3,
-}  # fmt: skip
+    "wise": 1,
+    "wise_head": 1,
+    "wise_fisher": 1,
+    "tpgm": 1,
+    "tpgm_c": 1,
+    "output_ensemble": 1,
+    "uniform_soup": 3,
+    "greedy_soup": 3,
+    "greedy_ensemble": 3,
+}
 OPTIONS = {"wise_fisher": ["images=8"], "tpgm": ["steps=3"], "tpgm_c": ["steps=3"]}
 ADDED = {"title", "format", "domain", "part"}  # columns and keys that later days may add
 
@@ -67,7 +89,9 @@ def of_run(folder: Path) -> dict[str, object]:
     found: dict[str, object] = {"config": short(json.dumps(kept, sort_keys=True).encode())}
     if (folder / "weights.safetensors").exists():
         tensors = load_file(folder / "weights.safetensors")
-        found["weights"] = {name: short(tensor.tobytes()) for name, tensor in sorted(tensors.items())}
+        found["weights"] = {
+            name: short(tensor.tobytes()) for name, tensor in sorted(tensors.items())
+        }
     if (folder / "metrics.jsonl").exists():
         found["metrics"] = short((folder / "metrics.jsonl").read_bytes())
     for name in ("images", "scores"):
@@ -78,7 +102,10 @@ def of_run(folder: Path) -> dict[str, object]:
 
 def run_all(out: Path) -> dict[str, str]:
     """Every method for some steps, every post-hoc method on them, two sweeps, an export; what the commands say."""
-    runs, environment = out / "runs", os.environ | {"OMP_NUM_THREADS": "1", "CLIPFT_CACHE": str(out / "cache")}
+    runs, environment = (
+        out / "runs",
+        os.environ | {"OMP_NUM_THREADS": "1", "CLIPFT_CACHE": str(out / "cache")},
+    )
     said: dict[str, str] = {}
 
     def clipft(*words: object, keep: str = "") -> str:
@@ -109,7 +136,16 @@ def run_all(out: Path) -> dict[str, str]:
     clipft("export", made["lipsum"], out / "export", "--alpha", 0.4)
     image = next((out / "cache").glob("emoji_shift-*/line/*/test_0000.png"))
     clipft("predict", out / "export", image.parent, "--top", 2, "--csv", out / "predictions.csv")
-    clipft("results", "--runs", runs, "--csv", out / "results.csv", "--calibration", "--markdown", keep="results")
+    clipft(
+        "results",
+        "--runs",
+        runs,
+        "--csv",
+        out / "results.csv",
+        "--calibration",
+        "--markdown",
+        keep="results",
+    )
     clipft("pick", "--runs", runs, keep="pick")
     clipft("methods", "--markdown", keep="methods")
     return said
@@ -119,11 +155,20 @@ def run_demo(out: Path) -> dict[str, str]:
     """The demo's batch, and the diagnostics of its runs."""
     clipft = [sys.executable, "-c", "from clipft.cli import main; main()", "batch"]
     where = os.environ | {"CLIPFT_CACHE": str(out / "cache")}
-    subprocess.run([*clipft, "papermill_runs/demo.yaml", "--out", out], env=where, cwd=HOUSE, check=True)
+    subprocess.run(
+        [*clipft, "papermill_runs/demo.yaml", "--out", out], env=where, cwd=HOUSE, check=True
+    )
     spec = (HOUSE / "papermill_runs/diagnostics.yaml").read_text()
-    spec = spec.replace("../papermill_runs/out/demo/runs", f"{out}/runs").replace("../notebooks", f"{HOUSE}/notebooks")
+    spec = spec.replace("../papermill_runs/out/demo/runs", f"{out}/runs").replace(
+        "../notebooks", f"{HOUSE}/notebooks"
+    )
     (out / "diagnostics.yaml").write_text(spec)
-    subprocess.run([*clipft, out / "diagnostics.yaml", "--out", out / "diagnosed"], env=where, cwd=HOUSE, check=True)
+    subprocess.run(
+        [*clipft, out / "diagnostics.yaml", "--out", out / "diagnosed"],
+        env=where,
+        cwd=HOUSE,
+        check=True,
+    )
     return {}
 
 
@@ -134,7 +179,9 @@ def digests(out: Path, said: dict[str, str]) -> dict[str, object]:
     for file in sorted(out.glob("*.csv")):
         found[file.name] = of_table(pd.read_csv(file).drop(columns="file", errors="ignore"))
     for file in sorted(out.glob("export/*.safetensors")):
-        found[file.name] = {name: short(tensor.tobytes()) for name, tensor in sorted(load_file(file).items())}
+        found[file.name] = {
+            name: short(tensor.tobytes()) for name, tensor in sorted(load_file(file).items())
+        }
     for file in sorted([*out.glob("figures/*.json"), *out.glob("diagnosed/figures/*.json")]):
         figure = json.loads(file.read_text())["figure"]
         found[f"figure {file.stem}"] = short(json.dumps(numbers(figure["data"])).encode())
@@ -143,7 +190,10 @@ def digests(out: Path, said: dict[str, str]) -> dict[str, object]:
 
 def differences(old: object, new: object, where: str = "") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
-        lines = [f"{where}/{key}: only {'before' if key in old else 'now'}" for key in sorted(old.keys() ^ new.keys())]
+        lines = [
+            f"{where}/{key}: only {'before' if key in old else 'now'}"
+            for key in sorted(old.keys() ^ new.keys())
+        ]
         for key in sorted(old.keys() & new.keys()):
             lines += differences(old[key], new[key], f"{where}/{key}")
         return lines

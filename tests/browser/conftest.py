@@ -45,9 +45,15 @@ def demo_runs(tmp_path_factory, demo_cache) -> Path:
         for seed in (0, 1):
             for method in ("ft", "lipsum"):
                 config = RunConfig(
-                    manifest=str(manifest), method=method, seed=seed, lr=1e-3, steps=10, batch_size=64, eval_every=10,
+                    manifest=str(manifest),
+                    method=method,
+                    seed=seed,
+                    lr=1e-3,
+                    steps=10,
+                    batch_size=64,
+                    eval_every=10,
                     crop=(0.6, 1.0),
-                )  # fmt: skip
+                )
                 run = train(config, runs, device="cpu", progress=False)
                 run.score([0.0, 0.25, 0.5, 0.75, 1.0], progress=False)
     return runs
@@ -59,7 +65,11 @@ def _small_emoji_shift(folder: Path, classes: int = 20) -> Path:
     values = yaml.safe_load((source / "emoji_shift.yaml").read_text())
     names = yaml.safe_load((source / values["classes"]).read_text())[:classes]
     (folder / "emoji_demo.classes.yaml").write_text(yaml.safe_dump(names))
-    values |= {"name": "emoji_demo", "title": f"EmojiShift, {classes} classes", "classes": "emoji_demo.classes.yaml"}
+    values |= {
+        "name": "emoji_demo",
+        "title": f"EmojiShift, {classes} classes",
+        "classes": "emoji_demo.classes.yaml",
+    }
     values["emoji"] |= {"per_class": {"train": 8, "val": 5, "test": 8}, "artwork": "", "lists": ""}
     (folder / "emoji_demo.yaml").write_text(yaml.safe_dump(values))
     return folder / "emoji_demo.yaml"

@@ -25,17 +25,25 @@ except ImportError:  # the tests are skipped, see `missing`
 ROOT = Path(__file__).parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-first-run", "--no-proxy-server",
-)  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-proxy-server",
+)
 SETTINGS = {
     # no "get Jupyter news?" question in the corner, no look for updates
     "@jupyterlab/apputils-extension/notification": {
-        "fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True,
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
     },
     # every cell is in the page, also those out of view
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
-}  # fmt: skip
+}
 LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 HANG = 300  # seconds after which waiting is given up; guards against a hang on a busy machine, says nothing of speed
 if expect is not None:
@@ -50,7 +58,9 @@ STDERR_OUTPUT = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.s
 def chromium() -> str:
     """Path of the browser, "" where none is found: $BROWSER_PATH if that is set, else the first of BROWSERS on PATH."""
     given = os.environ.get("BROWSER_PATH")
-    return shutil.which(given) or "" if given else next(filter(None, map(shutil.which, BROWSERS)), "")
+    return (
+        shutil.which(given) or "" if given else next(filter(None, map(shutil.which, BROWSERS)), "")
+    )
 
 
 def missing() -> str:
@@ -58,7 +68,9 @@ def missing() -> str:
     if sync_playwright is None:
         return "no playwright: pip install playwright (the wheel alone; its own browsers are not needed)"
     if not chromium():
-        return f"no browser ($BROWSER_PATH, {', '.join(BROWSERS)} on PATH): apt-get install chromium"
+        return (
+            f"no browser ($BROWSER_PATH, {', '.join(BROWSERS)} on PATH): apt-get install chromium"
+        )
     return ""
 
 
@@ -94,10 +106,16 @@ def server(root: Path, env=None):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(value))
     places = {
-        "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
-        "IPYTHONDIR": "ipython", "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-    }  # fmt: skip
-    env = os.environ | {name: str(home / folder) for name, folder in places.items()} | dict(env or {})
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "IPYTHONDIR": "ipython",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+    }
+    env = (
+        os.environ | {name: str(home / folder) for name, folder in places.items()} | dict(env or {})
+    )
     env |= {"JUPYTER_PREFER_ENV_PATH": "1", "JUPYTER_PLATFORM_DIRS": "1"}
     env.pop("CLIPFT_HEADLESS", None)  # a person is looking
     with socket.socket() as free:
@@ -105,10 +123,19 @@ def server(root: Path, env=None):
         port = free.getsockname()[1]
     lab = Server(f"http://127.0.0.1:{port}", secrets.token_hex(16), root)
     command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-        "--ServerApp.port_retries=0", f"--IdentityProvider.token={lab.token}", f"--ServerApp.root_dir={root}",
-        "--LabApp.extension_manager=readonly", "--LabApp.expose_app_in_browser=True",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={lab.token}",
+        f"--ServerApp.root_dir={root}",
+        "--LabApp.extension_manager=readonly",
+        "--LabApp.expose_app_in_browser=True",
+    ]
     log = home / "lab.log"
     with log.open("w") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=env)
@@ -133,7 +160,11 @@ def _wait_for(lab: Server, process: subprocess.Popen, log: Path) -> None:
             lab.call("status")
             return
         time.sleep(0.1)
-    why = f"no answer in {HANG} s" if process.poll() is None else f"it ended with {process.returncode}"
+    why = (
+        f"no answer in {HANG} s"
+        if process.poll() is None
+        else f"it ended with {process.returncode}"
+    )
     raise RuntimeError(f"JupyterLab: {why}\n{log.read_text()[-2000:]}")
 
 
@@ -144,7 +175,9 @@ def _wait_for(lab: Server, process: subprocess.Popen, log: Path) -> None:
 def browser():
     """A headless Chromium. While it is open this thread has a running asyncio loop: close it before other tests."""
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium(), args=list(BROWSER_ARGUMENTS))
+        opened = playwright.chromium.launch(
+            executable_path=chromium(), args=list(BROWSER_ARGUMENTS)
+        )
         try:
             yield opened
         finally:
@@ -164,7 +197,10 @@ def page(browser, allowed: tuple[str, ...], width: int = 1400, height: int = 100
     view.outside, view.errors, view.warnings = [], [], []
     view.on("pageerror", lambda error: view.errors.append(str(error)))
     view.on(
-        "console", lambda said: {"error": view.errors, "warning": view.warnings}.get(said.type, []).append(said.text)
+        "console",
+        lambda said: {"error": view.errors, "warning": view.warnings}.get(said.type, []).append(
+            said.text
+        ),
     )
 
     def decide(route) -> None:
@@ -197,7 +233,9 @@ def shot(page, name: str, whole: bool = False) -> Path:
                 .map(element => element.scrollHeight))"""
         )
         page.set_viewport_size({"width": size["width"], "height": max(size["height"], tall + 120)})
-        page.evaluate("() => document.querySelectorAll('.jp-WindowedPanel-outer').forEach(e => e.scrollTo(0, 0))")
+        page.evaluate(
+            "() => document.querySelectorAll('.jp-WindowedPanel-outer').forEach(e => e.scrollTo(0, 0))"
+        )
         page.wait_for_timeout(500)
     page.screenshot(path=folder / f"{name}.png")
     page.set_viewport_size(size)
@@ -248,7 +286,11 @@ def median_delay(page, seen: str, act, times: int = 15) -> float:
 def notebook(path: Path, sources) -> Path:
     """Write a notebook of code cells."""
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}  # else Lab asks for one
+    kernel = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }  # else Lab asks for one
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
     return path
 
@@ -259,7 +301,9 @@ def copy(source: Path, folder: Path, **parameters) -> Path:
     (cell,) = [cell for cell in book.cells if "parameters" in cell.metadata.get("tags", ())]
     for name, value in parameters.items():
         line = re.compile(rf"^({name}\b[^=\n]*)=.*$", re.MULTILINE)
-        cell.source, count = line.subn(lambda match, value=value: f"{match[1]}= {value!r}", cell.source)
+        cell.source, count = line.subn(
+            lambda match, value=value: f"{match[1]}= {value!r}", cell.source
+        )
         assert count == 1, f"{source.name} has no parameter {name}"
     nbformat.write(book, folder / source.name)
     return folder / source.name
@@ -267,7 +311,9 @@ def copy(source: Path, folder: Path, **parameters) -> Path:
 
 def open_notebook(page, server: Server, path: Path) -> None:
     """Open a notebook under the server's folder, in the simple one-document interface."""
-    page.goto(f"{server.address}/doc/tree/{path.relative_to(server.root)}?token={server.token}&reset")
+    page.goto(
+        f"{server.address}/doc/tree/{path.relative_to(server.root)}?token={server.token}&reset"
+    )
     page.wait_for_selector(".jp-Notebook .jp-Cell")
 
 
@@ -296,5 +342,7 @@ def run_all(page) -> None:
 
 def theme(page, name: str) -> None:
     """Switch the open Lab to a theme; the server keeps it for the pages that follow."""
-    page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
+    page.evaluate(
+        "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", name
+    )
     page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached")

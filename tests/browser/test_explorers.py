@@ -15,7 +15,7 @@ import json
 import numpy as np
 from pathlib import Path
 from clipft import reports, results, widgets
-from clipft.sweeps import read_sweep
+from clipft.runs.sweep import read_sweep
 runs = Path({runs!r})
 table = results(str(runs))
 folders = [runs / run for run in sorted(table[table.metric == "energy_gap"].run.unique())]
@@ -48,11 +48,19 @@ CELLS = (
     "reliability = widgets.ReliabilityExplorer(sweeps[0])\nreliability",
     "browser = widgets.RunBrowser(table, runs)\nbrowser",
 )
-NAMES = ("wise", "wise_second", "energy_gap", "energy_map", "distortion", "reliability", "run_browser")
+NAMES = (
+    "wise",
+    "wise_second",
+    "energy_gap",
+    "energy_map",
+    "distortion",
+    "reliability",
+    "run_browser",
+)
 BIG = """
 import numpy as np
 from clipft import widgets
-from clipft.sweeps import Sweep
+from clipft.runs.sweep import Sweep
 rng, A, S, per = np.random.default_rng(0), 101, 5, 10_000
 alphas, N = np.linspace(0, 1, A), S * per
 label, base, right = rng.integers(0, 1000, N), rng.integers(0, 1000, N), rng.random(N)
@@ -191,7 +199,9 @@ def is_right(page, explorer, name: str) -> dict:
         assert [float(row[2]) for row in cells] == pytest.approx(accuracy, abs=0.0501)
         assert [int(row[4]) for row in cells] == facts["flips"]
         assert f"alpha {facts['alpha']:.2f}" in explorer.locator(".clipft-counts").inner_text()
-        ids = explorer.locator(".clipft-flips figure > :first-child").evaluate_all("all => all.map(e => e.title)")
+        ids = explorer.locator(".clipft-flips figure > :first-child").evaluate_all(
+            "all => all.map(e => e.title)"
+        )
         assert ids == facts["tiles"]
         assert len(ids) == min(24, len(facts["lost"]))
         assert set(ids) <= set(facts["lost"])
@@ -217,10 +227,15 @@ def latencies(page, what: str) -> None:
     for shown, seen in (("marker", MARKER), ("bars' numbers", NUMBERS), ("table", COUNTS)):
         delay = lab.median_delay(page, seen, lambda i: press(page, keys[i % 2]))
         report(f"{what}: key to {shown}", delay)
-    below = ask(page, BETWEEN)  # five hundredths up are nearer to the next scored alpha: other images
+    below = ask(
+        page, BETWEEN
+    )  # five hundredths up are nearer to the next scored alpha: other images
     type_alpha(page, page.locator("body"), below)
     keys = ("PageUp", "PageDown")
-    report(f"{what}: key to tiles", lab.median_delay(page, TILES, lambda i: press(page, keys[i % 2]), times=9))
+    report(
+        f"{what}: key to tiles",
+        lab.median_delay(page, TILES, lambda i: press(page, keys[i % 2]), times=9),
+    )
 
 
 def type_alpha(page, explorer, alpha: float) -> None:
@@ -262,7 +277,9 @@ def test_wise_mouse_and_typing(desk):
     desk.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
     desk.mouse.down()
     desk.mouse.move(rail["x"] + 0.6 * rail["width"], rail["y"] + 4, steps=4)
-    lab.expect(explorer.locator(".clipft-marker")).not_to_have_attribute("transform", old)  # before the button is up
+    lab.expect(explorer.locator(".clipft-marker")).not_to_have_attribute(
+        "transform", old
+    )  # before the button is up
     desk.mouse.move(rail["x"] + 0.2 * rail["width"], rail["y"] + 4, steps=8)
     desk.mouse.up()
     assert is_right(desk, explorer, "wise")["alpha"] == pytest.approx(0.2, abs=0.02)
@@ -288,7 +305,9 @@ def test_wise_menus(desk):
     assert from_tuned["lost"]
     explorer.locator(".clipft-images select").select_option("all flips")
     every = sum(ask(desk, "[int(len(wise.sweep.flips(0, 1)['all']))]"))
-    lab.expect(explorer.locator(".clipft-flips p")).to_have_text(f"{min(24, every)} of {every} images")
+    lab.expect(explorer.locator(".clipft-flips p")).to_have_text(
+        f"{min(24, every)} of {every} images"
+    )
     explorer.locator(".clipft-images select").select_option("lost (right to wrong)")
     split = explorer.locator(".clipft-split select option").nth(1).inner_text()
     explorer.locator(".clipft-split select").select_option(split)
@@ -362,7 +381,10 @@ def test_energy_gap_menus(desk):
     lab.expect(explorer.locator(".clipft-chart > svg").first).to_have_attribute(
         "aria-label", ask(desk, "gaps.chart.spec['title']")
     )
-    ask(desk, "[gaps.set_trait(k, v) for k, v in (('x', 'energy_gap'), ('methods', tuple(gaps.looks)))]")
+    ask(
+        desk,
+        "[gaps.set_trait(k, v) for k, v in (('x', 'energy_gap'), ('methods', tuple(gaps.looks)))]",
+    )
 
 
 def notebook_state(page) -> dict:
@@ -408,7 +430,9 @@ def test_energy_gap_keyboard(desk):
 # --- energy map -----------------------------------------------------------------------------------------------------
 
 
-def lasso(page, chart, left: float, right: float, top: float = 0.003, bottom: float = 0.997) -> None:
+def lasso(
+    page, chart, left: float, right: float, top: float = 0.003, bottom: float = 0.997
+) -> None:
     """Drag around a part of a chart, given in fractions of its size."""
     chart.scroll_into_view_if_needed()
     box = chart.bounding_box()
@@ -433,15 +457,18 @@ def test_energy_map_lasso(desk, places):
     chosen = becomes(desk, "map.selection")
     side = "before" if places == "before" else "after"
     axis = "map.chart.spec['panels'][0]['x']['range']"  # the box goes from pixel 8 to 752 of 760
-    wanted = ask(desk, f"np.flatnonzero(8 + 744 * (map.found.{side}[:, 0] - {axis}[0])"
-                       f" / ({axis}[1] - {axis}[0]) < 380).tolist()")  # fmt: skip
+    wanted = ask(
+        desk,
+        f"np.flatnonzero(8 + 744 * (map.found.{side}[:, 0] - {axis}[0])"
+        f" / ({axis}[1] - {axis}[0]) < 380).tolist()",
+    )
     assert 0 < len(wanted) < ask(desk, "len(map.found.ids)")
     assert sorted(chosen) == wanted
     lab.expect(explorer.locator(".clipft-lasso p").first).to_have_text(f"{len(wanted)} images")
     assert explorer.locator(".clipft-lasso tr").count() == 1 + min(24, len(wanted))
-    assert explorer.locator(".clipft-chart > svg .clipft-faded").count() == ask(desk, "len(map.found.ids)") - len(
-        wanted
-    )
+    assert explorer.locator(".clipft-chart > svg .clipft-faded").count() == ask(
+        desk, "len(map.found.ids)"
+    ) - len(wanted)
     pictures = explorer.locator(".clipft-lasso-tiles img")
     assert min(pictures.evaluate_all("all => all.map(image => image.naturalWidth)")) > 0
     explorer.locator(".clipft-clear").click()
@@ -512,8 +539,11 @@ def test_distortion_menus(desk):
         seen.append(until(moved, desk))
         value = explorer.locator(f".clipft-{menu} select option:checked").inner_text()
         becomes(desk, f"distortion.{menu}", value)
-    rows = ask(desk, "int(((distortion.table.split == distortion.shift)"
-                     " & (distortion.table.kind == distortion.kind)).sum())")  # fmt: skip
+    rows = ask(
+        desk,
+        "int(((distortion.table.split == distortion.shift)"
+        " & (distortion.table.kind == distortion.kind)).sum())",
+    )
     assert chart.locator(".clipft-point").count() == rows
     lab.expect(explorer.locator(".clipft-verdicts")).to_contain_text(f"{rows} runs")
     chart.locator(".clipft-point").first.hover()
@@ -529,8 +559,11 @@ def test_reliability_slider_and_split(desk):
     lab.expect(ece).not_to_have_text(before)
     explorer.locator(".clipft-split select").select_option(index=0)
     becomes(desk, "reliability.split == reliability.sweep.splits[0]")
-    wanted = ask(desk, "[f'{100 * reliability.sweep.ece(reliability.split, a):.1f}' for a in"
-                       " (0.0, reliability.alpha, 1.0)]")  # fmt: skip
+    wanted = ask(
+        desk,
+        "[f'{100 * reliability.sweep.ece(reliability.split, a):.1f}' for a in"
+        " (0.0, reliability.alpha, 1.0)]",
+    )
 
     def right():
         assert [row.split("\t")[1] for row in ece.locator("tr").all_inner_texts()[1:]] == wanted
@@ -543,12 +576,18 @@ def test_run_browser_filter_and_compare(desk):
     field = explorer.locator(".clipft-filter input")
     field.click()
     field.press_sequentially("lipsum")
-    lab.expect(explorer.locator(".clipft-runs p")).to_contain_text(f"{ask(desk, 'len(browser.matches)')} of")
-    lab.expect(explorer.locator(".clipft-runs tr")).to_have_count(1 + ask(desk, "len(browser.matches)"))
+    lab.expect(explorer.locator(".clipft-runs p")).to_contain_text(
+        f"{ask(desk, 'len(browser.matches)')} of"
+    )
+    lab.expect(explorer.locator(".clipft-runs tr")).to_have_count(
+        1 + ask(desk, "len(browser.matches)")
+    )
     assert set(ask(desk, "browser.matches.method.tolist()")) == {"lipsum"}
     field.press("Control+a")
     field.press("Backspace")
-    lab.expect(explorer.locator(".clipft-runs tr")).to_have_count(1 + ask(desk, "len(browser.table)"))
+    lab.expect(explorer.locator(".clipft-runs tr")).to_have_count(
+        1 + ask(desk, "len(browser.table)")
+    )
     explorer.locator(".clipft-first select").select_option(index=0)
     wanted = ask(desk, "browser.table.run.tolist()")
     explorer.locator(".clipft-second select").select_option(index=len(wanted) - 1)
@@ -605,7 +644,9 @@ def show(page, number: int, name: str) -> None:
 
 
 def test_no_share_button(desk):
-    titles = desk.locator(".modebar-btn").evaluate_all("all => all.map(button => button.dataset.title)")
+    titles = desk.locator(".modebar-btn").evaluate_all(
+        "all => all.map(button => button.dataset.title)"
+    )
     assert not [title for title in titles if "hare" in title or "loud" in title]
 
 
@@ -649,7 +690,9 @@ def test_wise_notebook(page, server, demo_runs):
     lab.expect(page.locator(".js-plotly-plot:has(.main-svg)")).to_have_count(2)
     lab.expect(page.locator(".clipft-chart:has(svg)")).to_have_count(2)
     assert page.locator(lab.STDERR_OUTPUT).all_inner_texts() == []
-    titles = page.locator(".modebar-btn").evaluate_all("all => all.map(button => button.dataset.title)")
+    titles = page.locator(".modebar-btn").evaluate_all(
+        "all => all.map(button => button.dataset.title)"
+    )
     assert titles and not [title for title in titles if "hare" in title or "loud" in title]
     page.locator(".clipft-alpha .noUi-handle").first.focus()
     old = page.evaluate(MARKER)
@@ -662,8 +705,14 @@ def test_wise_notebook(page, server, demo_runs):
 def tiny(demo_runs, folder, **more) -> dict:
     """Parameters that make 01_fine_tune small: the demo's images, few steps, a folder of its own."""
     about = json.loads(next(demo_runs.glob("*/config.json")).read_text())
-    return {"manifest": about["manifest"], "method": "ft", "batch_size": 32, "alphas": [0.0, 1.0],
-            "runs": str(folder), "device": "cpu"} | more  # fmt: skip
+    return {
+        "manifest": about["manifest"],
+        "method": "ft",
+        "batch_size": 32,
+        "alphas": [0.0, 1.0],
+        "runs": str(folder),
+        "device": "cpu",
+    } | more
 
 
 def test_form_run_stop_run(page, server, demo_runs, tmp_path):
@@ -723,7 +772,9 @@ def run_cells(page, start: int, stop: int) -> None:
 
 def test_start_here_from_nothing(page, server, tmp_path):
     """The first notebook as it is, but with an empty cache and an empty folder of runs."""
-    path = lab.copy(lab.ROOT / "notebooks/00_start_here.ipynb", server.root, runs=str(tmp_path / "runs"))
+    path = lab.copy(
+        lab.ROOT / "notebooks/00_start_here.ipynb", server.root, runs=str(tmp_path / "runs")
+    )
     book = nbformat.read(path, 4)
     parameters = next(each for each in book.cells if each.cell_type == "code")
     parameters.source = f"%env CLIPFT_CACHE={tmp_path / 'cache'}\n{parameters.source}"

@@ -25,7 +25,11 @@ TITLES = "all => all.map(button => button.dataset.title)"
 def executed(tmp_path_factory, demo_runs, demo_cache):
     """name -> folder with run.ipynb and run.html, executed as a batch does, each in a process of its own."""
     base = tmp_path_factory.mktemp("executed")
-    env = os.environ | {"CLIPFT_HEADLESS": "1", "IPYTHONDIR": str(base / "ipython"), "JUPYTER_PREFER_ENV_PATH": "1"}
+    env = os.environ | {
+        "CLIPFT_HEADLESS": "1",
+        "IPYTHONDIR": str(base / "ipython"),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
     env |= {} if demo_cache is None else {"CLIPFT_CACHE": str(demo_cache)}
     begun = {}
     for name in NAMES:
@@ -42,7 +46,11 @@ def executed(tmp_path_factory, demo_runs, demo_cache):
 
 def figures_in(folder) -> int:
     book = nbformat.read(folder / "run.ipynb", 4)
-    return sum(FIGURE in output.get("data", {}) for each in book.cells for output in each.get("outputs", []))
+    return sum(
+        FIGURE in output.get("data", {})
+        for each in book.cells
+        for output in each.get("outputs", [])
+    )
 
 
 @pytest.fixture(params=NAMES)

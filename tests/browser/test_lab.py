@@ -33,23 +33,34 @@ def test_energy_gap_notebook(theme, page, server, demo_runs):
     click_slider(page, 0.97)
     page.wait_for_function(f"old => {MARKERS} !== old", arg=old)
     lab.expect(figures.first.locator(".slider-label").first).to_have_text("alpha = 1")
-    page.wait_for_timeout(500)  # with responsive=True plotly then gives the figure's box the height 0
+    page.wait_for_timeout(
+        500
+    )  # with responsive=True plotly then gives the figure's box the height 0
     lab.expect(figures.first).to_be_visible()
 
-    titles = page.locator(".modebar-btn").evaluate_all("buttons => buttons.map(button => button.dataset.title)")
-    assert len(titles) > 6 and not [title for title in titles if "hare" in title or "loud" in title], set(titles)
+    titles = page.locator(".modebar-btn").evaluate_all(
+        "buttons => buttons.map(button => button.dataset.title)"
+    )
+    assert len(titles) > 6 and not [
+        title for title in titles if "hare" in title or "loud" in title
+    ], set(titles)
 
-    delay = lab.median_delay(page, MARKERS, lambda i: click_slider(page, (0.02, 0.97)[i % 2]), times=7)
+    delay = lab.median_delay(
+        page, MARKERS, lambda i: click_slider(page, (0.02, 0.97)[i % 2]), times=7
+    )
     print(f"\nslider click to moved marker, {theme}: median {delay:.0f} ms")
     lab.shot(page, f"02_energy_gap_{theme.split()[-1].lower()}", whole=True)
 
 
 def test_a_small_notebook_and_the_keyboard(page, server):
-    path = lab.notebook(server.root / "small.ipynb", [
-        "import ipywidgets as widgets\nslider = widgets.IntSlider(3, 0, 10)\nsaid = widgets.Label()",
-        "slider.observe(lambda change: setattr(said, 'value', f'got {change.new}'), 'value')\n"
-        "widgets.VBox([slider.add_class('t-slider'), said.add_class('t-said')])",
-    ])  # fmt: skip
+    path = lab.notebook(
+        server.root / "small.ipynb",
+        [
+            "import ipywidgets as widgets\nslider = widgets.IntSlider(3, 0, 10)\nsaid = widgets.Label()",
+            "slider.observe(lambda change: setattr(said, 'value', f'got {change.new}'), 'value')\n"
+            "widgets.VBox([slider.add_class('t-slider'), said.add_class('t-said')])",
+        ],
+    )
     lab.open_notebook(page, server, path)
     lab.theme(page, lab.LIGHT)
     lab.run_all(page)
@@ -57,5 +68,7 @@ def test_a_small_notebook_and_the_keyboard(page, server):
     page.keyboard.press("ArrowRight")
     lab.expect(page.locator(".t-said")).to_have_text("got 4")
     text = "document.querySelector('.t-said').textContent"
-    delay = lab.median_delay(page, text, lambda i: page.keyboard.press(("ArrowRight", "ArrowLeft")[i % 2]))
+    delay = lab.median_delay(
+        page, text, lambda i: page.keyboard.press(("ArrowRight", "ArrowLeft")[i % 2])
+    )
     print(f"\nkey to text through the kernel: median {delay:.0f} ms")

@@ -8,7 +8,9 @@ from . import lab
 
 
 def test_a_saved_figure_opens_offline(browser, tmp_path):
-    figure = go.Figure(go.Scatter(x=[1, 2, 3], y=[2, 1, 3], mode="markers"), layout={"title": "Saved"})
+    figure = go.Figure(
+        go.Scatter(x=[1, 2, 3], y=[2, 1, 3], mode="markers"), layout={"title": "Saved"}
+    )
     file = pages.save_figure(figure, tmp_path, "saved", "Three points.")
     with lab.page(browser, ("file:",), height=700) as page:
         page.goto(file.as_uri())

@@ -53,7 +53,10 @@ def test_lists(clipft):
 
     code, out, _ = clipft("methods")
     assert code == 0 and {*METHODS, *POSTHOC} <= set(first_words(out))
-    assert all(entry.title in out and entry.paper in out for entry in [*METHODS.values(), *POSTHOC.values()])
+    assert all(
+        entry.title in out and entry.paper in out
+        for entry in [*METHODS.values(), *POSTHOC.values()]
+    )
     assert "tau=1.0" in out and "mu=1.0" in out
     code, out, _ = clipft("datasets")
     assert code == 0 and all(name in out for name in available())
@@ -70,7 +73,9 @@ def test_presets_are_listed_and_shown(clipft):
     for name in ("wise_ft/imagenet_b16", "emoji/tpgm_c", "emoji/kd"):
         code, out, _ = clipft("presets", name)
         assert code == 0
-        assert Preset.read(yaml.safe_load(out)) == Preset.read(load_preset(name).model_dump(mode="json"))
+        assert Preset.read(yaml.safe_load(out)) == Preset.read(
+            load_preset(name).model_dump(mode="json")
+        )
 
 
 def test_train_then_score_then_results(clipft, tmp_path):
@@ -94,10 +99,20 @@ def test_settings_from_a_file_and_the_line(clipft, tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text(yaml.safe_dump(clipft.world.settings(steps=3)))
     code, _, _ = clipft(
-        "train", "--config", file, "seed=5", "--no-score", "--runs", clipft.world.runs, "--device", "cpu"
+        "train",
+        "--config",
+        file,
+        "seed=5",
+        "--no-score",
+        "--runs",
+        clipft.world.runs,
+        "--device",
+        "cpu",
     )
     assert code == 0
-    assert (clipft.world.runs / clipft.world.config(steps=3, seed=5).id / "weights.safetensors").exists()
+    assert (
+        clipft.world.runs / clipft.world.config(steps=3, seed=5).id / "weights.safetensors"
+    ).exists()
 
 
 def lines_of(clipft, *arguments):
@@ -111,14 +126,28 @@ def test_a_preset_is_the_base_of_the_settings(clipft):
 
     world = clipft.world
     lines_of(
-        clipft, "train", "--preset", "emoji/kd", f"manifest={world.manifest}", f"model={world.model}",
-        f"pretrained={world.pretrained}", "steps=2", "batch_size=8", "options.tau=2",
-        "--no-score", "--runs", world.runs,
-    )  # fmt: skip
+        clipft,
+        "train",
+        "--preset",
+        "emoji/kd",
+        f"manifest={world.manifest}",
+        f"model={world.model}",
+        f"pretrained={world.pretrained}",
+        "steps=2",
+        "batch_size=8",
+        "options.tau=2",
+        "--no-score",
+        "--runs",
+        world.runs,
+    )
     (file,) = world.runs.glob("*/config.json")
     config = json.loads(file.read_text())
     assert (config["method"], config["steps"], config["options"]) == ("kd", 2, {"tau": 2})
-    assert (config["lam"], config["crop"], config["lr"]) == (0.1, [0.6, 1.0], 0.001)  # the preset's own
+    assert (config["lam"], config["crop"], config["lr"]) == (
+        0.1,
+        [0.6, 1.0],
+        0.001,
+    )  # the preset's own
 
 
 def test_combine_makes_a_run_that_is_scored(clipft):
@@ -126,10 +155,14 @@ def test_combine_makes_a_run_that_is_scored(clipft):
 
     run = clipft.world.train(steps=4)
     out = lines_of(clipft, "combine", "wise", run.folder, "alpha=0.25")
-    made = Run.open(next(iter({file.parent for file in clipft.world.runs.glob("*/config.json")} - {run.folder})))
+    made = Run.open(
+        next(iter({file.parent for file in clipft.world.runs.glob("*/config.json")} - {run.folder}))
+    )
     assert f"made {made.folder} of {run.folder.name}" in out and "sketch/test" in out
     assert (made.after.name, made.after.options) == ("wise", {"alpha": 0.25})
-    out = lines_of(clipft, "combine", "emoji/tpgm_c", run.folder, "steps=2", "batch=4", "--no-score")
+    out = lines_of(
+        clipft, "combine", "emoji/tpgm_c", run.folder, "steps=2", "batch=4", "--no-score"
+    )
     made = Run.open(out.split()[1])
     assert (made.after.name, made.after.options) == ("tpgm_c", {"mu": 0.03, "steps": 2, "batch": 4})
     assert "sketch/test" not in out and not (made.folder / "scores.parquet").exists()
@@ -138,8 +171,16 @@ def test_combine_makes_a_run_that_is_scored(clipft):
 def test_results_as_markdown_with_calibration(clipft):
     clipft.world.train(steps=2).score([0.0, 1.0], progress=False)
     code, out, _ = clipft("results", "--runs", clipft.world.runs, "--markdown", "--calibration")
-    rows = [[cell.strip() for cell in line.strip().split("|")[1:-1]] for line in out.splitlines() if "|" in line]
-    assert code == 0 and [row[0] for row in rows if not row[0].startswith("--")] == ["method", "zero-shot", "FT"]
+    rows = [
+        [cell.strip() for cell in line.strip().split("|")[1:-1]]
+        for line in out.splitlines()
+        if "|" in line
+    ]
+    assert code == 0 and [row[0] for row in rows if not row[0].startswith("--")] == [
+        "method",
+        "zero-shot",
+        "FT",
+    ]
     assert {"NLL reference", "NLL shift", "ECE reference", "ECE shift"} <= set(rows[0])
     assert len({len(row) for row in rows}) == 1
 
@@ -153,11 +194,17 @@ def test_choose_shows_and_writes(clipft, tmp_path):
         clipft.world.train(method=method, steps=2)
     code, out, _ = clipft("choose", "--runs", clipft.world.runs)
     assert code == 0 and [line.split()[:4] for line in out.splitlines() if "*" in line] == [
-        ["ft", "lr", "0.001", "1"], ["flyp", "lr", "0.001", "1"]
-    ]  # fmt: skip
+        ["ft", "lr", "0.001", "1"],
+        ["flyp", "lr", "0.001", "1"],
+    ]
     code, out, _ = clipft("choose", "--runs", clipft.world.runs, "--write", tmp_path / "mini.yaml")
     assert code == 0 and f"wrote {tmp_path / 'mini.yaml'}" in out
-    assert Collection.read(yaml.safe_load((tmp_path / "mini.yaml").read_text())).presets["ft"].settings["lr"] == 0.001
+    assert (
+        Collection.read(yaml.safe_load((tmp_path / "mini.yaml").read_text()))
+        .presets["ft"]
+        .settings["lr"]
+        == 0.001
+    )
 
 
 def test_predict_prints_or_writes(clipft, tmp_path, tree):
@@ -200,11 +247,17 @@ MISTAKES = [
     (["train", "--preset", "emoji/lipsun"], "did you mean 'emoji/lipsum'"),
     (["train", "--preset", "emoji/tpgm_c"], "use it so: clipft combine emoji/tpgm_c RUN"),
     (["train", "--preset", "emoji/kd", "options.tua=2"], "did you mean 'tau'"),
-    (["train", "--preset", "emoji/kd", "options.tau=-1"], "option tau of kd is -1, expected a number >= 0"),
+    (
+        ["train", "--preset", "emoji/kd", "options.tau=-1"],
+        "option tau of kd is -1, expected a number >= 0",
+    ),
     (["train", "--preset", "emoji/kd", "options=3"], "options"),
     (["train", "--preset", "emoji/kd", "lr.x=3"], "lr"),
     (["combine", "wyse", "nowhere"], "did you mean 'wise'"),
-    (["combine", "emoji/ft", "nowhere"], "is a recipe to train; use it so: clipft train --preset emoji/ft"),
+    (
+        ["combine", "emoji/ft", "nowhere"],
+        "is a recipe to train; use it so: clipft train --preset emoji/ft",
+    ),
     (["combine", "emoji/tpgm", "nowhere"], "did you mean 'emoji/tpgm_c'"),
     (["combine", "wise", "nowhere"], "is missing"),
     (["combine", "wise", "alpha=0.5"], "wise takes one run, got 0"),
@@ -234,7 +287,9 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(
-    ("arguments", "wanted"), MISTAKES, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+    ("arguments", "wanted"),
+    MISTAKES,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistake_is_one_line_and_exit_code_2(clipft, arguments, wanted):
     code, _, err = clipft(*arguments)
@@ -247,14 +302,18 @@ def test_full_disk_is_one_line(clipft, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("clipft.disk.files.os.fsync", full)
-    code, _, err = clipft("train", *settings(clipft.world), "--runs", clipft.world.runs, "--device", "cpu")
+    code, _, err = clipft(
+        "train", *settings(clipft.world), "--runs", clipft.world.runs, "--device", "cpu"
+    )
     assert (code, err.count("\n")) == (2, 1) and "no space left on device" in err
     assert not list(clipft.world.runs.rglob("*.tmp"))
 
 
 def test_unwritable_runs_folder_is_one_line(clipft, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    code, _, err = clipft("train", *settings(clipft.world), "--runs", tmp_path / "file/runs", "--device", "cpu")
+    code, _, err = clipft(
+        "train", *settings(clipft.world), "--runs", tmp_path / "file/runs", "--device", "cpu"
+    )
     assert (code, err.count("\n")) == (2, 1) and "cannot write" in err
 
 
@@ -278,9 +337,21 @@ def test_doctor_names_what_is_missing(clipft, monkeypatch):
 
 @pytest.mark.parametrize("arguments", [["-c", "import clipft"], ["-m", "clipft.cli", "--help"]])
 def test_start_does_not_import_torch(arguments):
-    done = subprocess.run([sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True)
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
-    assert "clipft" in imported and not imported & {"torch", "numpy", "pandas", "plotly", "open_clip"}
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True
+    )
+    imported = {
+        line.rpartition("|")[2].strip()
+        for line in done.stderr.splitlines()
+        if line.startswith("import time")
+    }
+    assert "clipft" in imported and not imported & {
+        "torch",
+        "numpy",
+        "pandas",
+        "plotly",
+        "open_clip",
+    }
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "{", ""])
@@ -288,7 +359,10 @@ def test_a_broken_run_folder_is_one_line(clipft, content):
     run = clipft.world.train()
     run.score([0.0, 1.0], progress=False)
     (run.folder / "config.json").write_text(content)
-    for command in (["evaluate", run.folder, "--device", "cpu"], ["results", "--runs", clipft.world.runs]):
+    for command in (
+        ["evaluate", run.folder, "--device", "cpu"],
+        ["results", "--runs", clipft.world.runs],
+    ):
         code, _, err = clipft(*command)
         assert (code, err.count("\n")) == (2, 1), err
 
@@ -298,7 +372,10 @@ def test_damaged_scores_are_one_line(clipft, content):
     run = clipft.world.train()
     run.score([0.0, 1.0], progress=False)
     (run.folder / "scores.parquet").write_bytes(content)
-    for command in (["evaluate", run.folder, "--device", "cpu"], ["results", "--runs", clipft.world.runs]):
+    for command in (
+        ["evaluate", run.folder, "--device", "cpu"],
+        ["results", "--runs", clipft.world.runs],
+    ):
         code, _, err = clipft(*command)
         assert (code, err.count("\n"), "is damaged" in err) == (2, 1, True), err
 
@@ -348,8 +425,16 @@ def test_yaml_numbers_as_people_write_them(clipft):
 
 def numbers_after(out, *words):
     """The numbers of the lines that start with these words and hold nothing but numbers behind them."""
-    rest = [line.split()[len(words) :] for line in out.splitlines() if line.split()[: len(words)] == [*words]]
-    return [[float(cell) for cell in row] for row in rest if all(re.fullmatch(r"[-+.e0-9]+|nan", cell) for cell in row)]
+    rest = [
+        line.split()[len(words) :]
+        for line in out.splitlines()
+        if line.split()[: len(words)] == [*words]
+    ]
+    return [
+        [float(cell) for cell in row]
+        for row in rest
+        if all(re.fullmatch(r"[-+.e0-9]+|nan", cell) for cell in row)
+    ]
 
 
 def test_diagnose_prints_the_reports(clipft):
@@ -378,7 +463,9 @@ def test_a_data_set_of_one_domain_is_diagnosed(clipft, tmp_path):
 
     from clipft.disk.files import read_yaml
 
-    (tmp_path / "mini.classes.yaml").write_text(yaml.safe_dump(["apple", "bee", "ice_cream", "zebra"]))
+    (tmp_path / "mini.classes.yaml").write_text(
+        yaml.safe_dump(["apple", "bee", "ice_cream", "zebra"])
+    )
     values = read_yaml(Path(clipft.world.manifest))
     (tmp_path / "one.yaml").write_text(yaml.safe_dump(values | {"domains": ["real"]}))
     run = clipft.world.train(steps=2, manifest=str(tmp_path / "one.yaml"))
@@ -409,7 +496,9 @@ def test_pick_prints_the_choices_and_the_verdict(clipft, among):
         for row in chosen.itertuples(index=False):
             assert numbers_after(out, row.method, row.run) == [pytest.approx([*row[2:]], rel=2e-3)]
     else:
-        assert all(run in out for column in chosen if column.endswith(": run") for run in chosen[column])
+        assert all(
+            run in out for column in chosen if column.endswith(": run") for run in chosen[column]
+        )
 
 
 def test_cache_is_listed_and_pruned_and_data_sets_stay(clipft):
@@ -430,7 +519,11 @@ def test_cache_is_listed_and_pruned_and_data_sets_stay(clipft):
     assert (code, out.split()[0]) == (0, "0")
     code, out, _ = clipft("cache", "--prune", 0)
     assert (code, out.splitlines()[-1].split()[0]) == (0, str(listed - 1)) and "removed from" in out
-    assert "data set" not in out and rendered.exists() and not [*(rendered.parent / "arrays").iterdir()]
+    assert (
+        "data set" not in out
+        and rendered.exists()
+        and not [*(rendered.parent / "arrays").iterdir()]
+    )
     code, out, _ = clipft("cache")
     assert code == 0 and out.splitlines()[-1].startswith("1 entries, 3.0 MB in ")
     assert numbers_after(lines_of(clipft, "diagnose", run.folder), "sketch/test")  # made again
@@ -442,17 +535,29 @@ def test_wise_adds_alphas_where_accuracy_bends(clipft):
     table = pd.read_parquet(run.folder / "scores.parquet")
     alphas = sorted(set(table.alpha))
     assert {0.0, 0.25, 0.5, 0.75, 1.0} <= set(alphas)
-    curves = table[table.metric == "accuracy"].pivot(index="alpha", columns="split", values="mean").to_numpy()
+    curves = (
+        table[table.metric == "accuracy"]
+        .pivot(index="alpha", columns="split", values="mean")
+        .to_numpy()
+    )
     if len(alphas) < 65:  # where it stops
         for i in range(1, len(alphas) - 1):
             left, here, right = alphas[i - 1 : i + 2]
             part = (here - left) / (right - left)
             if abs(curves[i] - (1 - part) * curves[i - 1] - part * curves[i + 1]).max() > 0.01:
                 assert max(here - left, right - here) <= 1 / 128
-    assert {float(line.split()[0]) for line in out.splitlines() if "sketch/test" in line} == set(alphas)
+    assert {float(line.split()[0]) for line in out.splitlines() if "sketch/test" in line} == set(
+        alphas
+    )
     straight = clipft.world.train(steps=12, lr=3e-3, seed=1)
     lines_of(clipft, "wise", straight.folder, "--adaptive", 1)
-    assert sorted(set(pd.read_parquet(straight.folder / "scores.parquet").alpha)) == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert sorted(set(pd.read_parquet(straight.folder / "scores.parquet").alpha)) == [
+        0.0,
+        0.25,
+        0.5,
+        0.75,
+        1.0,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -476,7 +581,9 @@ def test_wise_adds_alphas_where_accuracy_bends(clipft):
 def test_a_mistake_in_diagnostics_is_one_line_and_exit_code_2(clipft, arguments, wanted):
     run = clipft.world.train(steps=2) if "RUN" in arguments else None
     clipft.world.runs.mkdir(exist_ok=True)
-    code, _, err = clipft(*[{"RUN": run and run.folder, "RUNS": clipft.world.runs}.get(a, a) for a in arguments])
+    code, _, err = clipft(
+        *[{"RUN": run and run.folder, "RUNS": clipft.world.runs}.get(a, a) for a in arguments]
+    )
     said = [line for line in err.splitlines() if line.startswith("clipft: ")]
     assert (code, len(said), "Traceback" in err) == (2, 1, False), err
     assert wanted in said[0]

@@ -45,7 +45,10 @@ def test_lab_opens_on_the_notebooks_of_the_checkout(became):
     ((program, command, _),) = became
     assert program == command[0] == sys.executable
     assert command[1:3] == ["-m", "jupyterlab"]
-    assert set(command[3:]) == {f"--ServerApp.root_dir={CHECKOUT.parent}", "--LabApp.default_url=/lab/tree/notebooks"}
+    assert set(command[3:]) == {
+        f"--ServerApp.root_dir={CHECKOUT.parent}",
+        "--LabApp.default_url=/lab/tree/notebooks",
+    }
 
 
 def test_voila_serves_the_folder(became, tmp_path):
@@ -86,13 +89,17 @@ def test_a_missing_server_names_its_pip_line(became, package, monkeypatch, voila
     with pytest.raises(MissingExtra, match=re.escape(f"pip install '{line}'")):
         notebooks.open_lab(voila=voila)
     assert became == []
-    assert list(Path.cwd().iterdir()) == [], "nothing is copied before it is known that it can be opened"
+    assert list(Path.cwd().iterdir()) == [], (
+        "nothing is copied before it is known that it can be opened"
+    )
 
 
 def test_the_extras_that_are_named_exist():
     import tomllib
 
-    extras = tomllib.loads((CHECKOUT.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = tomllib.loads((CHECKOUT.parent / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
     assert any(one.startswith("jupyterlab") for one in extras["notebooks"])
     assert any(one.startswith("voila") for one in extras["voila"])
 
@@ -103,8 +110,9 @@ def test_a_wheel_copies_its_notebooks_and_overwrites_none(became, package):
     own.write_text("my own changes")
     notebooks.open_lab()
     assert {file.name: file.read_text() for file in own.parent.iterdir()} == {
-        "00_a.ipynb": "00_a.ipynb of the wheel", "01_b.ipynb": "my own changes"
-    }  # fmt: skip
+        "00_a.ipynb": "00_a.ipynb of the wheel",
+        "01_b.ipynb": "my own changes",
+    }
     assert f"--ServerApp.root_dir={Path.cwd()}" in became[0][1]
 
 
@@ -122,7 +130,9 @@ def test_lab_passes_jupyters_options_on(became, monkeypatch, capsys, tmp_path):
 
 
 def test_lab_with_voila(became, monkeypatch, capsys, tmp_path):
-    assert run_cli(monkeypatch, capsys, "lab", "--voila", "--folder", tmp_path, "--no-browser")[0] == 0
+    assert (
+        run_cli(monkeypatch, capsys, "lab", "--voila", "--folder", tmp_path, "--no-browser")[0] == 0
+    )
     assert became[0][1][2:] == ["voila", str(tmp_path), "--no-browser"]
 
 

@@ -23,26 +23,43 @@ def test_a_pipe_gets_every_cell_on_one_line(capsys):
 
 def test_markdown_is_a_table_of_pipes(capsys):
     show(ROWS, "a title", as_markdown=True)
-    title, head, rule, *lines = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
+    title, head, rule, *lines = [
+        line for line in capsys.readouterr().out.splitlines() if line.strip()
+    ]
     assert title.strip() == "a title"
     cells = [[cell.strip() for cell in line.strip().split("|")] for line in (head, *lines)]
-    assert cells == [["", *ROWS[0], ""], *(["", *(str(value).strip() for value in row.values()), ""] for row in ROWS)]
+    assert cells == [
+        ["", *ROWS[0], ""],
+        *(["", *(str(value).strip() for value in row.values()), ""] for row in ROWS),
+    ]
     assert set(rule.strip()) == {"|", "-"} and rule.count("|") == 4
 
 
 @pytest.mark.parametrize(
     ("selection", "words"),
-    [("holdout", "on held-out reference images"), ("paper", "on the REPORTED test split"), ("last", "the last ones")],
+    [
+        ("holdout", "on held-out reference images"),
+        ("paper", "on the REPORTED test split"),
+        ("last", "the last ones"),
+    ],
 )
 def test_scores_are_shown_with_how_the_weights_were_chosen(capsys, selection, words):
     rows = [
         (alpha, split, role, metric, value)
         for alpha in (0.0, 0.5, 1.0)
         for split, role in (("real/test", "reference"), ("sketch/test", "shift"))
-        for metric, value in (("accuracy", 0.5 + alpha / 4), ("nll", alpha), ("relative_accuracy", 0.7))
+        for metric, value in (
+            ("accuracy", 0.5 + alpha / 4),
+            ("nll", alpha),
+            ("relative_accuracy", 0.7),
+        )
         if (metric, role) != ("relative_accuracy", "reference")
     ]
-    print_scores(pd.DataFrame(rows, columns=["alpha", "split", "role", "metric", "mean"]), (0.0, 1.0), selection)
+    print_scores(
+        pd.DataFrame(rows, columns=["alpha", "split", "role", "metric", "mean"]),
+        (0.0, 1.0),
+        selection,
+    )
     out = capsys.readouterr().out
     assert f"weights chosen: {words}" in out
     found = [line.split() for line in out.splitlines() if "/test" in line]

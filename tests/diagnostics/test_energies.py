@@ -3,12 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from clipft.diagnostics.energies import energy_vectors, quadratic_gap, second_moment, squared_gap, unit
+from clipft.diagnostics.energies import (
+    energy_vectors,
+    quadratic_gap,
+    second_moment,
+    squared_gap,
+    unit,
+)
 
-sizes = st.tuples(st.integers(1, 9), st.integers(1, 12), st.integers(1, 16))  # N images, M texts, D dimensions
+sizes = st.tuples(
+    st.integers(1, 9), st.integers(1, 12), st.integers(1, 16)
+)  # N images, M texts, D dimensions
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -22,9 +29,14 @@ def unit_rows(seed, n, d):
 def test_both_forms_equal_the_plain_sums(size, seed, scale):
     n, m, d = size
     f, f0, t = unit_rows(seed, n, d), unit_rows(seed + 1, n, d), unit_rows(seed + 2, m, d)
-    plain = [sum((scale * f[i] @ t[k] - scale * f0[i] @ t[k]) ** 2 for k in range(m)) / m for i in range(n)]
+    plain = [
+        sum((scale * f[i] @ t[k] - scale * f0[i] @ t[k]) ** 2 for k in range(m)) / m
+        for i in range(n)
+    ]
     images, anchors, texts = torch.tensor(f), torch.tensor(f0), torch.tensor(t)
-    by_vectors = squared_gap(energy_vectors(images, texts, scale), energy_vectors(anchors, texts, scale))
+    by_vectors = squared_gap(
+        energy_vectors(images, texts, scale), energy_vectors(anchors, texts, scale)
+    )
     by_moment = quadratic_gap(images, anchors, second_moment(texts, scale))
     np.testing.assert_allclose(by_vectors, plain, rtol=1e-9, atol=1e-12 * scale**2)
     np.testing.assert_allclose(by_moment, plain, rtol=1e-9, atol=1e-12 * scale**2)
@@ -34,8 +46,12 @@ def test_both_forms_equal_the_plain_sums(size, seed, scale):
 @given(st.tuples(st.integers(8, 64), st.integers(1, 300), st.integers(2, 128)), seeds)
 def test_the_mean_gap_agrees_in_single_precision(size, seed):
     n, m, d = size
-    images, anchors, texts = (torch.tensor(unit_rows(seed + i, k, d)).float() for i, k in enumerate((n, n, m)))
-    by_vectors = squared_gap(energy_vectors(images, texts, 100.0), energy_vectors(anchors, texts, 100.0))
+    images, anchors, texts = (
+        torch.tensor(unit_rows(seed + i, k, d)).float() for i, k in enumerate((n, n, m))
+    )
+    by_vectors = squared_gap(
+        energy_vectors(images, texts, 100.0), energy_vectors(anchors, texts, 100.0)
+    )
     by_moment = quadratic_gap(images, anchors, second_moment(texts, 100.0))
     # the mean over images is what is reported; one image that hardly moved loses digits in the N x M form
     assert float(by_moment.mean()) == pytest.approx(float(by_vectors.mean()), rel=1e-5)
@@ -48,7 +64,9 @@ def test_untuned_means_no_gap():
 
 def test_the_scale_enters_squared():
     images, anchors, texts = (unit(torch.randn(4, 8, dtype=torch.float64)) for _ in range(3))
-    one, ten = (quadratic_gap(images, anchors, second_moment(texts, scale)) for scale in (1.0, 10.0))
+    one, ten = (
+        quadratic_gap(images, anchors, second_moment(texts, scale)) for scale in (1.0, 10.0)
+    )
     torch.testing.assert_close(ten, 100 * one)
 
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy.spatial.distance import cdist, pdist
 from sklearn.manifold import TSNE
 
@@ -22,9 +21,18 @@ def rows_of_length_one(x):
 
 
 @settings(deadline=None)
-@given(st.integers(2, 12), st.integers(1, 20), st.integers(2, 12), st.integers(0, 2**32 - 1), st.floats(0.5, 100))
+@given(
+    st.integers(2, 12),
+    st.integers(1, 20),
+    st.integers(2, 12),
+    st.integers(0, 2**32 - 1),
+    st.floats(0.5, 100),
+)
 def test_coordinates_lie_as_far_apart_as_energy_vectors(n, m, d, seed, scale):
-    images, texts = 3 * normal(seed, n, d), torch.tensor(rows_of_length_one(normal(seed + 1, m, d))).float()
+    images, texts = (
+        3 * normal(seed, n, d),
+        torch.tensor(rows_of_length_one(normal(seed + 1, m, d))).float(),
+    )
     vectors = scale * rows_of_length_one(images) @ texts.numpy().T.astype(float)  # (N, M)
     found = energy_coordinates(images, texts, scale)
     assert found.shape == (n, min(d, m))
@@ -38,15 +46,19 @@ def test_coordinates_lie_as_far_apart_as_energy_vectors(n, m, d, seed, scale):
 def test_more_and_fewer_texts_than_dimensions(m, d):
     images, texts = normal(0, 9, d), torch.tensor(rows_of_length_one(normal(1, m, d))).float()
     vectors = 100 * rows_of_length_one(images) @ texts.numpy().T.astype(float)
-    np.testing.assert_allclose(pdist(energy_coordinates(images, texts, 100.0)), pdist(vectors), rtol=1e-4)
+    np.testing.assert_allclose(
+        pdist(energy_coordinates(images, texts, 100.0)), pdist(vectors), rtol=1e-4
+    )
 
 
 def test_coordinates_do_not_see_the_length_of_an_embedding():
     images, texts = normal(0, 5, 6), normal(1, 9, 6)
     np.testing.assert_allclose(
         energy_coordinates(images * torch.arange(1, 6)[:, None], texts, 2.0),
-        energy_coordinates(images, texts, 2.0), rtol=1e-5, atol=1e-5,
-    )  # fmt: skip
+        energy_coordinates(images, texts, 2.0),
+        rtol=1e-5,
+        atol=1e-5,
+    )
 
 
 def test_texts_of_another_model_are_refused():
@@ -56,7 +68,9 @@ def test_texts_of_another_model_are_refused():
 
 # --- t-SNE
 
-BEFORE = np.concatenate([normal(0, 15, 5).numpy(), normal(1, 15, 5).numpy() + 9]).astype(float)  # two heaps
+BEFORE = np.concatenate([normal(0, 15, 5).numpy(), normal(1, 15, 5).numpy() + 9]).astype(
+    float
+)  # two heaps
 AFTER = BEFORE + 0.3 * normal(2, 30, 5).numpy()
 SMALL = {"perplexity": 5.0, "seed": 3}
 
@@ -65,7 +79,9 @@ SMALL = {"perplexity": 5.0, "seed": 3}
 def test_the_joint_map_is_scikit_learns_of_all_points(pca):
     maps = energy_tsne(BEFORE, AFTER, "joint", pca=pca, **SMALL)
     both = np.concatenate([BEFORE, AFTER]).astype(np.float32)
-    theirs = TSNE(perplexity=5.0, random_state=3, init="pca" if pca else "random").fit_transform(both)
+    theirs = TSNE(perplexity=5.0, random_state=3, init="pca" if pca else "random").fit_transform(
+        both
+    )
     np.testing.assert_allclose(np.concatenate(maps), theirs, rtol=1e-4, atol=1e-4)
 
 
@@ -98,7 +114,9 @@ def test_a_model_that_did_not_change_stays_in_place(layout):
     assert np.diag(apart).mean() < (0.1 if layout == "joint" else 0.5) * apart.mean()
 
 
-@pytest.mark.parametrize(("layout", "count", "points"), [("reused", 5, 5), ("joint", 2, 4), ("joint", 0, 0)])
+@pytest.mark.parametrize(
+    ("layout", "count", "points"), [("reused", 5, 5), ("joint", 2, 4), ("joint", 0, 0)]
+)
 def test_fewer_points_than_the_perplexity_are_refused(layout, count, points):
     with pytest.raises(ConfigError, match=f"t-SNE of {points} points at perplexity 5") as raised:
         energy_tsne(BEFORE[:count], AFTER[:count], layout, perplexity=5.0)

@@ -35,7 +35,9 @@ def remember(key=KEY, arrays=ARRAYS, kind="embeddings"):
 
 def same(found, arrays=ARRAYS):
     assert found.keys() == arrays.keys()
-    return all(np.array_equal(found[n], arrays[n]) and found[n].dtype == arrays[n].dtype for n in arrays)
+    return all(
+        np.array_equal(found[n], arrays[n]) and found[n].dtype == arrays[n].dtype for n in arrays
+    )
 
 
 def place():
@@ -56,7 +58,9 @@ def test_an_entry_is_found_again_mapped_and_read_only():
                 array[0] = 1
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64, np.uint8, bool, ">f4", "U5"])
+@pytest.mark.parametrize(
+    "dtype", [np.float16, np.float32, np.float64, np.int64, np.uint8, bool, ">f4", "U5"]
+)
 @pytest.mark.parametrize("shape", [(1,), (3, 4), (2, 3, 4), (0, 4)])
 def test_arrays_of_any_kind_come_back(dtype, shape):
     arrays = {"x": np.arange(np.prod(shape)).reshape(shape).astype(dtype)}
@@ -181,7 +185,11 @@ print(type(found["a"]).__name__, found["a"].sum(), found["b"][0], flush=True)
 
 def start(code):
     return subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 

@@ -128,14 +128,22 @@ def test_weights_come_back_bit_for_bit(tmp_path):
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda b: b[:-1], lambda b: b[:20], lambda b: b[:4], lambda b: b"", lambda b: b"these are no weights " * 9],
+    [
+        lambda b: b[:-1],
+        lambda b: b[:20],
+        lambda b: b[:4],
+        lambda b: b"",
+        lambda b: b"these are no weights " * 9,
+    ],
     ids=["last byte", "in the header", "in the length", "empty", "text"],
 )
 def test_damaged_weights_name_the_file(tmp_path, damage):
     file = tmp_path / "a.safetensors"
     write_weights(file, WEIGHTS)
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(WeightsError, match=r"a\.safetensors is truncated or no safetensors file") as caught:
+    with pytest.raises(
+        WeightsError, match=r"a\.safetensors is truncated or no safetensors file"
+    ) as caught:
         read_weights(file)
     assert "\n" not in str(caught.value)
 
@@ -178,7 +186,10 @@ with lock(sys.argv[1]):
 
 def test_a_folder_held_by_another_process(tmp_path):
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, tmp_path / "run"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, tmp_path / "run"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as other:
         assert other.stdout.readline() == "held\n"
         with pytest.raises(RunError, match="written by another process"), lock(tmp_path / "run"):
@@ -210,7 +221,17 @@ def make_run(runs, name, method, accuracy=None):
     }
     store.write_json(runs / name / "config.json", config)
     if accuracy is not None:
-        row = ("real", 1.0, "real/test", "reference", "accuracy", accuracy, accuracy - 0.1, accuracy + 0.1, 50)
+        row = (
+            "real",
+            1.0,
+            "real/test",
+            "reference",
+            "accuracy",
+            accuracy,
+            accuracy - 0.1,
+            accuracy + 0.1,
+            50,
+        )
         columns = ["reference", "alpha", "split", "role", "metric", "mean", "low", "high", "n"]
         pd.DataFrame([row], columns=columns).to_parquet(runs / name / "scores.parquet")
 
@@ -235,7 +256,13 @@ def combined(runs, name, seed=3, options=None, of=(), method="lipsum", after="tp
     """A scored run folder that a post-hoc method made."""
     make_run(runs, name, method, 0.5)
     config = store.read_json(runs / name / "config.json") | {"seed": seed}
-    done = {"name": after, "options": options or {}, "of": list(of), "among": among, "members": [f"of seed {seed}"]}
+    done = {
+        "name": after,
+        "options": options or {},
+        "of": list(of),
+        "among": among,
+        "members": [f"of seed {seed}"],
+    }
     store.write_json(runs / name / "config.json", config | {"after": done})
 
 
@@ -252,7 +279,13 @@ def test_a_combination_is_named_after_its_method(tmp_path):
 def test_seeds_of_a_combination_are_one_recipe(tmp_path):
     combined(tmp_path, "a", seed=0)
     combined(tmp_path, "b", seed=1)
-    others = [{"options": {"lr": 0.1}}, {"after": "tpgm_c"}, {"of": ["wise"]}, {"method": "ft"}, {"among": 2}]
+    others = [
+        {"options": {"lr": 0.1}},
+        {"after": "tpgm_c"},
+        {"of": ["wise"]},
+        {"method": "ft"},
+        {"among": 2},
+    ]
     for number, other in enumerate(others):
         combined(tmp_path, f"c{number}", seed=0, **other)
     make_run(tmp_path, "d", "lipsum", 0.5)

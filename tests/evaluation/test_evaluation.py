@@ -38,8 +38,15 @@ def run(world):
 def scores_of(run, alphas, splits=None, **options):
     moment = second_moment(run.gap_texts, run.clip.scale)
     return sweep(
-        run.student, run.anchor, run.tuned, splits or run.reported_splits(), alphas, moment, progress=False, **options
-    )  # fmt: skip
+        run.student,
+        run.anchor,
+        run.tuned,
+        splits or run.reported_splits(),
+        alphas,
+        moment,
+        progress=False,
+        **options,
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +67,9 @@ def test_sweep_equals_one_model_at_a_time(run):
         np.testing.assert_allclose(one.confidence, chance.max(-1), rtol=1e-5)
         measured = measure(one)
         assert measured["accuracy"] == accuracy_score(split.labels, chance.argmax(-1))
-        assert measured["nll"] == pytest.approx(log_loss(split.labels, chance, labels=range(4)), rel=1e-4)
+        assert measured["nll"] == pytest.approx(
+            log_loss(split.labels, chance, labels=range(4)), rel=1e-4
+        )
         v, v0 = (energy_vectors(unit(x), run.gap_texts, run.clip.scale) for x in (now, before))
         np.testing.assert_allclose(one.energy_gap, squared_gap(v, v0), rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(one.feature_distortion, (now - before).norm(dim=-1), rtol=1e-5)
@@ -71,12 +80,18 @@ def test_sweep_equals_one_model_at_a_time(run):
 def test_alpha_zero_is_open_clips_zero_shot(run, model_folder, checkpoint, tree):
     from PIL import Image
 
-    net, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{model_folder}", load_weights=False)
+    net, _, preprocess = open_clip.create_model_and_transforms(
+        f"local-dir:{model_folder}", load_weights=False
+    )
     open_clip.load_checkpoint(net, checkpoint)
     fills = [lambda name: f"a photo of a {name}.", lambda name: name]
-    head = open_clip.build_zero_shot_classifier(net.eval(), run.clip.tokenizer, run.manifest.names, fills, device="cpu")
+    head = open_clip.build_zero_shot_classifier(
+        net.eval(), run.clip.tokenizer, run.manifest.names, fills, device="cpu"
+    )
     split = run.manifest.split("real/test")
-    images = torch.stack([preprocess(Image.open(split.root / name).convert("RGB")) for name in split.ids])
+    images = torch.stack(
+        [preprocess(Image.open(split.root / name).convert("RGB")) for name in split.ids]
+    )
     with torch.no_grad():
         wanted = (net.encode_image(images, normalize=True) @ head).argmax(-1)
     assert np.array_equal(scores_of(run, [0.0], [split])[0].prediction, wanted.numpy())
@@ -87,7 +102,13 @@ def test_the_ends_are_the_models_bit_for_bit(run):
     sweep_ends = scores_of(run, [0.0, 0.5, 1.0], split)
     for one, weights in ((sweep_ends[0], run.anchor), (sweep_ends[2], run.tuned)):
         alone = sweep(
-            run.student, weights, weights, split, [0.0], second_moment(run.gap_texts, run.clip.scale), progress=False
+            run.student,
+            weights,
+            weights,
+            split,
+            [0.0],
+            second_moment(run.gap_texts, run.clip.scale),
+            progress=False,
         )
         assert np.array_equal(alone[0].prediction, one.prediction)
         assert np.array_equal(alone[0].confidence, one.confidence)
@@ -117,14 +138,26 @@ def test_two_towers_mix_both_towers_and_rebuild_the_head(world):
     scores = scores_of(run, [0.5], [split])[0]
     run.student.load_state_dict(wise(run.anchor, run.tuned, 0.5))
     net = run.student.clip
-    head = unit(unit(net.encode_text(run.student.prompts.flatten(0, 1))).unflatten(0, (4, 2)).mean(1))
+    head = unit(
+        unit(net.encode_text(run.student.prompts.flatten(0, 1))).unflatten(0, (4, 2)).mean(1)
+    )
     images = unit(embed(run.student.eval(), next(pixel_chunks(split, run.clip.transform)).pixels))
     assert np.array_equal(scores.prediction, (images @ head.detach().T).argmax(-1).numpy())
 
 
 def test_scores_file_is_tidy_and_made_once(run, monkeypatch):
     found = run.score([0.0, 1.0], progress=False)
-    assert list(found.columns) == ["reference", "alpha", "split", "role", "metric", "mean", "low", "high", "n"]
+    assert list(found.columns) == [
+        "reference",
+        "alpha",
+        "split",
+        "role",
+        "metric",
+        "mean",
+        "low",
+        "high",
+        "n",
+    ]
     assert set(found[found.role == "shift"].split) == {"sketch/test", "clipart/test"}
     assert set(found[found.role == "reference"].split) == {"real/test"}
     row = found.set_index(["alpha", "split", "metric"])["mean"]
@@ -132,7 +165,9 @@ def test_scores_file_is_tidy_and_made_once(run, monkeypatch):
         ratio = row[1.0, shift, "accuracy"] / row[1.0, "real/test", "accuracy"]
         assert row[1.0, shift, "relative_accuracy"] == pytest.approx(ratio)
     zero = found[found.alpha == 0.0].set_index(["split", "metric"])["mean"]
-    assert (zero.unstack()["energy_gap"] == 0).all() and (zero.unstack()["feature_distortion"] == 0).all()
+    assert (zero.unstack()["energy_gap"] == 0).all() and (
+        zero.unstack()["feature_distortion"] == 0
+    ).all()
     monkeypatch.setattr("clipft.runs.run.sweep", None)
     pd.testing.assert_frame_equal(run.score([0.0, 1.0]), found)
 
@@ -151,36 +186,74 @@ def test_alpha_outside_is_refused(run, alpha):
 
 def test_foreign_tuned_weights_are_refused(run):
     with pytest.raises(WeightsError, match="visual"):
-        sweep(run.student, run.anchor, {"weight": run.tuned["weight"]}, run.reported_splits(), [0.5],
-              torch.eye(16), progress=False)  # fmt: skip
+        sweep(
+            run.student,
+            run.anchor,
+            {"weight": run.tuned["weight"]},
+            run.reported_splits(),
+            [0.5],
+            torch.eye(16),
+            progress=False,
+        )
 
 
 def test_nothing_right_on_the_reference_leaves_relative_accuracy_out():
     def one(split, label):
         zeros = np.zeros(2)
         return Scores(
-            split, 1.0, ("a", "b"), np.array([label] * 2), np.array([1, 1]), zeros + 1, zeros, zeros, zeros, zeros
+            split,
+            1.0,
+            ("a", "b"),
+            np.array([label] * 2),
+            np.array([1, 1]),
+            zeros + 1,
+            zeros,
+            zeros,
+            zeros,
+            zeros,
         )
 
     found = table([one("real/test", 0), one("sketch/test", 1)], "real")
     assert "relative_accuracy" not in set(found.metric)
 
 
-def test_miniature_domainnet_through_the_shipped_manifest(tmp_path, monkeypatch, model_folder, checkpoint):
+def test_miniature_domainnet_through_the_shipped_manifest(
+    tmp_path, monkeypatch, model_folder, checkpoint
+):
     """DomainNet's own manifest, list files and names, a ViT from a local checkpoint: nothing is emoji-shaped."""
     from conftest import draw_tree
 
     domains = ["real", "painting", "clipart", "infograph", "sketch"]
-    draw_tree(tmp_path / "domainnet", domains, ["airplane", "t-shirt", "The_Eiffel_Tower"], train=10, test=2)
+    draw_tree(
+        tmp_path / "domainnet",
+        domains,
+        ["airplane", "t-shirt", "The_Eiffel_Tower"],
+        train=10,
+        test=2,
+    )
     monkeypatch.setenv("CLIPFT_DATA", str(tmp_path))
     settings = {
-        "manifest": "domainnet", "reference": "clipart", "model": f"local-dir:{model_folder}", "pretrained": checkpoint,
-        "method": "lipsum", "steps": 6, "batch_size": 8, "eval_every": 3, "lr": 1e-3, "text_count": 8,
-    }  # fmt: skip
+        "manifest": "domainnet",
+        "reference": "clipart",
+        "model": f"local-dir:{model_folder}",
+        "pretrained": checkpoint,
+        "method": "lipsum",
+        "steps": 6,
+        "batch_size": 8,
+        "eval_every": 3,
+        "lr": 1e-3,
+        "text_count": 8,
+    }
     run = train(RunConfig.read(settings), tmp_path / "runs", device="cpu", progress=False)
     scores = run.score([0.0, 0.5, 1.0], progress=False)
-    assert set(scores[scores.role == "shift"].split) == {f"{d}/test" for d in domains if d != "clipart"}
-    gaps = scores[(scores.metric == "energy_gap") & (scores.role == "shift")].groupby("alpha")["mean"].mean()
+    assert set(scores[scores.role == "shift"].split) == {
+        f"{d}/test" for d in domains if d != "clipart"
+    }
+    gaps = (
+        scores[(scores.metric == "energy_gap") & (scores.role == "shift")]
+        .groupby("alpha")["mean"]
+        .mean()
+    )
     assert gaps[0.0] == 0 < gaps[0.5] < gaps[1.0]
     assert run.student.linear()[0].shape == (16, 345)
     assert (run.manifest.names[-1], run.manifest.names.index("t shirt") > 0) == ("zigzag", True)
@@ -204,7 +277,9 @@ def test_only_missing_alphas_are_swept(run, monkeypatch):
         (run.folder / name).unlink()
     run.score([0.0, 1.0], progress=False)
     swept = []
-    monkeypatch.setattr("clipft.runs.run.sweep", lambda *args: swept.append(args[4]) or sweep(*args))
+    monkeypatch.setattr(
+        "clipft.runs.run.sweep", lambda *args: swept.append(args[4]) or sweep(*args)
+    )
     pd.testing.assert_frame_equal(run.score([0.5], progress=False), whole)
     (run.folder / "scores.parquet").unlink()  # the images are still there
     pd.testing.assert_frame_equal(run.score([0.0, 0.5, 1.0], progress=False), whole)
@@ -214,8 +289,11 @@ def test_only_missing_alphas_are_swept(run, monkeypatch):
 def test_a_domain_that_was_trained_on_is_no_shift(world):
     found = world.train(train_domains=["real", "sketch"]).score([0.0, 1.0], progress=False)
     assert dict(zip(found.split, found.role, strict=True)) == {
-        "real/val": "val", "real/test": "reference", "sketch/test": "trained", "clipart/test": "shift",
-    }  # fmt: skip
+        "real/val": "val",
+        "real/test": "reference",
+        "sketch/test": "trained",
+        "clipart/test": "shift",
+    }
 
 
 def test_tied_classes_go_to_the_lower_index():
@@ -229,7 +307,9 @@ def test_predictions_against_torch():
     chances = logits.double().softmax(-1)
     assert torch.equal(prediction, chances.argmax(-1))
     torch.testing.assert_close(confidence.double(), chances.max(-1).values, rtol=1e-5, atol=1e-7)
-    torch.testing.assert_close(nll, torch.nn.functional.cross_entropy(logits, labels, reduction="none"))
+    torch.testing.assert_close(
+        nll, torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    )
 
 
 def test_features_are_a_splits_embeddings_in_its_order(run):
@@ -239,7 +319,11 @@ def test_features_are_a_splits_embeddings_in_its_order(run):
     assert run.student.training
     (chunk,) = pixel_chunks(split, run.clip.transform)
     assert np.array_equal(found.embeddings, embed(run.student.eval(), chunk.pixels))
-    assert (found.label.tolist(), found.ids, found.split) == (list(split.labels), split.ids, "real/test")
+    assert (found.label.tolist(), found.ids, found.split) == (
+        list(split.labels),
+        split.ids,
+        "real/test",
+    )
 
 
 def ensemble_of(run, members, alphas, split):
@@ -259,7 +343,10 @@ def test_ensemble_of_one_and_its_distance_to_wise(run):
 
 
 def test_ensemble_of_several_is_the_mean_of_their_logits(run, world):
-    members, split = [run.tuned, world.train(steps=30, lr=3e-3, seed=1).tuned], run.manifest.split("sketch/test")
+    members, split = (
+        [run.tuned, world.train(steps=30, lr=3e-3, seed=1).tuned],
+        run.manifest.split("sketch/test"),
+    )
     (chunk,) = pixel_chunks(split, run.clip.transform)
     logits = []
     for weights in (run.anchor, *members):
@@ -288,13 +375,17 @@ def decoded(monkeypatch):
 def embedded(monkeypatch):
     """The images that a vision tower saw so far."""
     seen, tower = [], Student.tower
-    monkeypatch.setattr(Student, "tower", lambda self, *given: seen.extend(given[1]) or tower(self, *given))
+    monkeypatch.setattr(
+        Student, "tower", lambda self, *given: seen.extend(given[1]) or tower(self, *given)
+    )
     return seen
 
 
 def same_scores(one, other):
     for name in ("prediction", "confidence", "nll", "energy_gap", "feature_distortion", "label"):
-        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-6, atol=1e-7, err_msg=name)
+        np.testing.assert_allclose(
+            getattr(one, name), getattr(other, name), rtol=1e-6, atol=1e-7, err_msg=name
+        )
     return (one.split, one.alpha, one.ids) == (other.split, other.alpha, other.ids)
 
 
@@ -332,7 +423,15 @@ def test_two_towers_build_a_head_for_each_alpha_once(world, monkeypatch):
     moment, built, head = second_moment(run.gap_texts, run.clip.scale), [], Clip.zero_shot_head
     monkeypatch.setattr(Clip, "zero_shot_head", lambda *given: built.append(1) or head(*given))
     monkeypatch.setattr(data, "CHUNK_BYTES", 1)
-    sweep(run.student, run.anchor, run.tuned, run.reported_splits(), [0.0, 0.5, 1.0], moment, progress=False)
+    sweep(
+        run.student,
+        run.anchor,
+        run.tuned,
+        run.reported_splits(),
+        [0.0, 0.5, 1.0],
+        moment,
+        progress=False,
+    )
     assert len(built) == 3
 
 
@@ -358,10 +457,12 @@ def test_a_mixture_is_its_formula_bit_for_bit():
     anchor, tuned = (
         {
             f"{name} {kind}": torch.randn(shape, generator=generator).to(kind)
-            for name, shape in shapes.items() for kind in kinds
-        } | {"steps": torch.tensor(steps), "flags": torch.tensor([steps > 1, True])}
+            for name, shape in shapes.items()
+            for kind in kinds
+        }
+        | {"steps": torch.tensor(steps), "flags": torch.tensor([steps > 1, True])}
         for steps in (1, 5)
-    )  # fmt: skip
+    )
     for alpha in (0.0, 0.1, 1 / 3, 0.5, 0.9, 1.0):
         target = {name: torch.zeros_like(tensor) for name, tensor in anchor.items()}
         places = {name: tensor.data_ptr() for name, tensor in target.items()}
@@ -416,9 +517,13 @@ def test_adaptive_alphas_are_added_where_the_path_bends(bent, decoded):
         at = alphas.index(alpha)
         assert alphas[at + 1] - alphas[at] <= FINEST and alpha - alphas[at - 1] <= FINEST
     seen = [0.0, 0.5, 1.0]
-    while more := [alpha for alpha in alphas if alpha not in seen]:  # each was asked for by a bend of the round before
+    while more := [
+        alpha for alpha in alphas if alpha not in seen
+    ]:  # each was asked for by a bend of the round before
         bent_at = bends(right, splits, seen, tolerance)
-        middles = {(a + b) / 2 for a, b in itertools.pairwise(seen) if {a, b} & set(bent_at)} & set(more)
+        middles = {(a + b) / 2 for a, b in itertools.pairwise(seen) if {a, b} & set(bent_at)} & set(
+            more
+        )
         assert middles
         seen = sorted({*seen, *middles})
     plain = {(one.split, one.alpha): one for one in scores_of(run, alphas, splits)}
@@ -427,8 +532,16 @@ def test_adaptive_alphas_are_added_where_the_path_bends(bent, decoded):
 
 
 def test_a_straight_path_adds_no_alpha(run):
-    found = sweep(run.student, run.anchor, run.anchor, run.reported_splits(), [0.0, 0.5, 1.0],
-                  torch.eye(16), progress=False, adaptive=1e-6)  # fmt: skip
+    found = sweep(
+        run.student,
+        run.anchor,
+        run.anchor,
+        run.reported_splits(),
+        [0.0, 0.5, 1.0],
+        torch.eye(16),
+        progress=False,
+        adaptive=1e-6,
+    )
     assert {one.alpha for one in found} == {0.0, 0.5, 1.0}
     assert len(found) == 3 * len(run.reported_splits())
 
@@ -468,7 +581,9 @@ def test_an_adaptive_run_keeps_all_it_scored(bent, monkeypatch):
     assert {0.0, 0.5, 1.0} < alphas
     assert set(run.score([0.0, 0.5, 1.0], progress=False, adaptive=tolerance).alpha) == alphas
     monkeypatch.setattr("clipft.models.embeddings.embed", None)
-    assert {one.alpha for one in run.scores([0.0, 0.5, 1.0], progress=False, adaptive=tolerance)} == alphas
+    assert {
+        one.alpha for one in run.scores([0.0, 0.5, 1.0], progress=False, adaptive=tolerance)
+    } == alphas
     assert {one.alpha for one in run.scores([0.5], progress=False)} == {0.5}
 
 
@@ -493,7 +608,10 @@ def test_scores_come_back_from_their_frame(run, tmp_path, stored):
     kinds = [
         scores_of(run, [0.0, 0.7]),
         ensemble_of(run, [run.tuned], [0.0, 0.7], run.manifest.split("real/test")),
-        [made_up("real/test", energy_gap=np.full(40, np.nan)), made_up("sketch/test", n=3, energy_gap=np.zeros(3))],
+        [
+            made_up("real/test", energy_gap=np.full(40, np.nan)),
+            made_up("sketch/test", n=3, energy_gap=np.zeros(3)),
+        ],
     ]
     for scores in kinds:
         frame = to_frame(scores)
@@ -527,7 +645,12 @@ def test_compare_is_mcnemar_on_what_is_right(run):
 
 
 @pytest.mark.parametrize(
-    "other", [made_up("sketch/test"), made_up("real/test", n=39), replace(made_up("real/test"), ids=("x",) * 40)]
+    "other",
+    [
+        made_up("sketch/test"),
+        made_up("real/test", n=39),
+        replace(made_up("real/test"), ids=("x",) * 40),
+    ],
 )
 def test_other_images_are_not_compared(other):
     with pytest.raises(ConfigError, match="are not the same images") as caught:
@@ -545,7 +668,9 @@ def test_intervals_of_the_table_are_a_plain_bootstraps():
     reference, shift = made_up("real/test", n=50, skill=0.8), made_up("sketch/test", n=41, seed=3)
     gap = np.random.default_rng(8).exponential(2, 41)
     shift = replace(shift, energy_gap=gap)
-    found = table([reference, shift], "real").set_index(["split", "metric"])[["mean", "low", "high", "n"]]
+    found = table([reference, shift], "real").set_index(["split", "metric"])[
+        ["mean", "low", "high", "n"]
+    ]
     draws = {}
     for one in (reference, shift):
         draws[one.split] = bootstrap((one.prediction == one.label).astype(float))
@@ -555,11 +680,17 @@ def test_intervals_of_the_table_are_a_plain_bootstraps():
                 found.loc[one.split, metric], [np.mean(values), low, high, len(values)], rtol=1e-9
             )
     low, high = np.quantile(bootstrap(gap), [0.025, 0.975])
-    np.testing.assert_allclose(found.loc["sketch/test", "energy_gap"], [gap.mean(), low, high, 41], rtol=1e-9)
+    np.testing.assert_allclose(
+        found.loc["sketch/test", "energy_gap"], [gap.mean(), low, high, 41], rtol=1e-9
+    )
     ratio = draws["sketch/test"] / draws["real/test"]
-    want = np.mean(shift.prediction == shift.label) / np.mean(reference.prediction == reference.label)
+    want = np.mean(shift.prediction == shift.label) / np.mean(
+        reference.prediction == reference.label
+    )
     low, high = np.quantile(ratio, [0.025, 0.975])
-    np.testing.assert_allclose(found.loc["sketch/test", "relative_accuracy"], [want, low, high, 41], rtol=1e-9)
+    np.testing.assert_allclose(
+        found.loc["sketch/test", "relative_accuracy"], [want, low, high, 41], rtol=1e-9
+    )
 
 
 def test_the_table_has_scikit_learns_values():
@@ -569,8 +700,12 @@ def test_the_table_has_scikit_learns_values():
     assert accuracy["low"] < accuracy["mean"] < accuracy["high"]
     assert (found.low <= found.high).all()
     assert accuracy["mean"] == accuracy_score(one.label, one.prediction)
-    assert found.loc["class_accuracy", "mean"] == pytest.approx(balanced_accuracy_score(one.label, one.prediction))
-    assert found.loc["macro_f1", "mean"] == pytest.approx(f1_score(one.label, one.prediction, average="macro"))
+    assert found.loc["class_accuracy", "mean"] == pytest.approx(
+        balanced_accuracy_score(one.label, one.prediction)
+    )
+    assert found.loc["macro_f1", "mean"] == pytest.approx(
+        f1_score(one.label, one.prediction, average="macro")
+    )
     assert found.loc["nll", "mean"] == pytest.approx(one.nll.mean())
     assert set(found.n) == {60}
 
@@ -579,7 +714,9 @@ def test_the_table_has_scikit_learns_values():
 def test_few_right_answers_still_have_a_relative_accuracy(right):
     """Some resamples then hold no right answer at all."""
     label = np.zeros(5, int)
-    few = replace(made_up("real/test", n=5), label=label, prediction=np.array([0] * right + [1] * (5 - right)))
+    few = replace(
+        made_up("real/test", n=5), label=label, prediction=np.array([0] * right + [1] * (5 - right))
+    )
     found = table([few, replace(few, split="sketch/test")], "real").set_index("metric")
     row = found.loc["relative_accuracy"]
     assert row["mean"] == 1.0

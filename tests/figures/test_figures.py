@@ -34,13 +34,19 @@ def test_wise_slider_moves_the_markers_along_the_curves():
             x, y = (100 * mean(TABLE, role=role, **here) for role in ("reference", "shift"))
             assert changes["x"][2 * i] == pytest.approx([x])
             assert changes["y"][2 * i] == pytest.approx([y])
-            want = [100 * mean(TABLE, split=split, **here) for split in ("real/test", "art/test", "sketch/test")]
+            want = [
+                100 * mean(TABLE, split=split, **here)
+                for split in ("real/test", "art/test", "sketch/test")
+            ]
             assert list(changes["y"][2 * i + 1]) == pytest.approx(want)
             curve = figure.data[markers[i] - 1]
             at = list(curve.customdata).index(alpha)
             assert (curve.x[at], curve.y[at]) == pytest.approx((x, y))
             if alpha == 0.5:  # where the slider stands at first
-                assert (figure.data[markers[i]].x[0], figure.data[markers[i]].y[0]) == pytest.approx((x, y))
+                assert (
+                    figure.data[markers[i]].x[0],
+                    figure.data[markers[i]].y[0],
+                ) == pytest.approx((x, y))
                 assert list(figure.data[bars[i]].y) == pytest.approx(want)
 
 
@@ -64,8 +70,13 @@ def test_energy_gap_shows_every_tuned_run_and_its_correlation():
     titles = [note.text for note in figure.layout.annotations]
     tuned = table[(table.alpha == 1) & (table.role == "shift")]
     for column, shift in enumerate(("art", "sketch")):
-        part = tuned[tuned.split == f"{shift}/test"].pivot(index="run", columns="metric", values="mean")
-        assert titles[column] == f"{shift}<br><sub>{correlation(part.energy_gap, part.relative_accuracy)}</sub>"
+        part = tuned[tuned.split == f"{shift}/test"].pivot(
+            index="run", columns="metric", values="mean"
+        )
+        assert (
+            titles[column]
+            == f"{shift}<br><sub>{correlation(part.energy_gap, part.relative_accuracy)}</sub>"
+        )
         drawn = [t for t in figure.data if t.xaxis == ("x" if column == 0 else "x2")]
         points = sorted((x, y) for trace in drawn for x, y in zip(trace.x, trace.y, strict=True))
         assert points == sorted(zip(part.energy_gap, part.relative_accuracy, strict=True))
@@ -76,16 +87,26 @@ def test_wise_curves_draw_every_recipe():
     table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])
     figure = figures.wise_curves(table)
     assert [(trace.name, trace.showlegend) for trace in figure.data] == [
-        ("FT", True), ("FT", False), ("Lipsum-FT", True)
-    ]  # fmt: skip
-    for trace, (method, lr) in zip(figure.data, [("ft", 1e-5), ("ft", 1e-4), ("lipsum", 1e-4)], strict=True):
+        ("FT", True),
+        ("FT", False),
+        ("Lipsum-FT", True),
+    ]
+    for trace, (method, lr) in zip(
+        figure.data, [("ft", 1e-5), ("ft", 1e-4), ("lipsum", 1e-4)], strict=True
+    ):
         assert list(trace.customdata) == list(ALPHAS)
-        want = [100 * mean(table, metric="accuracy", method=method, lr=lr, role="shift", alpha=a) for a in ALPHAS]
+        want = [
+            100 * mean(table, metric="accuracy", method=method, lr=lr, role="shift", alpha=a)
+            for a in ALPHAS
+        ]
         assert list(trace.y) == pytest.approx(want)
 
 
 def test_training_curves_show_each_term():
-    metrics = [{"step": s, "loss": 3.0 / s, "lr": 1e-5, "cross_entropy": 2.0 / s, "lipsum": 1.0 / s} for s in (1, 2)]
+    metrics = [
+        {"step": s, "loss": 3.0 / s, "lr": 1e-5, "cross_entropy": 2.0 / s, "lipsum": 1.0 / s}
+        for s in (1, 2)
+    ]
     figure = figures.training_curves([*metrics, {"step": 2, "val_accuracy": 0.25}])
     drawn = {trace.name: (list(trace.x), list(trace.y)) for trace in figure.data}
     assert drawn == {
@@ -101,12 +122,18 @@ def test_split_bars_show_percent_of_each_alpha():
     figure = figures.split_bars(one)
     assert [bar.name for bar in figure.data] == ["zero-shot", "WiSE, alpha 0.5", "tuned"]
     for bar, alpha in zip(figure.data, ALPHAS, strict=True):
-        want = {s.split("/")[0]: 100 * mean(one, metric="accuracy", split=s, alpha=alpha) for s in list(SPLITS)[1:]}
+        want = {
+            s.split("/")[0]: 100 * mean(one, metric="accuracy", split=s, alpha=alpha)
+            for s in list(SPLITS)[1:]
+        }
         assert dict(zip(bar.x, bar.y, strict=True)) == pytest.approx(want)
 
 
 def test_contact_sheet_puts_every_tile_in_its_place():
-    tiles = {d: [np.full((4, 4, 3), 10 * row + col, np.uint8) for col in range(3)] for row, d in enumerate("ab")}
+    tiles = {
+        d: [np.full((4, 4, 3), 10 * row + col, np.uint8) for col in range(3)]
+        for row, d in enumerate("ab")
+    }
     figure = figures.contact_sheet(tiles, ["x", "y", "z"])
     grid = np.asarray(figure.data[0].z)
     for row, col in itertools.product(range(2), range(3)):
@@ -152,7 +179,9 @@ def test_an_ensemble_is_drawn_wherever_it_has_numbers():
     assert {trace.name for trace in gap.data} == {"FT", "Lipsum-FT"}
     assert all(np.isfinite(trace.x).all() for trace in gap.data)
     without = figures.energy_gap(table[table.method != "ft+output_ensemble"])
-    assert [note.text for note in gap.layout.annotations] == [note.text for note in without.layout.annotations]
+    assert [note.text for note in gap.layout.annotations] == [
+        note.text for note in without.layout.annotations
+    ]
 
 
 def test_ensembles_alone_have_no_energy_gap():
@@ -168,11 +197,18 @@ def test_table_shows_the_frame():
     assert [list(column) for column in drawn.cells["values"]] == [["FT", "FLYP"], ["1.0", "2.0"]]
 
 
-@pytest.mark.parametrize("key", ["manifest", "manifest_digest", "model", "model_digest", "reference", "selection"])
+@pytest.mark.parametrize(
+    "key", ["manifest", "manifest_digest", "model", "model_digest", "reference", "selection"]
+)
 def test_runs_that_cannot_be_compared_are_refused(key):
     table = TABLE.copy()
     table.loc[table.method == "ft", key] = "other"
-    for figure in (figures.energy_gap, figures.wise_slider, figures.wise_curves, tables.results_table):
+    for figure in (
+        figures.energy_gap,
+        figures.wise_slider,
+        figures.wise_curves,
+        tables.results_table,
+    ):
         with pytest.raises(ConfigError, match=f"several kinds of {key}"):
             figure(table)
 
@@ -209,10 +245,19 @@ def distortions():
     rows = []
     for kind, size in (("raw", 10.0), ("normalised", 0.1)):
         for run, method in enumerate(["ft", "ft", "lipsum"]):
-            for number, (split, verdict) in enumerate([("sketch/test", "holds"), ("art/test", "open")]):
+            for number, (split, verdict) in enumerate(
+                [("sketch/test", "holds"), ("art/test", "open")]
+            ):
                 moved = {"reference": size + run, "shifted": size - run / 10 - number}
                 rows.append(
-                    {"run": f"r{run}", "method": method, "split": split, "kind": kind, "verdict": verdict} | moved
+                    {
+                        "run": f"r{run}",
+                        "method": method,
+                        "split": split,
+                        "kind": kind,
+                        "verdict": verdict,
+                    }
+                    | moved
                 )
     return pd.DataFrame(rows)
 
@@ -222,14 +267,23 @@ def test_distortion_draws_every_run_on_every_shift(kind):
     table = distortions()
     figure = figures.distortion(table, kind)
     for axis, split in (("x", "art/test"), ("x2", "sketch/test")):
-        drawn = {t.name: [*zip(t.x, t.y, strict=True)] for t in parts(figure, axis) if t.mode == "markers"}
+        drawn = {
+            t.name: [*zip(t.x, t.y, strict=True)]
+            for t in parts(figure, axis)
+            if t.mode == "markers"
+        }
         part = table[(table.kind == kind) & (table.split == split)].groupby("method")
-        assert drawn == {title_of(name): [*zip(rows.reference, rows.shifted, strict=True)] for name, rows in part}
+        assert drawn == {
+            title_of(name): [*zip(rows.reference, rows.shifted, strict=True)] for name, rows in part
+        }
         (line,) = [t for t in parts(figure, axis) if t.mode == "lines"]
         assert list(line.x) == list(line.y)
     notes = [note.text for note in figure.layout.annotations]
     assert [note.split("<br>")[0] for note in notes] == ["art", "sketch"]
-    assert "holds in 0, fails in 0, open in 3" in notes[0] and "holds in 3, fails in 0, open in 0" in notes[1]
+    assert (
+        "holds in 0, fails in 0, open in 3" in notes[0]
+        and "holds in 3, fails in 0, open in 0" in notes[1]
+    )
     numbers(figure)
 
 
@@ -241,7 +295,9 @@ def test_distortion_of_an_unknown_kind_is_refused():
 def test_energy_map_puts_every_image_where_it_lies():
     draw = np.random.default_rng(0)
     split = ("real/test",) * 3 + ("art/test",) * 2
-    found = EnergyMap(split, tuple("abcde"), np.arange(5), draw.normal(size=(5, 2)), draw.normal(size=(5, 2)))
+    found = EnergyMap(
+        split, tuple("abcde"), np.arange(5), draw.normal(size=(5, 2)), draw.normal(size=(5, 2))
+    )
     figure = figures.energy_map(found)
     for axis, places in (("x", found.before), ("x2", found.after)):
         drawn = {t.legendgroup: np.stack([t.x, t.y], 1) for t in parts(figure, axis)}
@@ -267,12 +323,18 @@ def test_reliability_leaves_out_empty_bins():
 
 def paths_of(splits=("real/test", "art/test")):
     rows = [
-        {"alpha": alpha, "split": split, "role": role, "wise_accuracy": 0.5 + alpha / 4,
-         "ensemble_accuracy": 0.4 + i / 9,
-         "wise_nll": 1 + i, "ensemble_nll": 2 - alpha}
+        {
+            "alpha": alpha,
+            "split": split,
+            "role": role,
+            "wise_accuracy": 0.5 + alpha / 4,
+            "ensemble_accuracy": 0.4 + i / 9,
+            "wise_nll": 1 + i,
+            "ensemble_nll": 2 - alpha,
+        }
         for alpha in (1.0, 0.0, 0.5)
         for i, (split, role) in enumerate([("real/val", "val"), *((s, "shift") for s in splits)])
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows)
 
 
@@ -290,21 +352,29 @@ def test_path_draws_both_kinds_on_every_test_split():
 
 
 def test_layers_draw_what_moved_in_percent_with_the_head_last():
-    table = pd.DataFrame({
-        "layer": ["head", "visual.conv1", "visual.transformer.resblocks.0", "logit_scale"],
-        "distance": [1.0, 2.0, 0.0, 3.0], "relative": [0.1, 0.02, 0.0, np.nan],
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "layer": ["head", "visual.conv1", "visual.transformer.resblocks.0", "logit_scale"],
+            "distance": [1.0, 2.0, 0.0, 3.0],
+            "relative": [0.1, 0.02, 0.0, np.nan],
+        }
+    )
     figure = figures.layers({"lipsum": table, "ft": table.assign(relative=table.relative * 2)})
     assert [trace.name for trace in figure.data] == ["FT", "Lipsum-FT"]
     assert [list(trace.x) for trace in figure.data] == [["conv1", "head"]] * 2
-    assert list(figure.data[1].y) == pytest.approx([2.0, 10.0]) and list(figure.data[0].y) == pytest.approx([4.0, 20.0])
+    assert list(figure.data[1].y) == pytest.approx([2.0, 10.0]) and list(
+        figure.data[0].y
+    ) == pytest.approx([4.0, 20.0])
     assert figure.layout.yaxis.type == "log"
     numbers(figure)
 
 
 def test_leave_one_out_names_what_is_undefined():
     whole = Correlation(-0.5, -0.8, 0.1, 9)
-    without = {"ft": Correlation(0.25, -0.5, 0.75, 6), "lipsum": Correlation(np.nan, np.nan, np.nan, 2)}
+    without = {
+        "ft": Correlation(0.25, -0.5, 0.75, 6),
+        "lipsum": Correlation(np.nan, np.nan, np.nan, 2),
+    }
     figure = figures.leave_one_out({"art": (whole, without), "sketch": (without["lipsum"], {})})
     first, second = figure.data
     assert list(first.y) == ["all methods", "without FT", "without Lipsum-FT (undefined)"]
@@ -317,10 +387,16 @@ def test_leave_one_out_names_what_is_undefined():
 
 
 def test_classes_draw_gap_against_change_and_name_the_most_moved():
-    table = pd.DataFrame({
-        "class": ["bee", "ant", "owl", "fox"], "n": [3, 4, 5, 0], "zero_shot": [0.5, 0.5, 0.5, np.nan],
-        "accuracy": [0.6, 0.4, 0.5, np.nan], "change": [0.1, -0.1, 0.0, np.nan], "energy_gap": [1.0, 3.0, 2.0, np.nan],
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "class": ["bee", "ant", "owl", "fox"],
+            "n": [3, 4, 5, 0],
+            "zero_shot": [0.5, 0.5, 0.5, np.nan],
+            "accuracy": [0.6, 0.4, 0.5, np.nan],
+            "change": [0.1, -0.1, 0.0, np.nan],
+            "energy_gap": [1.0, 3.0, 2.0, np.nan],
+        }
+    )
     (trace,) = figures.classes(table, labels=2).data
     assert list(trace.x) == [3, 2, 1] and list(trace.y) == pytest.approx([-10, 0, 10])
     assert list(trace.text) == ["ant", "owl", ""]
@@ -329,7 +405,9 @@ def test_classes_draw_gap_against_change_and_name_the_most_moved():
 
 
 def test_classes_of_an_ensemble_have_no_gap_to_draw():
-    table = pd.DataFrame({"class": ["bee"], "n": [3], "zero_shot": [0.5], "accuracy": [0.6], "change": [0.1]})
+    table = pd.DataFrame(
+        {"class": ["bee"], "n": [3], "zero_shot": [0.5], "accuracy": [0.6], "change": [0.1]}
+    )
     with pytest.raises(ConfigError, match="energy gap"):
         figures.classes(table)
 
@@ -343,7 +421,9 @@ def test_trade_off_draws_the_changes(alpha):
         title_of(name): sorted(zip(100 * part.reference, 100 * part["shift"], strict=True))
         for name, part in rows.groupby("method")
     }
-    (line,) = [trace for trace in figure.data if trace.mode == "lines"]  # lipsum has one recipe: no line
+    (line,) = [
+        trace for trace in figure.data if trace.mode == "lines"
+    ]  # lipsum has one recipe: no line
     means = rows[rows.method == "ft"].groupby("lr")[["reference", "shift"]].mean()
     assert list(line.x) == pytest.approx(list(100 * means.reference))
     assert list(line.y) == pytest.approx(list(100 * means["shift"]))
@@ -361,8 +441,9 @@ def test_trade_off_puts_the_papers_points_beside():
         f"{row.method}, published": pytest.approx(
             (100 * (row.reference - zero.reference), 100 * (row.shift - zero["shift"]))
         )
-        for row in paper.itertuples() if row.method != "Zero-shot"
-    }  # fmt: skip
+        for row in paper.itertuples()
+        if row.method != "Zero-shot"
+    }
     looks = {t.name: t.marker for t in figure.data if t.mode == "markers"}
     assert looks["FT, published"].color == looks["FT"].color
     assert looks["FT, published"].symbol == f"{looks['FT'].symbol}-open"
@@ -386,9 +467,13 @@ def test_published_rows_are_compared_with_their_own_models_zero_shot():
 
 
 def test_choices_draw_a_point_per_run():
-    table = pd.DataFrame({
-        "method": ["ft", "ft", "lipsum"], "accuracy: shift": [0.5, 0.6, 0.7], "energy_gap: shift": [0.55, 0.6, 0.65],
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "method": ["ft", "ft", "lipsum"],
+            "accuracy: shift": [0.5, 0.6, 0.7],
+            "energy_gap: shift": [0.55, 0.6, 0.65],
+        }
+    )
     figure = figures.choices(table, "what came of it")
     drawn = {t.name: [*zip(t.x, t.y, strict=True)] for t in figure.data if t.mode == "markers"}
     assert drawn["FT"] == [pytest.approx((50, 55)), pytest.approx((60, 60))]
@@ -405,7 +490,10 @@ def sweep_steps(figure):
         changes, layout, moving = step.args
         assert set(changes) == {"x", "y", "text"}
         assert all(len(values) == len(moving) and None not in values for values in changes.values())
-        places = {number: {key: values[i] for key, values in changes.items()} for i, number in enumerate(moving)}
+        places = {
+            number: {key: values[i] for key, values in changes.items()}
+            for i, number in enumerate(moving)
+        }
         yield step.label, places, layout
 
 
@@ -414,8 +502,10 @@ def test_sweep_slider_moves_marker_bars_and_flips(seed):
     scores, sweep = toy(seed), toy_sweep(seed)
     figure = figures.sweep(sweep, 0.6)
     right = {(s.alpha, s.split): 100 * np.mean(s.prediction == s.label) for s in scores}
-    predicted = {a: np.concatenate([s.prediction for s in scores if s.alpha == a and "val" not in s.split])
-                 for a in sweep.alphas}  # fmt: skip
+    predicted = {
+        a: np.concatenate([s.prediction for s in scores if s.alpha == a and "val" not in s.split])
+        for a in sweep.alphas
+    }
     names = {trace.name: number for number, trace in enumerate(figure.data) if trace.name}
     assert figure.layout.sliders[0].active == 2
     for alpha, (label, places, _) in zip(sweep.alphas, sweep_steps(figure), strict=True):
@@ -425,7 +515,9 @@ def test_sweep_slider_moves_marker_bars_and_flips(seed):
         flips = [int(np.sum(predicted[alpha] != predicted[end])) for end in (0.0, 1.0)]
         marker, moved, counts = sorted(places)
         assert moved == names["at alpha"]
-        assert (*places[marker]["x"], *places[marker]["y"]) == pytest.approx((right[alpha, "real/test"], shift))
+        assert (*places[marker]["x"], *places[marker]["y"]) == pytest.approx(
+            (right[alpha, "real/test"], shift)
+        )
         assert list(places[moved]["y"]) == pytest.approx(bars)
         assert list(places[moved]["x"]) == ["real", "clipart", "sketch"]
         assert (list(places[counts]["x"]), list(places[counts]["y"])) == ([alpha, alpha], flips)
@@ -437,14 +529,18 @@ def test_sweep_slider_moves_marker_bars_and_flips(seed):
             for number, place in places.items():
                 for key in ("x", "y"):
                     shown, wanted = list(figure.data[number][key]), list(place[key])
-                    assert shown == (wanted if isinstance(wanted[0], str) else pytest.approx(wanted))
+                    assert shown == (
+                        wanted if isinstance(wanted[0], str) else pytest.approx(wanted)
+                    )
     for name, alpha in (("zero-shot", 0.0), ("tuned", 1.0)):
         want = [right[alpha, f"{domain}/test"] for domain in ("real", "clipart", "sketch")]
         assert list(figure.data[names[name]].y) == pytest.approx(want)
     assert "27 test images" in figure.layout.title.text
 
 
-@pytest.mark.parametrize("splits", [("real/test",), ("real/val", "real/test"), ("real/test", "art/test")])
+@pytest.mark.parametrize(
+    "splits", [("real/test",), ("real/val", "real/test"), ("real/test", "art/test")]
+)
 def test_sweep_is_json_without_nan(splits):
     """Without a shift, too: then accuracy is drawn over alpha."""
 
@@ -470,7 +566,9 @@ def test_sweep_has_tiles_only_below_22_alphas(count, shown):
     for place, (_, _, layout) in enumerate(sweep_steps(figure)):
         lost = sweep.flips(sweep.alphas[place], 0.0)["lost"]
         want = sorted(lost, key=lambda row: -sweep.confidence[place, row])[:12] if shown else []
-        assert [one["source"] for one in layout.get("images", [])] == [f"data:{sweep.ids[row]}" for row in want]
+        assert [one["source"] for one in layout.get("images", [])] == [
+            f"data:{sweep.ids[row]}" for row in want
+        ]
     none = figures.sweep(sweep, 1.0, dict.fromkeys(sweep.ids))
     assert not none.layout.images
 

@@ -16,7 +16,9 @@ def loaded_from_outside(html):
     """Addresses that a browser would fetch: src of any tag, href of link tags, CSS urls outside plotly's own code."""
     page = re.sub(r"<script\b[^>]*>.*?</script>", "", html, flags=re.DOTALL)
     tags = re.findall(r"<script\b[^>]*>", html) + re.findall(r"<(?!a\b)[a-z]+\b[^>]*>", page)
-    return [tag for tag in tags if re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", tag)] + re.findall("@import", page)
+    return [
+        tag for tag in tags if re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", tag)
+    ] + re.findall("@import", page)
 
 
 def test_a_saved_figure_is_self_contained(tmp_path):
@@ -36,24 +38,33 @@ def test_a_saved_figure_is_self_contained(tmp_path):
 def test_the_check_for_outside_addresses_sees_them():
     assert loaded_from_outside('<script src="https://cdn.plot.ly/x.js"></script>')
     assert loaded_from_outside('<link rel="stylesheet" href="//fonts/x.css">')
-    assert not loaded_from_outside('<a href="https://ai.bu.edu">x</a><script>"<img src=http://x>"</script>')
+    assert not loaded_from_outside(
+        '<a href="https://ai.bu.edu">x</a><script>"<img src=http://x>"</script>'
+    )
 
 
 def test_the_index_keeps_order_and_links(tmp_path):
     for name in ("b", "a"):
         pages.save_figure(go.Figure(go.Bar(x=[name], y=[1])), tmp_path, name, f"caption of {name}")
     target = pages.write_index(
-        tmp_path / "index.html", "Runs & <more>", [tmp_path / "b.json", tmp_path / "a.json"],
+        tmp_path / "index.html",
+        "Runs & <more>",
+        [tmp_path / "b.json", tmp_path / "a.json"],
         [("run <1>", "one.html?a=1&b=2"), ("run 2", "two.html")],
-    )  # fmt: skip
+    )
     html = target.read_text(encoding="utf-8")
     assert "<h1>Runs &amp; &lt;more&gt;</h1>" in html
     assert re.findall("<figcaption>(.*?)</figcaption>", html) == ["caption of b", "caption of a"]
     assert re.findall("<li>(.*?)</li>", html) == [
-        '<a href="one.html?a=1&amp;b=2">run &lt;1&gt;</a>', '<a href="two.html">run 2</a>'
-    ]  # fmt: skip
+        '<a href="one.html?a=1&amp;b=2">run &lt;1&gt;</a>',
+        '<a href="two.html">run 2</a>',
+    ]
     assert loaded_from_outside(html) == []
-    assert 1 <= html.count("plotly.js v") <= pages._div({"figure": {}, "caption": ""}, True).count("plotly.js v")
+    assert (
+        1
+        <= html.count("plotly.js v")
+        <= pages._div({"figure": {}, "caption": ""}, True).count("plotly.js v")
+    )
 
 
 def test_no_browser_is_one_line_and_no_png(tmp_path, monkeypatch):
@@ -73,24 +84,38 @@ def test_only_a_figure_newer_than_its_png_is_drawn(tmp_path, monkeypatch, age):
     import plotly.io as pio
 
     drawn = []
-    monkeypatch.setattr(pio, "write_images", lambda figures, files, **_: drawn.extend(zip(figures, files, strict=True)))
+    monkeypatch.setattr(
+        pio,
+        "write_images",
+        lambda figures, files, **_: drawn.extend(zip(figures, files, strict=True)),
+    )
     pages.save_figure(FIGURE, tmp_path, "gap")
     png, time = tmp_path / "gap.png", (tmp_path / "gap.json").stat().st_mtime
     png.write_bytes(b"")
     os.utime(png, (time - age, time - age))
     line = pages.write_images(tmp_path)
     assert line == ("PNG: 1 written" if age > 0 else "PNG: nothing to write")
-    assert [(figure.data[0].name, file) for figure, file in drawn] == ([("a <b> & c", png)] if age > 0 else [])
+    assert [(figure.data[0].name, file) for figure, file in drawn] == (
+        [("a <b> & c", png)] if age > 0 else []
+    )
 
 
 def test_images_of_other_kinds_on_request(tmp_path, monkeypatch):
     import plotly.io as pio
 
     drawn = []
-    monkeypatch.setattr(pio, "write_images", lambda _, files, scale, **__: drawn.extend(zip(files, scale, strict=True)))
+    monkeypatch.setattr(
+        pio,
+        "write_images",
+        lambda _, files, scale, **__: drawn.extend(zip(files, scale, strict=True)),
+    )
     pages.save_figure(FIGURE, tmp_path, "gap")
     assert pages.write_images(tmp_path, ["svg", "pdf", "png"]) == "SVG, PDF, PNG: 3 written"
-    assert [(file.name, scale) for file, scale in drawn] == [("gap.svg", 1), ("gap.pdf", 1), ("gap.png", 2)]
+    assert [(file.name, scale) for file, scale in drawn] == [
+        ("gap.svg", 1),
+        ("gap.pdf", 1),
+        ("gap.png", 2),
+    ]
     assert pages.write_images(tmp_path, []) == "images: nothing to write"
     with pytest.raises(ConfigError, match="unknown kind of image 'gif'; known: pdf, png, svg"):
         pages.write_images(tmp_path, ["gif"])

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from clipft import Run
@@ -15,7 +14,14 @@ from clipft.data.images import decode
 from clipft.data.splits import Split
 from clipft.errors import ConfigError, ImageError
 from clipft.inputs import batches as data
-from clipft.inputs.batches import Batch, Stream, few_shot, pixel_chunks, train_batches, train_transform
+from clipft.inputs.batches import (
+    Batch,
+    Stream,
+    few_shot,
+    pixel_chunks,
+    train_batches,
+    train_transform,
+)
 from clipft.inputs.draws import rng
 
 ROWS, SIZE = 11, 8
@@ -42,7 +48,10 @@ def resize(image):
 
 
 def as_lists(batches):
-    return [(batch.pixels.tolist(), batch.labels.tolist(), batch.rows.tolist(), batch.bad) for batch in batches]
+    return [
+        (batch.pixels.tolist(), batch.labels.tolist(), batch.rows.tolist(), batch.bad)
+        for batch in batches
+    ]
 
 
 BROKEN = {
@@ -90,14 +99,22 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
 
 
 @settings(deadline=None)
-@given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 12), st.integers(1, 12), st.integers(0, 99))
+@given(
+    st.integers(1, 30),
+    st.integers(1, 40),
+    st.integers(0, 12),
+    st.integers(1, 12),
+    st.integers(0, 99),
+)
 def test_the_stream(rows, batch_size, start, more, seed):
     whole = list(Stream(rows, batch_size, range(start + more), seed))
     draws = [draw for batch in whole for draw in batch]
     assert {len(batch) for batch in whole} == {batch_size}
     assert [number for _, number in draws] == list(range(len(draws)))
     for epoch in range(len(draws) // rows):  # every epoch is a permutation, also across batches
-        assert sorted(row for row, _ in draws[epoch * rows : (epoch + 1) * rows]) == list(range(rows))
+        assert sorted(row for row, _ in draws[epoch * rows : (epoch + 1) * rows]) == list(
+            range(rows)
+        )
     tail = Stream(rows, batch_size, range(start, start + more), seed)
     assert list(tail) == whole[start:]
     assert len(tail) == more
@@ -122,7 +139,15 @@ def test_batches_are_a_function_of_seed_and_step(split):
 
 def test_every_batch_is_augmented_anew(split):
     one = split.take([0])
-    assert len({batch.pixels.numpy().tobytes() for batch in train_batches(one, AUGMENT, 1, range(8), seed=5)}) > 4
+    assert (
+        len(
+            {
+                batch.pixels.numpy().tobytes()
+                for batch in train_batches(one, AUGMENT, 1, range(8), seed=5)
+            }
+        )
+        > 4
+    )
 
 
 def test_batches_leave_the_global_generator_to_others(split):
@@ -134,7 +159,9 @@ def test_batches_leave_the_global_generator_to_others(split):
 
 
 def test_a_worker_process_makes_the_same_batches(split):
-    here, there = (as_lists(train_batches(split, AUGMENT, 4, range(4), seed=5, workers=w)) for w in (0, 1))
+    here, there = (
+        as_lists(train_batches(split, AUGMENT, 4, range(4), seed=5, workers=w)) for w in (0, 1)
+    )
     assert here == there
 
 
@@ -155,7 +182,9 @@ def test_a_bad_image_stops_or_is_left_out(split, workers):
     assert chunk.bad == [7]
     assert chunk.rows.tolist() == [row for row in range(ROWS) if row != 7]
     assert len(chunk.pixels) == len(chunk.labels) == ROWS - 1
-    batches = list(train_batches(split, AUGMENT, 4, range(6), seed=5, workers=workers, skip_bad=True))
+    batches = list(
+        train_batches(split, AUGMENT, 4, range(6), seed=5, workers=workers, skip_bad=True)
+    )
     assert [row for batch in batches for row in batch.bad] == [7, 7]  # once in each of two epochs
     assert [len(batch.rows) + len(batch.bad) for batch in batches] == [4] * 6
 
@@ -177,19 +206,26 @@ def test_chunks_hold_the_same_pixels_as_one(split, monkeypatch, limit):
     parts = list(pixel_chunks(many, resize))
     assert len(parts) == (4 if limit == 0 else 2)
     for field in ("pixels", "labels", "rows"):
-        assert torch.equal(torch.cat([getattr(part, field) for part in parts]), getattr(whole, field))
+        assert torch.equal(
+            torch.cat([getattr(part, field) for part in parts]), getattr(whole, field)
+        )
     want = np.asarray(resize(decode(split.root / "3.png"))).transpose(2, 0, 1)
     assert (whole.pixels[3].numpy() == want).all()
 
 
 def test_a_flip_and_a_whole_crop_are_the_image_or_its_mirror():
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8))
+    image = Image.fromarray(
+        np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    )
     whole = np.asarray(image)
     assert (np.asarray(train_transform(SIZE, (1.0, 1.0), False)(image)).shape) == (SIZE, SIZE, 3)
     flip = train_transform(SIZE, (1.0, 1.0), True).transforms[1]
     torch.manual_seed(0)
     shots = [np.asarray(flip(image)) for _ in range(20)]
-    assert {"same" if (s == whole).all() else "mirror" if (s == whole[:, ::-1]).all() else "?" for s in shots} == {
+    assert {
+        "same" if (s == whole).all() else "mirror" if (s == whole[:, ::-1]).all() else "?"
+        for s in shots
+    } == {
         "same",
         "mirror",
     }
@@ -198,10 +234,19 @@ def test_a_flip_and_a_whole_crop_are_the_image_or_its_mirror():
 def test_joined_batches_keep_their_order_and_bad_rows():
     parts = []
     for rows, bad in (([4, 1], [9]), ([], [3]), ([2], [])):
-        part = Batch([*bad, *((torch.full((3, 2, 2), row, dtype=torch.uint8), 10 * row, row) for row in rows)])
+        part = Batch(
+            [
+                *bad,
+                *((torch.full((3, 2, 2), row, dtype=torch.uint8), 10 * row, row) for row in rows),
+            ]
+        )
         parts.append(part)
     whole = Batch.join(parts)
-    assert (whole.rows.tolist(), whole.labels.tolist(), whole.bad) == ([4, 1, 2], [40, 10, 20], [9, 3])
+    assert (whole.rows.tolist(), whole.labels.tolist(), whole.bad) == (
+        [4, 1, 2],
+        [40, 10, 20],
+        [9, 3],
+    )
     assert whole.pixels[:, 0, 0, 0].tolist() == [4, 1, 2]
     assert len(Batch.join([Batch([])]).rows) == 0
 
@@ -212,7 +257,9 @@ labels_of_three = st.lists(st.integers(0, 2), max_size=30).map(lambda rest: [0, 
 @settings(deadline=None)
 @given(labels_of_three, st.integers(1, 8), st.integers(0, 99))
 def test_few_shot_takes_as_many_of_every_class(labels, shots, seed):
-    whole = Split("real", "train", Path(), tuple(f"{row}.png" for row in range(len(labels))), tuple(labels))
+    whole = Split(
+        "real", "train", Path(), tuple(f"{row}.png" for row in range(len(labels))), tuple(labels)
+    )
     drawn = few_shot(whole, shots, rng(seed, "few_shot"), "abc")
     for label in range(3):
         assert drawn.labels.count(label) == min(shots, labels.count(label))
@@ -223,7 +270,9 @@ def test_few_shot_takes_as_many_of_every_class(labels, shots, seed):
 
 
 def test_few_shot_follows_the_seed():
-    whole = Split("real", "train", Path(), tuple(map(str, range(60))), tuple(row % 3 for row in range(60)))
+    whole = Split(
+        "real", "train", Path(), tuple(map(str, range(60))), tuple(row % 3 for row in range(60))
+    )
     assert len({few_shot(whole, 2, rng(seed, "few_shot"), "abc").ids for seed in range(20)}) > 10
 
 

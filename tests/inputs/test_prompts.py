@@ -3,8 +3,7 @@
 import open_clip
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from clipft.data.manifests import load_manifest
 from clipft.errors import ConfigError
@@ -29,29 +28,45 @@ def test_zero_shot_prompts():
     prompts = zero_shot_prompts(EMOJI, TOKENIZER)
     assert prompts.shape == (200, 4, 77)
     row = EMOJI.names.index("alarm clock")
-    want = ["alarm clock", "an emoji of alarm clock.", "a picture of alarm clock.", "a drawing of alarm clock."]
+    want = [
+        "alarm clock",
+        "an emoji of alarm clock.",
+        "a picture of alarm clock.",
+        "a drawing of alarm clock.",
+    ]
     assert torch.equal(prompts[row], TOKENIZER(want))
 
 
 def test_openai_templates_are_open_clips():
     found = templates(load_manifest("domainnet"))
-    assert [text.format("cat") for text in found] == [text("cat") for text in open_clip.OPENAI_IMAGENET_TEMPLATES]
+    assert [text.format("cat") for text in found] == [
+        text("cat") for text in open_clip.OPENAI_IMAGENET_TEMPLATES
+    ]
     with pytest.raises(ConfigError, match="unknown templates 'openia'"):
         templates(EMOJI.model_copy(update={"templates": "openia"}))
 
 
 def test_captions_are_drawn_from_their_own_class_and_domain():
     captions = Captions(EMOJI, TOKENIZER)
-    labels, domains = [row % 200 for row in range(400)], [EMOJI.domains[row % 4] for row in range(400)]
+    labels, domains = (
+        [row % 200 for row in range(400)],
+        [EMOJI.domains[row % 4] for row in range(400)],
+    )
     tokens = captions.draw(labels, domains, rng(0, "captions:3"))
     assert tokens.shape == (400, 77)
-    assert torch.equal(tokens, Captions(EMOJI, TOKENIZER).draw(labels, domains, rng(0, "captions:3")))
+    assert torch.equal(
+        tokens, Captions(EMOJI, TOKENIZER).draw(labels, domains, rng(0, "captions:3"))
+    )
     assert not torch.equal(tokens, captions.draw(labels, domains, rng(0, "captions:4")))
     known = {words(text) for text in captions.texts()}
     for text, label, domain in zip(texts_of(tokens), labels, domains, strict=True):
         one = EMOJI.class_names[label]
         shapes = (*EMOJI.captions["any"], *EMOJI.captions[domain])
-        assert text in {words(shape.format(name)) for shape in shapes for name in (one.text, *one.also)} & known
+        assert (
+            text
+            in {words(shape.format(name)) for shape in shapes for name in (one.text, *one.also)}
+            & known
+        )
 
 
 def test_every_caption_can_be_drawn_and_is_listed_once():
@@ -82,11 +97,15 @@ def test_random_texts(count, length, seed):
     body = tokens[:, 1 : length + 1]
     assert ((body >= 0) & (body < 49406)).all()  # 49406 and 49407 are the special tokens
     assert torch.equal(tokens, random_texts(TOKENIZER, count, length, rng(seed, "texts")))
-    assert torch.equal(tokens.argmax(1), torch.full((count,), length + 1))  # where open_clip's text tower looks
+    assert torch.equal(
+        tokens.argmax(1), torch.full((count,), length + 1)
+    )  # where open_clip's text tower looks
 
 
 def test_random_texts_of_a_small_vocabulary_use_all_of_it_and_no_special_token():
-    tokens = random_texts(TOKENIZER, 100, 8, rng(0, "texts"), vocabulary=[320, 49406, 2368, 49407, 539])
+    tokens = random_texts(
+        TOKENIZER, 100, 8, rng(0, "texts"), vocabulary=[320, 49406, 2368, 49407, 539]
+    )
     assert set(tokens[:, 1:9].flatten().tolist()) == {320, 2368, 539}
 
 
@@ -100,5 +119,7 @@ def test_random_texts_that_cannot_be():
     assert random_texts(TOKENIZER, 1, 75, rng(0, "texts"))[0, 76] == TOKENIZER.eot_token_id
     with pytest.raises(ConfigError, match="76 tokens do not fit a context of 77; at most 75"):
         random_texts(TOKENIZER, 1, 76, rng(0, "texts"))
-    with pytest.raises(ConfigError, match="need open_clip's SimpleTokenizer, this model has object"):
+    with pytest.raises(
+        ConfigError, match="need open_clip's SimpleTokenizer, this model has object"
+    ):
         random_texts(object(), 1, 8, rng(0, "texts"))

@@ -4,10 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from scipy import sparse
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    recall_score,
+)
 from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
 from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -47,10 +52,16 @@ def plain(name, p, y, c):
         return sum(a == b for a, b in zip(p, y, strict=True)) / len(y)
     if name == "calibration_error":
         place = np.minimum(np.floor(c * 15), 14)
-        return sum(abs((p == y)[place == b].sum() - c[place == b].sum()) for b in range(15)) / len(y)
+        return sum(abs((p == y)[place == b].sum() - c[place == b].sum()) for b in range(15)) / len(
+            y
+        )
     found = []
     for k in np.unique(y):
-        hit, missed, wrong = ((p == k) & (y == k)).sum(), ((p != k) & (y == k)).sum(), ((p == k) & (y != k)).sum()
+        hit, missed, wrong = (
+            ((p == k) & (y == k)).sum(),
+            ((p != k) & (y == k)).sum(),
+            ((p == k) & (y != k)).sum(),
+        )
         found.append(2 * hit / (2 * hit + missed + wrong) if name == "f1" else hit / (hit + missed))
     return np.mean(found)
 
@@ -68,14 +79,18 @@ def test_against_other_libraries(seed, n, classes, sharpness):
     own = -np.log(rows[np.arange(n), label])
     assert metrics.nll(own) == pytest.approx(log_loss(label, rows, labels=range(classes)))
     assume(rows.astype(np.float32).max() < 1)  # torchmetrics puts exactly 1 into a bin of its own
-    theirs = multiclass_calibration_error(torch.tensor(rows).float(), torch.tensor(label), classes, 15, norm="l1")
+    theirs = multiclass_calibration_error(
+        torch.tensor(rows).float(), torch.tensor(label), classes, 15, norm="l1"
+    )
     assert ece(rows.max(-1), best == label) == pytest.approx(float(theirs), abs=1e-5)
     found = reliability(rows.max(-1), best == label)
     gaps = np.nansum(found.count / n * np.abs(found.accuracy - found.confidence))
     assert gaps == pytest.approx(float(theirs), abs=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true", "ignore:A single label was found")
+@pytest.mark.filterwarnings(
+    "ignore:y_pred contains classes not in y_true", "ignore:A single label was found"
+)
 @settings(deadline=None)
 @given(*ANY_SIZE)
 def test_class_metrics_are_scikit_learns(seed, n, classes):
@@ -85,7 +100,9 @@ def test_class_metrics_are_scikit_learns(seed, n, classes):
     want = balanced_accuracy_score(label, prediction)
     assert metrics.class_mean(prediction, label).value == pytest.approx(want)
     found, count = metrics.per_class(prediction, label, classes)
-    want = recall_score(label, prediction, labels=range(classes), average=None, zero_division=np.nan)
+    want = recall_score(
+        label, prediction, labels=range(classes), average=None, zero_division=np.nan
+    )
     np.testing.assert_allclose(found, want)
     assert count.tolist() == [(label == k).sum() for k in range(classes)]
     assert np.nanmean(found) == pytest.approx(metrics.class_mean(prediction, label).value)
@@ -97,7 +114,9 @@ def test_mcnemar_is_statsmodels(seed, n, one, other):
     rng = np.random.default_rng(seed)
     first, second = rng.random(n) < one, rng.random(n) < other
     found = mcnemar(first, second)
-    table = np.array([[((first == a) & (second == b)).sum() for b in (True, False)] for a in (True, False)])
+    table = np.array(
+        [[((first == a) & (second == b)).sum() for b in (True, False)] for a in (True, False)]
+    )
     assert found.p == pytest.approx(their_mcnemar(table, exact=True).pvalue)
     assert (found.n, found.only_first, found.only_second) == (n, table[0, 1], table[1, 0])
     assert (found.first, found.second) == pytest.approx((first.mean(), second.mean()))
@@ -109,7 +128,9 @@ def test_mcnemar_is_statsmodels(seed, n, one, other):
 @given(*ANY_SIZE)
 def test_worst_group_is_pandas(seed, n, groups):
     rng = np.random.default_rng(seed)
-    frame = pd.DataFrame({"right": rng.random(n) < 0.5, "group": rng.integers(0, groups, n).astype(str)})
+    frame = pd.DataFrame(
+        {"right": rng.random(n) < 0.5, "group": rng.integers(0, groups, n).astype(str)}
+    )
     means = frame.groupby("group").right.mean()
     name, value = metrics.worst_group(frame.right.to_numpy(), frame.group)
     assert value == means.min() == means[name]
@@ -124,7 +145,10 @@ def test_worst_group_by_hand():
     groups = ["a", "a", "b", "b", "Other", "Other"]
     assert metrics.worst_group(right, groups) == ("Other", 0.0)
     assert metrics.worst_group(right, groups, ["Other"]) == ("a", 0.5)
-    assert metrics.worst_group(np.array([1, 0, 0, 1]), [2, 2, 1, 1]) == (1, 0.5)  # of equals the first by name
+    assert metrics.worst_group(np.array([1, 0, 0, 1]), [2, 2, 1, 1]) == (
+        1,
+        0.5,
+    )  # of equals the first by name
     with pytest.raises(ConfigError, match="no image is in a group"):
         metrics.worst_group(right, groups, ["a", "b", "Other"])
 
@@ -142,7 +166,9 @@ def test_reliability_is_what_numpy_finds_bin_by_bin(seed, n, classes, bins):
     assert found.low[1:].tolist() == found.high[:-1].tolist()
     for b in range(bins):
         inside = (confidence >= found.low[b]) & (confidence < found.high[b])
-        want = (confidence[inside].mean(), right[inside].mean()) if inside.any() else (np.nan, np.nan)
+        want = (
+            (confidence[inside].mean(), right[inside].mean()) if inside.any() else (np.nan, np.nan)
+        )
         assert found.count[b] == inside.sum()
         np.testing.assert_allclose((found.confidence[b], found.accuracy[b]), want)
 
@@ -193,7 +219,9 @@ def test_gzsl_is_its_formula(seed, n, classes):
     assert metrics.gzsl(prediction, label, unseen) == pytest.approx(want)
 
 
-@pytest.mark.parametrize(("unseen", "words"), [([], "an unseen class"), ([7], "an unseen class"), ([0, 1], "a seen")])
+@pytest.mark.parametrize(
+    ("unseen", "words"), [([], "an unseen class"), ([7], "an unseen class"), ([0, 1], "a seen")]
+)
 def test_gzsl_needs_both_kinds(unseen, words):
     with pytest.raises(ConfigError, match=f"no image of {words}"):
         metrics.gzsl(np.array([0, 1]), np.array([0, 1]), unseen)
@@ -246,7 +274,11 @@ def test_models_on_other_images_are_not_compared():
 @pytest.mark.parametrize("right", [True, False])
 def test_one_class_alone(right):
     label = ONE if right else ONE + 1
-    for found in (metrics.macro_f1(ONE, label), metrics.class_mean(ONE, label).value, metrics.accuracy(ONE, label)):
+    for found in (
+        metrics.macro_f1(ONE, label),
+        metrics.class_mean(ONE, label).value,
+        metrics.accuracy(ONE, label),
+    ):
         assert found == float(right)
     draws = resampled({"f1": metrics.f1(ONE, label), "class": metrics.class_mean(ONE, label)}, 20)
     assert set(draws["f1"]) == set(draws["class"]) == {float(right)}
@@ -278,9 +310,13 @@ def test_resampling_is_picking_rows(seed, n, classes, name, draws):
 @given(*ANY_SIZE, st.sampled_from(STATISTICS))
 def test_an_image_may_count_several_times_or_not_at_all(seed, n, classes, name):
     given_ = draw(seed, n, classes)
-    counts = np.random.default_rng(seed).multinomial(n, np.random.default_rng(seed + 1).dirichlet([0.3] * n), 3)
+    counts = np.random.default_rng(seed).multinomial(
+        n, np.random.default_rng(seed + 1).dirichlet([0.3] * n), 3
+    )
     want = [plain(name, *(np.repeat(part, row) for part in given_)) for row in counts]
-    np.testing.assert_allclose(of_all_classes(name)(*given_).of(counts.astype(float)), want, atol=1e-12)
+    np.testing.assert_allclose(
+        of_all_classes(name)(*given_).of(counts.astype(float)), want, atol=1e-12
+    )
 
 
 def test_holding_fewer_resamples_changes_none(monkeypatch):
@@ -340,7 +376,9 @@ def test_the_interval_of_a_mean_is_the_textbooks():
     values = np.random.default_rng(5).normal(3, 2, 500)
     low, high = interval(resampled({"": metrics.mean(values)})[""])
     error = values.std(ddof=1) / np.sqrt(500)
-    assert (low, high) == pytest.approx((values.mean() - 1.96 * error, values.mean() + 1.96 * error), abs=0.25 * error)
+    assert (low, high) == pytest.approx(
+        (values.mean() - 1.96 * error, values.mean() + 1.96 * error), abs=0.25 * error
+    )
 
 
 def test_intervals_cover_the_truth():

@@ -54,19 +54,29 @@ def extract(run, split="real/test", **options):
 @pytest.mark.parametrize("method", ["ft", "flyp"])
 def test_embeddings_are_open_clips(world, model_folder, checkpoint, method):
     run = Run.create(world.config(method=method), world.runs)
-    net, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{model_folder}", load_weights=False)
+    net, _, preprocess = open_clip.create_model_and_transforms(
+        f"local-dir:{model_folder}", load_weights=False
+    )
     open_clip.load_checkpoint(net, checkpoint)
     split = run.manifest.split("sketch/test")
-    images = torch.stack([preprocess(Image.open(split.root / name).convert("RGB")) for name in split.ids])
+    images = torch.stack(
+        [preprocess(Image.open(split.root / name).convert("RGB")) for name in split.ids]
+    )
     with torch.no_grad():
         want = net.eval().encode_image(images)
     for _ in range(2):  # made, and from the cache
         found = run.features("sketch/test", 0.0, progress=False)
         np.testing.assert_allclose(found.embeddings, want, rtol=1e-4, atol=1e-5)
-        assert (found.split, found.ids, found.label.tolist()) == ("sketch/test", split.ids, list(split.labels))
+        assert (found.split, found.ids, found.label.tolist()) == (
+            "sketch/test",
+            split.ids,
+            list(split.labels),
+        )
 
 
-@pytest.mark.parametrize("limit", [("clipft.inputs.batches.CHUNK_BYTES", 1), ("clipft.models.embeddings.FORWARD", 3)])
+@pytest.mark.parametrize(
+    "limit", [("clipft.inputs.batches.CHUNK_BYTES", 1), ("clipft.models.embeddings.FORWARD", 3)]
+)
 def test_parts_do_not_change_embeddings(run, monkeypatch, tmp_path, limit):
     whole = extract(run)
     monkeypatch.setattr("clipft.models.embeddings.ROWS", 7)
@@ -80,7 +90,9 @@ def test_parts_do_not_change_embeddings(run, monkeypatch, tmp_path, limit):
 
 def test_the_second_time_nothing_is_decoded_or_embedded(run, decoded, monkeypatch):
     first = extract(run)
-    assert sorted(decoded) == sorted(run.manifest.split("real/test").root / name for name in first.ids)
+    assert sorted(decoded) == sorted(
+        run.manifest.split("real/test").root / name for name in first.ids
+    )
     decoded.clear()
     monkeypatch.setattr(Student, "tower", None)
     second = extract(run)
@@ -101,7 +113,10 @@ def test_a_linear_probe_and_zero_shot_share_embeddings(world, decoded):
     zero.features("sketch/test", 0.0, progress=False)
     decoded.clear()
     run.scores([0.0, 0.5, 1.0], progress=False)
-    assert {file.parent.parent.name for file in decoded} == {"real", "clipart"}  # sketch is there, too
+    assert {file.parent.parent.name for file in decoded} == {
+        "real",
+        "clipart",
+    }  # sketch is there, too
 
 
 def test_alpha_zero_is_shared_by_all_runs(world, decoded):
@@ -111,14 +126,18 @@ def test_alpha_zero_is_shared_by_all_runs(world, decoded):
     after = second.scores([0.0], progress=False)
     assert decoded == []
     for one, other in zip(before, after, strict=True):
-        assert np.array_equal(one.nll, other.nll) and np.array_equal(one.prediction, other.prediction)
+        assert np.array_equal(one.nll, other.nll) and np.array_equal(
+            one.prediction, other.prediction
+        )
     second.scores([1.0], progress=False)
     assert len(decoded) == sum(map(len, second.reported_splits()))
 
 
 def test_tuned_embeddings_are_kept_for_themselves(world, decoded):
     run = world.train(lr=3e-3)
-    zero, tuned = (run.features("real/test", alpha, progress=False).embeddings for alpha in (0.0, 1.0))
+    zero, tuned = (
+        run.features("real/test", alpha, progress=False).embeddings for alpha in (0.0, 1.0)
+    )
     assert not np.allclose(zero, tuned, atol=1e-3)
     decoded.clear()
     again = [run.features("real/test", alpha, progress=False).embeddings for alpha in (1.0, 0.0)]
@@ -167,9 +186,14 @@ def test_an_unreadable_image_is_left_out_and_nothing_is_kept(own_tree, run, caps
         found = extract(run, skip_bad=True)
         assert found.ids == split.ids[:2] + split.ids[3:]
         assert found.label.tolist() == [*split.labels[:2], *split.labels[3:]]
-        np.testing.assert_allclose(found.embeddings, np.delete(whole.embeddings, 2, 0), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            found.embeddings, np.delete(whole.embeddings, 2, 0), rtol=1e-4, atol=1e-5
+        )
         said = capsys.readouterr().out
-        assert said.count("\n") == 1 and f"skipped 1 of {len(split)} images of real/test, the first is {bad}" in said
+        assert (
+            said.count("\n") == 1
+            and f"skipped 1 of {len(split)} images of real/test, the first is {bad}" in said
+        )
     assert cache.entries() == []
     bad.write_bytes(content)
     assert np.array_equal(extract(run).embeddings, whole.embeddings)
@@ -179,7 +203,9 @@ def test_no_readable_image_at_all(own_tree, run):
     split = run.manifest.split("real/test")
     for name in split.ids:
         (split.root / name).unlink()
-    with pytest.raises(ImageError, match="no image of real/test can be read, the first is") as caught:
+    with pytest.raises(
+        ImageError, match="no image of real/test can be read, the first is"
+    ) as caught:
         extract(run, skip_bad=True)
     assert "\n" not in str(caught.value)
     with pytest.raises(ImageError, match="image missing"):
@@ -224,7 +250,11 @@ def test_the_student_is_left_as_it_was(run):
 def test_students_of_one_clip_have_one_tower(world):
     clip = load_clip(world.model, world.pretrained)
     run = Run.create(world.config(), world.runs)
-    both = [TwoTowers(clip, run.prompts), TwoTowers(clip, run.prompts, True), Classifier(clip, run.zero_shot)]
+    both = [
+        TwoTowers(clip, run.prompts),
+        TwoTowers(clip, run.prompts, True),
+        Classifier(clip, run.zero_shot),
+    ]
     both += [Classifier(clip, run.zero_shot, "absorbed"), Classifier(clip, run.zero_shot[:, :2])]
     digests = [features.tower_digest(student.state_dict()) for student in both]
     assert len(set(digests)) == 1

@@ -63,11 +63,15 @@ def test_plain_open_clip_gives_the_same_embeddings(world, kind, alpha, tmp_path)
     split = run.manifest.split("real/test")
     images = torch.stack([preprocess(Image.open(file).convert("RGB")) for file in files_of(split)])
     (chunk,) = pixel_chunks(split, run.clip.transform)
-    torch.testing.assert_close(net.encode_image(images), run.student.eval()(chunk.pixels)[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        net.encode_image(images), run.student.eval()(chunk.pixels)[0], atol=1e-5, rtol=1e-4
+    )
     tokens = run.clip.tokenizer(["an apple"])
     tuned = run.student.clip if kind == "flyp" else run.clip.model
     assert torch.equal(net.encode_text(tokens), tuned.encode_text(tokens))
-    assert torch.equal(net.encode_text(tokens), run.clip.model.encode_text(tokens)) == (kind != "flyp")
+    assert torch.equal(net.encode_text(tokens), run.clip.model.encode_text(tokens)) == (
+        kind != "flyp"
+    )
 
 
 @pytest.mark.parametrize("kind", RUNS)
@@ -83,7 +87,9 @@ def test_predictor_says_what_the_run_says(world, kind, tmp_path):
     assert list(table["rank"]) == [1, 2, 3] * len(split)
     order = np.argsort(-chances, axis=1, kind="stable")[:, :3]
     assert list(table.label) == [run.manifest.names[label] for row in order for label in row]
-    np.testing.assert_allclose(table.probability, np.take_along_axis(chances, order, 1).ravel(), atol=1e-5)
+    np.testing.assert_allclose(
+        table.probability, np.take_along_axis(chances, order, 1).ravel(), atol=1e-5
+    )
 
 
 def test_more_ranks_than_classes_gives_all_classes(world, tmp_path):
@@ -104,7 +110,9 @@ def test_one_path_need_not_be_a_list(written, tree):
 @pytest.mark.parametrize("top", [0, -1])
 def test_no_rank_is_refused(written, tree, top):
     with pytest.raises(ConfigError, match=f"top is {top}, expected 1 or more"):
-        Predictor(written).predict(next((tree / "mini/real/bee").glob("*.png")), top, progress=False)
+        Predictor(written).predict(
+            next((tree / "mini/real/bee").glob("*.png")), top, progress=False
+        )
 
 
 def test_folders_are_searched(written, tmp_path, tree):
@@ -139,7 +147,9 @@ def test_nothing_to_predict(written, tmp_path):
 def test_a_head_keeps_its_scale_bias_and_classes(clip, tmp_path):
     student = Classifier(clip, torch.rand(16, 3), "absorbed")
     student.bias.data = torch.tensor([1.0, 2.0, 3.0])
-    head = read_head(export_clip(tmp_path / "out", clip, student, ["é", "b b", "c"]) / "head.safetensors")
+    head = read_head(
+        export_clip(tmp_path / "out", clip, student, ["é", "b b", "c"]) / "head.safetensors"
+    )
     assert torch.equal(head.weight, student.weight) and torch.equal(head.bias, student.bias)
     assert head.classes == ("é", "b b", "c")
     fixed = Classifier(clip, torch.rand(16, 3))
@@ -154,8 +164,14 @@ HEADS = {
     "text": b"hello",
     "other names": {"weight": torch.ones(16, 2)},
     "no classes": {"weight": torch.ones(16, 2), "bias": torch.zeros(2)},
-    "classes that are no list": ({"weight": torch.ones(16, 2), "bias": torch.zeros(2)}, {"classes": "cat, dog"}),
-    "classes without end": ({"weight": torch.ones(16, 2), "bias": torch.zeros(2)}, {"classes": "2"}),
+    "classes that are no list": (
+        {"weight": torch.ones(16, 2), "bias": torch.zeros(2)},
+        {"classes": "cat, dog"},
+    ),
+    "classes without end": (
+        {"weight": torch.ones(16, 2), "bias": torch.zeros(2)},
+        {"classes": "2"},
+    ),
     "too many classes": ({"weight": torch.ones(16, 3), "bias": torch.zeros(3)}, NAMED),
     "long bias": ({"weight": torch.ones(16, 2), "bias": torch.zeros(3)}, NAMED),
     "bias for each dimension": ({"weight": torch.ones(16, 2), "bias": torch.zeros(16)}, NAMED),
@@ -177,7 +193,9 @@ def test_a_foreign_head_is_one_line(written, kind):
 
 
 def test_a_head_of_another_model_is_one_line(written):
-    write_weights(written / "head.safetensors", {"weight": torch.ones(8, 2), "bias": torch.zeros(2)}, NAMED)
+    write_weights(
+        written / "head.safetensors", {"weight": torch.ones(8, 2), "bias": torch.zeros(2)}, NAMED
+    )
     with pytest.raises(WeightsError, match="the head takes 8 dimensions") as caught:
         Predictor(written)
     assert "\n" not in str(caught.value)
@@ -186,7 +204,11 @@ def test_a_head_of_another_model_is_one_line(written):
 def test_half_precision(world, tmp_path):
     run = world.train(method="flyp", steps=4)
     whole, half = run.export(tmp_path / "whole"), run.export(tmp_path / "half", half=True)
-    kinds = {t.dtype for t in read_weights(half / "open_clip_model.safetensors").values() if t.is_floating_point()}
+    kinds = {
+        t.dtype
+        for t in read_weights(half / "open_clip_model.safetensors").values()
+        if t.is_floating_point()
+    }
     assert kinds == {torch.float16}
     files = files_of(run.manifest.split("real/test"))
     one, other = (Predictor(folder).predict(files, progress=False) for folder in (whole, half))

@@ -24,7 +24,9 @@ def clip(model_folder, checkpoint):
 
 def reference_model(model_folder, checkpoint):
     """The same model by open_clip's own hand."""
-    net, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{model_folder}", load_weights=False)
+    net, _, preprocess = open_clip.create_model_and_transforms(
+        f"local-dir:{model_folder}", load_weights=False
+    )
     open_clip.load_checkpoint(net, checkpoint)
     return net.eval(), preprocess
 
@@ -33,8 +35,12 @@ def reference_model(model_folder, checkpoint):
 def test_zero_shot_head_is_open_clips(clip, manifest_file, model_folder, checkpoint):
     manifest = load_manifest(str(manifest_file))
     net, _ = reference_model(model_folder, checkpoint)
-    fills = [lambda name, template=template: template.format(name) for template in templates(manifest)]
-    wanted = open_clip.build_zero_shot_classifier(net, clip.tokenizer, manifest.names, fills, device="cpu")
+    fills = [
+        lambda name, template=template: template.format(name) for template in templates(manifest)
+    ]
+    wanted = open_clip.build_zero_shot_classifier(
+        net, clip.tokenizer, manifest.names, fills, device="cpu"
+    )
     head = clip.zero_shot_head(zero_shot_prompts(manifest, clip.tokenizer))
     torch.testing.assert_close(head, wanted, atol=1e-6, rtol=1e-5)
     assert "ice cream" in manifest.names
@@ -52,7 +58,9 @@ def test_pixels_are_open_clips(clip, model_folder, checkpoint, tree):
 
 
 PROMPTS = torch.randint(1, 100, (4, 2, 16), generator=torch.Generator().manual_seed(0))
-PIXELS = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+PIXELS = torch.randint(
+    0, 256, (5, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+)
 
 
 def logits_of(module):
@@ -98,7 +106,11 @@ def test_what_each_student_trains(clip, head):
             if p.requires_grad and not name.startswith(("visual.", "clip.visual."))
         }
 
-    text = {f"clip.{name}" for name, _ in clip.model.named_parameters() if not name.startswith("visual.")}
+    text = {
+        f"clip.{name}"
+        for name, _ in clip.model.named_parameters()
+        if not name.startswith("visual.")
+    }
     assert trained(Classifier(clip, head)) == {"weight"}
     assert trained(Classifier(clip, head, "absorbed")) == {"weight", "bias"}
     assert trained(Classifier(clip, head, logit_scale="clamped")) == {"weight", "logit_scale"}
@@ -110,7 +122,10 @@ def test_what_each_student_trains(clip, head):
 @pytest.mark.parametrize(("start", "end"), [(9.0, math.log(100)), (-1.0, 0.0), (3.0, 3.0)])
 def test_a_clamped_scale_lies_between_1_and_100(clip, head, start, end):
     for kind, after in (("clamped", end), ("trained", start)):
-        for module in (Classifier(clip, head, logit_scale=kind), TwoTowers(clip, PROMPTS, logit_scale=kind)):
+        for module in (
+            Classifier(clip, head, logit_scale=kind),
+            TwoTowers(clip, PROMPTS, logit_scale=kind),
+        ):
             module.logit_scale.data.fill_(start)
             module.clamp()
             assert module.logit_scale.item() == pytest.approx(after)
@@ -164,7 +179,9 @@ def broken(kind, checkpoint, folder):
     return file
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # torch leaves the file open
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # torch leaves the file open
 @pytest.mark.parametrize("kind", ["truncated", "foreign", "text"])
 def test_bad_checkpoint_is_one_line(kind, checkpoint, model_folder, tmp_path):
     file = broken(kind, checkpoint, tmp_path)

@@ -15,7 +15,9 @@ from clipft.objectives.registry import METHODS
 from clipft.training.loop import Loop
 
 LAST = {"selection": "last", "steps": 3, "eval_every": 3}
-WEIGHED = [name for name, entry in METHODS.items() if entry.lam is not None and entry.trains == "vision"]
+WEIGHED = [
+    name for name, entry in METHODS.items() if entry.lam is not None and entry.trains == "vision"
+]
 
 
 def same(one, other):
@@ -32,7 +34,9 @@ def moved(before, after):
 def logits(run, weights=None):
     """Logits of a run's tuned model on made-up pixels."""
     run.student.load_state_dict(run.tuned if weights is None else weights)
-    pixels = torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels = torch.randint(
+        0, 256, (6, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     return logits_of(run.student.eval(), pixels)
 
 
@@ -55,7 +59,9 @@ def recorded(monkeypatch):
 
 def test_lam_zero_is_ft_bit_for_bit(world):
     ft = world.train(steps=20).tuned
-    assert [name for name in WEIGHED if not same(world.train(steps=20, method=name, lam=0).tuned, ft)] == []
+    assert [
+        name for name in WEIGHED if not same(world.train(steps=20, method=name, lam=0).tuned, ft)
+    ] == []
 
 
 @pytest.mark.parametrize("name", WEIGHED)
@@ -64,7 +70,10 @@ def test_a_penalty_makes_a_difference(world, name):
 
 
 def test_contrast_of_no_weight_is_cross_entropy(world):
-    one, other = world.train(method="flyp_ce", **LAST), world.train(method="flyp_with_ce", lam=0, **LAST)
+    one, other = (
+        world.train(method="flyp_ce", **LAST),
+        world.train(method="flyp_with_ce", lam=0, **LAST),
+    )
     assert same(one.tuned, other.tuned)
 
 
@@ -92,7 +101,9 @@ def test_scratch_starts_at_even_chances(world):
 def test_a_run_moves_what_it_trains_and_nothing_else(world, name):
     run, trains = world.train(method=name, lr=3e-3, **LAST), METHODS[name].trains
     assert run.clip.digest() == load_clip(world.model, world.pretrained).digest()
-    text = {key for key in run.anchor if key.startswith("clip.") and not key.startswith("clip.visual.")}
+    text = {
+        key for key in run.anchor if key.startswith("clip.") and not key.startswith("clip.visual.")
+    }
     whole = set(run.anchor)
     want = {
         "head": {"weight"},
@@ -109,14 +120,20 @@ def test_a_run_moves_what_it_trains_and_nothing_else(world, name):
 
 @pytest.mark.parametrize(
     ("changes", "decay"),
-    [({"method": "ema"}, 0.999), ({"ema": 0.7}, 0.7), ({"method": "flyp", "ema": 0.5, "lr": 1e-3}, 0.5)],
+    [
+        ({"method": "ema"}, 0.999),
+        ({"ema": 0.7}, 0.7),
+        ({"method": "flyp", "ema": 0.5, "lr": 1e-3}, 0.5),
+    ],
 )
 def test_averaged_weights_are_the_closed_form(world, recorded, changes, decay):
     run = world.train(**{"selection": "last", "steps": 6, "lr": 1e-2} | changes)
     for name, kept in run.tuned.items():
         thetas = [run.anchor[name].double(), *(weights[name].double() for weights in recorded)]
         n = len(thetas) - 1
-        want = decay**n * thetas[0] + (1 - decay) * sum(decay ** (n - k) * thetas[k] for k in range(1, n + 1))
+        want = decay**n * thetas[0] + (1 - decay) * sum(
+            decay ** (n - k) * thetas[k] for k in range(1, n + 1)
+        )
         torch.testing.assert_close(kept.double(), want, rtol=0, atol=1e-6)
     assert moved(recorded[-1], run.tuned) == set(run.tuned)
 
@@ -145,7 +162,9 @@ def test_a_clamped_scale_never_passes_100(world, recorded, tmp_path, method):
     found = {}
     for kind in ("trained", "clamped", "frozen"):
         recorded.clear()
-        run = world.train(method=method, logit_scale=kind, pretrained=str(tmp_path / "high.pt"), **LAST)
+        run = world.train(
+            method=method, logit_scale=kind, pretrained=str(tmp_path / "high.pt"), **LAST
+        )
         if key in run.tuned:
             found[kind] = [weights[key].item() for weights in recorded]
     assert min(found["trained"]) > math.log(100) + 0.9 and len(set(found["trained"])) == 3

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from open_clip.loss import ClipLoss
 from scipy.special import log_softmax
 
@@ -14,7 +13,9 @@ from clipft.errors import ConfigError
 from clipft.objectives.registry import METHODS, Method
 from clipft.objectives.step import Step
 
-sizes = st.fixed_dictionaries({k: st.integers(1, top) for k, top in {"b": 8, "d": 12, "c": 9, "t": 6, "m": 10}.items()})
+sizes = st.fixed_dictionaries(
+    {k: st.integers(1, top) for k, top in {"b": 8, "d": 12, "c": 9, "t": 6, "m": 10}.items()}
+)
 drawn = given(sizes, st.integers(0, 2**32 - 1), st.floats(0.5, 50))
 property_test = settings(deadline=None, max_examples=25)
 
@@ -60,7 +61,10 @@ def some(**changed):
 
 
 def terms_of(name, values, lam=None, **options):
-    return {key: float(term.detach()) for key, term in METHODS[name].terms(step_of(values)[0], lam, **options).items()}
+    return {
+        key: float(term.detach())
+        for key, term in METHODS[name].terms(step_of(values)[0], lam, **options).items()
+    }
 
 
 def scores(a, images, texts):
@@ -106,7 +110,9 @@ def on_random(a):
 
 
 PENALTIES = {  # (method, options): its penalty
-    ("l2sp", ()): lambda a: np.sum((a["tower"] - a["tower0"]) ** 2) + np.sum((a["head"] - a["zero_shot"]) ** 2),
+    ("l2sp", ()): lambda a: (
+        np.sum((a["tower"] - a["tower0"]) ** 2) + np.sum((a["head"] - a["zero_shot"]) ** 2)
+    ),
     ("kd", ()): lambda a: plain_kl(*on_classes(a)),
     ("kd", (("tau", 2.5),)): lambda a: 2.5**2 * plain_kl(*on_classes(a), 2.5),
     ("car", ()): lambda a: plain_kl(*on_context(a)),
@@ -142,7 +148,9 @@ def test_kin_of_ft_are_cross_entropy_alone(name):
 
 
 def test_every_method_has_a_formula_here():
-    assert {name for name, _ in PENALTIES} == {name for name, entry in METHODS.items() if entry.penalty}
+    assert {name for name, _ in PENALTIES} == {
+        name for name, entry in METHODS.items() if entry.penalty
+    }
 
 
 @pytest.mark.parametrize("name", AT_THETA0)
@@ -155,7 +163,9 @@ def test_lam_weighs_the_penalty_alone(name):
 @pytest.mark.parametrize("name", AT_THETA0)
 def test_penalty_and_gradient_are_zero_at_theta0(name):
     a = some()
-    step, leaves = step_of(a | {"anchor": a["images"], "head": a["zero_shot"], "tower": a["tower0"]})
+    step, leaves = step_of(
+        a | {"anchor": a["images"], "head": a["zero_shot"], "tower": a["tower0"]}
+    )
     penalty = METHODS[name].penalty(step)
     penalty.backward()
     assert penalty.item() == pytest.approx(0, abs=1e-12)
@@ -174,15 +184,23 @@ def test_lipsum_is_a_quadratic_form(size, seed, scale):
     assert terms_of("lipsum", a)["lipsum"] == pytest.approx(want, rel=1e-6, abs=1e-9)
 
 
-@pytest.mark.parametrize(("name", "texts"), [("lipsum", "random_texts"), ("mse_context", "context")])
+@pytest.mark.parametrize(
+    ("name", "texts"), [("lipsum", "random_texts"), ("mse_context", "context")]
+)
 def test_mse_is_half_the_energy_gap(name, texts):
     a = some()
     rows = torch.tensor(a[texts] if texts == "random_texts" else a[texts].T)
-    gap = energy_gap(torch.tensor(a["images"]), torch.tensor(a["anchor"]), rows, a["scale"]).mean().item()
+    gap = (
+        energy_gap(torch.tensor(a["images"]), torch.tensor(a["anchor"]), rows, a["scale"])
+        .mean()
+        .item()
+    )
     assert terms_of(name, a)[name] == pytest.approx(gap / 2, rel=1e-9)
 
 
-@pytest.mark.parametrize(("name", "of"), [("kd", on_classes), ("car", on_context), ("kld_random", on_random)])
+@pytest.mark.parametrize(
+    ("name", "of"), [("kd", on_classes), ("car", on_context), ("kld_random", on_random)]
+)
 def test_kld_at_a_high_temperature_is_the_mse_of_centred_scores(name, of):
     a = some()
     u, v = of(a)
@@ -211,7 +229,10 @@ def test_masked_flyp_of_one_class_is_zero_and_finite():
 
 
 def test_masked_flyp_of_distinct_classes_is_flyp():
-    a = some(labels=np.arange(5), **{k: v[:5] for k, v in some().items() if k in ("images", "captions", "anchor")})
+    a = some(
+        labels=np.arange(5),
+        **{k: v[:5] for k, v in some().items() if k in ("images", "captions", "anchor")},
+    )
     assert terms_of("flyp", a, mask=True) == terms_of("flyp", a)
 
 

@@ -20,10 +20,27 @@ from clipft.reports import energy_gap as reports
 from clipft.reports.energy_map import energy_map as energy_map_
 from clipft.runs.names import title_of
 
-METHODS = ["ft", "scratch_ft", "lp", "lp_ft", "ema", "l2sp", "kd", "car", "lipsum", "mse_class", "mse_context"]
+METHODS = [
+    "ft",
+    "scratch_ft",
+    "lp",
+    "lp_ft",
+    "ema",
+    "l2sp",
+    "kd",
+    "car",
+    "lipsum",
+    "mse_class",
+    "mse_context",
+]
 METHODS += ["kld_random", "ft+tpgm", "lipsum+tpgm_c", "ft+greedy_soup"]
 TABLE = fake(recipes=[(name, 1e-4) for name in METHODS])
-WITHOUT_RUNS = {"table_5": "model=", "table_8": "text_count=", "table_10": "reference=", "table_11": "gzsl_table"}
+WITHOUT_RUNS = {
+    "table_5": "model=",
+    "table_8": "text_count=",
+    "table_10": "reference=",
+    "table_11": "gzsl_table",
+}
 WITHOUT_RUNS |= {"figure_9": "model=", "figure_12": "text_count=", "figure_13": "reference="}
 
 
@@ -42,7 +59,8 @@ def no_models(monkeypatch):
     def distortion_table(runs):
         assert len(runs) == 2 * (len(METHODS))
         rows = [
-            {"run": run.name, "method": "ft", "split": "art/test", "kind": "raw", "verdict": "open"} for run in runs
+            {"run": run.name, "method": "ft", "split": "art/test", "kind": "raw", "verdict": "open"}
+            for run in runs
         ]
         return pd.DataFrame(rows).assign(reference=1.5, shifted=2.5)
 
@@ -61,7 +79,10 @@ def block(made, start):
 def test_every_item_of_the_paper_is_there():
     want = [f"table_{n}" for n in range(1, 12)] + [f"figure_{n}" for n in range(2, 16)]
     assert list(lipsum_ft.ITEMS) == want
-    assert lipsum_ft.file_name("table_1") == "table_01" and lipsum_ft.file_name("figure_12") == "figure_12"
+    assert (
+        lipsum_ft.file_name("table_1") == "table_01"
+        and lipsum_ft.file_name("figure_12") == "figure_12"
+    )
 
 
 @pytest.mark.parametrize("name", lipsum_ft.ITEMS)
@@ -78,7 +99,9 @@ def test_an_item_is_a_figure_with_a_caption(name, tmp_path):
 @pytest.mark.parametrize("name", ["table_5", "table_8", "table_10", "table_11", "figure_12"])
 def test_an_item_without_runs_of_ours_says_so(name, tmp_path):
     made = lipsum_ft.make(name, TABLE, tmp_path)
-    assert "n = 0 runs" in made.caption and not [title for title in made.rows if title.startswith("Ours")]
+    assert "n = 0 runs" in made.caption and not [
+        title for title in made.rows if title.startswith("Ours")
+    ]
 
 
 def test_an_unknown_item_is_refused_with_the_nearest_name():
@@ -89,21 +112,37 @@ def test_an_unknown_item_is_refused_with_the_nearest_name():
 def test_our_rows_are_pandas_means(tmp_path):
     frame = block(lipsum_ft.make("table_1", TABLE, tmp_path), "Ours").set_index("method")
     assert list(frame.index) == ["Zero-shot", "FT", "EMA", "L2-SP", "KD", "CAR-FT", "Lipsum-FT"]
-    assert list(frame.columns) == ["source", "setting", "seeds", "real", "art", "sketch", "mean shift"]
+    assert list(frame.columns) == [
+        "source",
+        "setting",
+        "seeds",
+        "real",
+        "art",
+        "sketch",
+        "mean shift",
+    ]
     assert set(frame.source) == {"ours"} and set(frame.seeds[1:]) == {"2"}
     for method in ("ft", "car", "lipsum"):
         part = TABLE[(TABLE.method == method) & (TABLE.alpha == 1) & (TABLE.metric == "accuracy")]
         for split in ("real", "art", "sketch"):
             values = 100 * part[part.split == f"{split}/test"]["mean"]
-            assert frame.loc[title_of(method), split] == f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
+            assert (
+                frame.loc[title_of(method), split]
+                == f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
+            )
         shift = 100 * part[part.role == "shift"].groupby("seed")["mean"].mean()
-        assert frame.loc[title_of(method), "mean shift"] == f"{shift.mean():.1f} ± {shift.std(ddof=1):.1f}"
+        assert (
+            frame.loc[title_of(method), "mean shift"]
+            == f"{shift.mean():.1f} ± {shift.std(ddof=1):.1f}"
+        )
 
 
 def test_our_calibration_has_its_units(tmp_path):
     made = lipsum_ft.make("table_2", TABLE, tmp_path)
     for metric, unit, factor, digits in (("nll", "NLL (nats)", 1, 2), ("ece", "ECE (%)", 100, 1)):
-        (title,) = [title for title in made.rows if title.startswith("Ours") and title.endswith(unit)]
+        (title,) = [
+            title for title in made.rows if title.startswith("Ours") and title.endswith(unit)
+        ]
         part = TABLE[(TABLE.method == "kd") & (TABLE.alpha == 1) & (TABLE.metric == metric)]
         values = factor * part[part.split == "real/test"]["mean"]
         want = f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
@@ -114,7 +153,11 @@ def test_our_calibration_has_its_units(tmp_path):
 def test_the_papers_rows_are_the_files(number, paper, tmp_path):
     made = lipsum_ft.make(f"table_{number}", TABLE, tmp_path)
     theirs = {title: frame for title, frame in made.rows.items() if title.startswith("Paper")}
-    units = {"accuracy": ("accuracy (%)", 100, 1), "nll": ("NLL (nats)", 1, 2), "ece": ("ECE (%)", 100, 1)}
+    units = {
+        "accuracy": ("accuracy (%)", 100, 1),
+        "nll": ("NLL (nats)", 1, 2),
+        "ece": ("ECE (%)", 100, 1),
+    }
     seen, wanted = set(), [row for row in paper if row["table"] == str(number)]
     for row in wanted:
         unit, factor, digits = units[row["metric"]]
@@ -125,17 +168,23 @@ def test_the_papers_rows_are_the_files(number, paper, tmp_path):
             rows = rows[rows.setting == row["variant"].replace(";", ", ")]
         want = f"{factor * float(row['mean']):.{digits}f}"
         want += f" ± {factor * float(row['std']):.{digits}f}" if row["std"] else ""
-        assert want in list(rows[row["split"]])  # one row, but for table 8's default, which stands there twice
+        assert want in list(
+            rows[row["split"]]
+        )  # one row, but for table 8's default, which stands there twice
         seen.add(title)
     assert seen == theirs.keys()
     assert sum(
-        len(f) * (len(f.columns) - (2 + ("setting" in f) + ("mean shift" in f))) for f in theirs.values()
+        len(f) * (len(f.columns) - (2 + ("setting" in f) + ("mean shift" in f)))
+        for f in theirs.values()
     ) == len(wanted)
 
 
 def test_table_3_has_no_published_numbers(paper, tmp_path):
     made = lipsum_ft.make("table_3", TABLE, tmp_path)
-    assert not [row for row in paper if row["table"] == "3"] and "not in data_manifests/published" in made.caption
+    assert (
+        not [row for row in paper if row["table"] == "3"]
+        and "not in data_manifests/published" in made.caption
+    )
     frame = block(made, "Ours")
     assert set(frame.setting[1:]) == {
         f"{a}, {b}" for a in ("KLD", "MSE") for b in ("class head", "context", "random texts")
@@ -180,7 +229,11 @@ def test_figure_12_draws_our_lengths_too(tmp_path):
     table = lengths(tmp_path)
     figure = lipsum_ft.make("figure_12", table, tmp_path).figure
     (trace,) = [t for t in figure.data if t.name == "mean shift" and t.xaxis == "x2"]
-    moved = table[(table.metric == "accuracy") & (table.role == "shift")].groupby(["lr", "alpha"])["mean"].mean()
+    moved = (
+        table[(table.metric == "accuracy") & (table.role == "shift")]
+        .groupby(["lr", "alpha"])["mean"]
+        .mean()
+    )
     want = [100 * (moved[lr, 1.0] - moved[lr, 0.0]) for lr in (1e-5, 1e-4)]
     assert list(trace.x) == [20, 80] and list(trace.y) == pytest.approx(want)
 
@@ -200,10 +253,13 @@ def test_kinds_have_a_block_each_and_are_never_mixed(key, item, tmp_path):
 def test_hollow_points_are_differences_of_the_files(paper):
     def of(table, method, split, reference, variant=""):
         (row,) = [
-            row for row in paper
-            if (row["table"], row["method"], row["split"], row["reference"]) == (table, method, split, reference)
-            and row["variant"] == variant and row["model"] == "ViT-B-16"
-        ]  # fmt: skip
+            row
+            for row in paper
+            if (row["table"], row["method"], row["split"], row["reference"])
+            == (table, method, split, reference)
+            and row["variant"] == variant
+            and row["model"] == "ViT-B-16"
+        ]
         return 100 * float(row["mean"])
 
     shifts = ["painting", "clipart", "infograph", "sketch"]
@@ -221,9 +277,15 @@ def test_hollow_points_are_differences_of_the_files(paper):
 def test_figure_6_joins_the_alphas_of_a_method(tmp_path):
     figure = lipsum_ft.make("figure_6", TABLE, tmp_path).figure
     (trace,) = [t for t in figure.data if t.name == "FT + WiSE"]
-    part = TABLE[(TABLE.method == "ft") & (TABLE.metric == "accuracy")].groupby(["role", "alpha"])["mean"].mean()
+    part = (
+        TABLE[(TABLE.method == "ft") & (TABLE.metric == "accuracy")]
+        .groupby(["role", "alpha"])["mean"]
+        .mean()
+    )
     for values, role in ((trace.x, "reference"), (trace.y, "shift")):
-        assert list(values) == pytest.approx([100 * (part[role, a] - part[role, 0.0]) for a in ALPHAS])
+        assert list(values) == pytest.approx(
+            [100 * (part[role, a] - part[role, 0.0]) for a in ALPHAS]
+        )
     hollow = {t.name for t in figure.data if "open" in t.marker.symbol}
     assert {"FT + WiSE, published", "Lipsum-FT + TPGM-C, published"} <= hollow
 
@@ -233,13 +295,18 @@ def test_figure_5_gives_each_method_a_row(tmp_path):
     titles = [note.text for note in figure.layout.annotations]
     assert titles == ["FT: zero-shot", "FT: tuned", "Lipsum-FT: zero-shot", "Lipsum-FT: tuned"]
     one = energy_map(energy_map_("any"))
-    assert [list(t.x) for t in figure.data] == 2 * [list(t.x) for t in sorted(one.data, key=lambda t: t.xaxis)]
+    assert [list(t.x) for t in figure.data] == 2 * [
+        list(t.x) for t in sorted(one.data, key=lambda t: t.xaxis)
+    ]
     assert [t.name for t in figure.data if t.showlegend] == ["real", "art"]
 
 
 def test_without_soups_the_figure_says_what_makes_them(tmp_path):
     made = lipsum_ft.make("figure_7", TABLE[TABLE.method != "ft+greedy_soup"], tmp_path)
-    assert "clipft combine greedy_soup" in made.caption and "no soup" in made.figure.layout.annotations[0].text
+    assert (
+        "clipft combine greedy_soup" in made.caption
+        and "no soup" in made.figure.layout.annotations[0].text
+    )
 
 
 def test_on_the_papers_own_data_every_shift_has_its_points(tmp_path):
@@ -247,7 +314,16 @@ def test_on_the_papers_own_data_every_shift_has_its_points(tmp_path):
     mine = mine[mine.split != "art/test"]
     figure = lipsum_ft.make("figure_2", mine, tmp_path).figure
     assert len([t for t in figure.data if t.name == "FT, published"]) == 2
-    assert len([t for t in lipsum_ft.make("figure_2", fake(), tmp_path).figure.data if t.name == "FT, published"]) == 1
+    assert (
+        len(
+            [
+                t
+                for t in lipsum_ft.make("figure_2", fake(), tmp_path).figure.data
+                if t.name == "FT, published"
+            ]
+        )
+        == 1
+    )
 
 
 def test_the_batch_runs_every_item():

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch.nn import functional as F
 
 from clipft.errors import ConfigError, WeightsError
@@ -15,8 +14,16 @@ from clipft.posthoc.soup import greedy_soup, uniform_soup
 from clipft.posthoc.tpgm import project, tpgm
 from clipft.posthoc.wise import wise, wise_head
 
-ANCHOR = {"w": torch.tensor([1.0, -0.0, 3e-39]), "half": torch.tensor([1.0, 2.0]).half(), "count": torch.tensor(7)}
-TUNED = {"w": torch.tensor([2.0, 0.0, -0.0]), "half": torch.tensor([3.0, 65504.0]).half(), "count": torch.tensor(9)}
+ANCHOR = {
+    "w": torch.tensor([1.0, -0.0, 3e-39]),
+    "half": torch.tensor([1.0, 2.0]).half(),
+    "count": torch.tensor(7),
+}
+TUNED = {
+    "w": torch.tensor([2.0, 0.0, -0.0]),
+    "half": torch.tensor([3.0, 65504.0]).half(),
+    "count": torch.tensor(9),
+}
 HEADED = ("visual.w", "weight", "bias", "logit_scale")
 
 seeds = st.integers(0, 2**32 - 1)
@@ -70,7 +77,9 @@ def test_integer_buffers_are_not_mixed(alpha, count):
     assert wise(ANCHOR, TUNED, alpha)["count"].dtype == torch.int64
 
 
-@pytest.mark.parametrize("mix", [wise, output_ensemble, lambda a, b, alpha: fisher_merge(a, b, a, b, alpha)])
+@pytest.mark.parametrize(
+    "mix", [wise, output_ensemble, lambda a, b, alpha: fisher_merge(a, b, a, b, alpha)]
+)
 @pytest.mark.parametrize("alpha", [-1e-9, 1.0000001, float("nan"), float("inf"), -float("inf")])
 def test_alpha_outside_its_range(mix, alpha):
     with pytest.raises(ConfigError, match=r"alpha is .*expected 0"):
@@ -118,13 +127,18 @@ MIXERS = {
         ({"b": torch.ones(1, 3)}, r"different models: 'b' is \(3,\) and \(1, 3\)"),
         ({name: torch.ones(1) for name in "hgfed"}, "different models: only one of them has 'd'"),
         ({"bias": torch.ones(3)}, "different head conventions: only one of them has 'bias'"),
-        ({"logit_scale": torch.ones(())}, "different head conventions: only one of them has 'logit_scale'"),
+        (
+            {"logit_scale": torch.ones(())},
+            "different head conventions: only one of them has 'logit_scale'",
+        ),
     ],
 )
 def test_the_first_odd_tensor_is_named(mix, extra, words):
     plain = {name: torch.zeros(3) for name in ("a", "b", "c", "weight")}
     for one, other in ((plain, plain | extra), (plain | extra, plain)):
-        with pytest.raises(WeightsError, match=words if one is plain else words.split(" is ")[0]) as caught:
+        with pytest.raises(
+            WeightsError, match=words if one is plain else words.split(" is ")[0]
+        ) as caught:
             mix(one, other)
         assert "\n" not in str(caught.value)
 
@@ -136,9 +150,14 @@ def test_the_first_odd_tensor_is_named(mix, extra, words):
 @given(inner, seeds)
 def test_fisher_merge_formula(alpha, seed):
     a, b = random_weights(seed), random_weights(seed + 1)
-    f0, f1 = ({k: t.abs() * (t.abs() > 0.5) for k, t in random_weights(seed + j).items()} for j in (2, 3))
+    f0, f1 = (
+        {k: t.abs() * (t.abs() > 0.5) for k, t in random_weights(seed + j).items()} for j in (2, 3)
+    )
     for name, found in fisher_merge(a, b, f0, f1, alpha).items():
-        w0, w1 = (1 - alpha) * np.maximum(as_float64(f0[name]), 1e-8), alpha * np.maximum(as_float64(f1[name]), 1e-8)
+        w0, w1 = (
+            (1 - alpha) * np.maximum(as_float64(f0[name]), 1e-8),
+            alpha * np.maximum(as_float64(f1[name]), 1e-8),
+        )
         want = (w0 * as_float64(a[name]) + w1 * as_float64(b[name])) / (w0 + w1)
         np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-5)
 
@@ -148,7 +167,9 @@ def test_fisher_merge_formula(alpha, seed):
 def test_equal_fishers_are_wise(alpha, seed, value):
     a, b = random_weights(seed), random_weights(seed + 1)
     same = {name: torch.full_like(tensor, value) for name, tensor in a.items()}
-    torch.testing.assert_close(fisher_merge(a, b, same, same, alpha), wise(a, b, alpha), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        fisher_merge(a, b, same, same, alpha), wise(a, b, alpha), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(("alpha", "end"), [(0.0, ANCHOR), (1.0, TUNED)])
@@ -188,7 +209,9 @@ def moved(seed, *names):
 
 def towards(target):
     """A loss whose optimum is known: the squared distance from `target`."""
-    return lambda weights, batch: sum((weights[name] - tensor).square().sum() for name, tensor in target.items())
+    return lambda weights, batch: sum(
+        (weights[name] - tensor).square().sum() for name, tensor in target.items()
+    )
 
 
 @property_test
@@ -240,9 +263,14 @@ def test_gammas_stop_at_their_bound_and_come_back(bound, beyond):
 def test_tensors_that_did_not_move_are_left_alone():
     a, b = moved(0, "moved", "still")
     still = torch.tensor([[-0.0, 3e-39], [1.0, 2.0]])
-    a, b = ({**weights, "still": still.clone(), "count": torch.tensor(k)} for weights, k in ((a, 7), (b, 9)))
+    a, b = (
+        {**weights, "still": still.clone(), "count": torch.tensor(k)}
+        for weights, k in ((a, 7), (b, 9))
+    )
     for norm in ("frobenius", "mars"):
-        found = tpgm(a, b, towards({"moved": a["moved"], "still": b["still"] + 1}), range(5), norm=norm)
+        found = tpgm(
+            a, b, towards({"moved": a["moved"], "still": b["still"] + 1}), range(5), norm=norm
+        )
         assert bits({"still": found["still"]}) == bits({"still": still})
         assert found["count"].item() == 9
         assert found["moved"].isfinite().all()
@@ -293,7 +321,9 @@ def test_odd_settings_of_tpgm(settings, words):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite(value):
     a, b = moved(0, "w")
-    with pytest.raises(ConfigError, match=f"TPGM's loss is {value}; is the tuned model finite") as caught:
+    with pytest.raises(
+        ConfigError, match=f"TPGM's loss is {value}; is the tuned model finite"
+    ) as caught:
         tpgm(a, b, lambda weights, batch: weights["w"].sum() * value, [None])
     assert "\n" not in str(caught.value)
 
@@ -306,12 +336,17 @@ def test_a_loss_that_is_not_finite(value):
 def test_uniform_soup_is_the_mean(count, seed):
     members = [random_weights(seed + k) for k in range(count)]
     for name, found in uniform_soup(members).items():
-        np.testing.assert_allclose(found, np.mean([as_float64(one[name]) for one in members], 0), rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(
+            found, np.mean([as_float64(one[name]) for one in members], 0), rtol=1e-6, atol=1e-7
+        )
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_a_soup_of_copies_is_the_model_bit_for_bit(count):
-    model = random_weights(0) | {"half": torch.tensor([1.0, 65504.0]).half(), "count": torch.tensor(7)}
+    model = random_weights(0) | {
+        "half": torch.tensor([1.0, 65504.0]).half(),
+        "count": torch.tensor(7),
+    }
     soup = uniform_soup([model] * count)
     assert bits(soup) == bits(model)
     assert all(soup[name].data_ptr() != tensor.data_ptr() for name, tensor in model.items())
@@ -339,7 +374,9 @@ def coarse(value):
     return max(0.0, 1 - np.floor(8 * np.abs(np.asarray(value, dtype=float) - 1).mean()) / 8)
 
 
-members_of_eighths = st.lists(st.lists(st.integers(-4, 20), min_size=3, max_size=3), min_size=1, max_size=6)
+members_of_eighths = st.lists(
+    st.lists(st.integers(-4, 20), min_size=3, max_size=3), min_size=1, max_size=6
+)
 
 
 @settings(deadline=None)
@@ -369,7 +406,10 @@ def right(logits, labels):
 @given(st.integers(1, 6), st.integers(1, 12), st.integers(2, 4), st.integers(1, 5), seeds)
 def test_greedy_ensemble_is_the_capped_walk(members, images, classes, limit, seed):
     rng = np.random.default_rng(seed)
-    logits, labels = rng.integers(-5, 6, (members, images, classes)).astype(float), rng.integers(0, classes, images)
+    logits, labels = (
+        rng.integers(-5, 6, (members, images, classes)).astype(float),
+        rng.integers(0, classes, images),
+    )
     kept = greedy_ensemble([torch.tensor(one) for one in logits], torch.tensor(labels), limit)
     assert kept == plain_greedy(list(logits), lambda mean: right(mean, labels), limit)
     assert len(kept) <= limit

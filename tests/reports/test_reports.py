@@ -14,7 +14,14 @@ from clipft.errors import ClipftError, ConfigError
 from clipft.reports import energy_gap as reports
 from clipft.reports.energy_map import energy_map
 from clipft.reports.weight_paths import layer_table, path_table
-from clipft.runs.reading import barrier_table, class_table, compare_runs, distortion_table, gzsl_table, reliability_of
+from clipft.runs.reading import (
+    barrier_table,
+    class_table,
+    compare_runs,
+    distortion_table,
+    gzsl_table,
+    reliability_of,
+)
 from clipft.runs.run import Run
 from clipft.training.combine import combine
 
@@ -99,7 +106,9 @@ def test_the_error_over_texts_is_of_the_runs_texts(finished):
 def test_zero_shot_has_no_gap_and_a_folder_is_a_run(finished):
     table = reports.gap_table(str(finished["ft"].folder), 0.0)
     assert (table.energy_gap == 0).all() and (table.image_error == 0).all()
-    pd.testing.assert_frame_equal(reports.gap_table(finished["ft"].folder), reports.gap_table(finished["ft"]))
+    pd.testing.assert_frame_equal(
+        reports.gap_table(finished["ft"].folder), reports.gap_table(finished["ft"])
+    )
 
 
 # --- classes
@@ -134,9 +143,13 @@ def test_the_distortion_table_is_of_the_same_numbers_as_the_scores(finished):
         means_of = means(run, columns[row.kind], 1.0)
         assert row.reference == pytest.approx(means_of["real/test"], rel=1e-5)
         assert row.shifted == pytest.approx(means_of[row.split], rel=1e-5)
-        base, shift = (images(run, split, 1.0)[columns[row.kind]] for split in ("real/test", row.split))
+        base, shift = (
+            images(run, split, 1.0)[columns[row.kind]] for split in ("real/test", row.split)
+        )
         interval = stats.ttest_ind(base, shift, equal_var=False).confidence_interval()
-        assert (row.low, row.high) == pytest.approx((interval.low, interval.high), rel=1e-4, abs=1e-6)
+        assert (row.low, row.high) == pytest.approx(
+            (interval.low, interval.high), rel=1e-4, abs=1e-6
+        )
         assert row.verdict == ("holds" if row.low > 0 else "fails" if row.high < 0 else "open")
 
 
@@ -161,7 +174,13 @@ def test_an_energy_map_is_made_once(finished, monkeypatch):
     again = energy_map(finished["ft"].folder, **asked)
     np.testing.assert_array_equal(first.before, again.before)
     np.testing.assert_array_equal(first.after, again.after)
-    for other in ({"seed": 12}, {"perplexity": 2.0}, {"layout": "reused"}, {"pca": False}, {"per_split": 5}):
+    for other in (
+        {"seed": 12},
+        {"perplexity": 2.0},
+        {"layout": "reused"},
+        {"pca": False},
+        {"per_split": 5},
+    ):
         with pytest.raises(AssertionError, match="made again"):
             energy_map(finished["ft"], **asked | other)
     with pytest.raises(AssertionError, match="made again"):
@@ -170,12 +189,18 @@ def test_an_energy_map_is_made_once(finished, monkeypatch):
 
 def test_an_energy_map_is_of_the_first_test_images(finished, monkeypatch):
     run, seen = finished["lipsum"], []
-    monkeypatch.setattr(reports, "energy_tsne", lambda *places, **_: seen.extend(places) or [p[:, :2] for p in places])
+    monkeypatch.setattr(
+        reports,
+        "energy_tsne",
+        lambda *places, **_: seen.extend(places) or [p[:, :2] for p in places],
+    )
     found = energy_map(run, alpha=0.5, per_split=3)
     tests = [split for split in SPLITS if split.endswith("/test")]
     assert found.split == tuple(split for split in tests for _ in range(3))
     assert found.ids == tuple(name for split in tests for name in run.manifest.split(split).ids[:3])
-    assert found.label.tolist() == [label for split in tests for label in run.manifest.split(split).labels[:3]]
+    assert found.label.tolist() == [
+        label for split in tests for label in run.manifest.split(split).labels[:3]
+    ]
     for alpha, place, drawn in ((0.0, seen[0], found.before), (0.5, seen[1], found.after)):
         embedded = np.concatenate([run.features(split, alpha).embeddings[:3] for split in tests])
         want = energy_coordinates(torch.tensor(embedded), run.gap_texts, run.clip.scale)
@@ -203,7 +228,9 @@ def test_the_barrier_table_is_plain(finished):
         }.items():
             rise = half - (zero + one) / 2
             assert table[f"{name}_barrier"][split] == pytest.approx(max(0, rise), abs=1e-6)
-            assert table[f"{name}_alpha"][split] == (0.5 if table[f"{name}_barrier"][split] > 0 else 0)
+            assert table[f"{name}_alpha"][split] == (
+                0.5 if table[f"{name}_barrier"][split] > 0 else 0
+            )
 
 
 def test_a_barrier_needs_both_ends(finished):
@@ -241,7 +268,11 @@ def test_results_with_the_ensemble_of_a_path_are_drawn(trained):
     path_table(trained, [0.0, 1.0])
     table = results(trained.folder.parent)
     assert set(table.method) == {"ft", "ft+output_ensemble"}
-    assert figures.wise_slider(table).data and figures.trade_off(table).data and figures.wise_curves(table).data
+    assert (
+        figures.wise_slider(table).data
+        and figures.trade_off(table).data
+        and figures.wise_curves(table).data
+    )
 
 
 # --- layers
@@ -257,13 +288,19 @@ def test_layers_are_the_runs_weights(finished, method):
     (name,) = [name for name in anchor if name.endswith("visual.conv1.weight")]
     moved = (tuned[name] - anchor[name]).norm()
     assert table.distance["visual.conv1"] == pytest.approx(float(moved), rel=1e-5)
-    assert table.relative["visual.conv1"] == pytest.approx(float(moved / anchor[name].norm()), rel=1e-5)
+    assert table.relative["visual.conv1"] == pytest.approx(
+        float(moved / anchor[name].norm()), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("method", ["lp", "flyp_image"])
 def test_layers_that_do_not_train_stay(environment, method):
     table = layer_table(environment.train(method=method, steps=4))
-    frozen = table.layer.str.startswith("visual.") if method == "lp" else ~table.layer.str.startswith("visual.")
+    frozen = (
+        table.layer.str.startswith("visual.")
+        if method == "lp"
+        else ~table.layer.str.startswith("visual.")
+    )
     frozen &= table.layer != "logit_scale"
     frozen &= table.layer != "head"
     assert frozen.sum() >= 3 and (table.distance[frozen] == 0).all()
@@ -278,8 +315,15 @@ def test_two_runs_are_compared_image_by_image(finished):
     table = compare_runs(first, second.folder, 0.5)
     assert table.split.tolist() == SPLITS
     for row in table.itertuples():
-        a, b = (part.prediction == part.label for part in (images(run, row.split, 0.5) for run in (first, second)))
-        assert (row.n, row.first, row.second) == (len(a), pytest.approx(a.mean()), pytest.approx(b.mean()))
+        a, b = (
+            part.prediction == part.label
+            for part in (images(run, row.split, 0.5) for run in (first, second))
+        )
+        assert (row.n, row.first, row.second) == (
+            len(a),
+            pytest.approx(a.mean()),
+            pytest.approx(b.mean()),
+        )
         assert (row.only_first, row.only_second) == ((a & ~b).sum(), (b & ~a).sum())
         differ = int((a != b).sum())
         p = stats.binomtest(int((a & ~b).sum()), differ).pvalue if differ else 1.0
@@ -289,9 +333,9 @@ def test_two_runs_are_compared_image_by_image(finished):
 
 def test_a_run_does_not_differ_from_itself(finished):
     table = compare_runs(finished["ft"], finished["ft"])
-    assert (table.p == 1).all() and (table[["difference", "low", "high", "only_first", "only_second"]] == 0).all(
-        axis=None
-    )
+    assert (table.p == 1).all() and (
+        table[["difference", "low", "high", "only_first", "only_second"]] == 0
+    ).all(axis=None)
 
 
 def test_runs_on_other_images_are_not_compared(finished, environment):
@@ -322,7 +366,9 @@ def test_reliability_is_of_the_runs_images(finished):
     place = (rows.confidence * 4).astype(int).clip(upper=3)
     for bin_, part in rows.groupby(place):
         want = (len(part), part.confidence.mean(), (part.prediction == part.label).mean())
-        assert (found.count[bin_], found.confidence[bin_], found.accuracy[bin_]) == pytest.approx(want, rel=1e-5)
+        assert (found.count[bin_], found.confidence[bin_], found.accuracy[bin_]) == pytest.approx(
+            want, rel=1e-5
+        )
 
 
 @pytest.mark.parametrize(

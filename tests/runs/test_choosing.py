@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from scipy.stats import kendalltau
 from test_table import COLUMNS, fake
 
@@ -21,11 +20,15 @@ def scored(*models):
         kind = ("mini", "m1", "tiny", "t1", run.split("-")[0], 1e-4, 100, seed, "holdout", "real")
         for (split, role), accuracy in zip(ROLES.items(), accuracies, strict=True):
             size = n if role == "val" else 7
-            values = {"accuracy": accuracy, "energy_gap": gap if role == "val" or gap is None else 99}
+            values = {
+                "accuracy": accuracy,
+                "energy_gap": gap if role == "val" or gap is None else 99,
+            }
             rows += [
                 (run, run.split("-")[0], *kind, alpha, split, role, name, value, 0, 1, size)
-                for name, value in values.items() if value is not None
-            ]  # fmt: skip
+                for name, value in values.items()
+                if value is not None
+            ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -42,18 +45,30 @@ ONE = [
 def test_candidates_are_the_numbers_of_the_table():
     rows = choosing.candidates(scored(*ONE)).set_index("alpha")
     assert list(rows.index) == [0.0, 0.25, 0.5, 0.75, 1.0]
-    assert rows.loc[0.25].drop(["run", "method", "lr", "steps", "recipe", "seed"]).to_dict() == pytest.approx(
-        {"val_accuracy": 0.75, "val_gap": 1.0, "val_n": 100, "reference_accuracy": 0.74, "shift_accuracy": 0.72}
+    assert rows.loc[0.25].drop(
+        ["run", "method", "lr", "steps", "recipe", "seed"]
+    ).to_dict() == pytest.approx(
+        {
+            "val_accuracy": 0.75,
+            "val_gap": 1.0,
+            "val_n": 100,
+            "reference_accuracy": 0.74,
+            "shift_accuracy": 0.72,
+        }
     )
 
 
-@pytest.mark.parametrize(("rule", "alpha"), [("accuracy", 0.75), ("energy_gap", 0.5), ("oracle", 0.25)])
+@pytest.mark.parametrize(
+    ("rule", "alpha"), [("accuracy", 0.75), ("energy_gap", 0.5), ("oracle", 0.25)]
+)
 def test_what_each_rule_takes(rule, alpha):
     rows = choosing.candidates(scored(*ONE))
     assert rows.loc[choosing.pick(rows, rule)].alpha == alpha
 
 
-@pytest.mark.parametrize(("n", "alpha"), [(1, 0.0), (20, 0.25), (100, 0.5), (400, 0.75), (10**7, 0.75)])
+@pytest.mark.parametrize(
+    ("n", "alpha"), [(1, 0.0), (20, 0.25), (100, 0.5), (400, 0.75), (10**7, 0.75)]
+)
 def test_one_standard_error_of_the_best(n, alpha):
     """sqrt(0.8 * 0.2 / n): 0.4, 0.089, 0.04, 0.02, 0.0001; the accuracies are 0.3, 0.05, 0.03, 0 and 0.01 below."""
     rows = choosing.candidates(scored(*[(*model[:5], n) for model in ONE]))
@@ -67,15 +82,24 @@ def test_of_ties_the_first_is_taken():
 
 
 def test_choices_among_the_alphas_of_each_run():
-    other = [("lipsum-1", 1, alpha, (0.9 - alpha / 2, 0.5, alpha, alpha), alpha, 100) for alpha in (0.0, 1.0)]
+    other = [
+        ("lipsum-1", 1, alpha, (0.9 - alpha / 2, 0.5, alpha, alpha), alpha, 100)
+        for alpha in (0.0, 1.0)
+    ]
     found = choosing.choices(scored(*ONE, *other)).set_index("run")
     assert list(found.index) == ["ft-0", "lipsum-1"] and found.of.tolist() == [5, 2]
     assert found.method.tolist() == ["ft", "lipsum"]
     want = {
-        "accuracy: alpha": 0.75, "accuracy: reference": 0.79, "accuracy: shift": 0.61, "energy_gap: alpha": 0.5,
-        "energy_gap: reference": 0.78, "energy_gap: shift": 0.68, "oracle: alpha": 0.25, "oracle: reference": 0.74,
+        "accuracy: alpha": 0.75,
+        "accuracy: reference": 0.79,
+        "accuracy: shift": 0.61,
+        "energy_gap: alpha": 0.5,
+        "energy_gap: reference": 0.78,
+        "energy_gap: shift": 0.68,
+        "oracle: alpha": 0.25,
+        "oracle: reference": 0.74,
         "oracle: shift": 0.72,
-    }  # fmt: skip
+    }
     assert found.loc["ft-0", list(want)].to_dict() == pytest.approx(want)
     assert [found.loc["lipsum-1", f"{rule}: alpha"] for rule in choosing.RULES] == [0.0, 0.0, 1.0]
 
@@ -92,9 +116,15 @@ def test_choices_among_the_tuned_models_of_each_seed():
     found = choosing.choices(scored(*MODELS), "models").set_index("seed")
     assert list(found.index) == [0, 1] and found.of.tolist() == [3, 3] and "method" not in found
     for seed, row in found.iterrows():
-        assert [row[f"{rule}: run"] for rule in choosing.RULES] == [f"a-{seed}", f"b-{seed}", f"c-{seed}"]
+        assert [row[f"{rule}: run"] for rule in choosing.RULES] == [
+            f"a-{seed}",
+            f"b-{seed}",
+            f"c-{seed}",
+        ]
         assert [row[f"{rule}: shift"] for rule in choosing.RULES] == pytest.approx([0.3, 0.5, 0.6])
-        assert [row[f"{rule}: reference"] for rule in choosing.RULES] == pytest.approx([0.8, 0.77, 0.6])
+        assert [row[f"{rule}: reference"] for rule in choosing.RULES] == pytest.approx(
+            [0.8, 0.77, 0.6]
+        )
 
 
 def test_the_verdict_counts_and_averages():
@@ -123,9 +153,12 @@ numbers = st.integers(0, 1000)
 @given(st.lists(st.tuples(numbers, numbers, numbers), min_size=2, max_size=9))
 def test_ordered_pairs_are_kendalls_tau(values):
     val, gap, shift = (np.array(column) / 1000 for column in zip(*values, strict=True))
-    assume(min(len(set(column)) for column in (val, gap, shift)) == len(values))  # tau counts ties otherwise
+    assume(
+        min(len(set(column)) for column in (val, gap, shift)) == len(values)
+    )  # tau counts ties otherwise
     models = [
-        (f"m-{i}", 0, 1.0, (v, 0.5, s, s), g, 50) for i, (v, g, s) in enumerate(zip(val, gap, shift, strict=True))
+        (f"m-{i}", 0, 1.0, (v, 0.5, s, s), g, 50)
+        for i, (v, g, s) in enumerate(zip(val, gap, shift, strict=True))
     ]
     found = choosing.ordered_pairs(scored(*models))
     assert found["accuracy"] == pytest.approx((kendalltau(val, shift).statistic + 1) / 2)

@@ -35,7 +35,9 @@ def test_a_shipped_recipe_is_a_configuration(name):
     assert not set(preset.tuned) & set(preset.unknown)
     assert set(preset.unknown) <= RunConfig.model_fields.keys()
     if config.manifest in available():
-        load_manifest(config.manifest).check_domain(config.reference or load_manifest(config.manifest).reference)
+        load_manifest(config.manifest).check_domain(
+            config.reference or load_manifest(config.manifest).reference
+        )
     else:
         with pytest.raises(ConfigError, match=f"unknown data set '{config.manifest}'"):
             load_manifest(config.manifest)
@@ -56,21 +58,53 @@ def test_every_method_has_a_tuned_recipe_on_emojishift():
 
 
 LIPSUM = {
-    "method": "lipsum", "lam": 1.0, "text_count": 80, "text_length": 8, "lr": 1e-5, "betas": (0.9, 0.999),
-    "weight_decay": 0.0, "warmup": 0.1, "batch_size": 256, "clip_norm": None, "crop": (0.08, 1.0), "flip": True,
-    "precision": "bf16-mixed", "eval_every": 1000, "head": "fixed", "pretrained": "openai",
-}  # fmt: skip
+    "method": "lipsum",
+    "lam": 1.0,
+    "text_count": 80,
+    "text_length": 8,
+    "lr": 1e-5,
+    "betas": (0.9, 0.999),
+    "weight_decay": 0.0,
+    "warmup": 0.1,
+    "batch_size": 256,
+    "clip_norm": None,
+    "crop": (0.08, 1.0),
+    "flip": True,
+    "precision": "bf16-mixed",
+    "eval_every": 1000,
+    "head": "fixed",
+    "pretrained": "openai",
+}
 WISE = {
-    "method": "ft", "head": "absorbed", "lr": 3e-5, "weight_decay": 0.1, "batch_size": 512, "clip_norm": 1.0,
-    "crop": (0.9, 1.0), "flip": False, "selection": "last", "pretrained": "openai", "manifest": "imagenet",
-}  # fmt: skip
-FLYP = {"method": "flyp", "lr": 1e-5, "model": "ViT-B-16", "pretrained": "openai", "crop": (0.9, 1.0), "flip": False}
+    "method": "ft",
+    "head": "absorbed",
+    "lr": 3e-5,
+    "weight_decay": 0.1,
+    "batch_size": 512,
+    "clip_norm": 1.0,
+    "crop": (0.9, 1.0),
+    "flip": False,
+    "selection": "last",
+    "pretrained": "openai",
+    "manifest": "imagenet",
+}
+FLYP = {
+    "method": "flyp",
+    "lr": 1e-5,
+    "model": "ViT-B-16",
+    "pretrained": "openai",
+    "crop": (0.9, 1.0),
+    "flip": False,
+}
 TRANSFER = FLYP | {"weight_decay": 0.0, "warmup": 0.0}
 PAPERS = {
-    "lipsum_ft/domainnet_b32": LIPSUM | {"model": "ViT-B-32", "steps": 5000, "manifest": "domainnet"},
-    "lipsum_ft/domainnet_b16": LIPSUM | {"model": "ViT-B-16", "steps": 5000, "manifest": "domainnet"},
+    "lipsum_ft/domainnet_b32": LIPSUM
+    | {"model": "ViT-B-32", "steps": 5000, "manifest": "domainnet"},
+    "lipsum_ft/domainnet_b16": LIPSUM
+    | {"model": "ViT-B-16", "steps": 5000, "manifest": "domainnet"},
     "lipsum_ft/domainnet_l14": LIPSUM | {"model": "ViT-L-14", "steps": 5000, "batch_size": 128},
-    "lipsum_ft/imagenet_b32": LIPSUM | {"model": "ViT-B-32", "steps": 50000, "manifest": "imagenet"},
+    "lipsum_ft/imagenet_b32": LIPSUM
+    | {"model": "ViT-B-32", "steps": 50000, "manifest": "imagenet"},
     "lipsum_ft/imagenet_b16": LIPSUM | {"model": "ViT-B-16", "steps": 50000},
     "lipsum_ft/imagenet_l14": LIPSUM | {"model": "ViT-L-14", "steps": 50000, "batch_size": 128},
     "wise_ft/imagenet_b32": WISE | {"model": "ViT-B-32"},
@@ -85,7 +119,12 @@ PAPERS = {
     "flyp/patchcamelyon": TRANSFER,
     "flyp/rendered_sst2": TRANSFER,
     "flyp/few_shot": TRANSFER | {"shots": 16},
-    "soups/domainnet_b16": {"method": "ft", "steps": 5000, "model": "ViT-B-16", "manifest": "domainnet"},
+    "soups/domainnet_b16": {
+        "method": "ft",
+        "steps": 5000,
+        "model": "ViT-B-16",
+        "manifest": "domainnet",
+    },
     "soups/imagenet_b16": {"method": "ft", "steps": 50000, "model": "ViT-B-16"},
 }
 
@@ -97,7 +136,9 @@ def test_a_paper_is_taken_at_its_word(name):
 
 
 def test_every_paper_is_looked_at():
-    assert {name for name in SHIPPED if name.split("/")[0] not in ("emoji", "emoji_tiny")} == PAPERS.keys()
+    assert {
+        name for name in SHIPPED if name.split("/")[0] not in ("emoji", "emoji_tiny")
+    } == PAPERS.keys()
 
 
 @pytest.mark.parametrize(
@@ -112,7 +153,9 @@ def test_every_paper_is_looked_at():
 def test_steps_are_epochs_of_batches(name, epochs, images, batch):
     config = recipe({"preset": name})
     assert config.batch_size == batch
-    assert abs(config.steps - epochs * images / batch) <= epochs  # the last batch of an epoch may be short or left out
+    assert (
+        abs(config.steps - epochs * images / batch) <= epochs
+    )  # the last batch of an epoch may be short or left out
     assert round(config.warmup * config.steps) == 500
     assert abs(config.eval_every - images / batch) <= 1
 
@@ -160,7 +203,10 @@ def test_later_settings_win():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"preset": "emoji/tpgm_c"}, "is a post-hoc recipe; use it so: clipft combine emoji/tpgm_c RUN"),
+        (
+            {"preset": "emoji/tpgm_c"},
+            "is a post-hoc recipe; use it so: clipft combine emoji/tpgm_c RUN",
+        ),
         ({"preset": "emoji/ft", "stepz": 3}, "emoji/ft: unknown key 'stepz'; did you mean 'steps'"),
         ({"preset": "emoji/ft", "steps": 0}, "emoji/ft: steps"),
         ({"lr": -1}, "settings: lr"),
@@ -187,7 +233,10 @@ def shipped(tmp_path, monkeypatch):
         ("", "expected a mapping"),
         ("{", "is not valid YAML"),
         ("presets: {}", "source: Field required"),
-        ("source: x\npresets: {a: {title: t, settings: {}, tunde: [lr]}}", "unknown key 'tunde'; did you mean 'tuned'"),
+        (
+            "source: x\npresets: {a: {title: t, settings: {}, tunde: [lr]}}",
+            "unknown key 'tunde'; did you mean 'tuned'",
+        ),
         ("source: x\npresets: {a: {title: t}}", "settings: Field required"),
         ("source: x\npresets: [a]", "presets"),
     ],
@@ -200,14 +249,22 @@ def test_a_malformed_file_is_one_line(shipped, content, words):
 
 
 def test_a_file_of_ones_own(shipped):
-    own = {"source": "me", "common": {"method": "kd", "lam": 2.0}, "presets": {
-        "a": {"title": "A", "settings": {"lam": 3.0}}, "b": {"title": "B", "settings": {}, "source": "you"},
-        "c": {"title": "C", "after": "wise", "settings": {"alpha": 0.3}},
-    }}  # fmt: skip
+    own = {
+        "source": "me",
+        "common": {"method": "kd", "lam": 2.0},
+        "presets": {
+            "a": {"title": "A", "settings": {"lam": 3.0}},
+            "b": {"title": "B", "settings": {}, "source": "you"},
+            "c": {"title": "C", "after": "wise", "settings": {"alpha": 0.3}},
+        },
+    }
     (shipped / "mine.yaml").write_text(yaml.safe_dump(own))
     found = presets()
     assert found.keys() - SHIPPED.keys() == {"mine/a", "mine/b", "mine/c"}
-    assert (recipe({"preset": "mine/a"}), found["mine/a"].source) == (RunConfig(method="kd", lam=3.0), "me")
+    assert (recipe({"preset": "mine/a"}), found["mine/a"].source) == (
+        RunConfig(method="kd", lam=3.0),
+        "me",
+    )
     assert (recipe({"preset": "mine/b"}).lam, found["mine/b"].source) == (2.0, "you")
     assert found["mine/c"].settings == {"alpha": 0.3}  # the common settings are of trained recipes
 
@@ -225,7 +282,9 @@ def sweep(world):
             config["after"] = {"name": after[0], "options": after[1], "of": [], "members": ["x"]}
         folder = world.runs / f"run{len(list(world.runs.glob('*')))}"
         write_json(folder / "config.json", config | {"model_digest": "m", "manifest_digest": "d"})
-        for step, value in enumerate([*val, accuracy, 0.0]):  # the kept weights are the best ones, not the last
+        for step, value in enumerate(
+            [*val, accuracy, 0.0]
+        ):  # the kept weights are the best ones, not the last
             append_json(folder / "metrics.jsonl", {"step": step, "val_accuracy": value})
             append_json(folder / "metrics.jsonl", {"step": step, "loss": 99.0})
 
@@ -385,7 +444,9 @@ def test_the_shipped_file_is_what_its_sweep_writes():
     for name, entry in METHODS.items():
         preset = found.presets[name]
         assert set(preset.tuned) == (set() if name == "lp" else preset.settings.keys() - {"method"})
-        assert {"lam"} & {*preset.tuned, *preset.unknown} == ({"lam"} if entry.lam is not None else set())
+        assert {"lam"} & {*preset.tuned, *preset.unknown} == (
+            {"lam"} if entry.lam is not None else set()
+        )
 
 
 def test_a_sweep_that_cannot_be_read_leaves_the_file(swept, tmp_path):
@@ -400,4 +461,6 @@ def test_a_sweep_that_cannot_be_read_leaves_the_file(swept, tmp_path):
 
 def test_a_table_for_the_eye(swept):
     rows = candidates(swept)
-    assert isinstance(rows, pd.DataFrame) and rows.groupby(["method", "key"]).chosen.sum().eq(1).all()
+    assert (
+        isinstance(rows, pd.DataFrame) and rows.groupby(["method", "key"]).chosen.sum().eq(1).all()
+    )

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import CLASSES, World
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 from sklearn.calibration import calibration_curve
 
@@ -39,7 +38,18 @@ def toy(seed=0, alphas=ALPHAS, splits=SPLITS, n=9, classes=4, gap=True):
             prediction = np.where(rng.random(n) < 0.5, labels[split], drawn)
             ids = tuple(f"{split}/{number}.png" for number in range(n))
             more = {"energy_gap": alpha * rng.uniform(1, 9, n)} if gap else {}
-            found.append(Scores(split, alpha, ids, labels[split], prediction, rng.random(n), rng.random(n), **more))
+            found.append(
+                Scores(
+                    split,
+                    alpha,
+                    ids,
+                    labels[split],
+                    prediction,
+                    rng.random(n),
+                    rng.random(n),
+                    **more,
+                )
+            )
     return found
 
 
@@ -61,7 +71,9 @@ def scored_runs(base: Path, manifest: Path, model: Path, tree: Path, after=None)
         patch.setattr("clipft.runs.run.GAP_TEXTS", 50)
         world = World(manifest, model, base / "runs")
         world.tree = tree
-        world.scored = [world.train(method=name, steps=6, eval_every=3, lr=3e-3) for name in ("ft", "lipsum")]
+        world.scored = [
+            world.train(method=name, steps=6, eval_every=3, lr=3e-3) for name in ("ft", "lipsum")
+        ]
         for run in world.scored:
             run.score(SCORED, progress=False)
         world.unscored = world.train(seed=7, steps=2).folder
@@ -109,7 +121,9 @@ def elsewhere(scored, tmp_path, monkeypatch):
 SWEEPS = st.builds(
     toy,
     st.integers(0, 10**6),
-    st.sets(st.integers(1, 99), max_size=4).map(lambda some: (0.0, *(one / 100 for one in sorted(some)), 1.0)),
+    st.sets(st.integers(1, 99), max_size=4).map(
+        lambda some: (0.0, *(one / 100 for one in sorted(some)), 1.0)
+    ),
     st.sampled_from([SPLITS, SPLITS[1:], ("real/test",), ("art/test", "real/test")]),
     st.integers(1, 12),
     st.integers(1, 5),
@@ -157,14 +171,16 @@ def test_flips_are_those_of_a_plain_loop(scores, alpha, against):
     near = min(sweep.alphas, key=lambda one: (abs(one - alpha), one))
     said = {
         (one.split, name): (int(p), int(label))
-        for one in scores if one.alpha == near
+        for one in scores
+        if one.alpha == near
         for name, p, label in zip(one.ids, one.prediction, one.label, strict=True)
-    }  # fmt: skip
+    }
     then = {
         (one.split, name): int(p)
-        for one in scores if one.alpha == against
+        for one in scores
+        if one.alpha == against
         for name, p in zip(one.ids, one.prediction, strict=True)
-    }  # fmt: skip
+    }
     want = {"all": set(), "gained": set(), "lost": set()}
     for key, (now, label) in said.items():
         if key[0].endswith("/val") or now == then[key]:
@@ -261,7 +277,12 @@ def test_scores_without_a_test_split_are_refused():
 
 def test_classes_have_names_or_numbers():
     sweep = toy_sweep()
-    assert [sweep.name_of(label) for label in (0, 3, 4, -1)] == ["apple", "zebra", "class 4", "class -1"]
+    assert [sweep.name_of(label) for label in (0, 3, 4, -1)] == [
+        "apple",
+        "zebra",
+        "class 4",
+        "class -1",
+    ]
     assert replace(sweep, classes=()).name_of(2) == "class 2"
 
 
@@ -306,7 +327,9 @@ def test_folders_that_hold_no_sweep_are_one_line(scored, tmp_path):
     run = shutil.copytree(scored.scored[0].folder, tmp_path / "run")
     frame = pd.read_parquet(run / "images.parquet")
     frame[frame.alpha != 1].to_parquet(run / "images.parquet")
-    with pytest.raises(ConfigError, match=r"FT, lr 0.003, 6 steps, seed 0 has \[0.0, 0.5\]: clipft wise"):
+    with pytest.raises(
+        ConfigError, match=r"FT, lr 0.003, 6 steps, seed 0 has \[0.0, 0.5\]: clipft wise"
+    ):
         read_sweep(run)
     (run / "images.parquet").write_bytes(b"PAR1")
     with pytest.raises(RunError, match="damaged"):
@@ -325,7 +348,9 @@ def test_thumbnails_are_the_images_in_small(at_home):
     for name in sweep.ids[:4]:
         small, whole = opened(pictures[name]), decode(at_home.tree / "mini" / name)
         assert max(small.size) <= TILE
-        seen, want = (np.asarray(one.convert("RGB").resize((6, 5)), float) for one in (small, whole))
+        seen, want = (
+            np.asarray(one.convert("RGB").resize((6, 5)), float) for one in (small, whole)
+        )
         assert np.abs(seen - want).mean() < 15
     assert pictures["real/apple/none.png"] is None
     assert Thumbnails(toy_sweep())["real/test/0.png"] is None
@@ -406,4 +431,6 @@ def test_a_combination_is_named_by_all_that_was_done(scored, tmp_path):
     after = {"name": "output_ensemble", "options": {}, "of": ["tpgm"], "among": 1, "members": ["a"]}
     (run / "config.json").write_text(json.dumps(about | {"after": after}))
     assert read_sweep(run).title.startswith("FT + TPGM + ")
-    assert RunConfig.read({k: v for k, v in about.items() if not k.endswith("_digest")}).method == "ft"
+    assert (
+        RunConfig.read({k: v for k, v in about.items() if not k.endswith("_digest")}).method == "ft"
+    )

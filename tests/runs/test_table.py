@@ -22,7 +22,9 @@ COLUMNS += ["metric", "mean", "low", "high", "n"]
 def fake(recipes=(("ft", 1e-4), ("lipsum", 1e-4)), seeds=(0, 1), alphas=ALPHAS, accuracy=None):
     """A results table with random numbers; `accuracy(method, lr, split, alpha)` overrides the accuracies."""
     rng, rows = np.random.default_rng(0), []
-    for (method, lr), seed, alpha, (split, role) in itertools.product(recipes, seeds, alphas, SPLITS.items()):
+    for (method, lr), seed, alpha, (split, role) in itertools.product(
+        recipes, seeds, alphas, SPLITS.items()
+    ):
         values = {"accuracy": rng.uniform(0.2, 0.9), "energy_gap": alpha * rng.uniform(1, 9)}
         values |= {"nll": rng.uniform(), "ece": rng.uniform()}
         if role == "shift":
@@ -32,7 +34,10 @@ def fake(recipes=(("ft", 1e-4), ("lipsum", 1e-4)), seeds=(0, 1), alphas=ALPHAS, 
         recipe = f"{method}-{lr}"
         kind = (recipe, "mini", "m1", "tiny", "t1", method, lr, 100, seed, "holdout", "real")
         head = (f"{recipe}-{seed}", *kind, alpha, split, role)
-        rows += [(*head, metric, value, value - 0.01, value + 0.01, 50) for metric, value in values.items()]
+        rows += [
+            (*head, metric, value, value - 0.01, value + 0.01, 50)
+            for metric, value in values.items()
+        ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -42,7 +47,9 @@ TABLE = fake()
 def with_ensemble():
     """TABLE and an ensemble of FT, which has no energy gap but a distance from WiSE."""
     table = fake(recipes=[("ft", 1e-4), ("lipsum", 1e-4), ("ft+output_ensemble", 1e-4)])
-    table.loc[(table.method == "ft+output_ensemble") & (table.metric == "energy_gap"), "metric"] = "wise_distance"
+    table.loc[(table.method == "ft+output_ensemble") & (table.metric == "energy_gap"), "metric"] = (
+        "wise_distance"
+    )
     return table
 
 
@@ -60,7 +67,9 @@ def test_best_by_val_looks_at_validation_only():
             better_on_val = not better_on_val
         return 0.6 if better_on_val == (split == "real/val") else 0.4
 
-    table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-5), ("lipsum", 1e-4)], accuracy=accuracy)
+    table = fake(
+        recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-5), ("lipsum", 1e-4)], accuracy=accuracy
+    )
     tests = table[(table.role != "val") & (table.alpha == 1)]
     assert mean(tests, metric="accuracy", lr=1e-5) > mean(tests, metric="accuracy", lr=1e-4)
     assert tables.best_by_val(table) == {"ft": "ft-0.0001", "lipsum": "lipsum-0.0001"}
@@ -79,7 +88,16 @@ def test_paths_and_recipes_are_means():
 
 def test_results_table_is_pandas_means():
     frame = tables.results_table(TABLE)
-    assert list(frame.columns[:8]) == ["method", "lr", "steps", "alpha", "seeds", "real", "art", "sketch"]
+    assert list(frame.columns[:8]) == [
+        "method",
+        "lr",
+        "steps",
+        "alpha",
+        "seeds",
+        "real",
+        "art",
+        "sketch",
+    ]
     zero, tuned = frame.iloc[0], frame[frame.alpha == "1"].set_index("method")
     first = TABLE[(TABLE.run == TABLE.run[0]) & (TABLE.metric == "accuracy") & (TABLE.alpha == 0)]
     assert (zero.method, zero.seeds) == ("zero-shot", "1")
@@ -87,13 +105,19 @@ def test_results_table_is_pandas_means():
     for name, method in {"FT": "ft", "Lipsum-FT": "lipsum"}.items():
         part = TABLE[(TABLE.method == method) & (TABLE.alpha == 1)]
         for split in ("real", "art", "sketch"):
-            values = 100 * part[(part.split == f"{split}/test") & (part.metric == "accuracy")]["mean"]
+            values = (
+                100 * part[(part.split == f"{split}/test") & (part.metric == "accuracy")]["mean"]
+            )
             assert tuned.loc[name, split] == f"{values.mean():.1f} ± {values.std():.1f}"
         shifts = part[part.role == "shift"].groupby(["metric", "seed"])["mean"].mean()
         assert (
-            tuned.loc[name, "mean shift"] == f"{100 * shifts.accuracy.mean():.1f} ± {100 * shifts.accuracy.std():.1f}"
+            tuned.loc[name, "mean shift"]
+            == f"{100 * shifts.accuracy.mean():.1f} ± {100 * shifts.accuracy.std():.1f}"
         )
-        assert tuned.loc[name, "energy gap"] == f"{shifts.energy_gap.mean():.2f} ± {shifts.energy_gap.std():.2f}"
+        assert (
+            tuned.loc[name, "energy gap"]
+            == f"{shifts.energy_gap.mean():.2f} ± {shifts.energy_gap.std():.2f}"
+        )
         assert tuned.loc[name, "seeds"] == "2"
 
 
@@ -150,7 +174,9 @@ def test_titles_tell_all_methods_apart():
 
 def test_the_order_is_the_registries():
     assert ordered([*reversed(METHODS)]) == [*METHODS]
-    assert ordered([f"ft+{name}" for name in reversed(POSTHOC)]) == [f"ft+{name}" for name in POSTHOC]
+    assert ordered([f"ft+{name}" for name in reversed(POSTHOC)]) == [
+        f"ft+{name}" for name in POSTHOC
+    ]
 
 
 def test_a_combination_stands_behind_its_method():
@@ -172,15 +198,26 @@ def test_rows_follow_the_registry():
 
 def test_calibration_columns_are_pandas_means():
     frame = tables.results_table(TABLE, calibration=True)
-    assert list(frame.columns[9:]) == ["NLL reference", "NLL shift", "ECE reference", "ECE shift", "energy gap"]
-    assert list(tables.results_table(TABLE).columns) == [name for name in frame if name[:3] not in ("NLL", "ECE")]
+    assert list(frame.columns[9:]) == [
+        "NLL reference",
+        "NLL shift",
+        "ECE reference",
+        "ECE shift",
+        "energy gap",
+    ]
+    assert list(tables.results_table(TABLE).columns) == [
+        name for name in frame if name[:3] not in ("NLL", "ECE")
+    ]
     tuned = frame[frame.alpha == "1"].set_index("method")
     for name, method in {"FT": "ft", "Lipsum-FT": "lipsum"}.items():
         for role in ("reference", "shift"):
             part = TABLE[(TABLE.method == method) & (TABLE.alpha == 1) & (TABLE.role == role)]
             runs = part.groupby(["metric", "run"])["mean"].mean()
             assert tuned.loc[name, f"NLL {role}"] == f"{runs.nll.mean():.2f} ± {runs.nll.std():.2f}"
-            assert tuned.loc[name, f"ECE {role}"] == f"{100 * runs.ece.mean():.1f} ± {100 * runs.ece.std():.1f}"
+            assert (
+                tuned.loc[name, f"ECE {role}"]
+                == f"{100 * runs.ece.mean():.1f} ± {100 * runs.ece.std():.1f}"
+            )
 
 
 def test_a_recipe_of_one_seed_has_no_deviation():
@@ -193,13 +230,22 @@ def test_an_ensemble_has_no_energy_gap():
     frame = tables.results_table(table).set_index(["method", "alpha"])
     gaps = frame["energy gap"]
     assert gaps["FT + output ensemble", "1"] == "-"
-    assert not [gap for (method, _), gap in gaps.items() if method in ("FT", "Lipsum-FT") and "±" not in gap]
-    part = table[(table.method == "ft+output_ensemble") & (table.alpha == 1) & (table.split == "sketch/test")]
+    assert not [
+        gap for (method, _), gap in gaps.items() if method in ("FT", "Lipsum-FT") and "±" not in gap
+    ]
+    part = table[
+        (table.method == "ft+output_ensemble") & (table.alpha == 1) & (table.split == "sketch/test")
+    ]
     values = 100 * part[part.metric == "accuracy"]["mean"]
-    assert frame.loc[("FT + output ensemble", "1"), "sketch"] == f"{values.mean():.1f} ± {values.std():.1f}"
+    assert (
+        frame.loc[("FT + output ensemble", "1"), "sketch"]
+        == f"{values.mean():.1f} ± {values.std():.1f}"
+    )
     assert tables.wide(table).groupby("method").energy_gap.count().to_dict() == {
-        "ft": 24, "ft+output_ensemble": 0, "lipsum": 24
-    }  # fmt: skip
+        "ft": 24,
+        "ft+output_ensemble": 0,
+        "lipsum": 24,
+    }
 
 
 def test_ensembles_alone_have_a_table_too():
@@ -234,13 +280,15 @@ def test_changes_leave_out_what_has_no_zero_shot():
 
 def test_the_methods_tables_are_the_registries():
     training, after = tables.method_tables()
-    assert [row["name"] for row in training] == [*METHODS] and [row["name"] for row in after] == [*POSTHOC]
+    assert [row["name"] for row in training] == [*METHODS] and [row["name"] for row in after] == [
+        *POSTHOC
+    ]
     for row in training:
         entry = METHODS[row["name"]]
         assert (row["title"], row["source"]) == (entry.title, entry.paper)
         assert row["lam"] == ("" if entry.lam is None else f"{entry.lam:g}")
         assert [part.split("=")[0] for part in row["options"].split()] == [*entry.options]
         assert row["trains"]
-    assert {row["name"]: row["takes"] for row in after if row["name"] in ("wise", "uniform_soup")} == {
-        "wise": "a run", "uniform_soup": "runs"
-    }  # fmt: skip
+    assert {
+        row["name"]: row["takes"] for row in after if row["name"] in ("wise", "uniform_soup")
+    } == {"wise": "a run", "uniform_soup": "runs"}

@@ -10,7 +10,11 @@ from clipft.errors import ClipftError, ConfigError, RunError, WeightsError
 from clipft.posthoc.registry import POSTHOC
 from clipft.training.combine import HeldOutImages, combine
 
-FEW = {"tpgm": {"steps": 3, "batch": 8}, "tpgm_c": {"steps": 3, "batch": 8}, "wise_fisher": {"images": 4}}
+FEW = {
+    "tpgm": {"steps": 3, "batch": 8},
+    "tpgm_c": {"steps": 3, "batch": 8},
+    "wise_fisher": {"images": 4},
+}
 TUNED = {"lr": 3e-3, "steps": 8, "selection": "last"}
 
 
@@ -54,7 +58,9 @@ def test_every_method_leaves_a_run_that_is_scored_and_found_again(pair, monkeypa
             assert val == pytest.approx(found["real/val", 1.0])
         files = {file: file.stat().st_mtime_ns for file in run.folder.iterdir()}
         with monkeypatch.context() as patch:
-            patch.setattr("clipft.training.combine.HeldOutImages", None)  # nothing is computed again
+            patch.setattr(
+                "clipft.training.combine.HeldOutImages", None
+            )  # nothing is computed again
             assert made(name, pair).folder == run.folder
         assert {file: file.stat().st_mtime_ns for file in run.folder.iterdir()} == files
 
@@ -74,12 +80,18 @@ def test_wise_as_a_run_is_the_sweeps_own(pair):
     assert same(run.tuned, wise(pair[0].anchor, pair[0].tuned, 0.3))
     for split in ("real/test", "sketch/test"):
         for metric in ("accuracy", "energy_gap"):
-            mine, theirs = values(run, [1.0], metric)[split, 1.0], values(pair[0], [0.3], metric)[split, 0.3]
+            mine, theirs = (
+                values(run, [1.0], metric)[split, 1.0],
+                values(pair[0], [0.3], metric)[split, 0.3],
+            )
             assert mine == pytest.approx(theirs, rel=1e-5)
 
 
 def test_tpgm_that_stays_at_its_start_is_wise_a_half(pair):
-    found, want = made("tpgm", pair, steps=1, lr=0.0).tuned, wise(pair[0].anchor, pair[0].tuned, 0.5)
+    found, want = (
+        made("tpgm", pair, steps=1, lr=0.0).tuned,
+        wise(pair[0].anchor, pair[0].tuned, 0.5),
+    )
     for name, tensor in want.items():
         torch.testing.assert_close(found[name], tensor)
 
@@ -98,7 +110,9 @@ def test_a_combination_can_be_combined(pair):
     mixed = combine("wise", [soup], {"alpha": 0.5})
     assert same(mixed.tuned, wise(soup.anchor, soup.tuned, 0.5))
     plain = combine("wise", pair[:1], {"alpha": 0.5})
-    assert Run.open(mixed.folder).after.members == (soup.folder.name,) and plain.folder != mixed.folder
+    assert (
+        Run.open(mixed.folder).after.members == (soup.folder.name,) and plain.folder != mixed.folder
+    )
 
 
 def test_two_towers_are_combined_like_any_other(world):
@@ -106,7 +120,11 @@ def test_two_towers_are_combined_like_any_other(world):
     for name in POSTHOC.keys() - {"wise_head"}:
         run = made(name, flyp)
         assert values(run, [1.0]).between(0, 1).all()
-        for key in () if run.is_ensemble or name == "greedy_soup" else ("clip.visual.proj", "clip.text_projection"):
+        for key in (
+            ()
+            if run.is_ensemble or name == "greedy_soup"
+            else ("clip.visual.proj", "clip.text_projection")
+        ):
             assert not torch.equal(run.tuned[key], flyp[0].tuned[key])
 
 
@@ -120,7 +138,11 @@ def test_a_head_alone_is_no_two_towers_thing(world):
 
 def test_an_ensemble_has_no_weights(pair, tmp_path):
     run = made("greedy_ensemble", pair)
-    for use in (lambda: run.tuned, lambda: run.export(tmp_path / "out"), lambda: combine("wise", [run])):
+    for use in (
+        lambda: run.tuned,
+        lambda: run.export(tmp_path / "out"),
+        lambda: combine("wise", [run]),
+    ):
         with pytest.raises(RunError, match="is an ensemble and has no weights") as caught:
             use()
         assert "\n" not in str(caught.value)
@@ -129,13 +151,18 @@ def test_an_ensemble_has_no_weights(pair, tmp_path):
 
 def test_an_ensemble_of_one_is_measured_against_wise(pair):
     run = combine("output_ensemble", pair[:1])
-    far, alike = (values(run, [0.0, 0.5, 1.0], metric) for metric in ("wise_distance", "wise_agreement"))
+    far, alike = (
+        values(run, [0.0, 0.5, 1.0], metric) for metric in ("wise_distance", "wise_agreement")
+    )
     for split in ("real/test", "sketch/test", "clipart/test"):
         assert [far[split, alpha] for alpha in (0.0, 1.0)] == pytest.approx([0, 0], abs=1e-5)
         assert [alike[split, alpha] for alpha in (0.0, 1.0)] == [1, 1]
         assert far[split, 0.5] > 1e-3
     member = values(pair[0], [1.0])
-    assert values(run, [1.0]).xs(1.0, level="alpha").to_dict() == member.xs(1.0, level="alpha").to_dict()
+    assert (
+        values(run, [1.0]).xs(1.0, level="alpha").to_dict()
+        == member.xs(1.0, level="alpha").to_dict()
+    )
 
 
 def test_an_ensemble_of_two_has_no_distance(pair):
@@ -176,7 +203,10 @@ def test_what_a_method_does_not_take(pair, name, count, options, words):
         ({"reference": "sketch"}, "reference 'sketch'"),
         ({"pretrained": "none"}, "model_digest"),
         ({"selection": "paper"}, "selection 'paper'"),
-        ({"logit_scale": "trained"}, "different head conventions: only one of them has 'logit_scale'"),
+        (
+            {"logit_scale": "trained"},
+            "different head conventions: only one of them has 'logit_scale'",
+        ),
         ({"method": "flyp"}, "different models: only one of them has 'clip."),
     ],
 )
@@ -198,7 +228,9 @@ def test_runs_from_two_draws_of_random_weights_are_refused(world):
 
 def test_runs_of_two_folders_are_refused(world, tmp_path):
     with pytest.raises(ConfigError, match="lies beside other runs"):
-        combine("uniform_soup", [world.train(**TUNED), world.train(tmp_path / "elsewhere", **TUNED)])
+        combine(
+            "uniform_soup", [world.train(**TUNED), world.train(tmp_path / "elsewhere", **TUNED)]
+        )
 
 
 def test_an_unfinished_run_is_refused(pair):
@@ -210,20 +242,28 @@ def test_an_unfinished_run_is_refused(pair):
 # --- the held-out images
 
 
-@pytest.mark.parametrize("changes", [{}, {"head": "absorbed"}, {"logit_scale": "trained"}, {"method": "flyp"}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"head": "absorbed"}, {"logit_scale": "trained"}, {"method": "flyp"}], ids=str
+)
 def test_held_out_loss_is_the_students_with_gradient_to_all_of_it(world, changes):
     run = world.train(**TUNED | changes)
     held = HeldOutImages(run)
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in run.tuned.items()}
-    run.student.load_state_dict(run.anchor)  # the weights of the call count, not those that are loaded
+    run.student.load_state_dict(
+        run.anchor
+    )  # the weights of the call count, not those that are loaded
     for number, batch in held.batches(3, 3):
         loss = held.loss(leaves, (number, batch))
         run.student.load_state_dict(run.tuned)
         classes = run.student.prompts[:, number % 2] if run.two_towers else None
         images, _, texts = run.student(batch.pixels, None, classes)
         rows = F.normalize(images, dim=-1)
-        logits = run.student.scale * rows @ texts.T if run.two_towers else run.student.logits(images)
-        torch.testing.assert_close(loss, F.cross_entropy(logits, batch.labels), rtol=1e-5, atol=1e-6)
+        logits = (
+            run.student.scale * rows @ texts.T if run.two_towers else run.student.logits(images)
+        )
+        torch.testing.assert_close(
+            loss, F.cross_entropy(logits, batch.labels), rtol=1e-5, atol=1e-6
+        )
         run.student.load_state_dict(run.anchor)
     loss.backward()
     assert [name for name, leaf in leaves.items() if leaf.grad is None or not leaf.grad.any()] == []
@@ -234,7 +274,9 @@ def test_held_out_questions(pair):
     logits = held.logits(pair[0].tuned)
     assert logits.shape == (8, 4)
     assert held.labels.tolist() == list(pair[0].selection_split().labels)
-    assert held.accuracy(pair[0].tuned) == pytest.approx((logits.argmax(1) == held.labels).float().mean().item())
+    assert held.accuracy(pair[0].tuned) == pytest.approx(
+        (logits.argmax(1) == held.labels).float().mean().item()
+    )
     assert not torch.equal(logits, held.logits(pair[1].tuned))
 
 
@@ -243,7 +285,9 @@ def test_labels_of_the_fisher_are_drawn_from_the_predictions(pair):
     held, weights = HeldOutImages(pair[0]), pair[0].anchor
     with torch.no_grad():
         batches = list(held.batches(8, 300))
-        losses, again = ([held.sampled_loss(weights, batch).item() for batch in batches[:n]] for n in (300, 5))
+        losses, again = (
+            [held.sampled_loss(weights, batch).item() for batch in batches[:n]] for n in (300, 5)
+        )
     logs = held.logits(weights).log_softmax(-1)
     entropy = -(logs.exp() * logs).sum(-1).mean().item()
     assert sum(losses) / len(losses) == pytest.approx(entropy, rel=0.05)

@@ -19,12 +19,16 @@ def blobs(classes, seed, count=60):
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % classes
     centres = np.random.default_rng(classes).standard_normal((classes, 5)) * 0.8
-    return torch.tensor(centres[labels] + rng.standard_normal((count, 5)), dtype=torch.float32), torch.tensor(labels)
+    return torch.tensor(
+        centres[labels] + rng.standard_normal((count, 5)), dtype=torch.float32
+    ), torch.tensor(labels)
 
 
 def best_fit(train, held, bias):
     """scikit-learn's own choice among the strengths: the first of the best on the held-out points."""
-    fits = [LogisticRegression(C=c, fit_intercept=bias, max_iter=100).fit(*train) for c in STRENGTHS]
+    fits = [
+        LogisticRegression(C=c, fit_intercept=bias, max_iter=100).fit(*train) for c in STRENGTHS
+    ]
     return max(fits, key=lambda fit: fit.score(*held))
 
 
@@ -55,7 +59,9 @@ def test_accuracy_of_a_head_by_hand():
 
 def test_class_without_a_training_image_is_one_line():
     x, y = blobs(3, 1)
-    with pytest.raises(ConfigError, match="class 1 has no training image; try solver=adamw") as caught:
+    with pytest.raises(
+        ConfigError, match="class 1 has no training image; try solver=adamw"
+    ) as caught:
         logistic((x[y != 1], y[y != 1]), (x, y), 3, bias=True, progress=False)
     assert "\n" not in str(caught.value)
 
@@ -73,13 +79,17 @@ def test_an_lp_run_is_scikit_learns_on_open_clips_features(world, head):
     run.student.load_state_dict(run.tuned)
     weight, bias = run.student.linear()
     chances = (torch.as_tensor(held[0] / run.clip.scale) @ weight + bias).softmax(-1)
-    want = best_fit((np.asarray(train[0]), train[1]), (np.asarray(held[0]), held[1]), head == "absorbed")
+    want = best_fit(
+        (np.asarray(train[0]), train[1]), (np.asarray(held[0]), held[1]), head == "absorbed"
+    )
     np.testing.assert_allclose(chances.detach(), want.predict_proba(np.asarray(held[0])), atol=1e-4)
 
 
 def test_adamw_lowers_the_loss_and_embeds_each_image_once(world, monkeypatch):
     seen, tower = [], Student.tower
-    monkeypatch.setattr(Student, "tower", lambda self, *given: seen.extend(given[1]) or tower(self, *given))
+    monkeypatch.setattr(
+        Student, "tower", lambda self, *given: seen.extend(given[1]) or tower(self, *given)
+    )
     run = world.train(method="lp", solver="adamw", steps=60, lr=1e-2, eval_every=10)
     losses = [row["loss"] for row in read_jsonl(run.folder / "metrics.jsonl") if "loss" in row]
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])

@@ -28,7 +28,13 @@ def begun(world):
         run.folder.mkdir(parents=True)
         loop = Loop(run, Fabric(accelerator="cpu", devices=1), 0, False, False)
         split = run.train_split()
-        batch = next(iter((loop._embeddings if loop.method.trains == "head" else loop._pixels)(split, range(1))))
+        batch = next(
+            iter(
+                (loop._embeddings if loop.method.trains == "head" else loop._pixels)(
+                    split, range(1)
+                )
+            )
+        )
         domains = [split.domain_of(row) for row in batch.rows.tolist()]
         return loop, batch, lambda step=0: loop.observe(batch, domains, step)
 
@@ -44,13 +50,17 @@ def test_gradient_reaches_what_is_trained_and_nothing_of_theta0(begun, variant):
     want |= {"zero_shot"} if "anchor" in entry.needs else set()
     want |= {"start"} if "weights" in entry.needs else set()
     assert {name for name, value in vars(seen).items() if value is not None} == want
-    frozen = [getattr(seen, name) for name in THETA0 if name in want] + [*(seen.start or {}).values()]
+    frozen = [getattr(seen, name) for name in THETA0 if name in want] + [
+        *(seen.start or {}).values()
+    ]
     assert not any(tensor.requires_grad for tensor in frozen)
     terms = entry.terms(seen)
     loss = sum(terms.values())
     assert loss.isfinite()
     loss.backward()
-    reached = {name for name, p in loop.student.named_parameters() if p.grad is not None and p.grad.any()}
+    reached = {
+        name for name, p in loop.student.named_parameters() if p.grad is not None and p.grad.any()
+    }
     assert reached == ({"weight"} if entry.head == "zeros" else set(loop.trained))
     assert all(p.grad.isfinite().all() for p in loop.trained.values())
     assert all(p.grad is None for p in loop.run.clip.model.parameters())
@@ -118,7 +128,9 @@ def test_random_texts_are_fresh_every_step_and_the_same_again(begun):
 
 def captions_of(run, name):
     clip = run.clip
-    return clip.embed_texts(clip.tokenizer([template.format(name) for template in run.manifest.templates]))
+    return clip.embed_texts(
+        clip.tokenizer([template.format(name) for template in run.manifest.templates])
+    )
 
 
 @pytest.mark.parametrize("captions", ["sampled", "fixed"])

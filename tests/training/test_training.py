@@ -55,7 +55,9 @@ def killed_at(monkeypatch, step):
 
 def test_learning_rate_is_warm_up_then_cosine():
     config = RunConfig(lr=2.0, steps=100, warmup=0.1)
-    assert [learning_rate(t, config) for t in range(10)] == pytest.approx([0.2 * (t + 1) for t in range(10)])
+    assert [learning_rate(t, config) for t in range(10)] == pytest.approx(
+        [0.2 * (t + 1) for t in range(10)]
+    )
     for t in range(10, 100):
         assert learning_rate(t, config) == pytest.approx(1 + math.cos(math.pi * (t - 10) / 90))
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.0)
@@ -71,7 +73,12 @@ VARIANTS = {name: {"method": name} for name in METHODS} | {
     "clamped": {"logit_scale": "clamped"},
     "clipped and decayed": {"clip_norm": 0.5, "weight_decay": 0.1},
     "few shots": {"shots": 2},
-    "flyp, mask, fixed": {"method": "flyp", "options": {"mask": True}, "captions": "fixed", "logit_scale": "frozen"},
+    "flyp, mask, fixed": {
+        "method": "flyp",
+        "options": {"mask": True},
+        "captions": "fixed",
+        "logit_scale": "frozen",
+    },
     "kd, averaged": {"method": "kd", "options": {"tau": 2.0}, "ema": 0.7},
     "lp": {"method": "lp", "solver": "adamw"},
     "lp, averaged": {"method": "lp", "solver": "adamw", "ema": 0.7, "head": "absorbed"},
@@ -95,8 +102,12 @@ def test_resumed_equals_uninterrupted_bit_for_bit(world, variant, tmp_path, monk
 def test_resumed_after_sigkill(world, tmp_path):
     settings = world.settings(steps=200, eval_every=10)
     script = "import json, sys; from clipft import RunConfig, train; import torch; torch.set_num_threads(1)\n"
-    script += "train(RunConfig.read(json.loads(sys.argv[1])), sys.argv[2], device='cpu', progress=False)"
-    process = subprocess.Popen([sys.executable, "-c", script, json.dumps(settings), str(world.runs)])
+    script += (
+        "train(RunConfig.read(json.loads(sys.argv[1])), sys.argv[2], device='cpu', progress=False)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, json.dumps(settings), str(world.runs)]
+    )
     folder = world.runs / RunConfig.read(settings).id
     while not (folder / "checkpoint.safetensors").exists():
         assert process.poll() is None
@@ -133,14 +144,22 @@ def test_best_validation_weights_are_kept(world):
 
 
 def test_selection_paper_looks_at_the_test_split(world):
-    names = {s: Run.create(world.config(selection=s), world.runs).selection_split().name for s in ("holdout", "paper")}
+    names = {
+        s: Run.create(world.config(selection=s), world.runs).selection_split().name
+        for s in ("holdout", "paper")
+    }
     assert names == {"holdout": "real/val", "paper": "real/test"}
 
 
 def test_any_domain_can_be_the_reference(world):
     run = world.train(reference="sketch")
     assert run.train_split().domain == "sketch"
-    assert [split.name for split in run.reported_splits()] == ["sketch/val", "sketch/test", "real/test", "clipart/test"]
+    assert [split.name for split in run.reported_splits()] == [
+        "sketch/val",
+        "sketch/test",
+        "real/test",
+        "clipart/test",
+    ]
 
 
 def test_several_domains_are_joined(world):
@@ -161,7 +180,9 @@ def test_student_of_a_run_is_its_clip(world):
     assert torch.equal(run.anchor["weight"], run.clip.zero_shot_head(prompts))
     visual = run.clip.model.visual.state_dict()
     assert same(
-        {f"visual.{name}": tensor for name, tensor in visual.items()} | {"weight": run.anchor["weight"]}, run.anchor
+        {f"visual.{name}": tensor for name, tensor in visual.items()}
+        | {"weight": run.anchor["weight"]},
+        run.anchor,
     )
 
 
@@ -181,13 +202,22 @@ def test_student_of_a_run_is_its_clip(world):
         ({"method": "flyp", "lam": 1.0}, "flyp has no regulariser"),
         ({"method": "kd", "options": {"tua": 2}}, "did you mean 'tau'"),
         ({"method": "kd", "options": {"tau": True}}, "expected a number >= 0"),
-        ({"method": "kd", "options": {"tau": -1}}, "option tau of kd is -1, expected a number >= 0"),
+        (
+            {"method": "kd", "options": {"tau": -1}},
+            "option tau of kd is -1, expected a number >= 0",
+        ),
         ({"method": "kd", "options": {"tau": "hot"}}, "got 'hot'"),
-        ({"method": "flyp", "options": {"mask": 1}}, "option mask of flyp is 1, expected true or false"),
+        (
+            {"method": "flyp", "options": {"mask": 1}},
+            "option mask of flyp is 1, expected true or false",
+        ),
         ({"head": "absorbed", "logit_scale": "trained"}, "head=absorbed holds the logit scale"),
         ({"head": "absorbed", "logit_scale": "clamped"}, "head=absorbed holds the logit scale"),
         ({"method": "flyp", "head": "absorbed"}, "builds its head from its text tower"),
-        ({"method": "flyp_image", "head_from": "head.safetensors"}, "builds its head from its text tower"),
+        (
+            {"method": "flyp_image", "head_from": "head.safetensors"},
+            "builds its head from its text tower",
+        ),
         ({"method": "lp_ft", "solver": "adamw"}, "lp_ft takes solver=logistic"),
         ({"solver": "adamw"}, "ft has no linear probe, so solver=adamw would do nothing"),
         ({"method": "lp", "head_from": "head.safetensors"}, "lp says itself where its head starts"),
@@ -213,7 +243,9 @@ def test_another_head_under_the_same_name_is_refused(world, tmp_path):
     run = world.train(head_from=str(file))
     other = world.train(steps=2, seed=1, lr=1e-2, selection="last")
     other.export(tmp_path / "out")
-    with pytest.raises(RunError, match="was begun from another head; use another runs folder") as caught:
+    with pytest.raises(
+        RunError, match="was begun from another head; use another runs folder"
+    ) as caught:
         world.train(head_from=str(file))
     assert "\n" not in str(caught.value)
     file.unlink()  # a finished run needs it no more
@@ -308,19 +340,25 @@ def test_full_disk_keeps_the_last_checkpoint(world, tmp_path, monkeypatch):
             world.train(selection="last")
     folder = world.runs / world.config(selection="last").id
     assert read_weights(folder / "checkpoint.safetensors")
-    assert same(world.train(selection="last").tuned, world.train(tmp_path / "whole", selection="last").tuned)
+    assert same(
+        world.train(selection="last").tuned, world.train(tmp_path / "whole", selection="last").tuned
+    )
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_bf16_trains(world, variant):
-    run = world.train(**VARIANTS[variant], precision="bf16-mixed", steps=3, selection="last", lr=1e-2)
+    run = world.train(
+        **VARIANTS[variant], precision="bf16-mixed", steps=3, selection="last", lr=1e-2
+    )
     assert {tensor.dtype for tensor in run.tuned.values()} == {torch.float32}
     assert all(tensor.isfinite().all() for tensor in run.tuned.values())
     assert not same(run.tuned, run.anchor)
 
 
 def test_diverged_run_stops_and_names_the_step(world):
-    with pytest.raises(RunError, match=r"cross_entropy is (nan|inf) at step \d+: the run diverged") as caught:
+    with pytest.raises(
+        RunError, match=r"cross_entropy is (nan|inf) at step \d+: the run diverged"
+    ) as caught:
         world.train(lr=1e30)
     assert "\n" not in str(caught.value)
     assert not list(world.runs.glob("*/weights.safetensors"))
@@ -345,7 +383,13 @@ def test_finished_run_on_another_manifest_is_refused(world, tmp_path):
 
 def test_a_batch_of_unreadable_images_stops(world, spoilt):
     with pytest.raises(ImageError, match="no image of step"):
-        train(world.config(batch_size=1, steps=40), world.runs, device="cpu", skip_bad=True, progress=False)
+        train(
+            world.config(batch_size=1, steps=40),
+            world.runs,
+            device="cpu",
+            skip_bad=True,
+            progress=False,
+        )
 
 
 def test_dropout_follows_from_the_step(world, model_folder, tmp_path):
@@ -368,10 +412,14 @@ def test_selection_that_does_not_fit_is_decoded_again(world, tmp_path, monkeypat
     run = world.train()
     assert metrics(run) == metrics(whole)
     split = run.selection_split()
-    assert {seen.count(split.root / name) for name in split.ids} == {3}  # as often as it was evaluated
+    assert {seen.count(split.root / name) for name in split.ids} == {
+        3
+    }  # as often as it was evaluated
 
 
-def in_single_images(split, transform, workers=0, skip_bad=False, say=True, chunks=data.pixel_chunks):
+def in_single_images(
+    split, transform, workers=0, skip_bad=False, say=True, chunks=data.pixel_chunks
+):
     for row in range(len(split)):
         yield from chunks(split.take([row]), transform, workers, skip_bad, say)
 
@@ -389,17 +437,27 @@ def test_foreign_checkpoint_is_one_line(world, monkeypatch):
 
 
 ARCHITECTURES = {
-    "resnet": {"vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}},
+    "resnet": {
+        "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}
+    },
     "custom text": {
         "custom_text": True,
-        "vision_cfg": {"image_size": 16, "patch_size": 8, "width": 32, "layers": 1, "head_width": 16},
+        "vision_cfg": {
+            "image_size": 16,
+            "patch_size": 8,
+            "width": 32,
+            "layers": 1,
+            "head_width": 16,
+        },
     },
 }
 
 
 @pytest.mark.parametrize("method", ["ft", "lipsum", "flyp"])
 @pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_other_architectures_go_the_same_way(world, kind, method, model_folder, tmp_path, monkeypatch):
+def test_other_architectures_go_the_same_way(
+    world, kind, method, model_folder, tmp_path, monkeypatch
+):
     monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 20)
     config = json.loads((model_folder / "open_clip_config.json").read_text())
     config["model_cfg"] |= ARCHITECTURES[kind]
@@ -419,9 +477,13 @@ def test_watch_sees_every_row_as_it_is_written(world, tmp_path):
         seen.append(dict(row))
         kept.append(read_jsonl(world.runs / world.config(method="lipsum").id / "metrics.jsonl"))
 
-    run = train(world.config(method="lipsum"), world.runs, device="cpu", progress=False, watch=watch)
+    run = train(
+        world.config(method="lipsum"), world.runs, device="cpu", progress=False, watch=watch
+    )
     assert seen == metrics(run)
-    assert kept == [seen[: number + 1] for number in range(len(seen))], "a row is on disk before it is shown"
+    assert kept == [seen[: number + 1] for number in range(len(seen))], (
+        "a row is on disk before it is shown"
+    )
     unwatched = world.train(tmp_path / "unwatched", method="lipsum")
     assert same(run.tuned, unwatched.tuned)
     assert metrics(run) == metrics(unwatched)
@@ -449,7 +511,13 @@ def test_stopped_by_who_watches_equals_uninterrupted(world, variant, tmp_path):
 
     for count in (1, 4, rows):
         with contextlib.suppress(Stopped):
-            train(world.config(**changes), world.runs, device="cpu", progress=False, watch=stopper(count))
+            train(
+                world.config(**changes),
+                world.runs,
+                device="cpu",
+                progress=False,
+                watch=stopper(count),
+            )
         with lock(world.runs / world.config(**changes).id):
             pass
     resumed = world.train(**changes)

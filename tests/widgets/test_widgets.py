@@ -16,8 +16,7 @@ import pandas as pd
 import pytest
 import traitlets
 from conftest import CLASSES
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy import stats
 from sklearn.metrics import accuracy_score
 from test_sweep import PACK, carried, scored_runs, toy, toy_sweep
@@ -38,9 +37,7 @@ from clipft.runs.thumbnails import Thumbnails, pack_thumbnails
 pytest.importorskip("anywidget")
 
 from clipft.runs.table import results as results_
-from clipft.widgets import base, form, wise
-from clipft.widgets import energy_gap as runs
-from clipft.widgets import run_browser as browser_module
+from clipft.widgets import base, energy_gap as runs, form, run_browser as browser_module, wise
 from clipft.widgets.energy_gap import DistortionExplorer, EnergyGapExplorer
 from clipft.widgets.energy_map import EnergyMapExplorer
 from clipft.widgets.form import FineTuneForm
@@ -55,9 +52,14 @@ EVIL = "<script>alert('1')</script>"
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory, manifest_file, model_folder, tree):
     return scored_runs(
-        tmp_path_factory.mktemp("widgets"), manifest_file, model_folder, tree,
-        lambda world: setattr(world, "pack", pack_thumbnails(world.runs).rename(world.runs.parent / PACK)),
-    )  # fmt: skip
+        tmp_path_factory.mktemp("widgets"),
+        manifest_file,
+        model_folder,
+        tree,
+        lambda world: setattr(
+            world, "pack", pack_thumbnails(world.runs).rename(world.runs.parent / PACK)
+        ),
+    )
 
 
 @pytest.fixture
@@ -100,13 +102,20 @@ def texts(explorer):
 def table_of(text):
     """The last HTML table as a data frame of words."""
     rows = re.findall(r"<tr>(.*?)</tr>", text.rpartition("<table")[2])
-    head, *body = ([html.unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows)
+    head, *body = (
+        [html.unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
+        for row in rows
+    )
     return pd.DataFrame(body, columns=head)
 
 
 def every_setting(explorer):
     """Turn each menu through all of its options, and yield at each."""
-    menus = [part for part in parts(explorer.widget) if isinstance(part, base.W.Dropdown | base.W.SelectMultiple)]
+    menus = [
+        part
+        for part in parts(explorer.widget)
+        if isinstance(part, base.W.Dropdown | base.W.SelectMultiple)
+    ]
     ranges = []
     for menu in menus:
         values = [value for _, value in menu._options_full]
@@ -130,12 +139,18 @@ def assert_plain(explorer):
             assert {"width", "x", "y", "marks"} <= panel.keys()
             for mark in panel["marks"]:
                 assert re.search(rf"^  {mark['kind']}\(", JS, re.MULTILINE), mark["kind"]
-                lengths = {len(mark[key]) for key in ("x", "y", "x1", "y1", "t", "id", "text") if key in mark}
+                lengths = {
+                    len(mark[key])
+                    for key in ("x", "y", "x1", "y1", "t", "id", "text")
+                    if key in mark
+                }
                 assert len(lengths) == 1, mark
                 assert_known_looks(mark)
                 for group in mark.get("groups", ()):
                     labels = len(panel["x"]["labels"])
-                    rows = group["table"] if "table" in group else [group["values"]] * len(mark["t"])
+                    rows = (
+                        group["table"] if "table" in group else [group["values"]] * len(mark["t"])
+                    )
                     assert (len(rows), {len(row) for row in rows}) == (len(mark["t"]), {labels})
         for entry in spec.get("legend", ()):
             assert_known_looks(entry)
@@ -152,7 +167,12 @@ def energy_map(sweep, per_split=4):
     rows = np.concatenate([rows[:per_split] for rows in sweep.rows.values()])
     rng = np.random.default_rng(1)
     places = [rng.normal(size=(len(rows), 2)).astype(np.float32) for _ in range(2)]
-    return EnergyMap(tuple(sweep.split[rows].tolist()), tuple(sweep.ids[rows].tolist()), sweep.label[rows], *places)
+    return EnergyMap(
+        tuple(sweep.split[rows].tolist()),
+        tuple(sweep.ids[rows].tolist()),
+        sweep.label[rows],
+        *places,
+    )
 
 
 def distortions():
@@ -162,8 +182,34 @@ def distortions():
     ):
         one, other = rng.uniform(1, 5, 2)
         verdict = ["holds", "open", "fails"][len(rows) % 3]
-        rows.append((f"{method}{seed}", method, seed, split, kind, one, other, other - one, -1.0, 1.0, verdict))
-    columns = ["run", "method", "seed", "split", "kind", "reference", "shifted", "difference", "low", "high", "verdict"]
+        rows.append(
+            (
+                f"{method}{seed}",
+                method,
+                seed,
+                split,
+                kind,
+                one,
+                other,
+                other - one,
+                -1.0,
+                1.0,
+                verdict,
+            )
+        )
+    columns = [
+        "run",
+        "method",
+        "seed",
+        "split",
+        "kind",
+        "reference",
+        "shifted",
+        "difference",
+        "low",
+        "high",
+        "verdict",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -175,12 +221,18 @@ def explorers(scored, results):
         "wise, one image": lambda: WiseExplorer(toy_sweep(n=1, classes=1)),
         "reliability": lambda: ReliabilityExplorer(sweep),
         "reliability, one image": lambda: ReliabilityExplorer(toy_sweep(n=1)),
-        "gap": lambda: EnergyGapExplorer(results, scored.runs, selection=scored.scored[0].folder.name),
-        "gap, many": lambda: EnergyGapExplorer(fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])),
+        "gap": lambda: EnergyGapExplorer(
+            results, scored.runs, selection=scored.scored[0].folder.name
+        ),
+        "gap, many": lambda: EnergyGapExplorer(
+            fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])
+        ),
         "gap, with an ensemble": lambda: EnergyGapExplorer(with_ensemble()),
         "distortion": lambda: DistortionExplorer(distortions()),
         "map": lambda: EnergyMapExplorer(energy_map(sweep), sweep, selection=(0, 2)),
-        "map, no gap": lambda: EnergyMapExplorer(energy_map(toy_sweep(gap=False)), toy_sweep(gap=False)),
+        "map, no gap": lambda: EnergyMapExplorer(
+            energy_map(toy_sweep(gap=False)), toy_sweep(gap=False)
+        ),
         "map, one image": lambda: EnergyMapExplorer(energy_map(toy_sweep(n=1), 1), toy_sweep(n=1)),
         "browser": lambda: RunBrowser(results, scored.runs),
         "form": lambda: FineTuneForm(RunConfig(), "none"),
@@ -188,9 +240,21 @@ def explorers(scored, results):
 
 
 NAMES = (
-    "wise", "wise, no shift", "wise, one image", "reliability", "reliability, one image", "gap", "gap, many",
-    "gap, with an ensemble", "distortion", "map", "map, no gap", "map, one image", "browser", "form",
-)  # fmt: skip
+    "wise",
+    "wise, no shift",
+    "wise, one image",
+    "reliability",
+    "reliability, one image",
+    "gap",
+    "gap, many",
+    "gap, with an ensemble",
+    "distortion",
+    "map",
+    "map, no gap",
+    "map, one image",
+    "browser",
+    "form",
+)
 
 
 @pytest.fixture(params=NAMES)
@@ -252,7 +316,11 @@ def test_class_names_and_files_are_escaped(tmp_path):
     sweep = Sweep.of(scores, "real", EVIL, [EVIL] * 4)
     shown = WiseExplorer(sweep, 0.6)
     lasso = EnergyMapExplorer(energy_map(sweep), sweep, selection=(0, 1))
-    for text in (texts(shown), texts(lasso), runs.moved_html(sweep, "real/test", Thumbnails(sweep))):
+    for text in (
+        texts(shown),
+        texts(lasso),
+        runs.moved_html(sweep, "real/test", Thumbnails(sweep)),
+    ):
         assert "<script" not in text
         assert "&lt;script&gt;" in text
         for tag in re.findall(r"<(?:img|div class='clipft-grey')[^>]*>", text):
@@ -291,7 +359,12 @@ def lost(sweep, alpha, kind="lost", against=0.0, split=None):
 
 
 @settings(deadline=None, max_examples=15)
-@given(st.integers(0, 10**6), st.integers(0, 100), st.sampled_from(["lost", "gained", "all"]), st.data())
+@given(
+    st.integers(0, 10**6),
+    st.integers(0, 100),
+    st.sampled_from(["lost", "gained", "all"]),
+    st.data(),
+)
 def test_wise_shows_the_images_that_flip(seed, hundredths, kind, draw):
     sweep = toy_sweep(seed, n=25)
     explorer, alpha = WiseExplorer(sweep), hundredths / 100
@@ -308,13 +381,17 @@ def test_wise_shows_the_images_that_flip(seed, hundredths, kind, draw):
     table = table_of(explorer.counts.value).set_index("split")
     for number, name in enumerate(sweep.splits):
         row = table.loc[name]
-        assert float(row["accuracy %"]) == pytest.approx(100 * sweep.accuracy_at(alpha)[number], abs=0.051)
+        assert float(row["accuracy %"]) == pytest.approx(
+            100 * sweep.accuracy_at(alpha)[number], abs=0.051
+        )
         change = 100 * (sweep.accuracy_at(alpha)[number] - sweep.accuracy[0, number])
         assert float(row["against zero-shot"]) == pytest.approx(change, abs=0.051)
         for column, what, end in (
-            ("flips from zero-shot", "all", 0.0), ("gained", "gained", 0.0), ("lost", "lost", 0.0),
+            ("flips from zero-shot", "all", 0.0),
+            ("gained", "gained", 0.0),
+            ("lost", "lost", 0.0),
             ("flips from tuned", "all", 1.0),
-        ):  # fmt: skip
+        ):
             assert int(row[column]) == len(lost(sweep, alpha, what, end, name))
 
 
@@ -333,7 +410,10 @@ def test_wise_slider_and_trait_are_one_and_the_chart_follows_in_the_page():
     assert (explorer.slider.value, explorer.chart.alpha) == (0.2, 0.2)
     explorer.slider.value = 0.71
     assert explorer.alpha == 0.71
-    assert "alpha 0.71: accuracy on the line between scored alphas, images as at 0.60" in explorer.counts.value
+    assert (
+        "alpha 0.71: accuracy on the line between scored alphas, images as at 0.60"
+        in explorer.counts.value
+    )
     explorer.alpha = 0.25
     assert explorer.slider.value == 0.25
     assert "alpha 0.25, scored on every image" in explorer.counts.value
@@ -439,7 +519,11 @@ def test_exact_here_says_in_one_line_why_not(elsewhere, scored, at_home, monkeyp
     away = WiseExplorer(read_sweep(elsewhere / scored.scored[0].folder.name), 0.3)
     no_data = WiseExplorer(read_sweep(scored.scored[0].folder), 0.3)
     no_folder = WiseExplorer(toy_sweep(), 0.3)
-    for explorer, why in ((away, "not finished"), (no_data, "CLIPFT_DATA"), (no_folder, "came without")):
+    for explorer, why in (
+        (away, "not finished"),
+        (no_data, "CLIPFT_DATA"),
+        (no_folder, "came without"),
+    ):
         explorer.button.click()
         said = explorer.said.value
         assert said.startswith("<p>exact here is not possible: ") and why in said
@@ -469,13 +553,16 @@ def test_reliability_draws_bins_and_ece():
     assert list(table.index) == ["zero-shot", "alpha 0.60", "tuned"]
     for (name, alpha), points in zip(
         {"zero-shot": 0, "alpha 0.60": 0.6, "tuned": 1}.items(),
-        [mark for mark in marks if mark["kind"] == "points"], strict=True,
-    ):  # fmt: skip
+        [mark for mark in marks if mark["kind"] == "points"],
+        strict=True,
+    ):
         found = sweep.reliability("clipart/test", alpha, 10)
         full = found.count > 0
         np.testing.assert_allclose(points["x"], found.confidence[full])
         np.testing.assert_allclose(points["y"], found.accuracy[full])
-        assert float(table["ECE %"][name]) == pytest.approx(100 * sweep.ece("clipart/test", alpha), abs=0.051)
+        assert float(table["ECE %"][name]) == pytest.approx(
+            100 * sweep.ece("clipart/test", alpha), abs=0.051
+        )
     explorer.split = "real/test"
     assert explorer.chart.spec["panels"][0]["marks"] != marks
 
@@ -498,11 +585,17 @@ def test_gap_draws_every_run_and_its_correlation():
     )
     (panel,) = explorer.chart.spec["panels"]
     points = sorted(p for mark in panel["marks"] for p in zip(mark["x"], mark["y"], strict=True))
-    np.testing.assert_allclose(points, sorted(zip(want.energy_gap, want.relative_accuracy, strict=True)))
-    assert explorer.correlation.r == pytest.approx(stats.pearsonr(want.energy_gap, want.relative_accuracy)[0])
+    np.testing.assert_allclose(
+        points, sorted(zip(want.energy_gap, want.relative_accuracy, strict=True))
+    )
+    assert explorer.correlation.r == pytest.approx(
+        stats.pearsonr(want.energy_gap, want.relative_accuracy)[0]
+    )
     explorer.methods = ("ft",)
     assert explorer.correlation.n == 4
-    assert [mark["colour"] for mark in explorer.chart.spec["panels"][0]["marks"]] == [panel["marks"][0]["colour"]]
+    assert [mark["colour"] for mark in explorer.chart.spec["panels"][0]["marks"]] == [
+        panel["marks"][0]["colour"]
+    ]
     explorer.methods = ()
     assert explorer.chart.spec["panels"][0]["marks"] == []
     assert explorer.correlation.n == 0
@@ -514,9 +607,10 @@ def test_gap_click_opens_the_run(at_home, results):
     for run in at_home.scored:
         name = run.folder.name
         mark = next(
-            mark for mark in explorer.chart.spec["panels"][0]["marks"]
+            mark
+            for mark in explorer.chart.spec["panels"][0]["marks"]
             if explorer.rows.run[mark["id"][0]] == name
-        )  # fmt: skip
+        )
         explorer.chart.chosen = mark["id"][0]
         assert explorer.selection == name
         assert f"run {name}" in explorer.about.value
@@ -525,7 +619,10 @@ def test_gap_click_opens_the_run(at_home, results):
         assert explorer.curve.spec == wise.wise_spec([sweep], 0, bars=False)
         rows = sweep.rows[explorer.shift]
         most = rows[np.argmax(sweep.energy_gap[-1, rows])]
-        assert f"gap {sweep.energy_gap[-1, most]:.1f}" in explorer.tiles.value.partition("</figure>")[0]
+        assert (
+            f"gap {sweep.energy_gap[-1, most]:.1f}"
+            in explorer.tiles.value.partition("</figure>")[0]
+        )
         assert "src='data:image/webp" in explorer.tiles.value
     explorer.chart.chosen = -1
     assert explorer.selection == "" and explorer.tiles.value == "" and explorer.curve.spec == {}
@@ -535,12 +632,16 @@ def test_gap_shows_the_images_of_the_shift_that_is_chosen(at_home, results):
     """The images below the chart are those of the menu's shift, also when it changes after the click."""
     explorer = EnergyGapExplorer(results, at_home.runs, selection=at_home.scored[0].folder.name)
     explorer.shift = "sketch/test"
-    want = EnergyGapExplorer(results, at_home.runs, selection=explorer.selection, shift="sketch/test")
+    want = EnergyGapExplorer(
+        results, at_home.runs, selection=explorer.selection, shift="sketch/test"
+    )
     assert explorer.tiles.value == want.tiles.value
 
 
 def test_gap_without_shifts_is_one_line():
-    with pytest.raises(ConfigError, match=r"no run is scored on a shift at alpha 1: clipft wise RUN --alpha 1"):
+    with pytest.raises(
+        ConfigError, match=r"no run is scored on a shift at alpha 1: clipft wise RUN --alpha 1"
+    ):
         EnergyGapExplorer(TABLE[TABLE.role != "shift"])
     with pytest.raises(ConfigError, match=r"no run is scored on a shift at alpha 0\.7"):
         EnergyGapExplorer(TABLE, alpha=0.7)
@@ -644,7 +745,9 @@ def test_a_cleared_image_can_be_clicked_again():
     sweep = toy_sweep()
     explorer = EnergyMapExplorer(energy_map(sweep), sweep)
     explorer.chart.chosen = 2
-    clear = next(part for part in parts(explorer.widget) if getattr(part, "description", "") == "clear lasso")
+    clear = next(
+        part for part in parts(explorer.widget) if getattr(part, "description", "") == "clear lasso"
+    )
     clear.click()
     assert explorer.selection == ()
     assert explorer.chart.chosen == -1
@@ -656,7 +759,9 @@ def test_map_colours_are_quantiles_of_the_gap():
     explorer = EnergyMapExplorer(found, sweep, colour="gap", places="after")
     (marks,) = explorer.chart.spec["panels"][0]["marks"]
     place = {key: row for row, key in enumerate(zip(sweep.split, sweep.ids, strict=True))}
-    gap = np.array([sweep.energy_gap[-1, place[key]] for key in zip(found.split, found.ids, strict=True)])
+    gap = np.array(
+        [sweep.energy_gap[-1, place[key]] for key in zip(found.split, found.ids, strict=True)]
+    )
     from clipft.widgets.energy_map import SCALE
 
     number = np.array([SCALE.index(colour) for colour in marks["colour"]])
@@ -687,7 +792,9 @@ def test_browser_lists_filters_and_names_what_is_left_out(at_home, results):
     rows = rows[(rows.alpha == 1) & (rows.role != "val")]
     for row in rows.itertuples():
         want = 100 * row.accuracy
-        assert float(shown.loc[row.run, f"{row.split.split('/')[0]} %"]) == pytest.approx(want, abs=0.051)
+        assert float(shown.loc[row.run, f"{row.split.split('/')[0]} %"]) == pytest.approx(
+            want, abs=0.051
+        )
     names = [run.folder.name for run in at_home.scored]
     assert sorted([browser.first, browser.second]) == sorted(names)
     browser.query = "lipsum 0.003"
@@ -730,34 +837,48 @@ def test_browser_draws_no_other_run_beside_an_error(scored, results, tmp_path):
 def test_browser_compares_as_scipy_does(at_home, results):
     browser = RunBrowser(results, at_home.runs)
     frames = [
-        pd.read_parquet(at_home.runs / name / "images.parquet").query("alpha == 1") for name in
-        (browser.first, browser.second)
-    ]  # fmt: skip
+        pd.read_parquet(at_home.runs / name / "images.parquet").query("alpha == 1")
+        for name in (browser.first, browser.second)
+    ]
     found = browser.comparison().set_index("split")
     assert found.index.tolist() == ["real/test", "clipart/test", "sketch/test"]
     shown = table_of(browser.compared.value).set_index("split")
     for split, row in found.iterrows():
         one, other = (
-            f[f.split == split].set_index("id").pipe(lambda g: g.prediction == g.label).astype(bool) for f in frames
+            f[f.split == split].set_index("id").pipe(lambda g: g.prediction == g.label).astype(bool)
+            for f in frames
         )
         other = other[one.index]
         b, c = int((one & ~other).sum()), int((other & ~one).sum())
         assert (row["only first right"], row["only second right"]) == (b, c)
         assert row.p == (f"{stats.binomtest(b, b + c).pvalue:.2g}" if b + c else "1")
         assert float(row["first %"]) == pytest.approx(100 * one.mean(), abs=0.051)
-        assert float(row["difference"].split()[0]) == pytest.approx(100 * (other.mean() - one.mean()), abs=0.051)
+        assert float(row["difference"].split()[0]) == pytest.approx(
+            100 * (other.mean() - one.mean()), abs=0.051
+        )
         assert shown.loc[split, "p"] == row.p
-    abouts = [json.loads((at_home.runs / n / "config.json").read_text()) for n in (browser.first, browser.second)]
+    abouts = [
+        json.loads((at_home.runs / n / "config.json").read_text())
+        for n in (browser.first, browser.second)
+    ]
     differ = browser_module.config_diff(*browser._folders)
-    assert set(differ.setting) == {key for key in abouts[0] if abouts[0][key] != abouts[1][key]} == {"method"}
+    assert (
+        set(differ.setting)
+        == {key for key in abouts[0] if abouts[0][key] != abouts[1][key]}
+        == {"method"}
+    )
 
 
 def test_browser_traits_and_menus_are_one(at_home, results):
     browser = RunBrowser(results, at_home.runs)
     browser.menus["first"].value = other = browser.second
     assert browser.first == other
-    browser.first = name = next(run.folder.name for run in at_home.scored if run.folder.name != other)
-    assert browser.menus["first"].value == name, "the page shows another run than the one that is compared"
+    browser.first = name = next(
+        run.folder.name for run in at_home.scored if run.folder.name != other
+    )
+    assert browser.menus["first"].value == name, (
+        "the page shows another run than the one that is compared"
+    )
 
 
 def test_browser_of_other_images_says_so(scored, results, tmp_path):
@@ -789,7 +910,11 @@ def test_explorers_open_on_a_folder_of_runs_alone(elsewhere, scored, packed):
     shown.kind.value = "all"
     gap = EnergyGapExplorer(table, elsewhere, selection=name)
     lasso = EnergyMapExplorer(energy_map(sweep), sweep, selection=(0, 1, 2))
-    for text in (gap.tiles.value, lasso.tiles.value, shown.tiles.value if shown.selection else gap.tiles.value):
+    for text in (
+        gap.tiles.value,
+        lasso.tiles.value,
+        shown.tiles.value if shown.selection else gap.tiles.value,
+    ):
         assert ("clipft-grey" in text) != packed
         assert ("<img src='data:image/webp;base64," in text) == packed
         assert re.search(r"<b>class \d</b>", text)
@@ -841,7 +966,13 @@ def test_a_large_or_negative_seed_is_the_same_after_the_form(changes):
 
 @pytest.mark.parametrize(
     ("field", "value", "wanted"),
-    [("lr", "fast", "lr"), ("lr", "", "lr"), ("lr", "nan", "lr"), ("lr", "-1", "lr"), ("lam", "inf", "lam")],
+    [
+        ("lr", "fast", "lr"),
+        ("lr", "", "lr"),
+        ("lr", "nan", "lr"),
+        ("lr", "-1", "lr"),
+        ("lam", "inf", "lam"),
+    ],
 )
 def test_a_wrong_number_is_said_in_one_line(field, value, wanted):
     made = FineTuneForm(RunConfig(), "none")
@@ -898,7 +1029,9 @@ def stopped_at(monkeypatch, made, step):
 
 
 @pytest.mark.parametrize(("method", "step"), [("ft", 1), ("ft", 4), ("car", 7), ("lipsum", 12)])
-def test_a_form_stopped_and_gone_on_equals_the_uninterrupted_run(world, tmp_path, monkeypatch, method, step):
+def test_a_form_stopped_and_gone_on_equals_the_uninterrupted_run(
+    world, tmp_path, monkeypatch, method, step
+):
     import torch
 
     monkeypatch.setattr(form, "REDRAW", -1)
@@ -928,7 +1061,9 @@ def test_curves_of_a_resumed_run_never_go_back(world, monkeypatch):
         made.start()
         made.thread.join()
     seen = []
-    made.chart.observe(lambda change: seen.append(change["new"]["panels"][0]["marks"][0]["x"]), "spec")
+    made.chart.observe(
+        lambda change: seen.append(change["new"]["panels"][0]["marks"][0]["x"]), "spec"
+    )
     made.wait()
     assert seen and [steps for steps in seen if steps != sorted(set(steps))] == []
 
@@ -951,7 +1086,12 @@ class Slow:
     """A training that begins, waits to be let go, and counts how often it was begun."""
 
     def __init__(self, raises=None):
-        self.calls, self.begun, self.go, self.raises = 0, threading.Event(), threading.Event(), raises
+        self.calls, self.begun, self.go, self.raises = (
+            0,
+            threading.Event(),
+            threading.Event(),
+            raises,
+        )
 
     def __call__(self, config, folder, watch=None, **more):
         self.calls += 1
@@ -985,7 +1125,14 @@ def test_stop_before_the_first_step_stops_there(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError("<b>no memory</b>"), SystemExit(3), KeyError(), ZeroDivisionError(), RunError("a < b")]
+    "error",
+    [
+        RuntimeError("<b>no memory</b>"),
+        SystemExit(3),
+        KeyError(),
+        ZeroDivisionError(),
+        RunError("a < b"),
+    ],
 )
 def test_an_error_in_the_thread_is_shown_and_raised(monkeypatch, tmp_path, error):
     monkeypatch.setattr(form, "train", slow := Slow(error))
