@@ -8,8 +8,6 @@ from typing import Annotated
 import typer
 
 from ..errors import ConfigError
-from ..reports.weight_paths import layer_table
-from ..runs.reading import barrier_table, distortion_table
 from .app import DEVICE, MARKDOWN, RUNS, SKIP, WORKERS, app
 from .terminal_tables import print_scores, show, show_frame
 
@@ -222,11 +220,10 @@ def diagnose(
     """Energy gap with its errors, feature distortion, loss barrier, and how far each layer moved."""
     from ..config import check_alpha
     from ..models.load import pick_device
-    from ..reports import energy_gap as reports
     from ..runs.run import Run
 
     found = Run.open(run, pick_device(device))
-    gaps = reports.gap_table(found, check_alpha(alpha))
+    gaps = gap_table(found, check_alpha(alpha))
     show_frame(
         gaps,
         f"energy gap (squared logits, s = {found.clip.scale:.4g}; cosine_gap = energy_gap / s^2)",

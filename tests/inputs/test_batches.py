@@ -225,10 +225,7 @@ def test_a_flip_and_a_whole_crop_are_the_image_or_its_mirror():
     assert {
         "same" if (s == whole).all() else "mirror" if (s == whole[:, ::-1]).all() else "?"
         for s in shots
-    } == {
-        "same",
-        "mirror",
-    }
+    } == {"same", "mirror"}
 
 
 def test_joined_batches_keep_their_order_and_bad_rows():
