@@ -34,6 +34,7 @@ tune-emoji: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyrefly check
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 # the notebooks and pages in a headless Chromium, which must be there; screenshots in papermill_runs/out/screenshots

@@ -1,4 +1,6 @@
-"""A run is a frozen record; its id is the hash of its content; each random choice has its own generator."""
+"""A run is a frozen record; its id is the hash of its content; each random choice has its own
+generator.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from .errors import ConfigError, unknown
 
 
 def digest(content: Any, length: int = 12) -> str:
-    """The first letters of the sha256 of the content's sorted JSON: the same content has the same name."""
+    """The first letters of the sha256 of the content's sorted JSON: same content, same name."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:length]
 
 
@@ -51,33 +53,44 @@ class Reading:
 
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:
     """Name -> default of a function's keyword arguments: the options of a method."""
-    given = signature(function).parameters.values()
-    return {one.name: one.default for one in given if one.default is not Parameter.empty}
+    options = {}
+    for parameter in signature(function).parameters.values():
+        if parameter.default is not Parameter.empty:
+            options[parameter.name] = parameter.default
+    return options
+
+
+WANTED = {float: "a number >= 0", int: "a whole number >= 1", bool: "true or false", str: "a word"}
 
 
 def check_options(owner: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     """Raise ConfigError for an option that is not `known`, or unlike its default there.
 
-    A whole number must be at least 1, any other finite and at least 0; words and true or false stay what they are.
+    A whole number must be at least 1, any other finite and at least 0; words and true or false stay
+    what they are.
     """
     for name, value in options.items():
         if name not in known:
             raise unknown(f"option of {owner}", name, known)
-        kind, wanted = (
-            type(known[name]),
-            {float: "a number >= 0", int: "a whole number >= 1", bool: "true or false"},
-        )
-        fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
-        if fits and kind in (int, float):
-            fits = not isinstance(value, bool) and (1 if kind is int else 0) <= value < math.inf
-        if not fits:
-            raise ConfigError(
-                f"option {name} of {owner} is {value!r}, expected {wanted.get(kind, 'a word')}"
-            )
+        kind = type(known[name])
+        if not _fits(value, kind):
+            wanted = WANTED.get(kind, "a word")
+            raise ConfigError(f"option {name} of {owner} is {value!r}, expected {wanted}")
+
+
+def _fits(value: Any, kind: type) -> bool:
+    """Whether a value may stand for an option of this kind."""
+    if kind not in (int, float):
+        return isinstance(value, kind)
+    # To Python true is a number, and a whole number is no float.
+    if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
+        return False
+    least = 1 if kind is int else 0
+    return least <= value < math.inf
 
 
 class Record(BaseModel):
-    """Base of every configuration: frozen, and an unknown key is an error that names the nearest one."""
+    """Base of configurations: frozen; an unknown key is an error that names the nearest one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -89,7 +102,7 @@ class Record(BaseModel):
 
     @classmethod
     def read(cls, values: Any, source: str = "configuration") -> Self:
-        """Check values (a mapping from YAML, JSON or the command line); raises ConfigError in one line."""
+        """Check values (a mapping from YAML, JSON or a command); raises ConfigError in one line."""
         if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
             raise ConfigError(
                 f"{source}: expected a mapping of names to values, got {values!r:.80}"
@@ -101,16 +114,19 @@ class Record(BaseModel):
 
     @classmethod
     def _explain(cls, error: ValidationError) -> str:
-        """The first error in one line; a misspelt key goes before a missing one, which it may explain."""
-        found = sorted(error.errors(), key=lambda row: row["type"] != "extra_forbidden")
-        first, where = found[0], ".".join(str(part) for part in found[0]["loc"])
-        if first["type"] == "extra_forbidden":
-            return str(unknown("key", where, cls.model_fields if len(first["loc"]) == 1 else ()))
+        """The first error in one line; a misspelt key before a missing one it explains."""
+        errors = error.errors()
+        misspelt = [row for row in errors if row["type"] == "extra_forbidden"]
+        first = [*misspelt, *errors][0]
+        where = ".".join(str(part) for part in first["loc"])
+        if misspelt:
+            known = cls.model_fields if len(first["loc"]) == 1 else ()
+            return str(unknown("key", where, known))
         if not where:  # a rule over several keys says all itself
             return first["msg"].removeprefix("Value error, ")
-        return f"{where}: {first['msg']}" + (
-            f", got {first['input']!r}" if first["type"] != "missing" else ""
-        )
+        if first["type"] == "missing":
+            return f"{where}: {first['msg']}"
+        return f"{where}: {first['msg']}, got {first['input']!r}"
 
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -127,12 +143,11 @@ class RunConfig(Record):
     reference: str = ""  # in-distribution domain; "": the manifest's own
     train_domains: tuple[str, ...] = ()  # (): the reference alone; several only for pre-training
     model: str = "emoji-tiny"  # open_clip name, local-dir:FOLDER, or emoji-tiny
-    pretrained: str = ""  # open_clip tag or checkpoint file; "": what the model folder holds; "none": random weights
+    # open_clip tag or checkpoint file; "": what the model folder holds; "none": random weights
+    pretrained: str = ""
     # how
     method: str = "ft"
-    lam: float | None = Field(
-        None, ge=0
-    )  # weight of the method's regulariser; None: the method's own
+    lam: float | None = Field(None, ge=0)  # weight of the method's regulariser; None: its own
     lr: float = Field(1e-5, ge=0)  # peak, after warm-up
     steps: int = Field(5000, ge=1)
     batch_size: int = Field(256, ge=1)
@@ -140,39 +155,28 @@ class RunConfig(Record):
     weight_decay: float = Field(0.0, ge=0)
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     clip_norm: float | None = Field(None, gt=0)
-    crop: tuple[float, float] = (
-        0.08,
-        1.0,
-    )  # area of the random-resized crop, as fractions of the image
+    crop: tuple[float, float] = (0.08, 1.0)  # area of the random-resized crop, as fractions
     flip: bool = True
     shots: int = Field(0, ge=0)  # training images per class, drawn by the seed; 0: all
-    head: Literal["fixed", "absorbed"] = (
-        "fixed"  # s f W, s frozen; or a linear layer that holds s and has a bias
-    )
-    head_from: str = (
-        ""  # head.safetensors of an export, where the head starts; "": as the method says
-    )
+    # s f W, s frozen; or a linear layer that holds s and has a bias
+    head: Literal["fixed", "absorbed"] = "fixed"
+    head_from: str = ""  # head.safetensors of an export, where the head starts; "": as the method
     solver: Literal["logistic", "adamw"] = "logistic"  # of the linear probe of LP and LP-FT
-    logit_scale: Literal["", "frozen", "trained", "clamped"] = (
-        ""  # clamped: trained, s <= 100; "": the method's own
-    )
-    ema: float | None = Field(
-        None, ge=0, le=1
-    )  # decay of averaged weights, kept in their place; None: the method's own
-    options: dict[
-        str, bool | int | float
-    ] = {}  # the method's own options, e.g. tau, see `clipft methods`
-    captions: Literal["sampled", "fixed"] = (
-        "sampled"  # of contrastive methods: a random template and name, or the first
-    )
+    # clamped: trained, s <= 100; "": the method's own
+    logit_scale: Literal["", "frozen", "trained", "clamped"] = ""
+    # decay of averaged weights, kept in their place; None: the method's own
+    ema: float | None = Field(None, ge=0, le=1)
+    # the method's own options, e.g. tau, see `clipft methods`
+    options: dict[str, bool | int | float] = {}
+    # of contrastive methods: a random template and name, or the first
+    captions: Literal["sampled", "fixed"] = "sampled"
     text_count: int = Field(80, ge=1)  # random texts a step (M)
     text_length: int = Field(8, ge=1)  # tokens in each (L)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     # which weights are kept
     eval_every: int = Field(1000, ge=1)
-    selection: Literal["holdout", "paper", "last"] = (
-        "holdout"  # paper: chosen on the reported test split
-    )
+    # paper: chosen on the reported test split
+    selection: Literal["holdout", "paper", "last"] = "holdout"
     seed: int = 0
 
     @model_validator(mode="after")
@@ -183,33 +187,34 @@ class RunConfig(Record):
 
     @property
     def id(self) -> str:
-        """12 letters that name this run: the hash of what differs from the defaults; a new key renames no old run."""
+        """12 letters, the hash of what is not default: a new key renames no old run."""
         return digest(self.model_dump(mode="json", exclude_defaults=True))
 
 
-def parse_settings(given: list[str]) -> dict[str, Any]:
-    """KEY=VALUE as a mapping; `options.tau=2` sets a key within a key. Raises ConfigError for anything else."""
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """KEY=VALUE as a mapping; `options.tau=2` goes deeper. Raises ConfigError for else."""
     values: dict[str, Any] = {}
-    for setting in given:
-        key, mark, value = setting.partition("=")
+    for setting in settings:
+        key, mark, text = setting.partition("=")
         if not mark:
             raise ConfigError(f"{setting!r} is no setting; wanted: KEY=VALUE, e.g. lr=1e-5")
         outer, dot, inner = key.partition(".")
-        if dot:
-            if not isinstance(values.setdefault(outer, {}), dict):
-                raise ConfigError(
-                    f"{setting!r}: {outer} is {values[outer]!r} already; give one or the other"
-                )
-            values[outer][inner] = _value(setting, value)
-        else:
-            values[key] = _value(setting, value)
+        if not dot:
+            values[key] = _value(setting, text)
+            continue
+        group = values.setdefault(outer, {})
+        if not isinstance(group, dict):
+            raise ConfigError(f"{setting!r}: {outer} is {group!r} already; give one or the other")
+        group[inner] = _value(setting, text)
     return values
 
 
 def _value(setting: str, text: str) -> Any:
-    """A setting's value as YAML reads it; numbers like 1e-4, which YAML 1.1 takes for text, are numbers here."""
+    """A setting's value as YAML reads it, but 1e-4, a text in YAML 1.1, is a number."""
     import yaml
 
+    if not text:
+        return ""  # null is a value: it takes a preset's setting back
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -219,4 +224,4 @@ def _value(setting: str, text: str) -> Any:
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             return float(value)
-    return value if text else ""  # null is a value: it takes a preset's setting back
+    return value

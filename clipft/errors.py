@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+SHOWN = 12  # known names in the error for an unknown one
+
 
 class ClipftError(Exception):
     """Base of all errors meant for the user; the command line prints its text and exits with 2."""
@@ -28,27 +30,38 @@ class RunError(ClipftError):
     """A run folder is locked, incomplete or holds another run."""
 
 
-class Stopped(ClipftError):
-    """Training was stopped by the one who watched it; what was reached is kept."""
-
-
 class StorageError(ClipftError):
     """The disk refused: full, read-only or not permitted."""
 
 
-class MissingExtra(ClipftError):
+class Stopped(ClipftError):  # noqa: N818  # not a mistake
+    """Training was stopped by the one who watched it; what was reached is kept."""
+
+
+class MissingExtra(ClipftError):  # noqa: N818  # says all without "Error"
     """An optional part of clipft is not installed."""
 
     def __init__(self, package: str, extra: str):
-        super().__init__(
-            f"{package} is not installed; it comes with: pip install 'clipft[{extra}]'"
-        )
+        command = f"pip install 'clipft[{extra}]'"
+        super().__init__(f"{package} is not installed; it comes with: {command}")
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
     """The error for a misspelt name: says what is known and which name is nearest."""
-    known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-    return ConfigError(f"unknown {kind} {name!r}" + (f"; {hint}known: {shown}" if known else ""))
+    names = sorted(known)
+    if not names:
+        return ConfigError(f"unknown {kind} {name!r}")
+
+    listed = ", ".join(names[:SHOWN])
+    if len(names) > SHOWN:
+        listed += ", ..."
+
+    nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    return ConfigError(f"unknown {kind} {name!r}; {hint}known: {listed}")
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in one line: the first, or the error's kind."""
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""The one progress bar: a widget in JupyterLab, a line on a terminal and in the log of a batch run."""
+"""The one progress bar: a widget in JupyterLab, a line on a terminal and in a batch run's log."""
 
 from __future__ import annotations
 
@@ -17,10 +17,17 @@ def headless() -> bool:
     return os.environ.get("CLIPFT_HEADLESS", "") not in ("", "0")
 
 
-def progress_bar(total: Any, title: str, unit: str, show: bool = True, initial: int = 0) -> Any:
-    """A tqdm bar over a number, `with progress_bar(...) as bar: bar.update(n)`, or over what it is given."""
-    kind, rest = (line_bar, {"mininterval": 2.0, "ncols": 100}) if headless() else (auto_bar, {})
-    over = {"total": total} if isinstance(total, int) else {"iterable": total}
-    return kind(
-        **over, desc=title, unit=unit, disable=not show, initial=initial, delay=DELAY, **rest
-    )
+def progress_bar(total: Any, title: str, unit: str, *, show: bool = True, initial: int = 0) -> Any:
+    """A tqdm bar over a number of steps, or over an iterable.
+
+    `with progress_bar(...) as bar: bar.update(n)`, or `for item in progress_bar(items, ...)`.
+    """
+    options = {"desc": title, "unit": unit, "disable": not show, "initial": initial, "delay": DELAY}
+    if isinstance(total, int):
+        options["total"] = total
+    else:
+        options["iterable"] = total
+
+    if headless():
+        return line_bar(**options, mininterval=2.0, ncols=100)
+    return auto_bar(**options)

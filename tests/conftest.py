@@ -1,10 +1,13 @@
-"""A miniature world for the tests: a DomainNet-shaped tree, a small random-weights CLIP, and short runs on them."""
+"""A miniature world for the tests: a DomainNet-shaped tree, a small random-weights CLIP, and short
+runs on them.
+"""
 
 import contextlib
 import json
 import os
 import subprocess
 import sys
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,9 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+
+from clipft.config import ALPHAS, Reading, RunConfig
+from clipft.runs.run import Run
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
@@ -41,7 +47,9 @@ MODEL = {
 
 
 def draw_tree(root: Path, domains=DOMAINS, classes=CLASSES, train=8, test=5) -> Path:
-    """Images whose class is a colour and whose domain a pattern: learnable in a few steps; official list files."""
+    """Images whose class is a colour and whose domain a pattern: learnable in a few steps; official
+    list files.
+    """
     rng = np.random.default_rng(0)
     for domain_number, domain in enumerate(domains):
         for part, count in (("train", train), ("test", test)):
@@ -80,7 +88,9 @@ def held_elsewhere(folder: Path):
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory) -> Path:
-    """An open_clip local-dir: folder without weights, and a checkpoint of random weights beside it."""
+    """An open_clip local-dir: folder without weights, and a checkpoint of random weights
+    beside it.
+    """
     import open_clip
 
     folder = tmp_path_factory.mktemp("model")
@@ -135,6 +145,140 @@ def world(tree, manifest_file, model_folder, tmp_path, monkeypatch):
     return World(manifest_file, model_folder, tmp_path / "runs")
 
 
+QUIET = Reading(device="cpu", progress=False)
+FEW_TEXTS = 50  # random texts of the energy gap: enough for a test
+
+
+class OnBench:
+    """A configuration with all that its runs are made of: what tests ask of a run that need not be
+    trained.
+    """
+
+    def __init__(self, config: RunConfig, reading: Reading = QUIET, gap_texts: int = FEW_TEXTS):
+        from clipft.evaluation.bench import Bench
+
+        self.config = config
+        self.bench = Bench(config, reading, gap_texts)
+
+    @cached_property
+    def student(self):
+        return self.bench.student(self.config)
+
+    @cached_property
+    def anchor(self):
+        return self.bench.student(self.config).state_dict()
+
+    @property
+    def clip(self):
+        return self.bench.clip
+
+    @property
+    def manifest(self):
+        return self.bench.manifest
+
+    @property
+    def prompts(self):
+        return self.bench.prompts
+
+    @property
+    def zero_shot(self):
+        return self.bench.zero_shot
+
+    @property
+    def gap_texts(self):
+        return self.bench.random_texts
+
+    def captions(self):
+        return self.bench.captions()
+
+    def train_split(self):
+        return self.bench.train_split(self.config)
+
+    def selection_split(self):
+        return self.bench.selection_split(self.config)
+
+    def reported_splits(self):
+        return self.bench.reported_splits(self.config)
+
+    def features(self, split: str, alpha: float = 0.0):
+        """Of the zero-shot model: nothing was tuned."""
+        from clipft.evaluation.mixtures import Mixtures
+
+        ends = [self.anchor]
+        mixtures = Mixtures(self.student, self.anchor, ends, self.bench.gap_moment, reading=QUIET)
+        return mixtures.features(self.manifest.split(split), alpha)
+
+
+class Trained(Run):
+    """A finished run that also computes: what tests ask of the weights behind it."""
+
+    gap_texts_count = FEW_TEXTS
+
+    @classmethod
+    def of(cls, run: Run) -> "Trained":
+        return cls(run.folder, run.config, run.after, run.made_of)
+
+    @cached_property
+    def on_bench(self) -> OnBench:
+        return OnBench(self.config, gap_texts=self.gap_texts_count)
+
+    @property
+    def bench(self):
+        return self.on_bench.bench
+
+    @cached_property
+    def mixtures(self):
+        return self.bench.mixtures(self)
+
+    @property
+    def student(self):
+        return self.mixtures.student
+
+    @property
+    def anchor(self):
+        return self.mixtures.start
+
+    @property
+    def tuned(self):
+        return self.mixtures.tuned
+
+    @property
+    def clip(self):
+        return self.bench.clip
+
+    @property
+    def gap_texts(self):
+        return self.bench.random_texts
+
+    def train_split(self):
+        return self.bench.train_split(self.config)
+
+    def selection_split(self):
+        return self.bench.selection_split(self.config)
+
+    def reported_splits(self):
+        return self.bench.reported_splits(self.config)
+
+    def features(self, split: str, alpha: float = 1.0):
+        return self.mixtures.features(self.bench.manifest.split(split), alpha)
+
+    def score(self, alphas=ALPHAS, adaptive: float = 0.0, reading: Reading = QUIET):
+        from clipft.evaluation.score import score
+
+        score(self, alphas, adaptive=adaptive, reading=reading, gap_texts=self.gap_texts_count)
+        return self.table()
+
+    def all_scores(self, alphas=ALPHAS, adaptive: float = 0.0, reading: Reading = QUIET):
+        table = self.score(alphas, adaptive, reading)
+        wanted = sorted(table["alpha"].unique()) if adaptive else sorted(set(alphas))
+        return [scores for alpha in wanted for scores in self.scores(alpha).values()]
+
+    def export(self, folder, alpha: float = 1.0, half: bool = False):
+        from clipft.evaluation.score import export
+
+        return export(self, folder, alpha, half=half, reading=QUIET)
+
+
 class World:
     def __init__(self, manifest: Path, model: Path, runs: Path):
         self.manifest, self.model, self.runs = str(manifest), f"local-dir:{model}", runs
@@ -157,11 +301,12 @@ class World:
         return base | changes
 
     def config(self, **changes):
-        from clipft.config import RunConfig
-
         return RunConfig.read(self.settings(**changes))
 
-    def train(self, runs=None, **changes):
+    def bench(self, **changes) -> OnBench:
+        return OnBench(self.config(**changes))
+
+    def train(self, runs=None, **changes) -> Trained:
         from clipft import train
 
-        return train(self.config(**changes), runs or self.runs, device="cpu", progress=False)
+        return Trained.of(train(self.config(**changes), runs or self.runs, reading=QUIET))

@@ -1,4 +1,6 @@
-"""The house's rules about itself: floors, file lengths, who may touch what, and an import that costs nothing."""
+"""The house's rules about itself: which room may use which, who touches what, and an import that
+costs nothing.
+"""
 
 import ast
 import itertools
@@ -12,33 +14,78 @@ import pytest
 import clipft
 
 HOUSE = Path(clipft.__file__).parent
-FILES = sorted(HOUSE.rglob("*.py"))
+# In order: a room imports rooms above it alone. `clipft` is what everybody may use.
+READING = ["clipft", "disk", "metrics", "data", "runs", "figures", "batch"]
+COMPUTING = [
+    *("diagnostics", "inputs", "posthoc", "models"),
+    *("objectives", "evaluation", "training", "reports"),
+]
+# A door asks a computing room only inside the function that needs it.
+DOORS = ["papers", "widgets", "testing", "cli"]
+ROOMS = [*READING, *COMPUTING, *DOORS]
+FILES = sorted(file for file in HOUSE.rglob("*.py") if file != HOUSE / "__init__.py")
 
 
-def statements(node):
-    """Every node that runs: `if TYPE_CHECKING:` blocks are left out, functions are not."""
+def room_of(dotted):
+    """The room of a dotted name: a folder, a door that is a file, or the ground floor."""
+    first = dotted.split(".")[1] if "." in dotted else ""
+    return first if first in ROOMS else "clipft"
+
+
+def module_of(file):
+    parts = file.relative_to(HOUSE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(file) for file in FILES} | {"clipft"}
+
+
+def statements(node, inside_functions=True):
+    """Every node that runs: `if TYPE_CHECKING:` blocks are left out."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             continue
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not inside_functions:
+            continue
         yield child
-        yield from statements(child)
+        yield from statements(child, inside_functions)
 
 
-def imported(source, file=HOUSE / "x.py"):
+def imported(source, file=HOUSE / "x.py", inside_functions=True):
     """Full dotted names of all that a file imports; relative imports are resolved."""
     here = ("clipft", *file.relative_to(HOUSE).parent.parts)
-    found = set()
-    for node in statements(ast.parse(source)):
+    names = set()
+    for node in statements(ast.parse(source), inside_functions):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = here[: len(here) - node.level + 1] if node.level else ()
             parts = [*base, *(node.module.split(".") if node.module else ())]
-            found |= {".".join([*parts, alias.name]) for alias in node.names}
-    return found
+            names |= {".".join([*parts, alias.name]) for alias in node.names}
+    return names
 
 
 IMPORTS = {file: imported(file.read_text(encoding="utf-8"), file) for file in FILES}
+AT_IMPORT = {
+    file: imported(file.read_text(encoding="utf-8"), file, inside_functions=False) for file in FILES
+}
+
+
+def modules_used(names):
+    """The modules of the house that imported names come from."""
+    used = set()
+    for name in names:
+        if name.split(".")[0] == "clipft":
+            used.add(name if name in MODULES else name.rpartition(".")[0])
+    return used
+
+
+def rooms_used(names):
+    return {room_of(module) for module in modules_used(names)}
+
+
+def short(file):
+    return str(file.relative_to(HOUSE))
 
 
 def test_the_reader_of_imports_sees_every_form():
@@ -53,22 +100,103 @@ def f():
 """
     want = {"clipft.objectives.pages", "clipft.store.b", "os.path", "clipft", "clipft.data.c"}
     assert imported(source, HOUSE / "objectives/x.py") == want
+    assert imported(source, HOUSE / "objectives/x.py", inside_functions=False) == set()
+
+
+def test_every_file_is_in_a_room():
+    folders = {file.relative_to(HOUSE).parts[0] for file in FILES if file.parent != HOUSE}
+    assert folders == {room for room in ROOMS if (HOUSE / room).is_dir()}
+    ground = {file.stem for file in FILES if file.parent == HOUSE}
+    assert ground == {"errors", "config", "progress", "methods", "testing"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=short)
+def test_a_room_imports_rooms_above_it_only(file):
+    mine = room_of(module_of(file))
+    allowed = set(ROOMS[: ROOMS.index(mine) + 1])
+    assert rooms_used(IMPORTS[file]) <= allowed
+
+
+@pytest.mark.parametrize("file", FILES, ids=short)
+def test_the_reading_half_and_the_doors_import_no_computing_room(file):
+    """Doors may, inside the function that needs it; so torch is not loaded by looking."""
+    mine = room_of(module_of(file))
+    if mine in READING:
+        assert not rooms_used(IMPORTS[file]) & set(COMPUTING)
+    if mine in DOORS and mine != "testing":
+        assert not rooms_used(AT_IMPORT[file]) & set(COMPUTING)
+
+
+def circle(graph):
+    """Some circle of a graph node -> nodes, or []."""
+    done, path = set(), []
+
+    def visit(node):
+        if node in path:
+            return [*path[path.index(node) :], node]
+        if node in done:
+            return []
+        path.append(node)
+        for other in sorted(graph.get(node, ())):
+            if round_trip := visit(other):
+                return round_trip
+        done.add(path.pop())
+        return []
+
+    return next((found for node in sorted(graph) if (found := visit(node))), [])
+
+
+def test_the_finder_of_circles_sees_one():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}}) == []
+
+
+def test_no_files_import_each_other():
+    """Not even inside a room; what a function imports when it is called counts where it stays in
+    the room.
+    """
+    graph = {}
+    for file in FILES:
+        mine = module_of(file)
+        used = modules_used(AT_IMPORT[file])
+        used |= {other for other in modules_used(IMPORTS[file]) if room_of(other) == room_of(mine)}
+        graph[mine] = used - {mine, "clipft"}
+    assert circle(graph) == []
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.name == "__init__.py"], ids=short)
+def test_a_rooms_front_holds_a_docstring_and_no_import(file):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    assert len((ast.get_docstring(tree) or "").split()) > 8
+    assert file.parent.name == "cli" or not IMPORTS[file]
+
+
+def longest_function(source):
+    """(name, lines) of the longest function."""
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    lengths = {node.name: node.end_lineno - node.lineno + 1 for node in functions}
+    return max(lengths.items(), key=lambda item: item[1], default=("", 0))
+
+
+@pytest.mark.parametrize("file", FILES, ids=short)
+def test_no_function_is_long(file):
+    assert longest_function(file.read_text(encoding="utf-8"))[1] <= 60
 
 
 METHOD_FILES = [file for file in FILES if file.parent.name in ("objectives", "posthoc")]
 
 
 @pytest.mark.parametrize(
-    "file",
-    [file for file in METHOD_FILES if file.parent.name == "objectives" and file.stem != "registry"],
-    ids=lambda file: file.stem,
+    "file", [file for file in METHOD_FILES if file.parent.name == "objectives"], ids=short
 )
 def test_no_objective_is_long(file):
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 80
 
 
 def blocks(source, size=6):
-    """Every `size` consecutive lines of a file as one text; blank lines and imports are left out."""
+    """Every `size` consecutive lines of a file as one text; blank lines and imports are
+    left out.
+    """
     lines = source.splitlines()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -89,9 +217,87 @@ def test_no_method_copies_another():
     found = {file: blocks(file.read_text(encoding="utf-8")) for file in METHOD_FILES}
     assert len(found) > 10
     for one, other in itertools.combinations(METHOD_FILES, 2):
-        assert found[one] & found[other] == set(), (
-            f"{one.name} and {other.name} have six lines in common"
-        )
+        assert found[one] & found[other] == set(), f"{one.name}, {other.name}: six lines in common"
+
+
+def importers(*packages):
+    """The files that import one of these packages, anywhere."""
+    return {
+        short(file)
+        for file, names in IMPORTS.items()
+        if {name.split(".")[0] for name in names} & set(packages)
+    }
+
+
+@pytest.mark.parametrize(
+    ("packages", "allowed"),
+    [
+        (["PIL"], {"data/images.py", "data/emoji_shift.py"}),
+        (["pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"], set()),
+        (["open_clip"], {"models/load.py", "models/checkpoints.py", "inputs/prompts.py"}),
+        (["papermill", "ray"], {"batch/notebook.py"}),
+        (["requests", "urllib", "huggingface_hub", "socket"], set()),
+        (["filelock"], {"disk/lock.py", "data/emoji_shift.py"}),
+    ],
+)
+def test_who_may_import_what(packages, allowed):
+    assert importers(*packages) <= allowed
+
+
+@pytest.mark.parametrize(
+    ("packages", "rooms"),
+    [
+        (["torch", "torchvision"], {*COMPUTING, "testing", "cli"}),  # doctor asks for devices
+        (["lightning_fabric"], {"training"}),
+        (["plotly"], {"figures"}),
+        (["typer", "click"], {"cli"}),
+    ],
+)
+def test_whose_room_a_package_is_at_home_in(packages, rooms):
+    used_in = {name.partition("/")[0].removesuffix(".py") for name in importers(*packages)}
+    assert used_in <= rooms
+
+
+WRITERS = {"write_text", "write_bytes", "to_csv", "to_parquet", "mkstemp", "mkdtemp"}
+
+
+def calls_of(source):
+    """(called name, the whole call) of every call."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return [(ast.unparse(call.func).split(".")[-1], ast.unparse(call)) for call in calls]
+
+
+def writes(source):
+    """The calls of a source that open a file for writing, or write one without the house's own
+    functions.
+    """
+    found = []
+    for name, call in calls_of(source):
+        opens = name == "open" and any(f"'{mode}" in call for mode in ("w", "a", "x", "rb+", "wb"))
+        if opens or (name in WRITERS and "." in call.partition("(")[0]):
+            found.append(call)
+    return found
+
+
+def test_the_finder_of_writers_sees_one():
+    source = "open(x, 'w')\nopen(x)\npath.write_text(t)\nwrite_text(path, t)\nframe.to_parquet(p)"
+    assert writes(source) == ["open(x, 'w')", "path.write_text(t)", "frame.to_parquet(p)"]
+
+
+def test_who_writes_to_disk():
+    """All through `disk`, or into a temporary folder that is renamed; the log of a batch's job is
+    the exception.
+    """
+    writers = {short(file) for file in FILES if writes(file.read_text(encoding="utf-8"))}
+    disk = {"disk/files.py", "disk/cache.py"}
+    temporary = {"data/emoji_shift.py"}  # a folder that is renamed when it is whole
+    in_memory = {"data/images.py", "cli/data.py"}  # a buffer, text for the terminal
+    log = {"batch/runner.py"}
+    assert writers <= {*disk, *temporary, *in_memory, *log, *TEXTS}
+
+
+# to_csv() and the like without a path: texts that `disk` writes
+TEXTS = {"cli/models.py", "cli/score.py", "batch/runner.py", "runs/recipes.py"}
 
 
 def readers_and_writers(source):
@@ -99,14 +305,8 @@ def readers_and_writers(source):
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     found = [(ast.unparse(call.func).split(".")[-2:], ast.unparse(call)) for call in calls]
     names = {
-        "load",
-        "save",
-        "savez",
-        "savez_compressed",
-        "fromfile",
-        "memmap",
-        "open_memmap",
-        "read_pickle",
+        *("load", "save", "savez", "savez_compressed"),
+        *("fromfile", "memmap", "open_memmap", "read_pickle"),
     }
     homes = {"torch", "np", "numpy", "pd", "format"}
     return [
@@ -117,7 +317,12 @@ def readers_and_writers(source):
 
 
 def test_the_finder_of_pickles_sees_one():
-    source = "torch.load(x)\nnp.load(x, allow_pickle=True)\nnp.save(x, y, allow_pickle=False)\njson.load(x)"
+    source = (
+        "torch.load(x)\n"
+        "np.load(x, allow_pickle=True)\n"
+        "np.save(x, y, allow_pickle=False)\n"
+        "json.load(x)"
+    )
     assert readers_and_writers(source) == [
         ("torch.load", False),
         ("np.load", False),
@@ -135,20 +340,69 @@ def test_nothing_reads_or_writes_a_pickle():
     assert set(found["cache.py"]) == {("np.load", True), ("np.save", True)}
 
 
+RUN_FILES = [
+    *("config.json", "manifest.json", "metrics.jsonl", "images.parquet", "scores.parquet"),
+    *("weights.safetensors", "best.safetensors", "checkpoint.safetensors"),
+]
+
+
+def test_a_run_folder_alone_spells_its_files():
+    """In code; documents may name them."""
+    spelt = set()
+    for file in FILES:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and node.value in RUN_FILES:
+                spelt.add(short(file))
+    assert spelt <= {"runs/folder.py"}
+
+
+def separators(source):
+    """Calls that take a text apart or join it by / or +."""
+    return [
+        call
+        for name, call in calls_of(source)
+        if name in ("split", "partition", "rpartition", "join") and ("'/'" in call or "'+'" in call)
+    ]
+
+
+def test_names_are_taken_apart_in_one_place():
+    """`domain/part` by SplitName, `lipsum+tpgm` by MethodName; other slashes are those of paths and
+    presets.
+    """
+    found = {short(file): separators(file.read_text(encoding="utf-8")) for file in FILES}
+    found = {name: calls for name, calls in found.items() if calls}
+    assert found.keys() <= {
+        "data/splits.py",
+        "runs/names.py",
+        "data/manifests.py",  # the folder of an image's path
+        "batch/spec.py",  # the last part of a path among parameters
+    }
+
+
 @pytest.mark.parametrize("module", ["clipft", "clipft.cli"])
 def test_importing_costs_nothing(module):
     code = f"import sys, {module}; print(sorted(set(sys.argv) & set(sys.modules)))"
     heavy = ["torch", "pandas", "plotly", "open_clip", "scipy", "numpy"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", code, *heavy]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_looking_imports_no_torch():
+    """Every module outside the computing half, imported in one process."""
+    rooms = {*READING, "papers", "widgets", "cli"}
+    modules = sorted(name for name in MODULES if room_of(name) in rooms and "__main__" not in name)
+    modules = [name for name in modules if name != "clipft.testing"]
+    heavy = "sorted({'torch', 'open_clip'} & set(sys.modules))"
+    code = f"import sys, {', '.join(modules)}; print({heavy})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
 def test_every_public_name_is_there():
     for name, home in clipft._HOME.items():
-        assert getattr(clipft, name) is getattr(import_module(f"clipft.{home}"), name)
-    assert clipft.figures.__name__ == "clipft.figures"
+        assert getattr(clipft, name) is getattr(import_module(f"clipft{home}"), name)
     assert set(clipft.__all__) <= set(dir(clipft))
     with pytest.raises(AttributeError, match="no attribute 'trane'"):
         clipft.trane  # noqa: B018

@@ -1,4 +1,6 @@
-"""Configurations: a run's id is its content, wrong keys and values are one line, draws have their own names."""
+"""Configurations: a run's id is its content, wrong keys and values are one line, draws have their
+own names.
+"""
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from clipft.config import (
     seed_of,
 )
 from clipft.errors import ConfigError
-from clipft.inputs.draws import rng
+from clipft.inputs.seeds import rng
 
 OTHER = {
     "manifest": "domainnet",
@@ -156,7 +158,7 @@ def test_the_constructor_explains_itself_too():
 
 
 def test_a_misspelt_key_goes_before_the_missing_one_it_explains():
-    from clipft.batch.runner import Spec
+    from clipft.batch.spec import Spec
 
     with pytest.raises(ConfigError, match="notbook"):
         Spec.read({"name": "x", "stages": [{"notbook": "a.ipynb"}]})

@@ -1,4 +1,4 @@
-"""Errors: every kind is for the user, and a misspelt name is answered with the nearest known one."""
+"""Errors: every kind is for the user; a misspelt name is answered with the nearest known one."""
 
 import pytest
 
@@ -50,7 +50,7 @@ KINDS = [
 
 @pytest.mark.parametrize("error", KINDS, ids=lambda error: type(error).__name__)
 def test_a_notebook_shows_one_line(error):
-    """What IPython prints of it, also where it came from another error; other errors keep their traceback."""
+    """What IPython prints of it, also where it came from another error; others keep their trace."""
     shell, shown = shell_that_notes()
     shell.user_ns["error"] = error
     shell.run_cell(
@@ -69,3 +69,10 @@ def shell_that_notes():
     shell, shown = InteractiveShell(history_manager=None), []
     shell._showtraceback = lambda kind, value, lines: shown.append(list(lines))
     return shell, shown
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("one\ntwo", "one"), ("alone", "alone"), ("", "ValueError")]
+)
+def test_the_first_line_of_anothers_error(text, line):
+    assert errors.first_line(ValueError(text)) == line

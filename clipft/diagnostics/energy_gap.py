@@ -1,24 +1,16 @@
-"""What tuning did to a model: energy gap, feature distortion, its path through weight space, and how they go with
-robustness. Tensors and arrays only; `reports` asks these questions of finished runs."""
+"""The energy gap: how far tuning moved the energies of images and random texts, with its errors."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..errors import ConfigError
-from .energies import _same_shape, quadratic_gap, second_moment, unit
+from .energies import check_same_images, check_same_model, quadratic_gap, second_moment, unit
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch import Tensor
-
-
-ROWS = 4096  # images at a time
+ROWS = 4096  # images, or texts, at a time
 
 
 def energy_gap(
@@ -29,32 +21,30 @@ def energy_gap(
     *,
     moment: Tensor | None = None,
 ) -> Tensor:
-    """EG(x) = mean_t (E_theta(x, t) - E_theta0(x, t))^2 per image, by the second moment of the texts.
+    """EG(x) = mean_t (E_theta(x, t) - E_theta0(x, t))^2 per image, by the texts' second moment.
 
-    images, anchors (N, D): embeddings of the same images by the tuned and the zero-shot model, normalised here;
-    texts (M, D) unit rows with the logit scale s, or their `energies.second_moment` (D, D) at once. -> (N,), in squared
-    logits (s is inside). The mean over images is the energy gap of Lipsum-FT, arXiv:2404.00860, section 4.
+    images, anchors (N, D): embeddings of the same images by the tuned and the zero-shot model,
+    normalised here; texts (M, D) unit rows with the logit scale s, or their
+    `energies.second_moment` (D, D) at once. -> (N,), in squared logits (s is inside). The mean over
+    images is the energy gap of Lipsum-FT, arXiv:2404.00860, section 4.
     Raises ConfigError where shapes differ or neither texts nor moment is given.
     """
-    _same_shape(images, anchors)
+    check_same_images(images, anchors)
     if moment is None:
         if texts is None:
             raise ConfigError("energy_gap needs texts (M, D) or their second moment (D, D)")
         moment = second_moment(texts, scale)
-    if moment.shape[-1] != images.shape[-1]:
-        raise ConfigError(
-            f"images have {images.shape[-1]} dimensions, texts {moment.shape[-1]}; use one model for both"
-        )
-    return torch.cat(
-        [quadratic_gap(unit(now), unit(before), moment) for now, before in _parts(images, anchors)]
-    )
+    check_same_model(images.shape[-1], moment.shape[-1])
+    chunks = _chunks(images, anchors)
+    return torch.cat([quadratic_gap(unit(now), unit(before), moment) for now, before in chunks])
 
 
 @dataclass(frozen=True)
 class EnergyGap:
-    """The energy gap of N images over M random texts, in squared logits: dividing by `scale`^2 gives squared cosines.
+    """The energy gap of N images over M random texts, in squared logits.
 
-    image_error and text_error are the standard errors of the mean over the draw of images and over that of texts.
+    Divided by `scale`^2 it is in squared cosines. image_error and text_error are the standard
+    errors of the mean over the draw of images and over that of texts.
     """
 
     per_image: np.ndarray
@@ -88,26 +78,29 @@ class EnergyGap:
 
 
 def measure_gap(images: Tensor, anchors: Tensor, texts: Tensor, scale: float) -> EnergyGap:
-    """The energy gap with its standard errors, by two second moments: no N x M matrix, no N x D copy.
+    """The energy gap with its standard errors, by two second moments: no N x M matrix, no copy.
 
-    EG_n = d_n^T S d_n with S = s^2 / M T^T T, and EG_m = t_m^T C t_m with C = s^2 / N sum_n d_n d_n^T. Shapes and
-    errors as in `energy_gap`.
+    EG_n = d_n^T S d_n with S = s^2 / M T^T T, and EG_m = t_m^T C t_m with
+    C = s^2 / N sum_n d_n d_n^T. Shapes and errors as in `energy_gap`.
     """
     if len(texts) == 0:
         raise ConfigError("no texts to measure the energy gap on; draw some: prompts.random_texts")
     per_image = energy_gap(images, anchors, texts, scale)
     spread = torch.zeros_like(texts[:1].T @ texts[:1])
-    for now, before in _parts(images, anchors):
+    for now, before in _chunks(images, anchors):
         change = unit(now) - unit(before)
         spread += change.T @ change
     spread *= scale**2 / len(images)
-    per_text = torch.cat([((part @ spread) * part).sum(-1) for part in texts.split(ROWS)])
+    per_text = torch.cat([((chunk @ spread) * chunk).sum(-1) for chunk in texts.split(ROWS)])
     return EnergyGap(per_image.double().cpu().numpy(), per_text.double().cpu().numpy(), scale)
 
 
-def _parts(images: Tensor, anchors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def _chunks(images: Tensor, anchors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     return zip(images.split(ROWS), anchors.split(ROWS), strict=True)
 
 
 def _standard_error(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+    """Of the mean of independent draws; of a single one it is not known."""
+    if len(values) < 2:
+        return float("nan")
+    return float(values.std(ddof=1) / np.sqrt(len(values)))

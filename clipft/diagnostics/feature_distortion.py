@@ -1,21 +1,18 @@
-"""TODO: docstring."""
+"""Feature distortion: how far tuning moved the embeddings of images."""
 
-from __future__ import annotations
+from torch import Tensor
 
-from typing import TYPE_CHECKING
-
-from .energies import _same_shape, unit
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from .energies import check_same_images, unit
 
 
-def feature_distortion(images: Tensor, anchors: Tensor, normalised: bool = False) -> Tensor:
-    """||F_theta(x) - F_theta0(x)||_2 per image: (N, D), (N, D) -> (N,), on unit rows if `normalised`.
+def feature_distortion(images: Tensor, anchors: Tensor, *, normalised: bool = False) -> Tensor:
+    """||F_theta(x) - F_theta0(x)||_2 per image, on unit rows if `normalised`.
 
-    Source: Kumar et al., LP-FT, arXiv:2202.10054; as measured in Lipsum-FT. Raises ConfigError where shapes differ.
+    (N, D), (N, D) -> (N,). Source: Kumar et al., LP-FT, arXiv:2202.10054; as measured in Lipsum-FT.
+    Raises ConfigError where shapes differ.
     """
-    _same_shape(images, anchors)
+    check_same_images(images, anchors)
     if normalised:
-        images, anchors = unit(images), unit(anchors)
+        images = unit(images)
+        anchors = unit(anchors)
     return (images - anchors).norm(dim=-1)

@@ -1,30 +1,33 @@
-"""TODO: docstring."""
-
-from __future__ import annotations
+"""How far tuning moved the weights, layer by layer."""
 
 import re
-from typing import TYPE_CHECKING
+from collections import defaultdict
 
-if TYPE_CHECKING:
-    from ..posthoc.weights import Weights
+from torch import Tensor
+
+Weights = dict[str, Tensor]  # names of tensors to tensors, as in a state dict
 
 
 def layer_distances(anchor: Weights, tuned: Weights) -> dict[str, tuple[float, float]]:
     """Layer -> (||theta - theta0||, the same over ||theta0||), in the order of the model.
 
-    A layer is what stands before and at the first number in a tensor's name (a block), else the name without its end;
-    it is called the same in models with one and with two trained towers.
+    A layer is what stands before and at the first number in a tensor's name (a block), else the
+    name without its end; it is called the same in models with one and with two trained towers. A
+    layer that was zero has no relative distance: nan.
     """
-    sums: dict[str, list[float]] = {}
+    moved: dict[str, float] = defaultdict(float)  # squared
+    size: dict[str, float] = defaultdict(float)
     for name, before in anchor.items():
         if before.is_floating_point():
-            whole = sums.setdefault(_layer(name), [0.0, 0.0])
-            whole[0] += float((tuned[name].double() - before.double()).square().sum())
-            whole[1] += float(before.double().square().sum())
-    return {
-        name: (moved**0.5, (moved / size) ** 0.5 if size else float("nan"))
-        for name, (moved, size) in sums.items()
-    }
+            layer = _layer(name)
+            moved[layer] += float((tuned[name].double() - before.double()).square().sum())
+            size[layer] += float(before.double().square().sum())
+
+    distances = {}
+    for layer in moved:
+        relative = (moved[layer] / size[layer]) ** 0.5 if size[layer] else float("nan")
+        distances[layer] = (moved[layer] ** 0.5, relative)
+    return distances
 
 
 def _layer(name: str) -> str:

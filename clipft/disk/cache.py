@@ -1,39 +1,39 @@
-"""What was computed once and can be made again: arrays on disk, memory-mapped, under the hash of their ingredients.
+"""What was computed once and can be made again: arrays under the hash of their ingredients.
 
-An entry is a folder of .npy files and a meta.json with their checksums. It is written under another name and renamed,
-so a reader sees all of it or nothing; of two processes that write one entry at once the first wins. A damaged entry is
-found when it is opened and made again. Where the disk refuses, all goes on without it, and one line says so.
+An entry is a folder of .npy files, read as memory maps, and a meta.json with their checksums. It
+is written under another name and renamed, so a reader sees all of it or nothing; of two processes
+that write one entry at once the first wins. A damaged entry is found when it is opened and made
+again. Where the disk refuses, all goes on without it, and one line says so.
 """
 
-from __future__ import annotations
-
 import contextlib
-import errno
+import functools
 import json
 import os
 import shutil
-import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from ..config import digest
-from ..errors import RunError, StorageError
+from ..errors import RunError, StorageError, first_line
 from ..progress import write
-from .files import cache_dir, disk, read_json
+from .files import atomic_folder, cache_dir, disk, read_json
 
 Arrays = Mapping[str, np.ndarray]
+Key = Mapping[str, Any]
+
 FORMAT = 1  # of the entries; another number finds none of the old ones
 META = "meta.json"
-_verified: set[tuple[str, int]] = (
-    set()
-)  # entries whose checksums this process has compared, with their time
-_said: list[str] = []  # why the cache is off: said once
+DATA_SET = "data set"  # the kind of what was rendered: listed, never pruned
+HOUR = 3600  # seconds
+DAY = 24 * HOUR
 
 
 @dataclass(frozen=True)
@@ -46,123 +46,135 @@ class Entry:
     used: float
     path: Path
 
-
-def folder() -> Path:
-    """Where the entries lie, `arrays` in $CLIPFT_CACHE."""
-    return cache_dir() / "arrays"
-
-
-def find(kind: str, key: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
-    """The arrays under this key, read-only memory maps, or None. A damaged entry is removed, and a line says so."""
-    place = _place(kind, key)
-    try:
-        if not place.is_dir():
-            return None
-        arrays = _open(place)
-    except PermissionError:  # another user's
-        return None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, RunError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        write(f"the cached {kind} in {place.name} are damaged ({reason}); they are made again")
-        shutil.rmtree(place, ignore_errors=True)
-        return None
-    with contextlib.suppress(OSError):
-        os.utime(place)  # the time of last use
-    return arrays
+    @classmethod
+    def at(cls, path: Path, kind: str, title: str) -> Self:
+        """What lies in a folder."""
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        return cls(kind, title, size=size, used=path.stat().st_mtime, path=path)
 
 
-def keep(kind: str, title: str, key: Mapping[str, Any], arrays: Arrays) -> Arrays:
-    """Write an entry and return it memory-mapped; where the disk refuses, the arrays as they came."""
-    place = _place(kind, key)
-    try:
-        with disk(place.parent):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(
-                tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.", suffix=".tmp")
-            )
-            try:
-                sums = {
-                    name: _write(temporary / f"{name}.npy", array) for name, array in arrays.items()
-                }
-                meta = {"kind": kind, "title": title, "key": dict(key), "crc32": sums}
-                (temporary / META).write_text(json.dumps(meta), encoding="utf-8")
-                os.chmod(temporary, 0o755)
-                try:
-                    os.rename(temporary, place)
-                except OSError as error:
-                    if error.errno not in (
-                        errno.EEXIST,
-                        errno.ENOTEMPTY,
-                    ):  # another process was first
-                        raise
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-    except StorageError as error:
-        if not _said:
-            _said.append(str(error))
-            write(f"the cache is off, all is computed anew: {error}, or set CLIPFT_CACHE")
-        return arrays
-    return find(kind, key) or arrays
+class Cache:
+    """The entries in `arrays` of a folder; data sets, which others render, lie beside `arrays`.
 
-
-def remember(kind: str, title: str, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
-    """The arrays under this key; made, and kept, where there are none yet."""
-    return find(kind, key) or keep(kind, title, key, make())
-
-
-def entries() -> list[Entry]:
-    """All entries, and the data sets that were rendered, the longest unused first."""
-    found = []
-    for place in _folders(folder()):
-        with contextlib.suppress(RunError, KeyError, TypeError):
-            meta = read_json(place / META)
-            found.append(
-                Entry(meta["kind"], meta["title"], _size(place), place.stat().st_mtime, place)
-            )
-    for place in _folders(cache_dir()):
-        if place != folder():
-            found.append(Entry("data set", place.name, _size(place), place.stat().st_mtime, place))
-    return sorted(found, key=lambda entry: entry.used)
-
-
-def prune(days: float = 0) -> list[Entry]:
-    """Remove the entries unused for so many days, and what a killed process left behind; returns what was removed.
-
-    Data sets stay: remove their folders by hand. Raises StorageError where the disk refuses.
+    An entry has a kind (what its arrays are), a title for the reader, and a key: all that its
+    arrays depend on, as JSON has it.
     """
-    before = time.time() - 86400 * days
-    old = [entry for entry in entries() if entry.kind != "data set" and entry.used <= before]
-    left = [
-        place for place in folder().glob(".*.tmp") if place.stat().st_mtime < time.time() - 3600
-    ]
-    with disk(folder()):
-        for place in [*(entry.path for entry in old), *left]:
-            shutil.rmtree(place)
-    return old
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.arrays = folder / "arrays"
+        self.verified: set[tuple[Path, int]] = set()  # entries checked before, with their time
+        self.complained = False  # the disk refused, and that was said once
+
+    def find(self, kind: str, key: Key) -> dict[str, np.ndarray] | None:
+        """The arrays under this key, read-only memory maps, or None.
+
+        A damaged entry is removed, and a line says so.
+        """
+        place = self._place(kind, key)
+        try:
+            if not place.is_dir():
+                return None
+            arrays = self._open(place)
+        except PermissionError:  # another user's
+            return None
+        except (OSError, EOFError, ValueError, KeyError, TypeError, RunError) as error:
+            reason = first_line(error)
+            write(f"the cached {kind} in {place.name} are damaged ({reason}); they are made again")
+            shutil.rmtree(place, ignore_errors=True)
+            return None
+
+        with contextlib.suppress(OSError):
+            os.utime(place)  # the time of last use
+        return arrays
+
+    def keep(self, kind: str, title: str, key: Key, arrays: Arrays) -> Arrays:
+        """Write an entry, return it memory-mapped; where the disk refuses, the arrays as given."""
+        place = self._place(kind, key)
+        try:
+            with atomic_folder(place) as folder:
+                checksums = {name: _write(folder, name, array) for name, array in arrays.items()}
+                meta = {"kind": kind, "title": title, "key": dict(key), "crc32": checksums}
+                (folder / META).write_text(json.dumps(meta), encoding="utf-8")
+        except StorageError as error:
+            if not self.complained:
+                self.complained = True
+                write(f"the cache is off, all is computed anew: {error}, or set CLIPFT_CACHE")
+            return arrays
+
+        mapped = self.find(kind, key)
+        return arrays if mapped is None else mapped
+
+    def remember(self, kind: str, title: str, key: Key, make: Callable[[], Arrays]) -> Arrays:
+        """The arrays under this key; made, and kept, where there are none yet."""
+        arrays = self.find(kind, key)
+        if arrays is None:
+            return self.keep(kind, title, key, arrays=make())
+        return arrays
+
+    def entries(self) -> list[Entry]:
+        """All entries, and the data sets that were rendered, the longest unused first."""
+        entries = []
+        for place in _folders(self.arrays):
+            with contextlib.suppress(RunError, KeyError, TypeError):
+                meta = read_json(place / META)
+                entries.append(Entry.at(place, meta["kind"], meta["title"]))
+
+        for place in _folders(self.folder):
+            if place != self.arrays:
+                entries.append(Entry.at(place, DATA_SET, place.name))
+        return sorted(entries, key=attrgetter("used"))
+
+    def prune(self, days: float = 0) -> list[Entry]:
+        """Remove the entries unused for so many days, and what a killed process left behind.
+
+        Returns the entries that were removed. Data sets stay: remove their folders by hand.
+        Raises StorageError where the disk refuses.
+        """
+        now = time.time()
+        old = [entry for entry in self.entries() if entry.used <= now - days * DAY]
+        unused = [entry for entry in old if entry.kind != DATA_SET]
+
+        with disk(self.arrays):
+            for entry in unused:
+                shutil.rmtree(entry.path)
+            for unfinished in self.arrays.glob(".*.tmp"):
+                # A younger one may still be written.
+                if unfinished.stat().st_mtime < now - HOUR:
+                    shutil.rmtree(unfinished)
+        return unused
+
+    def _place(self, kind: str, key: Key) -> Path:
+        return self.arrays / digest([FORMAT, kind, dict(key)], 24)
+
+    def _open(self, place: Path) -> dict[str, np.ndarray]:
+        """The arrays of an entry; raises ValueError where a file is not what was written."""
+        checksums = read_json(place / META)["crc32"]
+        arrays = {}
+        for name in checksums:
+            arrays[name] = np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
+        # Reading all of it is what takes time, so it is done once in a process.
+        version = (place, (place / META).stat().st_mtime_ns)
+        if version not in self.verified:
+            for name, expected in checksums.items():
+                if _crc32(arrays[name]) != expected:
+                    raise ValueError(f"{name}.npy has another checksum")
+            self.verified.add(version)
+        return arrays
 
 
-def _place(kind: str, key: Mapping[str, Any]) -> Path:
-    return folder() / digest([FORMAT, kind, dict(key)], 24)
+_cache_of = functools.cache(Cache)  # one object for a folder: checked once, complains once
 
 
-def _open(place: Path) -> dict[str, np.ndarray]:
-    sums = read_json(place / META)["crc32"]
-    arrays = {
-        name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in sums
-    }
-    seen = (str(place), (place / META).stat().st_mtime_ns)
-    if seen not in _verified:
-        for name, expected in sums.items():
-            if _crc32(arrays[name]) != expected:
-                raise ValueError(f"{name}.npy has another checksum")
-        _verified.add(seen)
-    return arrays
+def default_cache() -> Cache:
+    """The cache of $CLIPFT_CACHE: the same object for the same folder within a process."""
+    return _cache_of(cache_dir())
 
 
-def _write(file: Path, array: np.ndarray) -> int:
-    np.save(
-        file, np.ascontiguousarray(array), allow_pickle=False
-    )  # not fsynced: the checksum finds a lost write
+def _write(folder: Path, name: str, array: np.ndarray) -> int:
+    """Write an array and return its checksum; not fsynced: the checksum finds a lost write."""
+    np.save(folder / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
     return _crc32(array)
 
 
@@ -171,13 +183,8 @@ def _crc32(array: np.ndarray) -> int:
 
 
 def _folders(parent: Path) -> Iterator[Path]:
+    """Folders in a folder that may be missing, in order of names; hidden ones are left out."""
     with contextlib.suppress(OSError):
-        yield from (
-            place
-            for place in sorted(parent.iterdir())
-            if place.is_dir() and not place.name.startswith(".")
-        )
-
-
-def _size(place: Path) -> int:
-    return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+        for place in sorted(parent.iterdir()):
+            if place.is_dir() and not place.name.startswith("."):
+                yield place

@@ -1,53 +1,70 @@
-"""Files that are whole or absent: every write goes to a temporary name, is fsynced, then renamed. Never pickle."""
+"""Files that are whole or absent: written to a temporary name, fsynced, renamed. Never pickle."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ..errors import ConfigError, RunError, StorageError
+from ..errors import ConfigError, RunError, StorageError, first_line
+
+try:  # the same language, ten times faster where it was compiled
+    from yaml import CSafeLoader as YamlLoader
+except ImportError:
+    from yaml import SafeLoader as YamlLoader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
 
 
 def cache_dir() -> Path:
-    """Where rendered data sets and other things that can be made again live; $CLIPFT_CACHE overrides it."""
-    from platformdirs import user_cache_dir
+    """Where rendered data sets and all else that can be made again live: $CLIPFT_CACHE, if set."""
+    from platformdirs import user_cache_path
 
-    return Path(os.environ.get("CLIPFT_CACHE") or user_cache_dir("clipft"))
+    chosen = os.environ.get("CLIPFT_CACHE")
+    return Path(chosen) if chosen else user_cache_path("clipft")
 
 
 @contextlib.contextmanager
 def disk(path: Path | str, instead: str = "choose another folder") -> Iterator[None]:
-    """Turn what the operating system says of a path into one line for the user, with what to do `instead`."""
+    """Turn what the operating system says of a path into one line, with what to do `instead`.
+
+    Raises StorageError for every OSError within.
+    """
     try:
         yield
     except FileNotFoundError as error:
         raise StorageError(f"no such file or folder: {error.filename or path}") from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise StorageError(
-            f"cannot write {path}: {reason}; nothing was damaged. Free some space or {instead}"
-        ) from None
+        refused = f"cannot write {path}: {_reason(error)}; nothing was damaged"
+        raise StorageError(f"{refused}. Free some space or {instead}") from None
 
 
 @contextlib.contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success fsync it and rename it there, else remove it."""
+    """Yield a temporary path beside `path`; on success fsync it and rename it, else remove it.
+
+    Raises StorageError where the disk refuses; what lay at `path` is then as it was.
+    """
     path = Path(path)
     with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         os.close(handle)
         temporary = Path(name)
+
         try:
             yield temporary
-            with open(temporary, "rb+") as file:
+            with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, path)
@@ -55,10 +72,28 @@ def atomic(path: Path | str) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+@contextlib.contextmanager
+def atomic_folder(path: Path, instead: str = "choose another folder") -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success rename it, else remove it.
+
+    Where another process was first, its folder stays. Nothing in it is fsynced.
+    Raises StorageError where the disk refuses, with what to do `instead`.
+    """
+    with disk(path.parent, instead):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        name = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = Path(name)
+
+        try:
+            yield temporary
+            os.chmod(temporary, 0o755)
+            try:
+                os.rename(temporary, path)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -70,6 +105,18 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, content: Any) -> None:
     """Write JSON, whole or not at all."""
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def write_parquet(path: Path | str, frame: pd.DataFrame) -> None:
+    """Write a table, whole or not at all."""
+    with atomic(path) as temporary:
+        frame.to_parquet(temporary)
+
+
+def append_json(path: Path | str, row: dict[str, Any]) -> None:
+    """Add one line to a .jsonl file; raises StorageError where the disk refuses."""
+    with disk(path), Path(path).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
 
 
 def read_json(path: Path | str) -> Any:
@@ -84,32 +131,35 @@ def read_json(path: Path | str) -> Any:
         raise RunError(f"{path} is not valid JSON; delete the folder and run it again") from None
 
 
-def append_json(path: Path | str, row: dict[str, Any]) -> None:
-    """Add one line to a .jsonl file."""
-    with disk(path), open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
-
-
 def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
-    """The rows of a .jsonl file; lines cut short by a kill are left out."""
-    rows = []
-    for line in Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []:
+    """The rows of a .jsonl file, none without a file; lines cut short by a kill are left out."""
+    rows: list[dict[str, Any]] = []
+    if not Path(path).exists():
+        return rows
+
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
         with contextlib.suppress(ValueError):
             rows.append(json.loads(line))
     return rows
 
 
-LOADER = getattr(
-    yaml, "CSafeLoader", yaml.SafeLoader
-)  # the same language, ten times faster where it was compiled
-
-
 def read_yaml(path: Path) -> Any:
+    """Read YAML; raises ConfigError where it is missing, unreadable or no YAML."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), LOADER)
+        return yaml.load(path.read_text(encoding="utf-8"), YamlLoader)
     except FileNotFoundError:
         raise ConfigError(f"no such file: {path}") from None
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+        raise ConfigError(f"cannot read {path}: {_reason(error)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"{path} is not valid YAML: {first_line(error)}") from None
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,6 +1,4 @@
-"""TODO: docstring."""
-
-from __future__ import annotations
+"""A folder that one process holds: a second one is refused at once, in one line."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,7 +12,10 @@ from .files import disk
 
 @contextlib.contextmanager
 def lock(folder: Path | str) -> Iterator[None]:
-    """Hold a folder for this process; raises RunError at once when another process holds it."""
+    """Hold a folder for this process, and make it where there is none.
+
+    Raises RunError when another process holds it, StorageError where the disk refuses.
+    """
     folder = Path(folder)
     with disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -25,6 +26,7 @@ def lock(folder: Path | str) -> Iterator[None]:
             raise RunError(
                 f"{folder} is being written by another process; wait for it or stop it first"
             ) from None
+
     try:
         yield
     finally:

@@ -1,0 +1,5 @@
+"""A model at any alpha, scored: `mixtures` is where alpha mixes and the engine that scores,
+`bench` what runs of one model and data set share, `score` what is kept of it in run folders.
+
+Computing half: torch is at home. Start at `score.score`.
+"""

@@ -1,34 +1,31 @@
-"""TODO: docstring."""
+"""Accuracy of one run on every split, as bars."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from .style import COLOURS, GREY, LAYOUT
+from ..config import TUNED, ZERO_SHOT
+from .marks import BAR_NUMBERS
+from .style import COLOURS, GREY, LAYOUT, domains_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
 
+TITLES = {ZERO_SHOT: "zero-shot", TUNED: "tuned"}
 
-def split_bars(scores: pd.DataFrame, alphas: Sequence[float] = (0.0, 0.5, 1.0)) -> go.Figure:
-    """Accuracy of every split for a few alphas of one run: zero-shot, mixtures, tuned."""
+
+def accuracy_figure(
+    scores: pd.DataFrame, alphas: Sequence[float] = (ZERO_SHOT, 0.5, TUNED)
+) -> go.Figure:
+    """Accuracy (%) of every split for a few alphas of one run: zero-shot, mixtures, tuned."""
     rows = scores[(scores.metric == "accuracy") & (scores.role != "val")]
+
     figure = go.Figure()
     for colour, alpha in zip((GREY, *COLOURS), alphas, strict=False):
-        part = rows[rows.alpha == alpha]
-        name = {0.0: "zero-shot", 1.0: "tuned"}.get(alpha, f"WiSE, alpha {alpha:g}")
-        figure.add_bar(
-            x=[split.split("/")[0] for split in part.split],
-            y=100 * part["mean"],
-            name=name,
-            marker_color=colour,
-            texttemplate="%{y:.0f}",
-            textposition="outside",
-            cliponaxis=False,
-        )
-    figure.update_layout(**LAYOUT, height=400, barmode="group", yaxis_title="accuracy (%)")
-    return figure
+        bars = rows[rows.alpha == alpha]
+        look = {"name": TITLES.get(alpha, f"WiSE, alpha {alpha:g}"), "marker_color": colour}
+        figure.add_bar(x=domains_of(bars.split), y=100 * bars["mean"], **look, **BAR_NUMBERS)
+    return figure.update_layout(**LAYOUT, height=400, barmode="group", yaxis_title="accuracy (%)")

@@ -1,72 +1,52 @@
-"""TODO: docstring."""
+"""Feature distortion of reference images against that of shifted images."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from ..errors import ConfigError
-from .style import GREY, LAYOUT, style
+from .marks import FIRST, SILENT, diagonal, hover, in_panel
+from .panels import panel_row
+from .style import BELOW, domain_of, layout, style
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-TALL = LAYOUT | {"margin": {"l": 70, "r": 20, "t": 110, "b": 60}}
-BELOW = {"orientation": "h", "y": -0.2}
+NORMS = {"raw": "||F - F0||", "normalised": "||f - f0||, unit rows"}
 
 
-def distortion(table: pd.DataFrame, kind: str = "raw") -> go.Figure:
-    """Feature distortion of reference against shifted images, a panel per shift, a point per run (`distortion_table`).
+def distortion_figure(table: pd.DataFrame, kind: str = "raw") -> go.Figure:
+    """Feature distortion of reference against shifted images (`distortion_table`).
 
-    The theory has every point below the dashed line; each title counts where Welch's interval says so.
+    A panel per shift, a point per run. The theory has every point below the dashed line; each title
+    counts where Welch's interval says so. Raises ConfigError where no row is of this kind.
     """
     rows = table[table.kind == kind]
     if rows.empty:
         raise ConfigError(f"no feature distortion of kind {kind!r} to draw; known: raw, normalised")
-    splits, looks = sorted(rows.split.unique()), style(rows.method.unique())
-    both = rows[["reference", "shifted"]].to_numpy()
-    low, top = 0.92 * both.min(), 1.05 * both.max()
-    counts = {split: part.verdict.value_counts() for split, part in rows.groupby("split")}
-    titles = [
-        f"{split.split('/')[0]}<br><sub>theory holds in {counts[split].get('holds', 0)}, "
-        f"fails in {counts[split].get('fails', 0)}, open in {counts[split].get('open', 0)}</sub>"
-        for split in splits
-    ]
-    figure = make_subplots(
-        1, len(splits), subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.04
-    )
-    for column, split in enumerate(splits, 1):
-        for name, (title, colour, symbol, _) in looks.items():
-            part = rows[(rows.split == split) & (rows.method == name)]
-            figure.add_scatter(
-                x=part.reference,
-                y=part.shifted,
-                mode="markers",
-                name=title,
-                legendgroup=name,
-                row=1,
-                col=column,
-                showlegend=column == 1,
-                marker={"color": colour, "symbol": symbol, "size": 10, "opacity": 0.8},
-                hovertemplate=f"{title}<br>reference %{{x:.3f}}<br>shift %{{y:.3f}}<extra></extra>",
-            )
-        figure.add_scatter(
-            x=[low, top],
-            y=[low, top],
-            mode="lines",
-            line={"color": GREY, "dash": "dash"},
-            showlegend=False,
-            hoverinfo="skip",
-            row=1,
-            col=column,
-        )
-    unit = "||f - f0||, unit rows" if kind == "normalised" else "||F - F0||"
-    figure.update_xaxes(title_text=f"reference images: {unit}", range=[low, top])
-    figure.update_yaxes(title_text=f"shifted images: {unit}", range=[low, top], row=1, col=1)
-    runs = rows.run.nunique()
-    title = {"text": f"Feature distortion ({kind}), {runs} runs", "y": 0.97}
-    figure.update_layout(**TALL, height=500, legend=BELOW, title=title)
-    return figure
+    splits = sorted(rows.split.unique())
+    looks = style(rows.method.unique())
+    distortions = rows[["reference", "shifted"]].to_numpy()
+    ends = [0.92 * distortions.min(), 1.05 * distortions.max()]
+
+    figure = panel_row([_title(split, rows[rows.split == split].verdict) for split in splits])
+    for column, split in enumerate(splits, start=1):
+        for method, look in looks.items():
+            points = rows[(rows.split == split) & (rows.method == method)]
+            trace = look.points(points.reference, points.shifted, size=10)
+            texts = hover(look.title, "reference %{x:.3f}", "shift %{y:.3f}")
+            figure.add_scatter(**trace, **in_panel(column, method), hovertemplate=texts)
+        figure.add_scatter(**diagonal(*ends), **SILENT, row=1, col=column)
+
+    figure.update_xaxes(title_text=f"reference images: {NORMS[kind]}", range=ends)
+    figure.update_yaxes(title_text=f"shifted images: {NORMS[kind]}", range=ends, **FIRST)
+    title = {"text": f"Feature distortion ({kind}), {rows.run.nunique()} runs", "y": 0.97}
+    return figure.update_layout(**layout(t=110), height=500, legend=BELOW, title=title)
+
+
+def _title(split: str, verdicts: pd.Series) -> str:
+    counts = verdicts.value_counts().reindex(["holds", "fails", "open"], fill_value=0)
+    found = f"holds in {counts.holds}, fails in {counts.fails}, open in {counts.open}"
+    return f"{domain_of(split)}<br><sub>theory {found}</sub>"

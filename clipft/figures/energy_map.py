@@ -1,4 +1,4 @@
-"""TODO: docstring."""
+"""Maps of energy vectors, before and after tuning."""
 
 from __future__ import annotations
 
@@ -8,49 +8,31 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .distortion import BELOW
-from .style import COLOURS, LAYOUT, SYMBOLS
+from .marks import hover, in_panel
+from .style import BELOW, domain_of, layout, look_of
 
 if TYPE_CHECKING:
     from ..diagnostics.energy_map import EnergyMap
 
 
-def energy_map(found: EnergyMap) -> go.Figure:
-    """t-SNE of energy vectors before and after tuning, coloured by split; the legend hides a split in both panels."""
+def energy_map_figure(energy_map: EnergyMap) -> go.Figure:
+    """t-SNE of energy vectors before and after tuning, coloured by split.
+
+    The legend hides a split in both panels. Source: Lipsum-FT, arXiv:2404.00860.
+    """
     figure = make_subplots(1, 2, subplot_titles=["zero-shot", "tuned"], horizontal_spacing=0.03)
-    splits = np.array(found.split)
-    for number, split in enumerate(dict.fromkeys(found.split)):
-        rows = splits == split
-        hover = [f"{found.ids[row]}<br>class {found.label[row]}" for row in np.flatnonzero(rows)]
-        for column, places in ((1, found.before), (2, found.after)):
-            figure.add_scatter(
-                x=places[rows, 0],
-                y=places[rows, 1],
-                mode="markers",
-                name=split.split("/")[0],
-                legendgroup=split,
-                showlegend=column == 1,
-                customdata=hover,
-                hovertemplate="%{customdata}<extra></extra>",
-                marker={
-                    "color": COLOURS[number % 8],
-                    "symbol": SYMBOLS[number % 8],
-                    "size": 7,
-                    "opacity": 0.75,
-                },
-                row=1,
-                col=column,
-            )
+    splits = np.array(energy_map.split)
+    for number, split in enumerate(dict.fromkeys(energy_map.split)):
+        look = look_of(number, domain_of(split))
+        images = np.flatnonzero(splits == split)
+        called = [f"{energy_map.ids[i]}<br>class {energy_map.label[i]}" for i in images]
+        for column, places in ((1, energy_map.before), (2, energy_map.after)):
+            trace = look.points(*places[images].T, size=7, opacity=0.75)
+            trace |= {"customdata": called, "hovertemplate": hover("%{customdata}")}
+            figure.add_scatter(**trace, **in_panel(column, split))
+
     figure.update_xaxes(showticklabels=False, zeroline=False)
     figure.update_yaxes(showticklabels=False, zeroline=False)
-    title = {
-        "text": f"t-SNE of energy vectors, {len(splits)} images (axes have no unit)",
-        "y": 0.96,
-    }
-    figure.update_layout(
-        **LAYOUT | {"margin": {"l": 20, "r": 20, "t": 90, "b": 60}},
-        height=520,
-        legend=BELOW,
-        title=title,
-    )
-    return figure
+    title = f"t-SNE of energy vectors, {len(splits)} images (axes have no unit)"
+    figure.update_layout(**layout(l=20, t=90), height=520, legend=BELOW)
+    return figure.update_layout(title={"text": title, "y": 0.96})

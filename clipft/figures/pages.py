@@ -1,9 +1,10 @@
-"""Figures and pages on disk: self-contained HTML that opens offline, images where a Chromium is found, an index."""
+"""Figures on disk: HTML that opens offline, images where a Chromium is found, and an index."""
 
 from __future__ import annotations
 
 import html
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,108 +13,113 @@ from ..errors import unknown
 from .style import CONFIG, paper
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import plotly.graph_objects as go
 
+PlotlyJs = bool | str  # whether plotly.js is embedded, or the address of one that is shared
 PLOTLYJS = "plotly.min.js"  # its name where pages share one
 VIEW = "application/vnd.jupyter.widget-view+json"  # the part of a cell's output that needs a kernel
 KINDS = ("png", "svg", "pdf")
-IN_LAB = CONFIG | {
-    "responsive": False
-}  # there a click on a slider would give a responsive figure the height 0
-STYLE = """
-:root { color-scheme: light dark }
-body { font: 16px/1.5 Helvetica, Arial, sans-serif; max-width: 1180px; margin: 2rem auto; padding: 0 1rem; color: #222 }
-h1 { font-size: 1.6rem } figure { margin: 0 0 2.5rem } figcaption { color: #555; max-width: 60rem }
-a { color: #0072B2 } footer { border-top: 1px solid #ddd; padding-top: 1rem; color: #555 }
-@media (prefers-color-scheme: dark) {
-  body { background: #181a1b; color: #ddd } figcaption, footer { color: #aaa } a { color: #56B4E9 }
-  footer { border-color: #444 } .plotly-graph-div { background: #fff; border-radius: 6px; overflow: hidden }
-}
-"""
+# In JupyterLab a click on a slider would give a responsive figure the height 0.
+IN_LAB = CONFIG | {"responsive": False}
+STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
 
 def save_figure(figure: go.Figure, folder: Path | str, name: str, caption: str = "") -> Path:
-    """Write NAME.html (self-contained, opens offline) and NAME.json (for the index and for images) into a folder."""
-    folder = Path(folder)
+    """Write NAME.html (self-contained, opens offline) into a folder, and return it.
+
+    NAME.json lies beside it, for the index and for images.
+    """
+    target = Path(folder) / f"{name}.html"
     spec = {"figure": json.loads(figure.to_json()), "caption": caption}
-    write_json(folder / f"{name}.json", spec)
-    page = _page(caption or name, [_div(spec, plotlyjs=True)])
-    write_text(folder / f"{name}.html", page)
-    return folder / f"{name}.html"
+    write_json(target.with_suffix(".json"), spec)
+    write_text(target, _page(caption or name, _div(spec, plotlyjs=True)))
+    return target
 
 
 def bundle(figure: go.Figure) -> dict[str, Any]:
     """A figure as the output of a notebook's cell, without the button that would send it away."""
     import plotly.io as pio
 
-    found = pio.renderers["plotly_mimetype"].to_mimebundle(figure.to_dict())
-    next(part for name, part in found.items() if "plotly" in name)["config"] = IN_LAB
-    return found
+    output = pio.renderers["plotly_mimetype"].to_mimebundle(figure.to_dict())
+    for kind, drawn in output.items():
+        if "plotly" in kind:
+            drawn["config"] = IN_LAB
+    return output
 
 
 def show(figure: go.Figure, folder: Path | str = "", name: str = "", caption: str = "") -> None:
-    """Show a figure in a notebook, without the button that would send it away; save it too where a folder is given."""
+    """Show a figure in a notebook, without the button that would send it away.
+
+    Save it too where a folder is given.
+    """
     if folder:
         save_figure(figure, folder, name, caption)
     figure.show(renderer="plotly_mimetype", config=IN_LAB)
 
 
 def write_images(folder: Path | str, kinds: Sequence[str] = ("png",)) -> str:
-    """An image of each kind beside every saved figure that has none newer; returns one line that says what came of it.
+    """An image of each kind beside every saved figure that has none newer.
 
-    PNGs are as wide as a page, SVG and PDF as both columns of a paper (`figures.paper`). Raises ConfigError for a kind
-    that is not png, svg or pdf.
+    Returns one line that says what came of it. PNGs are as wide as a page, SVG and PDF as both
+    columns of a paper (`style.paper`). Raises ConfigError for a kind that is not png, svg or pdf.
     """
     for kind in kinds:
         if kind not in KINDS:
             raise unknown("kind of image", kind, KINDS)
-    names, missing = ", ".join(kind.upper() for kind in kinds) or "images", []
-    for spec in sorted(Path(folder).glob("*.json")):
-        for image in [spec.with_suffix(f".{kind}") for kind in kinds]:
-            if not image.exists() or image.stat().st_mtime < spec.stat().st_mtime:
-                missing.append((spec, image))
+    names = ", ".join(kinds).upper() or "images"
+    missing = _missing_images(Path(folder), kinds)
     if not missing:
         return f"{names}: nothing to write"
     try:
-        import plotly.io as pio
-
-        figures = [
-            pio.from_json(json.dumps(json.loads(spec.read_text())["figure"])) for spec, _ in missing
-        ]
-        screen = [image.suffix == ".png" for _, image in missing]
-        figures = [
-            figure.update_layout(width=1100) if png else paper(figure)
-            for figure, png in zip(figures, screen, strict=True)
-        ]
-        scales = [2 if png else 1 for png in screen]  # pixels for a sharp screen
-        pio.write_images(figures, [image for _, image in missing], scale=scales)
-    except (
-        RuntimeError,
-        ImportError,
-        ValueError,
-    ) as error:  # no kaleido or no browser: plain RuntimeErrors
+        _draw_images(missing)
+    except (RuntimeError, ImportError, ValueError) as error:
+        # Without kaleido or a browser plotly raises any of these.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return f"{names}: none written ({reason}). The HTML files are complete; for {names} install a Chromium"
+        remedy = f"The HTML files are complete; for {names} install a Chromium"
+        return f"{names}: none written ({reason}). {remedy}"
     return f"{names}: {len(missing)} written"
+
+
+def _missing_images(folder: Path, kinds: Sequence[str]) -> list[Path]:
+    """Images that are absent, or older than the figure beside them."""
+    missing = []
+    for spec in sorted(folder.glob("*.json")):
+        for kind in kinds:
+            image = spec.with_suffix(f".{kind}")
+            if not image.exists() or image.stat().st_mtime < spec.stat().st_mtime:
+                missing.append(image)
+    return missing
+
+
+def _draw_images(images: Sequence[Path]) -> None:
+    import plotly.io as pio
+
+    figures = []
+    scales = []
+    for image in images:
+        spec = json.loads(image.with_suffix(".json").read_text())
+        figure = pio.from_json(json.dumps(spec["figure"]))
+        is_png = image.suffix == ".png"
+        figures.append(figure.update_layout(width=1100) if is_png else paper(figure))
+        scales.append(2 if is_png else 1)  # twice the pixels for a sharp screen
+    pio.write_images(figures, list(images), scale=scales)
 
 
 def write_index(
     target: Path | str, title: str, figures: Sequence[Path], links: Sequence[tuple[str, str]]
 ) -> Path:
-    """One self-contained page of saved figures (their .json files, in this order), then links (text, address)."""
-    specs = [json.loads(Path(file).read_text()) for file in figures]
-    parts = [_div(spec, plotlyjs=number == 0) for number, spec in enumerate(specs)]
-    rows = "".join(
-        f'<li><a href="{html.escape(url)}">{html.escape(text)}</a></li>' for text, url in links
-    )
-    write_text(
-        target,
-        _page(
-            title, [f"<h1>{html.escape(title)}</h1>", *parts, f"<footer><ul>{rows}</ul></footer>"]
-        ),
-    )
+    """One self-contained page of saved figures, then links (text, address).
+
+    figures: their .json files, in this order.
+    """
+    body = f"<h1>{html.escape(title)}</h1>"
+    for number, file in enumerate(figures):
+        # The first figure brings plotly.js for all of them.
+        body += _div(json.loads(Path(file).read_text()), plotlyjs=number == 0)
+    items = ""
+    for text, address in links:
+        items += f'<li><a href="{html.escape(address)}">{html.escape(text)}</a></li>'
+    write_text(target, _page(title, f"{body}<footer><ul>{items}</ul></footer>"))
     return Path(target)
 
 
@@ -124,27 +130,20 @@ def write_plotlyjs(folder: Path | str) -> None:
     write_text(Path(folder) / PLOTLYJS, get_plotlyjs())
 
 
-def draw(figure: dict, plotlyjs: bool | str) -> str:
-    """A figure as HTML, without the button that would send it away; plotlyjs: whether to embed it, or its address."""
+def draw(figure: dict, plotlyjs: PlotlyJs) -> str:
+    """A figure as HTML, without the button that would send it away."""
     import plotly.io as pio
 
-    return pio.to_html(
-        figure,
-        config=CONFIG,
-        validate=False,
-        full_html=False,
-        include_plotlyjs=plotlyjs,
-        include_mathjax=False,
-        auto_play=False,
-    )
+    scripts = {"include_plotlyjs": plotlyjs, "include_mathjax": False}
+    options = {"config": CONFIG, "validate": False, "full_html": False, "auto_play": False}
+    return pio.to_html(figure, **scripts, **options)
 
 
-def _div(spec: dict, plotlyjs: bool) -> str:
-    return f"<figure>{draw(spec['figure'], plotlyjs)}<figcaption>{html.escape(spec['caption'])}</figcaption></figure>"
+def _div(spec: dict, plotlyjs: PlotlyJs) -> str:
+    caption = html.escape(spec["caption"])
+    return f"<figure>{draw(spec['figure'], plotlyjs)}<figcaption>{caption}</figcaption></figure>"
 
 
-def _page(title: str, parts: Sequence[str]) -> str:
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
-    return (
-        f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
-    )
+def _page(title: str, body: str) -> str:
+    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>\n{STYLE}</style>'
+    return f"<!doctype html><html lang='en'><head>{head}</head><body>{body}</body></html>\n"

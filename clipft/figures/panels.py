@@ -1,139 +1,136 @@
-"""What a paper's page needs: figures side by side, lines of published and own points, tables one below the other."""
+"""What several figures are made of: rows of panels; and what a paper's page needs.
+
+That is figures side by side, lines of published and own points, a figure that says why it is empty.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .style import COLOURS, DASHES, GREY, LAYOUT, SYMBOLS
+from .marks import ON_PAGE, hover
+from .style import GREY, LAYOUT, LEGEND_LINE, height_beside, layout, look_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import pandas as pd
 
-LEGEND, HEAD, LINE = 24, 34, 27  # heights in pixels: a line of the legend, a table's head, a row
+
+def panel_row(titles: Sequence[str]) -> go.Figure:
+    """Empty panels side by side that share their y axis."""
+    options = {"subplot_titles": titles, "horizontal_spacing": 0.04}
+    return make_subplots(1, len(titles), **options, shared_yaxes=True)
 
 
-def join(parts: Mapping[str, go.Figure], title: str, columns: int = 3) -> go.Figure:
-    """Figures as the panels of one, at most `columns` in a row; a figure of several panels gives each of its own.
+class Panel(NamedTuple):
+    """One panel of a figure: the traces on one of its x axes."""
 
-    The legend names what several panels share once.
+    figure: go.Figure
+    axis: str  # of x, as traces name it: x, x2, ...
+    title: str
+
+
+def join_panels(figures: Mapping[str, go.Figure], title: str, columns: int = 3) -> go.Figure:
+    """Figures as the panels of one, at most `columns` in a row.
+
+    A figure of several panels gives each of its own. The legend names once what panels share.
     """
-    panels = []
-    for name, part in parts.items():
-        axes = list(dict.fromkeys(trace.xaxis or "x" for trace in part.data))
-        notes = [note.text for note in part.layout.annotations] if len(axes) > 1 else []
-        panels += [
-            (part, axis, f"{name}: {notes[i]}" if notes else name) for i, axis in enumerate(axes)
-        ]
+    panels: list[Panel] = []
+    for name, figure in figures.items():
+        panels += _panels_of(figure, name)
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure = make_subplots(
-        rows,
-        columns,
-        subplot_titles=[text for *_, text in panels],
-        horizontal_spacing=0.22 / columns**1.5,
-        vertical_spacing=0.22 / rows,
-    )
+
+    titles = [panel.title for panel in panels]
+    spacing = {"horizontal_spacing": 0.22 / columns**1.5, "vertical_spacing": 0.22 / rows}
+    joined = make_subplots(rows, columns, subplot_titles=titles, **spacing)
     named: set[str] = set()
-    for number, (part, axis, _) in enumerate(panels):
-        row, column = number // columns + 1, number % columns + 1
-        for trace in part.data:
-            if (trace.xaxis or "x") == axis:
-                shown = (
-                    trace.showlegend is not False
-                    and trace.name is not None
-                    and trace.name not in named
-                )
-                named |= {trace.name} if shown else set()
-                copied = type(trace)(
-                    trace.to_plotly_json() | {"showlegend": shown, "xaxis": None, "yaxis": None}
-                )
-                figure.add_trace(copied, row=row, col=column)
-        for kind in ("x", "y"):
-            own = part.layout[axis.replace("x", f"{kind}axis")]
-            (figure.update_xaxes if kind == "x" else figure.update_yaxes)(
-                title={"text": own.title.text, "font": {"size": 12}, "standoff": 4},
-                zeroline=own.zeroline,
-                showticklabels=own.showticklabels,
-                type=own.type,
-                tickvals=own.tickvals,
-                row=row,
-                col=column,
-            )
-        here = str(number + 1) if number else ""
-        for shape in part.layout.shapes:
-            place = {key: shape[key].replace(key[0], key[0] + here) for key in ("xref", "yref")}
-            figure.add_shape(shape.to_plotly_json() | place)
-    below = LEGEND * (1 + len(named) // 5)
-    figure.update_layout(
-        **LAYOUT | {"margin": {"l": 70, "r": 20, "t": 90, "b": 70 + below}},
-        height=170 + 340 * rows + below,
-        title=title,
-        legend={
-            "orientation": "h",
-            "y": -60 / (340 * rows),
-            "yanchor": "top",
-            "font": {"size": 12},
-        },
-    )
-    return figure
+    for number, panel in enumerate(panels):
+        place = {"row": number // columns + 1, "col": number % columns + 1}
+        _copy_traces(panel, joined, named, place)
+        _copy_axes(panel, joined, place)
+        _copy_shapes(panel, joined, number)
+
+    # A line of the legend, which lies below, holds about five names.
+    below = LEGEND_LINE * (1 + len(named) // 5)
+    legend = {"orientation": "h", "y": -60 / (340 * rows), "yanchor": "top", "font": {"size": 12}}
+    height = 170 + 340 * rows + below
+    margins = layout(t=90, b=70 + below)
+    return joined.update_layout(**margins, height=height, title=title, legend=legend)
 
 
-def lines(
-    points: pd.DataFrame,
-    x: str,
-    y: str,
-    title: str = "",
-    names: Sequence[str] = (),
-    log: bool = False,
+def _panels_of(figure: go.Figure, name: str) -> list[Panel]:
+    axes = list(dict.fromkeys(trace.xaxis or "x" for trace in figure.data))
+    notes = figure.layout.annotations  # the first of them are the titles of panels
+    panels = []
+    for number, axis in enumerate(axes):
+        title = f"{name}: {notes[number].text}" if len(axes) > 1 and notes else name
+        panels.append(Panel(figure, axis, title))
+    return panels
+
+
+def _copy_traces(panel: Panel, joined: go.Figure, named: set[str], place: dict[str, int]) -> None:
+    """Add the panel's traces; named: what the legend has already, added to."""
+    for trace in panel.figure.data:
+        if (trace.xaxis or "x") != panel.axis:
+            continue
+        shown = trace.showlegend is not False and trace.name not in (None, *named)
+        if shown:
+            named.add(trace.name)
+        own = {"showlegend": shown, "xaxis": None, "yaxis": None}
+        joined.add_trace(type(trace)(trace.to_plotly_json() | own), **place)
+
+
+def _copy_axes(panel: Panel, joined: go.Figure, place: dict[str, int]) -> None:
+    for letter, update in (("x", joined.update_xaxes), ("y", joined.update_yaxes)):
+        axis = panel.figure.layout[panel.axis.replace("x", f"{letter}axis")]
+        title = {"text": axis.title.text, "font": {"size": 12}, "standoff": 4}
+        same = {name: axis[name] for name in ("zeroline", "showticklabels", "type", "tickvals")}
+        update(title=title, **same, **place)
+
+
+def _copy_shapes(panel: Panel, joined: go.Figure, number: int) -> None:
+    """Add the figure's lines at 0, which name their axes: x, x2, ..."""
+    suffix = str(number + 1) if number else ""
+    for shape in panel.figure.layout.shapes:
+        xref = shape.xref.replace("x", f"x{suffix}")
+        yref = shape.yref.replace("y", f"y{suffix}")
+        joined.add_shape(shape.to_plotly_json() | {"xref": xref, "yref": yref})
+
+
+def line_figure(
+    points: pd.DataFrame, x: str, y: str, *, names: Sequence[str] = (), log: bool = False
 ) -> go.Figure:
-    """Points of one name joined by a line, in the given order; filled and solid: ours, hollow and dotted: published.
+    """Points of one name joined by a line, in the given order.
 
-    points: columns name, label (of a point, shown on hover), published (true or false), x, y; x and y name the axes.
-    names: all names of a set of figures, in one order, so that each looks the same in all of them.
+    Filled and solid: ours; hollow and dotted: published.
+    points: columns name, label (of a point, shown on hover), published (true or false), x, y.
+    x, y: titles of the axes. names: all names of a set of figures, in one order, so that each looks
+    the same in all of them. log: the x axis is logarithmic, with ticks at the points.
     """
     figure = go.Figure()
     for number, name in enumerate(dict.fromkeys([*names, *points.name])):
-        colour, symbol = COLOURS[number % 8], SYMBOLS[number % 8]
-        for published, part in points[points.name == name].groupby("published"):
-            hollow = (
-                {"symbol": f"{symbol}-open", "line": {"width": 2}}
-                if published
-                else {"symbol": symbol}
-            )
-            figure.add_scatter(
-                x=part.x,
-                y=part.y,
-                mode="lines+markers",
-                name=f"{name}, published" if published else name,
-                line={"color": colour, "width": 1, "dash": DASHES[2 if published else 0]},
-                marker={"color": colour, "size": 9, **hollow},
-                customdata=part.label,
-                hovertemplate=f"{name}, %{{customdata}}<br>x %{{x:.1f}}<br>y %{{y:.1f}}<extra></extra>",
-            )
-    figure.update_layout(
-        **LAYOUT,
-        height=max(520, 160 + LEGEND * len(figure.data)),
-        xaxis_title=x,
-        yaxis_title=y,
-        title=title,
-    )
+        look = look_of(number, name)
+        for published, rows in points[points.name == name].groupby("published"):
+            shown = {"name": name, "marker": look.marker(9)}
+            line = {"color": look.colour, "width": 1, "dash": "solid"}
+            if published:
+                shown = {"name": f"{name}, published", "marker": look.hollow(9)}
+                line["dash"] = "dot"
+            texts = hover(f"{name}, %{{customdata}}", "x %{x:.1f}", "y %{y:.1f}")
+            trace = {"x": rows.x, "y": rows.y, "customdata": rows.label, "hovertemplate": texts}
+            figure.add_scatter(**trace, **shown, mode="lines+markers", line=line)
+    height = height_beside(len(figure.data))
+    figure.update_layout(**LAYOUT, height=height, xaxis_title=x, yaxis_title=y)
     if log:
         figure.update_xaxes(type="log", tickvals=sorted(points.x.unique()))
     return figure
 
 
-def nothing(why: str) -> go.Figure:
-    """An empty figure that says why it is empty."""
-    figure = go.Figure()
-    figure.add_annotation(
-        text=why, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font={"color": GREY}
-    )
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False)
-    figure.update_layout(**LAYOUT, height=220)
-    return figure
+def empty_figure(why: str) -> go.Figure:
+    """A figure that says why it is empty."""
+    place = {"x": 0.5, "y": 0.5, **ON_PAGE}
+    figure = go.Figure().add_annotation(text=why, showarrow=False, font={"color": GREY}, **place)
+    return figure.update_layout(**LAYOUT, height=220, xaxis_visible=False, yaxis_visible=False)

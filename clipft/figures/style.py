@@ -1,35 +1,24 @@
-"""The house style of all figures: colours, symbols and layout, and how a run is called."""
+"""The house style of all figures: colours, symbols, layout, and how runs and splits are called."""
 
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..data.splits import SplitName
 from ..errors import ConfigError
 from ..runs.names import ordered, title_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
+    import pandas as pd
     import plotly.graph_objects as go
 
-CONFIG = {
-    "displaylogo": False,
-    "showSendToCloud": False,
-    "responsive": True,
-}  # nothing leaves the page
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#F0E442",
-    "#000000",
-)  # Okabe and Ito
+# Nothing leaves the page.
+CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
+# Okabe and Ito's, which people with any colour vision tell apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "star", "x", "pentagon")
-COLUMNS = {1: 3.25, 2: 6.75}  # inches of a two-column paper
 DASHES = ("solid", "dash", "dot", "dashdot")
 GREY = "#777777"
 UNITS = {  # of metrics, as on axes
@@ -41,57 +30,116 @@ UNITS = {  # of metrics, as on axes
     "nll": "NLL (nats)",
     "ece": "ECE (fraction)",
 }
-LAYOUT = {
+LAYOUT: dict[str, Any] = {
     "template": "plotly_white",
     "font": {"family": "Helvetica, Arial, sans-serif", "size": 14},
     "margin": {"l": 70, "r": 20, "t": 70, "b": 60},
     "hoverlabel": {"namelength": -1},
 }
+BELOW = {"orientation": "h", "y": -0.2}  # a legend below the panels
+LEGEND_LINE = 24  # height of a line of the legend, in pixels
+COLUMNS = {1: (3.25, 0.75), 2: (6.75, 1)}  # of a two-column paper: width in inches, share of height
+
+
+class Look(NamedTuple):
+    """How a method, or whatever else is named, looks in every figure of a set."""
+
+    title: str
+    colour: str
+    symbol: str
+    dash: str = "solid"
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Its line."""
+        return {"color": self.colour, "dash": self.dash}
+
+    def marker(self, size: int) -> dict[str, Any]:
+        """Its filled marker: what is ours."""
+        return {"color": self.colour, "symbol": self.symbol, "size": size}
+
+    def hollow(self, size: int) -> dict[str, Any]:
+        """Its hollow marker: what is published."""
+        return self.marker(size) | {"symbol": f"{self.symbol}-open", "line": {"width": 2}}
+
+    def points(self, x: Any, y: Any, size: int, opacity: float = 0.8) -> dict[str, Any]:
+        """A trace of markers alone, named in the legend."""
+        marker = self.marker(size) | {"opacity": opacity}
+        return {"x": x, "y": y, "mode": "markers", "name": self.title, "marker": marker}
+
+
+def style(methods: Iterable[str]) -> dict[str, Look]:
+    """Method -> its look: the same in every figure of one set of runs.
+
+    64 pairs of colour and symbol, and 32 of colour and dash, before one repeats.
+    """
+    looks = {}
+    for number, method in enumerate(ordered(methods)):
+        turn = number // 8  # each turn through the colours meets other symbols and another dash
+        symbol = SYMBOLS[(number + turn) % 8]
+        looks[method] = Look(title_of(method), COLOURS[number % 8], symbol, dash=DASHES[turn % 4])
+    return looks
+
+
+def look_of(number: int, title: str) -> Look:
+    """The look of the n-th split, model or line, where it is no method that is told apart."""
+    return Look(title, COLOURS[number % 8], SYMBOLS[number % 8], dash="solid")
+
+
+def layout(**margin: int) -> dict[str, Any]:
+    """LAYOUT with other margins, in pixels: l, r, t, b."""
+    return LAYOUT | {"margin": LAYOUT["margin"] | margin}
+
+
+def height_beside(legend_lines: int) -> int:
+    """Height in pixels of a figure that has a long legend on its right."""
+    return max(520, 160 + LEGEND_LINE * legend_lines)
+
+
+def settings(row: Mapping | pd.Series) -> str:
+    """How a run is called in a hover text: method, learning rate, steps, seed."""
+    return f"{title_of(row['method'])}, lr {row['lr']:g}, {row['steps']} steps, seed {row['seed']}"
+
+
+def runs_and_seeds(results: pd.DataFrame) -> str:
+    """How many runs a figure shows and which seeds they have, for its title."""
+    seeds = results.seed.drop_duplicates().sort_values().astype(str)
+    return f"{results.run.nunique()} runs, seeds {', '.join(seeds)}"
+
+
+def domain_of(split: str) -> str:
+    """The domain of a split, `sketch` of `sketch/test`: how it is called in figures."""
+    return SplitName.parse(split).domain
+
+
+def domains_of(splits: Iterable[str]) -> list[str]:
+    """`domain_of` each split."""
+    return [domain_of(split) for split in splits]
 
 
 def paper(figure: go.Figure, columns: int = 2) -> go.Figure:
-    """A copy at the width of one or both columns of a two-column paper, without sliders and buttons.
+    """A copy as wide as one or both columns of a two-column paper, without sliders and buttons.
 
-    Set it at 3.25 or 6.75 inches: text is then 8 points high. Raises ConfigError for another number of columns.
+    Set it at 3.25 or 6.75 inches: text is then 8 points high. Raises ConfigError for another
+    number of columns.
     """
     import plotly.graph_objects as go
 
     if columns not in COLUMNS:
-        raise ConfigError(
-            f"a figure of {columns} columns; a paper has {' or '.join(map(str, COLUMNS))}"
-        )
+        raise ConfigError(f"a figure of {columns} columns; a paper has 1 or 2")
+    inches, share = COLUMNS[columns]
     copy = go.Figure(figure)
-    width = round(
-        COLUMNS[columns] * 96 * (copy.layout.font.size or 12) * 72 / 96 / 8
-    )  # 8 points of 1/72 inch when set
-    copy.update_layout(
-        width=width, height=round((copy.layout.height or 450) * (1 if columns == 2 else 0.75))
-    )
-    copy.layout.sliders, copy.layout.updatemenus = [], []
-    if columns == 1:  # no room beside the axes, nor for a long line along them
-        copy.update_layout(
-            legend={"orientation": "h", "y": -0.35, "x": 0}, margin={"l": 80, "r": 10, "b": 90}
-        )
-        titles = [
-            copy.layout.title,
-            *(axis.title for axis in (*copy.select_xaxes(), *copy.select_yaxes())),
-        ]
-        for title in titles:
-            title.text = "<br>".join(textwrap.wrap(title.text or "", 34)) or None
+
+    # So many pixels wide that the font is 8 points of 1/72 inch high when it is set.
+    width = round(inches * 96 * (copy.layout.font.size or 12) * 72 / 96 / 8)
+    height = round((copy.layout.height or 450) * share)
+    copy.update_layout(width=width, height=height, sliders=[], updatemenus=[], overwrite=True)
+    if columns == 2:
+        return copy
+
+    # One column has no room beside the axes, nor for a long line along them.
+    legend = {"orientation": "h", "y": -0.35, "x": 0}
+    copy.update_layout(legend=legend, margin={"l": 80, "r": 10, "b": 90})
+    for titled in (copy.layout, *copy.select_xaxes(), *copy.select_yaxes()):
+        titled.title.text = "<br>".join(textwrap.wrap(titled.title.text or "", 34)) or None
     return copy
-
-
-def style(methods: Sequence[str]) -> dict[str, tuple[str, str, str, str]]:
-    """Method -> (title, colour, symbol, dash): the same in every figure of one set of runs.
-
-    64 pairs of colour and symbol, and 32 of colour and dash, before one repeats.
-    """
-    return {
-        name: (title_of(name), COLOURS[i % 8], SYMBOLS[(i + i // 8) % 8], DASHES[i // 8 % 4])
-        for i, name in enumerate(ordered(methods))
-    }
-
-
-def settings(row: Mapping) -> str:
-    """How a run is called in a hover text: method, learning rate, steps, seed."""
-    return f"{title_of(row['method'])}, lr {row['lr']:g}, {row['steps']} steps, seed {row['seed']}"

@@ -1,81 +1,56 @@
-"""TODO: docstring."""
+"""Tables as figures, so that they lie beside the others."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from .panels import HEAD, LINE
-from .style import LAYOUT
+from .marks import ON_PAGE
+from .style import LAYOUT, layout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pandas as pd
 
-
-def table(frame: pd.DataFrame) -> go.Figure:
-    """A data frame as a figure, so that it lies beside the others."""
-    head = {
-        "values": [f"<b>{name}</b>" for name in frame.columns],
-        "align": "left",
-        "fill_color": "#eeeeee",
-    }
-    cells = {
-        "values": [frame[name] for name in frame.columns],
-        "align": "left",
-        "height": 26,
-        "fill_color": "white",
-    }
-    figure = go.Figure(
-        go.Table(
-            header=head, cells=cells, columnwidth=[max(map(len, [n, *frame[n]])) for n in frame]
-        )
-    )
-    figure.update_layout(
-        **LAYOUT | {"margin": {"l": 10, "r": 10, "t": 10, "b": 10}}, height=80 + 27 * len(frame)
-    )
-    return figure
+TITLE = 34  # height in pixels of a table's title, and of its head
+LINE = 27  # and of a row
+HEAD = {"align": "left", "fill_color": "#eeeeee"}
+CELLS = {"align": "left", "fill_color": "white"}
+EDGE = layout(l=10, r=10, t=10, b=10)
 
 
-def blocks(frames: Mapping[str, pd.DataFrame]) -> go.Figure:
-    """Tables one below the other, each under its own title."""
-    figure, top = go.Figure(), 0
-    height = sum(2 * HEAD + LINE * len(frame) for frame in frames.values())
+def table_figure(frame: pd.DataFrame) -> go.Figure:
+    """A data frame of texts as a figure."""
+    head = {"values": [f"<b>{name}</b>" for name in frame], **HEAD}
+    figure = go.Figure(go.Table(header=head, **_columns(frame, height=26)))
+    return figure.update_layout(**EDGE, height=80 + LINE * len(frame))
+
+
+def tables_figure(frames: Mapping[str, pd.DataFrame]) -> go.Figure:
+    """Tables of texts one below the other, each under its own title."""
+    height = sum(_height(frame) for frame in frames.values())
+
+    figure = go.Figure()
+    top = 0
     for title, frame in frames.items():
-        bottom = top + 2 * HEAD + LINE * len(frame)
-        figure.add_annotation(
-            text=f"<b>{title}</b>",
-            x=0,
-            y=1 - top / height,
-            xref="paper",
-            yref="paper",
-            xanchor="left",
-            yanchor="top",
-            showarrow=False,
-            font={"size": 14},
-        )
-        figure.add_table(
-            header={
-                "values": list(frame.columns),
-                "align": "left",
-                "fill_color": "#eeeeee",
-                "height": LINE,
-            },
-            cells={
-                "values": [frame[name] for name in frame],
-                "align": "left",
-                "height": LINE,
-                "fill_color": "white",
-            },
-            columnwidth=[max(map(len, [name, *frame[name]])) for name in frame],
-            domain={"x": [0, 1], "y": [1 - bottom / height, 1 - (top + 26) / height]},
-        )
+        place = {"x": 0, "y": 1 - top / height, "xanchor": "left", "yanchor": "top", **ON_PAGE}
+        figure.add_annotation(text=f"<b>{title}</b>", showarrow=False, font={"size": 14}, **place)
+        bottom = top + _height(frame)
+        head = {"values": list(frame.columns), "height": LINE, **HEAD}
+        domain = {"x": [0, 1], "y": [1 - bottom / height, 1 - (top + 26) / height]}
+        figure.add_table(header=head, **_columns(frame, height=LINE), domain=domain)
         top = bottom
-    figure.update_layout(
-        **LAYOUT
-        | {"margin": {"l": 10, "r": 10, "t": 10, "b": 10}, "font": LAYOUT["font"] | {"size": 12}},
-        height=height + 20,
-    )
-    return figure
+    small = LAYOUT["font"] | {"size": 12}
+    return figure.update_layout(**EDGE | {"font": small}, height=height + 20)
+
+
+def _height(frame: pd.DataFrame) -> int:
+    return 2 * TITLE + LINE * len(frame)
+
+
+def _columns(frame: pd.DataFrame, height: int) -> dict[str, Any]:
+    """What a table's trace takes from a frame: cells, and columns as wide as their longest text."""
+    columns = list(frame.to_dict("series").values())
+    widths = [len(max([column.name, *column], key=len)) for column in columns]
+    return {"cells": {"values": columns, "height": height, **CELLS}, "columnwidth": widths}

@@ -1,4 +1,4 @@
-"""TODO: docstring."""
+"""What fine-tuning gains on the reference and loses under shift, and how alpha is chosen."""
 
 from __future__ import annotations
 
@@ -6,122 +6,90 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
+from ..config import TUNED
 from ..errors import ConfigError
 from ..runs.table import changes
-from .distortion import TALL
-from .style import COLOURS, GREY, LAYOUT, SYMBOLS, settings, style
+from .marks import DASHED, SILENT, diagonal, hover, hover_of_runs
+from .style import GREY, LAYOUT, SYMBOLS, Look, height_beside, layout, look_of, style
 
 if TYPE_CHECKING:
     import pandas as pd
 
+CHANGES = ("reference %{x:+.1f}", "mean shift %{y:+.1f}")  # of accuracy, in points, as hover text
+CHOSEN = ["accuracy: shift", "energy_gap: shift"]  # mean shift accuracy, by what chose the alpha
 
-def trade_off(
-    results: pd.DataFrame, published: pd.DataFrame | None = None, alpha: float = 1.0
+
+def trade_off_figure(
+    results: pd.DataFrame, published: pd.DataFrame | None = None, alpha: float = TUNED
 ) -> go.Figure:
-    """What each run gained on the reference and lost under shift, in points against its zero-shot model.
+    """What each run gained on the reference and under shift, in points against its zero-shot model.
 
-    One point per run; lines join the learning rates and lengths of one method (means over seeds). published: columns
-    method, reference, shift (fractions) with a row Zero-shot, drawn hollow, from another data set and model.
+    One point per run; lines join the learning rates and lengths of one method (means over seeds).
+    published: columns method, model, domain, reference, shift (fractions) with a row Zero-shot for
+    each model and domain, drawn hollow, from another data set and model. Raises ConfigError where
+    that row is missing.
     """
     rows = changes(results, alpha)
-    looks, figure = style(rows.method.unique()), go.Figure()
-    by_title = {title: (name, colour, symbol) for name, (title, colour, symbol, _) in looks.items()}
-    for name, (title, colour, symbol, dash) in looks.items():
-        part = rows[rows.method == name]
-        means = part.groupby(["lr", "steps"])[["reference", "shift"]].mean()
-        if len(means) > 1:
-            figure.add_scatter(
-                x=100 * means.reference,
-                y=100 * means["shift"],
-                mode="lines",
-                line={"color": colour, "dash": dash, "width": 1},
-                legendgroup=name,
-                showlegend=False,
-                hoverinfo="skip",
-            )
-        figure.add_scatter(
-            x=100 * part.reference,
-            y=100 * part["shift"],
-            mode="markers",
-            name=title,
-            legendgroup=name,
-            marker={"color": colour, "symbol": symbol, "size": 11, "opacity": 0.85},
-            customdata=[settings(row) for _, row in part.iterrows()],
-            hovertemplate="%{customdata}<br>reference %{x:+.1f}<br>mean shift %{y:+.1f}<extra></extra>",
-        )
-    if published is not None:
-        zeros = (
-            published[published.method == "Zero-shot"]
-            .drop_duplicates(keys := ["model", "domain"])
-            .set_index(keys)
-        )
-        tuned = published[published.method != "Zero-shot"]
-        for number, (_, row) in enumerate(tuned.iterrows()):
-            if (row.model, row.domain) not in zeros.index:
-                raise ConfigError(
-                    f"the published table has no zero-shot row of {row.model}; choose another table"
-                )
-            zero = zeros.loc[(row.model, row.domain)]
-            name, colour, symbol = by_title.get(row.method, (row.method, GREY, SYMBOLS[number % 8]))
-            figure.add_scatter(
-                x=[100 * (row.reference - zero.reference)],
-                y=[100 * (row["shift"] - zero["shift"])],
-                mode="markers",
-                name=f"{row.method}, published",
-                legendgroup=name,
-                marker={
-                    "color": colour,
-                    "symbol": f"{symbol}-open",
-                    "size": 12,
-                    "line": {"width": 2},
-                },
-                hovertemplate="published<br>reference %{x:+.1f}<br>mean shift %{y:+.1f}<extra></extra>",
-            )
-    figure.add_hline(y=0, line={"color": GREY, "dash": "dash"})
-    figure.add_vline(x=0, line={"color": GREY, "dash": "dash"})
-    figure.update_layout(
-        **LAYOUT,
-        height=max(520, 160 + 24 * len(figure.data)),
-        xaxis_title="reference accuracy, against zero-shot (points)",
-        yaxis_title="mean accuracy under shift, against zero-shot (points)",
-        title=f"The trade-off, {rows.run.nunique()} runs"
-        + (" (hollow: published)" if published is not None else ""),
-    )
-    return figure
+    looks = style(rows.method.unique())
 
-
-def choices(table: pd.DataFrame, caption: str = "") -> go.Figure:
-    """Mean shift accuracy of the alpha (or model) that accuracy takes against that which the energy gap takes."""
-    looks = (
-        style(table.method.unique())
-        if "method" in table
-        else {"": ("models", COLOURS[0], "circle", "")}
-    )
     figure = go.Figure()
-    for name, (title, colour, symbol, _) in looks.items():
-        part = table[table.method == name] if "method" in table else table
-        figure.add_scatter(
-            x=100 * part["accuracy: shift"],
-            y=100 * part["energy_gap: shift"],
-            mode="markers",
-            name=title,
-            marker={"color": colour, "symbol": symbol, "size": 10, "opacity": 0.8},
-        )
-    both = 100 * table[["accuracy: shift", "energy_gap: shift"]].to_numpy()
-    ends = [both.min() - 2, both.max() + 2]
-    figure.add_scatter(
-        x=ends,
-        y=ends,
-        mode="lines",
-        line={"color": GREY, "dash": "dash"},
-        name="equal",
-        hoverinfo="skip",
-    )
-    figure.update_layout(
-        **TALL,
-        height=540,
-        xaxis_title="shift accuracy (%), chosen by reference accuracy",
-        yaxis_title="shift accuracy (%), chosen by energy gap",
-        title={"text": f"Choosing without shift labels<br><sub>{caption}</sub>", "y": 0.95},
-    )
-    return figure
+    for method, look in looks.items():
+        runs = rows[rows.method == method]
+        means = runs.groupby(["lr", "steps"])[["reference", "shift"]].mean()
+        if len(means) > 1:
+            line = {"x": 100 * means.reference, "y": 100 * means["shift"], "mode": "lines"}
+            line |= {"line": look.line | {"width": 1}, "legendgroup": method}
+            figure.add_scatter(**line, **SILENT)
+        trace = look.points(100 * runs.reference, 100 * runs["shift"], size=11, opacity=0.85)
+        figure.add_scatter(**trace, legendgroup=method, **hover_of_runs(runs, *CHANGES))
+
+    title = f"The trade-off, {rows.run.nunique()} runs"
+    if published is not None:
+        _add_published(figure, published, looks)
+        title += " (hollow: published)"
+    figure.add_hline(y=0, line=DASHED)
+    figure.add_vline(x=0, line=DASHED)
+    figure.update_xaxes(title_text="reference accuracy, against zero-shot (points)")
+    figure.update_yaxes(title_text="mean accuracy under shift, against zero-shot (points)")
+    return figure.update_layout(**LAYOUT, height=height_beside(len(figure.data)), title=title)
+
+
+def _add_published(figure: go.Figure, published: pd.DataFrame, looks: dict[str, Look]) -> None:
+    """A hollow mark per published row, in the colour of our method of the same title."""
+    ours = {look.title: (method, look) for method, look in looks.items()}
+    is_zero = published.method == "Zero-shot"
+    zero = published[is_zero].drop_duplicates(["model", "domain"]).set_index(["model", "domain"])
+    for number, (_, row) in enumerate(published[~is_zero].iterrows()):
+        if (row.model, row.domain) not in zero.index:
+            lack = f"no zero-shot row of {row.model}; choose another table"
+            raise ConfigError(f"the published table has {lack}")
+        start = zero.loc[(row.model, row.domain)]
+        other = Look(row.method, GREY, SYMBOLS[number % 8], dash="solid")
+        method, look = ours.get(row.method, (row.method, other))
+        x = 100 * (row.reference - start.reference)
+        y = 100 * (row["shift"] - start["shift"])
+        named = {"name": f"{row.method}, published", "legendgroup": method}
+        named |= {"mode": "markers", "hovertemplate": hover("published", *CHANGES)}
+        figure.add_scatter(x=[x], y=[y], marker=look.hollow(12), **named)
+
+
+def choice_figure(table: pd.DataFrame, caption: str = "") -> go.Figure:
+    """Mean shift accuracy (%) of what reference accuracy chooses against what energy gap chooses.
+
+    table: of `choosing.choices`, a row per run whose alpha is chosen; without a column method, a
+    row per choice among models. On the dashed line both ways to choose are equal.
+    """
+    looks = style(table.method.unique()) if "method" in table else {"": look_of(0, "models")}
+
+    figure = go.Figure()
+    for method, look in looks.items():
+        rows = table[table.method == method] if method else table
+        x, y = 100 * rows[CHOSEN].to_numpy().T
+        figure.add_scatter(**look.points(x, y, size=10))
+    accuracies = 100 * table[CHOSEN].to_numpy()
+    equal = diagonal(accuracies.min() - 2, accuracies.max() + 2)
+    figure.add_scatter(**equal, name="equal", hoverinfo="skip")
+    figure.update_xaxes(title_text="shift accuracy (%), chosen by reference accuracy")
+    figure.update_yaxes(title_text="shift accuracy (%), chosen by energy gap")
+    title = {"text": f"Choosing without shift labels<br><sub>{caption}</sub>", "y": 0.95}
+    return figure.update_layout(**layout(t=110), height=540, title=title)

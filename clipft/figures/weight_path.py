@@ -1,67 +1,59 @@
-"""TODO: docstring."""
+"""The way from zero-shot to tuned weights: along the line between them, and layer by layer."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .style import COLOURS, LAYOUT, SYMBOLS, style
+from .marks import in_panel
+from .style import LAYOUT, domain_of, layout, look_of, style
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pandas as pd
 
+MIXTURES = (("wise", "WiSE", "solid"), ("ensemble", "ensemble", "dot"))  # column, title, dash
+METRICS = (("accuracy", 100), ("nll", 1))  # a panel each, and the factor to its unit
 
-def path(table: pd.DataFrame) -> go.Figure:
-    """Accuracy and NLL along alpha on every split: WiSE (solid) against the output-space ensemble (dotted)."""
-    rows = table[table.role != "val"]
-    figure = make_subplots(
-        1, 2, subplot_titles=["accuracy (%)", "NLL (nats)"], horizontal_spacing=0.09
-    )
-    for number, (split, part) in enumerate(rows.groupby("split")):
-        part, colour = part.sort_values("alpha"), COLOURS[number % 8]
-        for kind, dash in (("wise", "solid"), ("ensemble", "dot")):
-            for column, (metric, factor) in enumerate((("accuracy", 100), ("nll", 1)), 1):
-                figure.add_scatter(
-                    x=part.alpha,
-                    y=factor * part[f"{kind}_{metric}"],
-                    mode="lines+markers",
-                    row=1,
-                    col=column,
-                    line={"color": colour, "dash": dash},
-                    marker={"size": 5, "symbol": SYMBOLS[number % 8]},
-                    name=f"{split.split('/')[0]}, {'WiSE' if kind == 'wise' else 'ensemble'}",
-                    legendgroup=f"{split} {kind}",
-                    showlegend=column == 1,
-                )
+
+def path_figure(table: pd.DataFrame) -> go.Figure:
+    """Accuracy (%) and NLL (nats) along alpha on every split (`path_table`).
+
+    Solid: WiSE, where weights are mixed; dotted: the output-space ensemble, where logits are.
+    """
+    rows = table[table.role != "val"].sort_values("alpha")
+    titles = ["accuracy (%)", "NLL (nats)"]
+    figure = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.09)
+    for number, (split, path) in enumerate(rows.groupby("split")):
+        look = look_of(number, domain_of(str(split)))
+        for mixture, title, dash in MIXTURES:
+            line: dict[str, Any] = {
+                "mode": "lines+markers",
+                "line": {"color": look.colour, "dash": dash},
+            }
+            line["marker"] = {"size": 5, "symbol": look.symbol}
+            for column, (metric, factor) in enumerate(METRICS, start=1):
+                curve = {"x": path.alpha, "y": factor * path[f"{mixture}_{metric}"]}
+                place = in_panel(column, f"{split} {mixture}")
+                figure.add_scatter(**curve, **line, name=f"{look.title}, {title}", **place)
     figure.update_xaxes(title_text="alpha: 0 zero-shot ... 1 tuned")
-    figure.update_layout(**LAYOUT, height=460, title="The linear path, in weights and in logits")
-    return figure
+    title = "The linear path, in weights and in logits"
+    return figure.update_layout(**LAYOUT, height=460, title=title)
 
 
-def layers(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
-    """Relative distance moved by each layer (`layer_table`), a line per method; layers that stayed are not drawn."""
-    figure, looks = go.Figure(), style(list(tables))
-    for name, (title, colour, symbol, dash) in looks.items():
-        rows = (
-            tables[name]
-            .query("relative > 0")
-            .sort_values("layer", key=lambda layer: layer == "head", kind="stable")
-        )
-        figure.add_scatter(
-            x=rows.layer.str.replace("visual.", ""),
-            y=100 * rows.relative,
-            mode="lines+markers",
-            name=title,
-            line={"color": colour, "dash": dash},
-            marker={"symbol": symbol, "size": 8},
-        )
+def layer_figure(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
+    """Relative distance moved by each layer (`layer_table`), a line per method, the head last.
+
+    Layers that stayed where they were are not drawn.
+    """
+    figure = go.Figure()
+    for method, look in style(tables).items():
+        moved = tables[method].query("relative > 0")
+        rows = moved.assign(is_head=moved.layer == "head").sort_values("is_head", kind="stable")
+        marker = {"symbol": look.symbol, "size": 8}
+        line = {"mode": "lines+markers", "name": look.title, "line": look.line, "marker": marker}
+        figure.add_scatter(x=rows.layer.str.replace("visual.", ""), y=100 * rows.relative, **line)
     figure.update_yaxes(title_text="distance moved, % of the layer's norm (log)", type="log")
-    margin = {"l": 70, "r": 20, "t": 70, "b": 150}
-    figure.update_layout(
-        **LAYOUT | {"margin": margin}, height=560, title="How far each layer moved"
-    )
-    return figure
+    return figure.update_layout(**layout(b=150), height=560, title="How far each layer moved")

@@ -1,154 +1,142 @@
-"""From a manifest's rows to pixels: decode, transform, and the endless training stream."""
+"""From a split's rows to pixels: decode, transform, chunk; and the endless training stream."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, Self
 
 import torch
-from PIL import Image
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import (
-    Compose,
-    InterpolationMode,
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-)
+from torchvision import transforms
 from torchvision.transforms.functional import pil_to_tensor
 
-from ..config import seed_of
-from ..data.images import decode
+from ..config import Reading, seed_of
+from ..data.images import Decoded, Transform, decode
+from ..data.splits import Split
 from ..errors import ConfigError, ImageError
 from ..progress import write
-from .draws import rng
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..data.splits import Split
+from .seeds import rng
 
 KEEP_BYTES = 2 << 30  # decoded training images are kept in memory up to this size
 CHUNK_BYTES = 1 << 30  # and evaluation pixels are held this many at a time
 
-Transform = Callable[[Image.Image], Image.Image]
+Size = int | tuple[int, int]  # height and width
+Draw = tuple[int, int]  # a row, and its number in the stream
 
 
-def train_transform(
-    size: int | tuple[int, int], crop: tuple[float, float], flip: bool
-) -> Transform:
-    """Random-resized crop (area as a fraction of the image) and horizontal flip, as the papers train."""
-    steps: list[Transform] = [
-        RandomResizedCrop(size, scale=crop, interpolation=InterpolationMode.BICUBIC)
-    ]
-    return Compose([*steps, RandomHorizontalFlip()] if flip else steps)
+def train_transform(size: Size, crop: tuple[float, float], flip: bool) -> Transform:  # noqa: FBT001
+    """Random-resized crop (area as a fraction of the image) and horizontal flip, as the papers.
+
+    After the size the words of a recipe, in its order.
+    """
+    bicubic = transforms.InterpolationMode.BICUBIC
+    steps: list[Any] = [transforms.RandomResizedCrop(size, scale=crop, interpolation=bicubic)]
+    if flip:
+        steps.append(transforms.RandomHorizontalFlip())
+    return transforms.Compose(steps)
 
 
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows of a split that were read, and the numbers of those that could not be (skip_bad)."""
+
+    pixels: Tensor  # uint8 (B, 3, H, W)
+    labels: Tensor  # (B,)
+    rows: Tensor  # (B,), positions in the split
+    bad: tuple[int, ...] = ()
+
+    @classmethod
+    def join(cls, batches: Sequence[Self]) -> Self:
+        """One batch of several, in their order."""
+        # torch.cat passes over the pixels () of batches in which no image could be read.
+        pixels = torch.cat([batch.pixels for batch in batches])
+        labels = torch.cat([batch.labels for batch in batches])
+        rows = torch.cat([batch.rows for batch in batches])
+        bad = chain.from_iterable(batch.bad for batch in batches)
+        return cls(pixels, labels, rows, bad=tuple(bad))
+
+    @classmethod
+    def unread(cls, row: int) -> Self:
+        """A batch of nothing but a row whose image is unreadable."""
+        none = torch.empty(0, dtype=torch.long)
+        return cls(torch.empty(0, dtype=torch.uint8), none, none, bad=(row,))
+
+
+@dataclass(eq=False)
 class Images(Dataset):
-    """Rows -> (uint8 (3, H, W), label, row) each; a row that cannot be read raises ImageError, or with skip_bad is
-    given back as its bare number.
+    """Each row as a batch of one; an unreadable image raises ImageError, or is `bad` with skip_bad.
 
-    With a `seed` an index is (row, draw): a batch's randomness depends on the seed and its first draw alone, so any
-    step of the stream can be made again, whatever the number of workers.
+    With a `seed` an index is a Draw: a batch's randomness depends on the seed and its first draw
+    alone, so any step of the stream can be made again, whatever the number of workers.
     """
 
-    def __init__(
-        self,
-        split: Split,
-        transform: Transform,
-        seed: int | None = None,
-        keep_bytes=0,
-        skip_bad=False,
-    ):
-        self.split, self.transform, self.seed, self.skip_bad = split, transform, seed, skip_bad
-        self.kept: dict[int, Image.Image] = {}
-        self.keep_bytes = keep_bytes  # room left for decoded images
+    split: Split
+    transform: Transform
+    seed: int | None = None
+    keep_bytes: int = 0  # room for decoded images
+    skip_bad: bool = False
+    decoded: dict[int, Decoded] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitems__(self, indices: list) -> list:
+    def __getitems__(self, indices: list[Any]) -> list[Batch]:
         if self.seed is None:
-            return [self._item(row) for row in indices]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self.seed, f"augment:{indices[0][1]}"))
-            return [self._item(row) for row, _ in indices]
+            return [self._read(row) for row in indices]
 
-    def _item(self, row: int) -> tuple[Tensor, int, int] | int:
+        first_draw = indices[0][1]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(self.seed, f"augment:{first_draw}"))
+            return [self._read(row) for row, _ in indices]
+
+    def _read(self, row: int) -> Batch:
         try:
             image = self._image(row)
         except ImageError:
             if self.skip_bad:
-                return row
+                return Batch.unread(row)
             raise
-        return pil_to_tensor(self.transform(image)), self.split.labels[row], row
+        pixels = pil_to_tensor(self.transform(image))
+        return Batch(pixels[None], torch.tensor([self.split.labels[row]]), torch.tensor([row]))
 
-    def _image(self, row: int) -> Image.Image:
-        if row in self.kept:
-            return self.kept[row]
+    def _image(self, row: int) -> Decoded:
+        if row in self.decoded:
+            return self.decoded[row]
         image = decode(self.split.root / self.split.ids[row])
         size = 3 * image.width * image.height
         if size <= self.keep_bytes:
-            self.kept[row] = image
+            self.decoded[row] = image
             self.keep_bytes -= size
         return image
 
 
-class Batch:
-    """Pixels uint8 (B, 3, H, W), labels (B,), rows (B,), and the rows that could not be read (skip_bad only)."""
-
-    def __init__(self, items: list):
-        good = [item for item in items if not isinstance(item, int)]
-        self.bad: list[int] = [item for item in items if isinstance(item, int)]
-        self.pixels = (
-            torch.stack([pixels for pixels, _, _ in good])
-            if good
-            else torch.empty(0, dtype=torch.uint8)
-        )
-        self.labels = torch.tensor([label for _, label, _ in good], dtype=torch.long)
-        self.rows = torch.tensor([row for _, _, row in good], dtype=torch.long)
-
-    @classmethod
-    def of(cls, pixels: Tensor, labels: Tensor, rows: Tensor) -> Batch:
-        """A batch of what is already stacked."""
-        batch = cls([])
-        batch.pixels, batch.labels, batch.rows = pixels, labels, rows
-        return batch
-
-    @classmethod
-    def join(cls, batches: Sequence[Batch]) -> Batch:
-        """One batch of several."""
-        joined, full = cls([]), [batch for batch in batches if len(batch.rows)]
-        if full:
-            names = ("pixels", "labels", "rows")
-            joined = cls.of(
-                *(torch.cat([getattr(batch, name) for batch in full]) for name in names)
-            )
-        joined.bad = [row for batch in batches for row in batch.bad]
-        return joined
-
-
+@dataclass(frozen=True)
 class Stream:
-    """Batch sampler over endless epochs: batch t holds the draws t*B ... (t+1)*B of the concatenated shuffles.
+    """Batch sampler over endless epochs of `rows` rows, each of them shuffled anew.
 
-    A pure function of (seed, step), so a resumed run sees what the uninterrupted one would have seen.
+    Batch t holds the draws t*B ... (t+1)*B of the concatenated shuffles: a pure function of
+    (seed, step), so a resumed run sees what the uninterrupted one would have seen.
     """
 
-    def __init__(self, rows: int, batch_size: int, steps: range, seed: int):
-        self.rows, self.batch_size, self.steps, self.seed = rows, batch_size, steps, seed
+    rows: int
+    batch_size: int
+    steps: range
+    seed: int
 
     def __len__(self) -> int:
         return len(self.steps)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch, order = -1, []
+    def __iter__(self) -> Iterator[list[Draw]]:
+        epoch = -1
+        order: list[int] = []
         for step in self.steps:
             batch = []
             for draw in range(step * self.batch_size, (step + 1) * self.batch_size):
                 if draw // self.rows != epoch:
                     epoch = draw // self.rows
-                    order = torch.randperm(
-                        self.rows, generator=rng(self.seed, f"shuffle:{epoch}")
-                    ).tolist()
+                    generator = rng(self.seed, f"shuffle:{epoch}")
+                    order = torch.randperm(self.rows, generator=generator).tolist()
                 batch.append((order[draw % self.rows], draw))
             yield batch
 
@@ -156,77 +144,96 @@ class Stream:
 def train_batches(
     split: Split,
     transform: Transform,
-    batch_size: int,
-    steps: range,
-    seed: int,
-    workers=0,
-    skip_bad=False,
+    stream: Stream,
+    reading: Reading = Reading(),
+    keep_bytes: int = KEEP_BYTES,
 ) -> Iterator[Batch]:
-    """The augmented batches of these steps. Decoded images are kept in memory as far as KEEP_BYTES goes."""
-    images = Images(split, transform, seed, KEEP_BYTES if workers == 0 else 0, skip_bad)
-    sampler = Stream(len(split), batch_size, steps, seed)
-    yield from _load(
-        DataLoader(images, batch_sampler=sampler, collate_fn=Batch, num_workers=workers)
-    )
+    """The augmented batches of a stream; decoded images are kept in memory up to keep_bytes."""
+    images = Images(split, transform, seed=stream.seed, skip_bad=reading.skip_bad)
+    if reading.workers == 0:  # else every worker process would keep its own
+        images.keep_bytes = keep_bytes
+    return _load(images, reading, batch_sampler=stream)
 
 
 def pixel_chunks(
-    split: Split, transform: Transform, workers=0, skip_bad=False, say: bool = True
+    split: Split,
+    transform: Transform,
+    reading: Reading = Reading(),
+    *,
+    announce: bool = True,
+    chunk_bytes: int | None = None,
 ) -> Iterator[Batch]:
-    """The split's pixels, decoded once, in chunks of about CHUNK_BYTES; at the end one line `says` what was skipped."""
-    held, bad = list[Batch](), list[int]()
-    images = Images(split, transform, skip_bad=skip_bad)
-    for batch in _load(DataLoader(images, batch_size=256, collate_fn=Batch, num_workers=workers)):
-        held.append(batch)
-        bad += batch.bad
-        if sum(b.pixels.nbytes for b in held) > CHUNK_BYTES:
-            yield Batch.join(held)
-            held = []
-    if held:
-        yield Batch.join(held)
-    if bad and say:
-        write(skipped(split, bad))
+    """The split's pixels, decoded once, in chunks just over chunk_bytes (None: CHUNK_BYTES).
+
+    At the end one line announces how many images were skipped.
+    """
+    if chunk_bytes is None:
+        chunk_bytes = CHUNK_BYTES
+    images = Images(split, transform, skip_bad=reading.skip_bad)
+    batches: list[Batch] = []
+    size = 0
+    unread_rows: list[int] = []
+    for batch in _load(images, reading, batch_size=256):
+        batches.append(batch)
+        size += batch.pixels.nbytes
+        unread_rows += batch.bad
+        if size > chunk_bytes:
+            yield Batch.join(batches)
+            batches = []
+            size = 0
+
+    if batches:
+        yield Batch.join(batches)
+    if unread_rows and announce:
+        write(skipped(split, unread_rows))
+
+
+def _load(images: Images, reading: Reading, **batching: Any) -> Iterator[Batch]:
+    loader = DataLoader(images, collate_fn=Batch.join, num_workers=reading.workers, **batching)
+    try:
+        yield from loader
+    except ImageError as error:
+        # From a worker process its text is a whole traceback; the last line is ours.
+        line = str(error).strip().splitlines()[-1]
+        raise ImageError(line.removeprefix("clipft.errors.ImageError: ")) from None
 
 
 def skipped(split: Split, bad: Sequence[int]) -> str:
     """The one line that says which images were left out."""
-    return f"skipped {len(bad)} of {len(split)} images of {split.name}, the first is {split.root / split.ids[bad[0]]}"
+    first = split.root / split.ids[bad[0]]
+    return f"skipped {len(bad)} of {len(split)} images of {split.name}, the first is {first}"
 
 
+@dataclass(eq=False)
 class Pixels:
-    """A split's pixels, again and again: decoded once and kept as uint8 if they fit in `keep` bytes, else each time."""
+    """A split's pixels, again and again: kept as uint8 if they fit in keep_bytes, else decoded."""
 
-    def __init__(
-        self, split: Split, transform: Transform, workers=0, skip_bad=False, keep: int = CHUNK_BYTES
-    ):
-        self.split, self.keep = split, keep
-        self.source = (split, transform, workers, skip_bad)
-        self.held: list[Batch] | None = None
-        self.said = False
+    split: Split
+    transform: Transform
+    reading: Reading = field(default_factory=Reading)
+    keep_bytes: int = CHUNK_BYTES
+    _chunks: list[Batch] | None = field(default=None, init=False)
+    _announce: bool = field(default=True, init=False)
 
     def __iter__(self) -> Iterator[Batch]:
-        if self.held is not None:
-            yield from self.held
+        if self._chunks is not None:
+            yield from self._chunks
             return
-        held, size = [], 0
-        for chunk in pixel_chunks(*self.source, say=not self.said):
+
+        chunks: list[Batch] = []
+        size = 0
+        announce = self._announce
+        for chunk in pixel_chunks(self.split, self.transform, self.reading, announce=announce):
             size += chunk.pixels.nbytes
-            held = [*held, chunk] if size <= self.keep else []
+            if size <= self.keep_bytes:
+                chunks.append(chunk)
+            else:
+                chunks.clear()
             yield chunk
-        self.said = True
-        if size <= self.keep:
-            self.held = held
 
-
-def _load(loader: DataLoader) -> Iterator[Batch]:
-    try:
-        yield from loader
-    except (
-        ImageError
-    ) as error:  # from a worker process its text is a whole traceback; the last line is ours
-        raise ImageError(
-            str(error).strip().splitlines()[-1].removeprefix("clipft.errors.ImageError: ")
-        ) from None
+        self._announce = False
+        if size <= self.keep_bytes:
+            self._chunks = chunks
 
 
 def few_shot(split: Split, shots: int, generator: torch.Generator, classes: Sequence[str]) -> Split:
@@ -234,12 +241,13 @@ def few_shot(split: Split, shots: int, generator: torch.Generator, classes: Sequ
 
     Raises ConfigError that names the first class without any row.
     """
-    labels, chosen = torch.as_tensor(split.labels), []
+    labels = torch.as_tensor(split.labels)
+    chosen: list[int] = []
     for label, name in enumerate(classes):
         rows = (labels == label).nonzero()[:, 0]
         if not len(rows):
-            raise ConfigError(
-                f"class {name!r} has no image in {split.name}; a few-shot draw needs one of each class"
-            )
-        chosen += rows[torch.randperm(len(rows), generator=generator)[:shots]].tolist()
+            advice = "a few-shot draw needs one of each class"
+            raise ConfigError(f"class {name!r} has no image in {split.name}; {advice}")
+        order = torch.randperm(len(rows), generator=generator)
+        chosen += rows[order[:shots]].tolist()
     return split.take(sorted(chosen))

@@ -1,68 +1,77 @@
-"""Numbers from predictions. All fractions, not percent; N images, C classes.
+"""Accuracy and its relatives, from predictions. All fractions, not percent; N images, C classes.
 
-Most are a `Statistic`: a sum over images, and what is made of the sum. So one definition gives the value and, by
-weighted sums, its bootstrap interval (`intervals`).
+Most are a `Statistic`: a sum over images, and what is made of the sum. So one definition gives
+the value and, by weighted sums, its bootstrap interval (`intervals`).
 """
-
-from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from scipy import sparse
 
 from ..errors import ConfigError
-from .intervals import Statistic, _one_hot, _some
+from .intervals import Statistic, checked, one_hot, side_by_side
+
+# --- statistics: values with an interval
 
 
 def mean(values: np.ndarray) -> Statistic:
     """The mean of N values."""
-    return Statistic(_some(values).astype(float)[:, None], lambda sums, n: sums[:, 0] / n)
+    return Statistic(checked(values).astype(float)[:, None], _mean_of_sums)
 
 
 def f1(prediction: np.ndarray, label: np.ndarray) -> Statistic:
     """Macro F1, see `macro_f1`."""
-    known, classes = _seen(prediction, label)
-    hit = _one_hot(known[1], classes, prediction == label)
-    parts = sparse.hstack(
-        [hit, _one_hot(known[0], classes), _one_hot(known[1], classes)], format="csr"
-    )
-
-    def finish(sums: np.ndarray, n: int) -> np.ndarray:
-        hits, predicted, labelled = np.split(sums, 3, axis=1)
-        scores = 2 * hits / np.maximum(predicted + labelled, 1)
-        return (scores * (labelled > 0)).sum(1) / (labelled > 0).sum(1)
-
-    return Statistic(parts, finish)
+    predicted, labelled, classes = renumbered(prediction, label)
+    hits = one_hot(labelled, classes, predicted == labelled)
+    parts = side_by_side(hits, one_hot(predicted, classes), one_hot(labelled, classes))
+    return Statistic(parts, _f1_of_sums)
 
 
 def class_mean(prediction: np.ndarray, label: np.ndarray) -> Statistic:
     """Mean per-class accuracy over the classes that have images."""
-    known, classes = _seen(prediction, label)
-    parts = sparse.hstack(
-        [_one_hot(known[1], classes, prediction == label), _one_hot(known[1], classes)],
-        format="csr",
-    )
+    predicted, labelled, classes = renumbered(prediction, label)
+    hits = one_hot(labelled, classes, predicted == labelled)
+    return Statistic(side_by_side(hits, one_hot(labelled, classes)), _class_mean_of_sums)
 
-    def finish(sums: np.ndarray, n: int) -> np.ndarray:
-        hits, labelled = np.split(sums, 2, axis=1)
-        return (hits / np.maximum(labelled, 1)).sum(1) / (labelled > 0).sum(1)
 
-    return Statistic(parts, finish)
+def renumbered(prediction: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Predictions (N,) and labels (N,) over the classes that occur, and how many those are."""
+    stacked = np.stack([checked(prediction, label), label])
+    names, places = np.unique(stacked, return_inverse=True)
+    predicted, labelled = places.reshape(2, -1)
+    return predicted, labelled, len(names)
+
+
+def _mean_of_sums(sums: np.ndarray, images: int) -> np.ndarray:
+    return sums[:, 0] / images
+
+
+def _f1_of_sums(sums: np.ndarray, _images: int) -> np.ndarray:
+    hits, predicted, labelled = np.split(sums, 3, axis=1)
+    scores = 2 * hits / np.maximum(predicted + labelled, 1)
+    return (scores * (labelled > 0)).sum(1) / (labelled > 0).sum(1)
+
+
+def _class_mean_of_sums(sums: np.ndarray, _images: int) -> np.ndarray:
+    hits, labelled = np.split(sums, 2, axis=1)
+    return (hits / np.maximum(labelled, 1)).sum(1) / (labelled > 0).sum(1)
+
+
+# --- plain values
 
 
 def accuracy(prediction: np.ndarray, label: np.ndarray) -> float:
     """Top-1 accuracy: the fraction of the N predictions that equal their label."""
-    return float(np.mean(_some(prediction, label) == label))
+    return float(np.mean(checked(prediction, label) == label))
 
 
 def nll(values: np.ndarray) -> float:
     """Mean negative log-likelihood of the true classes, in nats."""
-    return float(np.mean(_some(values)))
+    return float(np.mean(checked(values)))
 
 
 def macro_f1(prediction: np.ndarray, label: np.ndarray) -> float:
-    """Mean over the classes that have images of 2 TP / (2 TP + FP + FN), as iWildCam is scored."""
+    """Mean of 2 TP / (2 TP + FP + FN) over the classes that have images, as iWildCam is scored."""
     return f1(prediction, label).value
 
 
@@ -70,57 +79,59 @@ def per_class(
     prediction: np.ndarray, label: np.ndarray, classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Accuracy of each class, nan where it has no image, and its number of images: (C,), (C,)."""
-    label = _some(label, prediction)
-    count = np.bincount(label, minlength=classes)
-    right = np.bincount(label, np.asarray(prediction) == label, classes)
-    return right / np.where(count, count, np.nan), count
+    label = checked(label, prediction)
+    images = np.bincount(label, minlength=classes)
+    hits = np.bincount(label, np.asarray(prediction) == label, classes)
+    return hits / np.where(images, images, np.nan), images
 
 
 def worst_group(
     correct: np.ndarray, group: Sequence[Hashable], ignore: Sequence[Hashable] = ()
 ) -> tuple[Hashable, float]:
-    """The group (N) of lowest accuracy and that accuracy; groups in `ignore` do not count (FMoW's "Other")."""
-    found = {name: [] for name in group if name not in ignore}
-    for right, name in zip(_some(correct, group), group, strict=True):
-        if name in found:
-            found[name].append(right)
-    if not found:
+    """The group of lowest accuracy, of equals the first by name, and that accuracy.
+
+    correct (N,) bool, group (N,). Groups in `ignore` do not count (FMoW's "Other"). Raises
+    ConfigError where no image is left.
+    """
+    correct_by_group: dict[Hashable, list[bool]] = {}
+    for right, name in zip(checked(correct, group), group, strict=True):
+        if name not in ignore:
+            correct_by_group.setdefault(name, []).append(right)
+    if not correct_by_group:
         raise ConfigError(f"no image is in a group, all are in {sorted(map(str, ignore))}")
-    worst = min(found, key=lambda name: (np.mean(found[name]), str(name)))
-    return worst, float(np.mean(found[worst]))
+
+    accuracies = {name: float(np.mean(rights)) for name, rights in correct_by_group.items()}
+    worst = min(sorted(accuracies, key=str), key=accuracies.__getitem__)
+    return worst, accuracies[worst]
 
 
 def gzsl(
     prediction: np.ndarray, label: np.ndarray, unseen: Sequence[int]
 ) -> tuple[float, float, float]:
-    """Generalised zero-shot S, U, H = 2 S U / (S + U): accuracy on images of seen and of unseen classes.
+    """Generalised zero-shot S, U, H = 2 S U / (S + U): accuracy on seen and on unseen classes.
 
-    Predictions are over all classes. unseen: labels of the classes that were not trained on. Raises ConfigError where
-    either kind has no image.
+    Predictions are over all classes. unseen: labels of the classes that were not trained on.
+    Raises ConfigError where either kind has no image.
     """
-    new = np.isin(_some(label, prediction), np.asarray(unseen, dtype=int))
-    if new.all() or not new.any():
-        kind = "seen" if new.all() else "unseen"
-        raise ConfigError(
-            f"no image of an {kind} class; generalised zero-shot needs both".replace(
-                "an seen", "a seen"
-            )
-        )
+    is_unseen = np.isin(checked(label, prediction), np.asarray(unseen, dtype=int))
+    for kind, rows in (("a seen", ~is_unseen), ("an unseen", is_unseen)):
+        if not rows.any():
+            raise ConfigError(f"no image of {kind} class; generalised zero-shot needs both")
+
     right = np.asarray(prediction) == label
-    s, u = float(right[~new].mean()), float(right[new].mean())
-    return s, u, 2 * s * u / (s + u) if s + u else 0.0
+    s = float(right[~is_unseen].mean())
+    u = float(right[is_unseen].mean())
+    h = 2 * s * u / (s + u) if s + u else 0.0
+    return s, u, h
 
 
 def relative_accuracy(shift: float, reference: float) -> float:
-    """Accuracy under shift as a fraction of the reference accuracy; raises ConfigError where that is zero."""
+    """Accuracy under shift as a fraction of the reference accuracy.
+
+    Raises ConfigError where the latter is zero.
+    """
     if reference <= 0:
         raise ConfigError(
             "relative accuracy needs a reference accuracy above 0; this model gets nothing right"
         )
     return shift / reference
-
-
-def _seen(prediction: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, int]:
-    """Predictions and labels renumbered over the classes that occur: (2, N), and how many there are."""
-    names, places = np.unique(np.stack([_some(prediction, label), label]), return_inverse=True)
-    return places.reshape(2, -1), len(names)

@@ -1,33 +1,34 @@
-"""TODO: docstring."""
+"""How far confidence is from accuracy: expected calibration error and reliability diagrams.
 
-from __future__ import annotations
+Source: Guo et al., arXiv:1706.04599.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from .intervals import Statistic, _one_hot, _some
+from .intervals import Statistic, checked, one_hot
+
+BINS = 15  # of equal width
 
 
-def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> Statistic:
+def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> Statistic:
     """Expected calibration error, see `ece`."""
-    gaps = np.asarray(correct, dtype=float) - _some(confidence, correct)
-    return Statistic(
-        _one_hot(_bin(confidence, bins), bins, gaps), lambda sums, n: np.abs(sums).sum(1) / n
-    )
+    gaps = np.asarray(correct, dtype=float) - checked(confidence, correct)
+    return Statistic(one_hot(bin_of(confidence, bins), bins, gaps), _error_of_sums)
 
 
-def ece(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error: sum over equal-width bins of n_b / N * |accuracy_b - confidence_b|.
+def ece(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
+    """Expected calibration error: sum over bins of n_b / N * |accuracy_b - confidence_b|.
 
-    confidence (N,) of the top-1 class, correct (N,) bool. Source: Guo et al., arXiv:1706.04599.
+    confidence (N,) of the top-1 class, correct (N,) bool.
     """
     return calibration_error(confidence, correct, bins).value
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """A reliability diagram: per bin its edges, images, mean confidence and accuracy (nan where it is empty)."""
+    """A reliability diagram: edges, images, mean confidence and accuracy (nan if empty) of bins."""
 
     low: np.ndarray
     high: np.ndarray
@@ -36,17 +37,22 @@ class Reliability:
     accuracy: np.ndarray
 
 
-def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> Reliability:
-    """Accuracy against confidence in equal-width bins, what `ece` sums up. Source: Guo et al., arXiv:1706.04599."""
-    place, edges = _bin(_some(confidence, correct), bins), np.linspace(0, 1, bins + 1)
+def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> Reliability:
+    """Accuracy against confidence in bins, what `ece` sums up."""
+    place = bin_of(checked(confidence, correct), bins)
+    edges = np.linspace(0, 1, bins + 1)
     count = np.bincount(place, minlength=bins)
-    full = np.where(count, count, np.nan)
-    means = (
-        np.bincount(place, np.asarray(values, float), bins) / full
-        for values in (confidence, correct)
-    )
-    return Reliability(edges[:-1], edges[1:], count, *means)
+    count_or_nan = np.where(count, count, np.nan)
+
+    stated = np.bincount(place, np.asarray(confidence, float), bins) / count_or_nan
+    reached = np.bincount(place, np.asarray(correct, float), bins) / count_or_nan
+    return Reliability(edges[:-1], edges[1:], count, confidence=stated, accuracy=reached)
 
 
-def _bin(confidence: np.ndarray, bins: int) -> np.ndarray:
+def bin_of(confidence: np.ndarray, bins: int) -> np.ndarray:
+    """The bin of each confidence, 1 in the last: (N,)."""
     return np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
+
+
+def _error_of_sums(sums: np.ndarray, images: int) -> np.ndarray:
+    return np.abs(sums).sum(1) / images

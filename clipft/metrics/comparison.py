@@ -1,21 +1,18 @@
-"""TODO: docstring."""
-
-from __future__ import annotations
+"""Two models on the same images: McNemar's test and the paired interval of their difference."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from .accuracy import mean
-from .intervals import _some, interval, resampled
+from .intervals import checked, interval, resampled
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the same N images: accuracies, how many each alone gets right, McNemar's exact two-sided p.
+    """Accuracies of two models on N images, how many each alone gets right, McNemar's p.
 
-    difference: second minus first, with its paired bootstrap interval.
+    p: exact, two-sided. difference: second minus first, with its paired bootstrap interval.
     """
 
     n: int
@@ -32,14 +29,30 @@ class Comparison:
 def mcnemar(first: np.ndarray, second: np.ndarray) -> Comparison:
     """Compare two models on the same images: (N,), (N,) bool, whether each is right.
 
-    p is the chance of so uneven a split of the images on which they differ, were either as likely (exact binomial
-    test). Source: McNemar, Psychometrika 1947. Raises ConfigError where the numbers of images differ.
+    p is the chance of so uneven a split of the images on which they differ, were either as likely
+    (exact binomial test). Source: McNemar, Psychometrika 1947. Raises ConfigError where the
+    numbers of images differ.
     """
-    first, second = np.asarray(_some(first, second), bool), np.asarray(second, bool)
-    b, c = int((first & ~second).sum()), int((second & ~first).sum())
-    p = float(stats.binomtest(b, b + c).pvalue) if b + c else 1.0
+    from scipy import stats
+
+    first = np.asarray(checked(first, second), bool)
+    second = np.asarray(second, bool)
+
+    only_first = int((first & ~second).sum())
+    only_second = int((second & ~first).sum())
+    differ = only_first + only_second
+    p = float(stats.binomtest(only_first, differ).pvalue) if differ else 1.0
+
     change = mean(second.astype(float) - first)
-    low, high = interval(resampled({"": change})[""])
+    low, high = interval(resampled({"change": change})["change"])
     return Comparison(
-        len(first), float(first.mean()), float(second.mean()), b, c, p, change.value, low, high
+        n=len(first),
+        first=float(first.mean()),
+        second=float(second.mean()),
+        only_first=only_first,
+        only_second=only_second,
+        p=p,
+        difference=change.value,
+        low=low,
+        high=high,
     )

@@ -1,22 +1,17 @@
-"""TODO: docstring."""
+"""Points against points: Pearson's r with its interval, and effective robustness."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special, stats
+from numpy.typing import ArrayLike
 
 from ..errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """Pearson's r over n points with its 95 % confidence interval (Fisher); all nan where it is undefined."""
+    """Pearson's r over n points with its 95 % interval (Fisher); all nan where it is undefined."""
 
     r: float
     low: float
@@ -29,58 +24,70 @@ class Correlation:
         return f"r = {self.r:.2f} [{self.low:.2f}, {self.high:.2f}], n = {self.n}"
 
 
-def correlation(x: np.ndarray, y: np.ndarray) -> Correlation:
-    """Pearson's r of two vectors; undefined below three points or where one of them is constant."""
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+def correlation(x: ArrayLike, y: ArrayLike) -> Correlation:
+    """Pearson's r of two vectors; undefined below three points or where one of them is constant.
+
+    Raises ConfigError where the vectors are not equally long.
+    """
+    from scipy import stats
+
+    x = np.asarray(x, dtype=float)
+    y = np.asarray(y, dtype=float)
     if x.shape != y.shape:
-        raise ConfigError(
-            f"correlation of {x.shape} and {y.shape} values; wanted: one y for each x"
-        )
+        vectors = f"{x.shape} and {y.shape} values"
+        raise ConfigError(f"correlation of {vectors}; wanted: one y for each x")
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return Correlation(np.nan, np.nan, np.nan, len(x))
-    found = stats.pearsonr(x, y)
-    interval = found.confidence_interval() if len(x) > 3 else None
-    return Correlation(
-        float(found.statistic),
-        float(interval.low if interval else -1),
-        float(interval.high if interval else 1),
-        len(x),
-    )
+        return Correlation(np.nan, np.nan, np.nan, n=len(x))
+
+    pearson = stats.pearsonr(x, y)
+    # Three points say nothing of the error.
+    low, high = pearson.confidence_interval() if len(x) > 3 else (-1, 1)
+    return Correlation(float(pearson.statistic), float(low), float(high), n=len(x))
 
 
 def leave_one_out(x: np.ndarray, y: np.ndarray, groups: Sequence[str]) -> dict[str, Correlation]:
-    """The correlation without each group (a method, say) in turn: does it hang on one of them? In order of names."""
-    x, y, groups = np.asarray(x), np.asarray(y), np.asarray(groups)
-    if len(groups) != len(x):
-        raise ConfigError(f"{len(groups)} groups for {len(x)} points; wanted: one for each")
-    return {
-        str(name): correlation(x[groups != name], y[groups != name]) for name in np.unique(groups)
-    }
+    """The correlation without each group (a method, say) in turn: does it hang on one of them?
+
+    In order of names. Raises ConfigError where there is not one group for each point.
+    """
+    x = np.asarray(x)
+    y = np.asarray(y)
+    group_of = np.asarray(groups)
+    if len(group_of) != len(x):
+        raise ConfigError(f"{len(group_of)} groups for {len(x)} points; wanted: one for each")
+
+    correlations = {}
+    for name in np.unique(group_of):
+        others = group_of != name
+        correlations[str(name)] = correlation(x[others], y[others])
+    return correlations
 
 
 def effective_robustness(
     shift: np.ndarray, reference: np.ndarray, base_shift: np.ndarray, base_reference: np.ndarray
 ) -> np.ndarray:
-    """Accuracy under shift above what baseline models of the same reference accuracy have; fractions, (N,) -> (N,).
+    """Accuracy under shift above what baselines of the same reference accuracy have: (N,) -> (N,).
 
-    The baselines (K,) are fitted by a line in logits: logit(shift) = a logit(reference) + b. Sources: Taori et al.,
-    arXiv:2007.00644; Miller et al., arXiv:2107.04649. Raises ConfigError for an accuracy of 0 or 1 or fewer than two
-    different baselines.
+    All are fractions. The baselines (K,) are fitted by a line in logits: logit(shift) =
+    a logit(reference) + b. Sources: Taori et al., arXiv:2007.00644; Miller et al.,
+    arXiv:2107.04649. Raises ConfigError for an accuracy of 0 or 1 or fewer than two different
+    baselines.
     """
+    from scipy import special
+
     if len(shift) != len(reference) or len(base_shift) != len(base_reference):
-        raise ConfigError(
-            "effective robustness needs as many accuracies under shift as on the reference"
-        )
-    x, y, at = (
-        special.logit(np.asarray(v, dtype=float)) for v in (base_reference, base_shift, reference)
-    )
-    if not all(np.isfinite(v).all() for v in (x, y, at)):
-        raise ConfigError(
-            "effective robustness needs accuracies between 0 and 1, exclusive: their logits are fitted"
-        )
+        needed = "as many accuracies under shift as on the reference"
+        raise ConfigError(f"effective robustness needs {needed}")
+
+    x = special.logit(np.asarray(base_reference, dtype=float))
+    y = special.logit(np.asarray(base_shift, dtype=float))
+    at = special.logit(np.asarray(reference, dtype=float))
+    if not np.isfinite(np.concatenate([x, y, at])).all():
+        needed = "accuracies between 0 and 1, exclusive: their logits are fitted"
+        raise ConfigError(f"effective robustness needs {needed}")
     if len(x) < 2 or np.ptp(x) == 0:
-        raise ConfigError(
-            f"{len(x)} baseline models of one reference accuracy; a line needs two different ones"
-        )
+        baselines = f"{len(x)} baseline models of one reference accuracy"
+        raise ConfigError(f"{baselines}; a line needs two different ones")
+
     slope, offset = np.polyfit(x, y, 1)
     return np.asarray(shift) - special.expit(slope * at + offset)

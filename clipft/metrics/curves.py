@@ -1,42 +1,42 @@
-"""TODO: docstring."""
+"""Curves along alpha, from zero-shot (0) to tuned (1): where they bend, how high they rise."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
 
 import numpy as np
 
+from ..config import TUNED, ZERO_SHOT
 from ..errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 FINEST = 1 / 128  # narrowest interval of alphas that `kinks` halves
 
 
 def kinks(alphas: Sequence[float], curves: np.ndarray, tolerance: float) -> list[float]:
-    """Middles of the intervals beside each alpha at which a curve leaves the line between its neighbours.
+    """Middles of the intervals beside each alpha at which a curve leaves its neighbours' line.
 
-    alphas (A,) rising, curves (A, K); a curve bends at an inner alpha where it is further than `tolerance` from that
-    line. Raises ConfigError for a tolerance that is not above 0.
+    alphas (A,) rising, curves (A, K); a curve bends at an inner alpha where it is further than
+    `tolerance` from that line. Raises ConfigError for a tolerance that is not above 0.
     """
     if not tolerance > 0:
-        raise ConfigError(
-            f"the tolerance of adaptive alphas is {tolerance}, expected a fraction above 0, e.g. 0.01"
-        )
-    found = set()
+        expected = "expected a fraction above 0, e.g. 0.01"
+        raise ConfigError(f"the tolerance of adaptive alphas is {tolerance}, {expected}")
+
+    middles = set()
     for i in range(1, len(alphas) - 1):
         left, here, right = alphas[i - 1 : i + 2]
-        part = (here - left) / (right - left)
-        if np.abs(curves[i] - (1 - part) * curves[i - 1] - part * curves[i + 1]).max() > tolerance:
-            found |= {(a + b) / 2 for a, b in ((left, here), (here, right)) if b - a > FINEST}
-    return sorted(found)
+        share = (here - left) / (right - left)
+        off_line = curves[i] - (1 - share) * curves[i - 1] - share * curves[i + 1]
+        if np.abs(off_line).max() > tolerance:
+            for low, high in pairwise((left, here, right)):
+                if high - low > FINEST:
+                    middles.add((low + high) / 2)
+    return sorted(middles)
 
 
 @dataclass(frozen=True)
 class Barrier:
-    """How far a loss rises above the line between the ends of the path from theta0 to theta, and at which alpha."""
+    """How far a loss rises above the line between the ends of the path, and at which alpha."""
 
     height: float
     alpha: float
@@ -45,13 +45,18 @@ class Barrier:
 def barrier(alphas: Sequence[float], losses: Sequence[float]) -> Barrier:
     """The loss barrier: max over alpha of L(alpha) - (1 - alpha) L(0) - alpha L(1), 0 at the ends.
 
-    Source: Frankle et al., Linear mode connectivity, arXiv:1912.05671. Raises ConfigError without alphas 0 and 1.
+    Source: Frankle et al., Linear mode connectivity, arXiv:1912.05671. Raises ConfigError without
+    alphas 0 and 1.
     """
-    at = dict(zip(alphas, losses, strict=True))
-    if not {0.0, 1.0} <= at.keys():
-        raise ConfigError(f"a path from zero-shot to tuned needs alpha 0 and 1, got {sorted(at)}")
-    rise = {a: loss - (1 - a) * at[0.0] - a * at[1.0] for a, loss in at.items() if 0 < a < 1} | {
-        0.0: 0.0
-    }
-    top = max(sorted(rise), key=rise.get)
-    return Barrier(float(rise[top]), float(top))
+    loss_at = dict(zip(alphas, losses, strict=True))
+    if not {ZERO_SHOT, TUNED} <= loss_at.keys():
+        got = sorted(loss_at)
+        raise ConfigError(f"a path from zero-shot to tuned needs alpha 0 and 1, got {got}")
+
+    highest = Barrier(0.0, ZERO_SHOT)
+    for alpha in sorted(loss_at):
+        if ZERO_SHOT < alpha < TUNED:
+            rise = loss_at[alpha] - (1 - alpha) * loss_at[ZERO_SHOT] - alpha * loss_at[TUNED]
+            if rise > highest.height:
+                highest = Barrier(float(rise), float(alpha))
+    return highest

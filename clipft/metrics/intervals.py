@@ -1,24 +1,36 @@
-"""TODO: docstring."""
+"""Bootstrap intervals of whatever depends on images through sums: resample once, sum, finish.
+
+Source: Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sized
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from scipy import sparse
 
 from ..errors import ConfigError
 
-RESAMPLES, LEVEL = 1000, 0.95  # of bootstrap intervals
-AT_ONCE = 4_000_000  # image counts of resamples held in memory
+if TYPE_CHECKING:
+    from scipy import sparse
+
+RESAMPLES = 1000
+LEVEL = 0.95
+AT_ONCE = 4_000_000  # image counts of resamples in memory
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """A number that depends on images through sums alone: parts (N, K), and finish: sums (B, K) and N to (B,)."""
+    """A number that depends on images through sums alone.
 
-    parts: np.ndarray | sparse.csr_array
+    parts (N, K): what each image adds to K sums. finish: sums (B, K) and N to values (B,).
+    """
+
+    parts: Any  # an array or a sparse one; SciPy's have no types
     finish: Callable[[np.ndarray, int], np.ndarray]
 
     def of(self, counts: np.ndarray) -> np.ndarray:
@@ -32,38 +44,53 @@ class Statistic:
 
 
 def resampled(
-    statistics: Mapping[Hashable, Statistic], resamples: int = RESAMPLES, seed: int = 0
-) -> dict[Hashable, np.ndarray]:
+    statistics: Mapping[Name, Statistic], resamples: int = RESAMPLES, seed: int = 0
+) -> dict[Name, np.ndarray]:
     """Each statistic on the same resamples of its N images, drawn with replacement: name -> (B,).
 
-    All must be of the same images; the draws depend on N and the seed alone, so statistics of two models on one split
-    are paired.
+    All must be of the same images; the draws depend on N and the seed alone, so statistics of two
+    models on one split are paired.
     """
     (n,) = {statistic.parts.shape[0] for statistic in statistics.values()}
-    draw, found = np.random.default_rng([seed, n]), {name: [] for name in statistics}
-    for start in range(0, resamples, max(1, AT_ONCE // n)):
-        size = min(max(1, AT_ONCE // n), resamples - start)
-        picks = draw.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
-        counts = np.bincount(picks.reshape(-1), minlength=size * n).reshape(size, n).astype(float)
+    random = np.random.default_rng([seed, n])
+    chunk = max(1, AT_ONCE // n)
+
+    chunks: dict[Name, list[np.ndarray]] = {name: [] for name in statistics}
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        # Resample b counts its images in a range of its own, so one bincount serves all of them.
+        picks = random.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
+        counts = np.bincount(picks.reshape(-1), minlength=size * n).astype(float)
         for name, statistic in statistics.items():
-            found[name].append(statistic.of(counts))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+            chunks[name].append(statistic.of(counts.reshape(size, n)))
+
+    return {name: np.concatenate(values) for name, values in chunks.items()}
 
 
 def interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """The percentile interval of resampled values. Source: Efron, The Jackknife, the Bootstrap ..., 1982."""
+    """The percentile interval of resampled values."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def _one_hot(place: np.ndarray, size: int, values: np.ndarray | None = None) -> sparse.csr_array:
-    n = len(place)
-    values = np.ones(n) if values is None else np.asarray(values, dtype=float)
-    return sparse.csr_array((values, place, np.arange(n + 1)), shape=(n, size))
+def one_hot(column: np.ndarray, size: int, values: np.ndarray | None = None) -> sparse.csr_array:
+    """One entry a row, in the given column (N,), of value 1 unless given (N,): sparse (N, size)."""
+    from scipy import sparse
+
+    n = len(column)
+    entries = np.ones(n) if values is None else np.asarray(values, dtype=float)
+    return sparse.csr_array((entries, column, np.arange(n + 1)), shape=(n, size))
 
 
-def _some(values: np.ndarray, *others: np.ndarray) -> np.ndarray:
-    """The values as an array; raises ConfigError where there is none, or not as many of the others."""
+def side_by_side(*parts: sparse.csr_array) -> sparse.csr_array:
+    """Parts (N, K) of several sums as one (N, K + K + ...)."""
+    from scipy import sparse
+
+    return sparse.csr_array(sparse.hstack(parts, format="csr"))
+
+
+def checked(values: np.ndarray, *others: Sized) -> np.ndarray:
+    """The values as an array; raises ConfigError where there is none, or not as many of others."""
     if len(values) == 0:
         raise ConfigError("no images to measure: the split is empty or every image was skipped")
     for other in others:

@@ -1,214 +1,164 @@
-"""open_clip models in, ordinary open_clip models out; between them the modules that are trained."""
+"""An open_clip model from its name and weights.
 
-from __future__ import annotations
+A model is a name of open_clip or a folder (`local-dir:FOLDER`, or the shipped `emoji-tiny`); its
+weights are a published tag's, the folder's own, a checkpoint file's, or random. `find_source`
+looks at what was asked for and says which, `load_clip` builds it, and `checkpoints` knows the
+shapes of files.
+"""
 
 import contextlib
-import hashlib
-import json
 import logging
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import open_clip
 import torch
-from torch import Tensor, nn
 from torchvision.transforms import Compose, Normalize, ToTensor
 
-from ..diagnostics.energies import unit
+from ..data.images import Transform
 from ..disk.files import read_json
 from ..errors import ConfigError, WeightsError, unknown
-from ..progress import progress_bar
-
-if TYPE_CHECKING:
-    from ..inputs.batches import Transform
+from .checkpoints import load_checkpoint
+from .clip import Clip
 
 EMOJI_TINY = Path(__file__).parent.parent / "assets/emoji-tiny"
-TEXT_BATCH = 512
+RANDOM = "none"
 
 
-@dataclass
-class Clip:
-    """A frozen open_clip model with its tokenizer and evaluation transform (PIL -> PIL, size x size)."""
+@dataclass(frozen=True)
+class Source:
+    """An architecture and its weights: a tag's, the folder's own, or a file's; else random ones."""
 
-    name: str
-    model: nn.Module
-    tokenizer: Any
-    transform: Transform
-    config: dict[str, Any]  # as in open_clip_config.json: model_cfg and preprocess_cfg
-    vocabulary: tuple[int, ...] | None = None  # the only tokens its captions held; None: all
-    _digest: str = field(default="", init=False, repr=False, compare=False)
+    architecture: str  # a name of open_clip, or local-dir:FOLDER
+    folder: Path | None = None
+    own_weights: bool = False
+    tag: str | None = None
+    quick_gelu: bool = False  # as the tag's weights were trained, where the plain name has GELU
+    file: str = ""  # read into the model once it is built
 
-    @property
-    def scale(self) -> float:
-        """s = exp(logit_scale): 100 for OpenAI's models."""
-        return float(self.model.logit_scale.exp())
-
-    @property
-    def size(self) -> Any:
-        """Height and width of an input image in pixels."""
-        return self.config["preprocess_cfg"]["size"]
-
-    @torch.no_grad()
-    def embed_texts(self, tokens: Tensor) -> Tensor:
-        """(N, context) token ids -> (N, D) unit rows; raises ConfigError where the model has no text tower."""
-        if not hasattr(self.model, "encode_text"):
-            raise ConfigError(
-                f"{self.name} has no text tower; zero-shot heads and texts need a CLIP with both towers"
-            )
-        device, rows = self.model.logit_scale.device, []
-        with progress_bar(
-            len(tokens), "embedding texts", "text", len(tokens) > 4 * TEXT_BATCH
-        ) as bar:
-            for part in tokens.split(TEXT_BATCH):
-                rows.append(unit(self.model.encode_text(part.to(device))))
-                bar.update(len(part))
-        return torch.cat(rows)
-
-    def zero_shot_head(self, prompts: Tensor) -> Tensor:
-        """w_c = mean over templates of the unit text embeddings, normalised again: (C, T, context) -> (D, C)."""
-        return self._mean_texts(prompts, 1)
-
-    def context_head(self, prompts: Tensor) -> Tensor:
-        """v_t = mean over classes of the unit text embeddings, normalised again: (C, T, context) -> (D, T).
-
-        Source: CAR-FT, arXiv:2211.16175.
-        """
-        return self._mean_texts(prompts, 0)
-
-    def _mean_texts(self, prompts: Tensor, over: int) -> Tensor:
-        rows = self.embed_texts(prompts.flatten(0, 1)).unflatten(0, prompts.shape[:2])  # (C, T, D)
-        return unit(rows.mean(over)).T.contiguous()
-
-    def digest(self) -> str:
-        """12 letters that name the weights."""
-        if not self._digest:
-            whole = hashlib.sha256()
-            for name, tensor in sorted(self.model.state_dict().items()):
-                whole.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-            self._digest = whole.hexdigest()[:12]
-        return self._digest
+    def vocabulary(self) -> tuple[int, ...] | None:
+        """The only tokens that the captions of the pre-training held; None: all."""
+        if self.folder is None or not (self.folder / "clipft.json").exists():
+            return None
+        notes = read_json(self.folder / "clipft.json")
+        return tuple(notes["random_text_tokens"]) if "random_text_tokens" in notes else None
 
 
 def load_clip(
     model: str = "emoji-tiny", pretrained: str = "", device: str | torch.device = "cpu"
 ) -> Clip:
-    """Load any open_clip model: a name and a tag or checkpoint file, `local-dir:FOLDER`, or the shipped `emoji-tiny`.
+    """Load any open_clip model, frozen: a name, `local-dir:FOLDER`, or the shipped `emoji-tiny`.
 
-    pretrained: "" takes what the folder holds, "none" random weights (drawn from torch's global generator). Raises
-    ConfigError on an unknown name or tag, WeightsError on a truncated or foreign file.
+    pretrained: a published tag or a checkpoint file; "" takes what the folder holds, "none" random
+    weights (drawn from torch's global generator). Raises ConfigError on an unknown name or tag,
+    WeightsError on a truncated or foreign file.
     """
-    folder = (
-        EMOJI_TINY
-        if model == "emoji-tiny"
-        else Path(model[10:])
-        if model.startswith("local-dir:")
-        else None
-    )
-    source, options = model, {}
-    if folder is not None:
-        if not (folder / "open_clip_config.json").is_file():
-            raise ConfigError(
-                f"{folder} holds no open_clip_config.json; wanted: a local-dir: folder of open_clip"
-            )
-        source = f"local-dir:{folder}"
-    elif model not in open_clip.list_models():
-        raise unknown("model", model, [*open_clip.list_models(), "emoji-tiny"])
-    elif not pretrained:
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none published"
-        raise ConfigError(f"{model} needs `pretrained`: a checkpoint file, or a tag of: {tags}")
-    if folder is not None and pretrained not in ("", "none") and not Path(pretrained).is_file():
-        raise ConfigError(
-            f"no checkpoint file {pretrained!r}; {model} takes a file, none, or what its folder holds"
-        )
-    file = pretrained if pretrained not in ("", "none") and not _is_tag(model, pretrained) else ""
-    if file and not Path(file).is_file():
-        raise unknown(
-            "checkpoint file or tag",
-            pretrained,
-            [*open_clip.list_pretrained_tags_by_model(model), "none"],
-        )
-    if folder is None and not file and pretrained != "none":
-        options["pretrained"] = pretrained
-        tag = open_clip.get_pretrained_cfg(model, pretrained)
-        options["force_quick_gelu"] = bool(
-            tag.get("quick_gelu")
-        )  # the tag knows how its weights were trained
+    source = find_source(model, pretrained)
     try:
         with _quiet():
             net, _, preprocess = open_clip.create_model_and_transforms(
-                source, device=device, load_weights=not file and pretrained != "none", **options
+                source.architecture,
+                pretrained=source.tag,
+                load_weights=source.own_weights or source.tag is not None,
+                force_quick_gelu=source.quick_gelu,
+                device=device,
             )
-            if file:
-                open_clip.load_checkpoint(net, file)
-            tokenizer = open_clip.get_tokenizer(source)
+            if source.file:
+                load_checkpoint(net, source.file)
+            tokenizer = open_clip.get_tokenizer(source.architecture)
     except Exception as error:  # open_clip, torch and safetensors each have their own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise WeightsError(
-            f"cannot load {model} {file or pretrained}: {reason[:200]}; is the file whole, and of this model?"
-        ) from None
-    extra = (
-        read_json(folder / "clipft.json") if folder and (folder / "clipft.json").exists() else {}
-    )
-    config = {
-        "model_cfg": _model_config(source, folder, options),
-        "preprocess_cfg": dict(net.visual.preprocess_cfg),
-    }
-    vocabulary = tuple(extra["random_text_tokens"]) if "random_text_tokens" in extra else None
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
+        failure = f"cannot load {model} {pretrained}: {reason[:200]}"
+        raise WeightsError(f"{failure}; is the file whole, and of this model?") from None
+
     net.requires_grad_(False).eval()
-    return Clip(
-        f"{model} {pretrained}".strip(), net, tokenizer, _pil_part(preprocess), config, vocabulary
-    )
+    model_config = open_clip.get_model_config(source.architecture)
+    if source.quick_gelu and model_config is not None:
+        model_config["quick_gelu"] = True
+    visual: Any = net.visual  # open_clip's kinds of CLIP have no typed base
+    config = {"model_cfg": model_config, "preprocess_cfg": dict(visual.preprocess_cfg)}
+    name = f"{model} {pretrained}".strip()
+    transform = _until_tensor(preprocess)
+    vocabulary = source.vocabulary()
+    return Clip(name, net, tokenizer, transform=transform, config=config, vocabulary=vocabulary)
+
+
+def find_source(model: str, pretrained: str) -> Source:
+    """Where a model and its weights come from; raises ConfigError where there is no such thing."""
+    if model == "emoji-tiny":
+        return _from_folder(model, EMOJI_TINY, pretrained)
+    if model.startswith("local-dir:"):
+        return _from_folder(model, Path(model.removeprefix("local-dir:")), pretrained)
+    if model in open_clip.list_models():
+        return _from_name(model, pretrained)
+    raise unknown("model", model, [*open_clip.list_models(), "emoji-tiny"])
+
+
+def _from_folder(model: str, folder: Path, pretrained: str) -> Source:
+    """A folder's model with its own weights, random ones or those of a file."""
+    if not (folder / "open_clip_config.json").is_file():
+        wanted = "a local-dir: folder of open_clip"
+        raise ConfigError(f"{folder} holds no open_clip_config.json; wanted: {wanted}")
+    architecture = f"local-dir:{folder}"
+    if not pretrained:
+        return Source(architecture, folder, own_weights=True)
+    if pretrained == RANDOM:
+        return Source(architecture, folder)
+    if Path(pretrained).is_file():
+        return Source(architecture, folder, file=pretrained)
+    takes = "a file, none, or what its folder holds"
+    raise ConfigError(f"no checkpoint file {pretrained!r}; {model} takes {takes}")
+
+
+def _from_name(model: str, pretrained: str) -> Source:
+    """A model that open_clip knows by name: random weights, those of a tag or of a file."""
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if not pretrained:
+        listed = ", ".join(tags) if tags else "none published"
+        raise ConfigError(f"{model} needs `pretrained`: a checkpoint file, or a tag of: {listed}")
+    if pretrained == RANDOM:
+        return Source(model)
+    if pretrained.lower() in [tag.lower() for tag in tags]:
+        published = open_clip.get_pretrained_cfg(model, pretrained)
+        return Source(model, tag=pretrained, quick_gelu=bool(published.get("quick_gelu")))
+    if Path(pretrained).is_file():
+        return Source(model, file=pretrained)
+    raise unknown("checkpoint file or tag", pretrained, [*tags, RANDOM])
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """open_clip logs and warns of what we ask for on purpose (random weights, a model folder's own tokenizer)."""
+    """Silence open_clip on what is asked for on purpose: random weights, a folder's tokenizer."""
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logging.root.setLevel(level)
 
 
-def _is_tag(model: str, pretrained: str) -> bool:
-    return pretrained.lower() in [
-        tag.lower() for tag in open_clip.list_pretrained_tags_by_model(model)
-    ]
-
-
-def _model_config(source: str, folder: Path | None, options: dict[str, Any]) -> dict[str, Any]:
-    if folder is not None:
-        return json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]
-    config = open_clip.get_model_config(source)
-    return config | ({"quick_gelu": True} if options.get("force_quick_gelu") else {})
-
-
-def _pil_part(preprocess: Compose) -> Transform:
-    """open_clip's evaluation transform up to the tensor; the rest is done on the device, by `Student.pixels`."""
+def _until_tensor(preprocess: Any) -> Transform:
+    """open_clip's evaluation transform up to the tensor; `Student.pixels` does the rest."""
     last = preprocess.transforms[-2:]
     if not (isinstance(last[0], ToTensor) and isinstance(last[1], Normalize)):
-        raise ConfigError(
-            f"this model's preprocessing ends with {last}, expected ToTensor and Normalize"
-        )
+        wanted = "ToTensor and Normalize"
+        raise ConfigError(f"this model's preprocessing ends with {last}, expected {wanted}")
     return Compose(preprocess.transforms[:-2])
 
 
 def pick_device(name: str = "auto") -> str:
-    """`auto` is the GPU where there is one; raises ConfigError for a device that this machine lacks."""
-    found = [
-        *(["cuda"] if torch.cuda.is_available() else []),
-        *(["mps"] if torch.backends.mps.is_available() else []),
-    ]
+    """`auto` is the GPU where there is one; raises ConfigError for a device that is not there."""
+    known = ("cuda", "mps", "cpu")
+    kinds = [kind for kind in known if torch.get_device_module(kind).is_available()]
     if name == "auto":
-        return [*found, "cpu"][0]
-    kind, _, index = name.partition(":")
-    count = torch.cuda.device_count() if kind == "cuda" else 0
-    if kind not in (*found, "cpu") or (index and not (index.isdecimal() and int(index) < count)):
-        raise ConfigError(f"no device {name!r} here; found: {', '.join([*found, 'cpu'])}")
+        return kinds[0]
+
+    numbered = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if name not in kinds + numbered:
+        raise ConfigError(f"no device {name!r} here; found: {', '.join(kinds)}")
     return name

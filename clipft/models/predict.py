@@ -1,4 +1,4 @@
-"""TODO: docstring."""
+"""An exported folder at work: files of images in, classes and probabilities out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..config import Reading
 from ..data.images import IMAGES
 from ..data.splits import Split
 from ..errors import ConfigError, ImageError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from ..inputs.batches import Batch
+
 
 class Predictor:
     """An exported folder as a classifier of image files."""
@@ -34,53 +37,57 @@ class Predictor:
         self.student.start_from(self.head.weight, self.head.bias)
 
     def predict(
-        self,
-        paths: Sequence[Path | str],
-        top: int = 1,
-        workers: int = 0,
-        skip_bad=False,
-        progress: bool = True,
+        self, paths: Sequence[Path | str] | Path | str, top: int = 1, reading: Reading = Reading()
     ) -> pd.DataFrame:
-        """Classify files, and all images in folders: one row per file and rank (file, rank, label, probability).
+        """Classify files, and all images in folders: one row per file and rank.
 
-        Raises ConfigError for top < 1, ImageError for a file that is missing or unreadable (skip_bad leaves it out and
-        says so), and where there is no image at all.
+        Columns: file, rank, label, probability; the device is the predictor's. Raises ConfigError
+        for top < 1, ImageError for a file that is missing or unreadable (reading.skip_bad leaves it
+        out and says so), and where there is no image at all.
         """
         import pandas as pd
 
         if top < 1:
             raise ConfigError(f"top is {top}, expected 1 or more")
-        files, rows = _files([paths] if isinstance(paths, str | Path) else paths), []
-        split = Split("images", "given", Path(), files, (0,) * len(files))
-        with progress_bar(len(files), "predicting", "image", progress) as bar:
-            for chunk in pixel_chunks(split, self.clip.transform, workers, skip_bad):
+        files = _image_files([paths] if isinstance(paths, str | Path) else paths)
+        split = Split("images", "given", Path(), files, labels=(0,) * len(files))
+
+        rows = []
+        with progress_bar(len(files), "predicting", "image", show=reading.progress) as bar:
+            for chunk in pixel_chunks(split, self.clip.transform, reading):
                 bar.update(len(chunk.bad) + len(chunk.rows))
-                if not len(chunk.rows):
-                    continue
-                with torch.inference_mode():
-                    chances = self.student.logits(embed(self.student, chunk.pixels)).softmax(-1)
-                best = chances.sort(descending=True, stable=True)
-                for row, labels, values in zip(chunk.rows, best.indices, best.values, strict=True):
-                    for rank, (label, value) in enumerate(
-                        zip(labels[:top].tolist(), values.tolist(), strict=False), 1
-                    ):
-                        rows.append((files[row], rank, self.head.classes[label], value))
+                if len(chunk.rows):
+                    rows += self._ranked(chunk, files, top)
         return pd.DataFrame(rows, columns=["file", "rank", "label", "probability"])
 
+    @torch.inference_mode()
+    def _ranked(self, chunk: Batch, files: Sequence[str], top: int) -> list[tuple]:
+        """The most probable classes of each image: (file, rank from 1, class, probability)."""
+        logits = self.student.logits(embed(self.student, chunk.pixels))
+        best = logits.softmax(-1).sort(descending=True, stable=True)
+        labels = best.indices[:, :top].tolist()
+        probabilities = best.values[:, :top].tolist()
 
-def _files(paths: Sequence[Path | str]) -> tuple[str, ...]:
-    found: list[str] = []
+        ranked = []
+        for image, row in enumerate(chunk.rows.tolist()):
+            for rank, label in enumerate(labels[image]):
+                name = self.head.classes[label]
+                ranked.append((files[row], rank + 1, name, probabilities[image][rank]))
+        return ranked
+
+
+def _image_files(paths: Sequence[Path | str]) -> tuple[str, ...]:
+    """The files, and the images in folders, as one list; raises ImageError where there is none."""
+    files: list[str] = []
     for path in map(Path, paths):
-        inside = (
-            sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES)
-            if path.is_dir()
-            else [path]
-        )
+        if not path.is_dir():
+            files.append(str(path))
+            continue
+        inside = [file for file in path.rglob("*") if file.suffix.lower() in IMAGES]
         if not inside:
-            raise ImageError(
-                f"no image in the folder {path}; looked for {', '.join(sorted(IMAGES))}"
-            )
-        found += map(str, inside)
-    if not found:
+            wanted = ", ".join(sorted(IMAGES))
+            raise ImageError(f"no image in the folder {path}; looked for {wanted}")
+        files += [str(file) for file in sorted(inside)]
+    if not files:
         raise ImageError("no image given; name files or folders")
-    return tuple(found)
+    return tuple(files)

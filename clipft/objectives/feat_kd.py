@@ -7,11 +7,9 @@ Source: Nam et al., Lipsum-FT, arXiv:2404.00860, appendix B.3, which does not gi
 
 from torch import Tensor
 
-from .registry import method
 from .step import Step
 
 
-@method("feat_kd", title="FeatKD", paper="arXiv:2404.00860", needs=("anchor",), lam=1.0)
 def feat_kd(step: Step) -> Tensor:
     """Squared feature distortion, mean over the batch, in squared units of the embedding."""
     return (step.images - step.anchor).square().sum(-1).mean()

@@ -2,17 +2,16 @@
 
     L = CE + lam * tau^2 KL(softmax(s f0 W0 / tau) || softmax(s f W / tau))
 
-Source: Hinton et al., arXiv:1503.02531; tau 1 and the zero-shot teacher as in Lipsum-FT, which does not give lam.
+Source: Hinton et al., arXiv:1503.02531; tau 1 and the zero-shot teacher as in Lipsum-FT, which does
+not give lam.
 """
 
 from torch import Tensor
 
-from .registry import method
 from .regulariser import kld, on_class_head
 from .step import Step
 
 
-@method("kd", title="KD", paper="arXiv:1503.02531", needs=("anchor",), lam=1.0)
 def kd(step: Step, tau: float = 1.0) -> Tensor:
     """tau^2 times the divergence from the zero-shot probabilities, in nats."""
     return kld(on_class_head(step), tau)

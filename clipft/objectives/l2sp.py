@@ -2,20 +2,17 @@
 
     L = CE + lam * ||theta - theta0||^2
 
-Source: Li et al., ICML 2018, arXiv:1802.01483 (without their factor 1/2); the head is held towards W0. No paper of this
-field gives its lam; 0.01 is ours.
+Source: Li et al., ICML 2018, arXiv:1802.01483 (without their factor 1/2); the head is held towards
+W0. No paper of this field gives its lam; 0.01 is ours.
 """
 
 import torch
 from torch import Tensor
 
-from .registry import method
 from .step import Step
 
 
-@method("l2sp", title="L2-SP", paper="arXiv:1802.01483", needs=("weights",), lam=0.01)
 def l2sp(step: Step) -> Tensor:
     """The squared distance from theta0 over every trained tensor."""
-    return torch.stack(
-        [(step.weights[name] - start).square().sum() for name, start in step.start.items()]
-    ).sum()
+    distances = [(step.weights[name] - start).square().sum() for name, start in step.start.items()]
+    return torch.stack(distances).sum()

@@ -3,19 +3,16 @@
     L = CE + lam * mean_x sum_k (u_k - v_k)^2 / (2 M),   u = s f T^T,  v = s f0 T^T
 
 T (M, D): fresh random texts every step through the frozen text tower. Half the batch's energy gap.
-Source: Nam et al., Lipsum-FT, ICLR 2024, arXiv:2404.00860, equation 6 and release (M = 80, L = 8, lam = 1).
+Source: Nam et al., Lipsum-FT, ICLR 2024, arXiv:2404.00860, equation 6 and release (M = 80, L = 8,
+lam = 1).
 """
 
 from torch import Tensor
 
-from .registry import method
 from .regulariser import mse, on_texts
 from .step import Step
 
 
-@method(
-    "lipsum", title="Lipsum-FT", paper="arXiv:2404.00860", needs=("anchor", "random_texts"), lam=1.0
-)
 def lipsum(step: Step) -> Tensor:
     """Half the mean squared change of energy over batch and random texts, in squared logits."""
     return mse(on_texts(step, step.random_texts))

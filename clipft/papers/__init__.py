@@ -1,0 +1,6 @@
+"""Every item of a paper by its number: our runs drawn beside the paper's numbers.
+
+A door of the house: it may use every room, but imports those that need torch inside the function
+that asks them. Start with `lipsum_ft`, whose `ITEMS` are rows of data; an `item.Item` says what one
+is, `beside` has the tables and panels that several items share, `published` the papers' numbers.
+"""

@@ -1,4 +1,4 @@
-"""Fisher-weighted WiSE: each weight is mixed in proportion to how much each model's predictions depend on it.
+"""Fisher-weighted WiSE: each weight is mixed by how much each model's predictions depend on it.
 
     theta_a = ((1 - a) F0 theta0 + a F1 theta1) / ((1 - a) F0 + a F1),   F >= 1e-8
     F = mean_x (d log p(y | x) / d theta)^2,   y drawn from p(. | x)
@@ -6,47 +6,43 @@
 Source: Matena and Raffel, NeurIPS 2022, arXiv:2111.09832; as tried in WiSE-FT, arXiv:2109.01903.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 
-from ..config import check_alpha
-from .registry import HeldOut, posthoc
-from .weights import check_same_shape
+from ..config import TUNED, ZERO_SHOT, check_alpha
+from .held_out import HeldOut, Loss
+from .weights import Members, Weights, check_same_shape
 from .wise import wise
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from torch import Tensor
-
-    from .weights import Weights
 
 FLOOR = 1e-8
 
 
-def diagonal_fisher(
-    loss: Callable[[Weights, object], Tensor], weights: Weights, images: Iterable[object]
-) -> Weights:
-    """F of every floating tensor: the mean of squared gradients of `loss(weights, image)`, one image at a time."""
-    leaves = {
-        name: t.detach().clone().requires_grad_(t.is_floating_point())
-        for name, t in weights.items()
-    }
-    names = [name for name, tensor in leaves.items() if tensor.requires_grad]
-    total = {name: torch.zeros_like(leaves[name]) for name in names}
+def diagonal_fisher(loss: Loss, weights: Weights, images: Iterable[Any]) -> Weights:
+    """F of every floating tensor: the mean square of the gradients of `loss(weights, image)`.
+
+    One image at a time: the square of a batch's mean gradient would be another quantity.
+    """
+    leaves = {}
+    squares = {}
+    for name, tensor in weights.items():
+        leaves[name] = tensor.detach().clone()
+        if tensor.is_floating_point():
+            leaves[name].requires_grad_()
+            squares[name] = torch.zeros_like(tensor)
+
+    trained = [leaves[name] for name in squares]
     count = 0
     for image in images:
-        found = torch.autograd.grad(
-            loss(leaves, image), [leaves[name] for name in names], allow_unused=True
-        )
-        for name, gradient in zip(names, found, strict=True):
+        gradients = torch.autograd.grad(loss(leaves, image), trained, allow_unused=True)
+        for name, gradient in zip(squares, gradients, strict=True):
             if gradient is not None:
-                total[name] += gradient.square()
+                squares[name] += gradient.square()
         count += 1
-    return {name: tensor / count for name, tensor in total.items()}
+    for total in squares.values():
+        total.div_(count)
+    return squares
 
 
 def fisher_merge(
@@ -54,10 +50,12 @@ def fisher_merge(
 ) -> Weights:
     """The Fisher-weighted mixture; the ends are each model bit for bit.
 
-    Raises ConfigError for alpha outside 0 ... 1, WeightsError with the first odd name where the models differ.
+    Raises ConfigError for alpha outside 0 ... 1, WeightsError with the first odd name where models
+    differ.
     """
-    if check_alpha(alpha) in (0, 1):
+    if check_alpha(alpha) in (ZERO_SHOT, TUNED):
         return wise(anchor, tuned, alpha)
+
     check_same_shape(anchor, tuned)
     mixed = {}
     for name, tensor in tuned.items():
@@ -66,21 +64,16 @@ def fisher_merge(
             continue
         before = (1 - alpha) * fisher0[name].float().clamp(min=FLOOR)
         after = alpha * fisher1[name].float().clamp(min=FLOOR)
-        mixed[name] = (
-            (before * anchor[name].float() + after * tensor.float()) / (before + after)
-        ).to(tensor.dtype)
+        weighted = before * anchor[name].float() + after * tensor.float()
+        mixed[name] = (weighted / (before + after)).to(tensor.dtype)
     return mixed
 
 
-@posthoc("wise_fisher", title="WiSE, Fisher", paper="arXiv:2111.09832")
-def _wise_fisher(
-    anchor: Weights,
-    members: list[Weights],
-    held_out: HeldOut,
-    alpha: float = 0.5,
-    images: int = 256,
-):
-    fishers = []
-    for weights in (anchor, members[0]):
-        fishers.append(diagonal_fisher(held_out.sampled_loss, weights, held_out.batches(1, images)))
-    return fisher_merge(anchor, members[0], *fishers, alpha)
+def apply_fisher(
+    anchor: Weights, members: Members, held_out: HeldOut, alpha: float = 0.5, images: int = 256
+) -> Weights:
+    """Fisher-weighted WiSE of one run; F of both ends is measured on the same held-out images."""
+    tuned = members[0]
+    fisher0 = diagonal_fisher(held_out.sampled_loss, anchor, held_out.batches(1, images))
+    fisher1 = diagonal_fisher(held_out.sampled_loss, tuned, held_out.batches(1, images))
+    return fisher_merge(anchor, tuned, fisher0, fisher1, alpha)

@@ -1,6 +1,5 @@
-"""Diagnostics of finished runs as tables: what is asked of records stands in `metrics` and `diagnostics`.
-
-Every function takes a Run or its folder. What needs embeddings takes them from the cache.
+"""The energy gap of finished runs, with its errors. Embeddings are taken from the cache where they
+are there.
 """
 
 from __future__ import annotations
@@ -10,49 +9,55 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..config import TUNED, ZERO_SHOT, Reading
+from ..data.splits import Split
 from ..diagnostics.energy_gap import EnergyGap, measure_gap
-from ..models.load import pick_device
+from ..evaluation.bench import Bench
+from ..evaluation.mixtures import Mixtures
 from ..runs.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
 Given = Run | Path | str
 
 
-def opened(run: Given, device: str = "auto") -> Run:
-    """The run itself, or the one in a folder."""
-    return run if isinstance(run, Run) else Run.open(run, pick_device(device))
+def gap_of(
+    run: Given, split: str, alpha: float = TUNED, reading: Reading | None = None
+) -> EnergyGap:
+    """The gap of one split's images over the run's random texts, its errors and each image's."""
+    run = Run.open(run)
+    bench = Bench.of(run, reading)
+    return _gap(bench, bench.mixtures(run), bench.manifest.split(split), alpha)
 
 
-def gap_of(run: Given, split: str, alpha: float = 1.0) -> EnergyGap:
-    """The energy gap of one split's images over the run's fixed random texts, with its errors and each image's."""
-    run = opened(run)
-    after, before = (torch.from_numpy(run.features(split, a).embeddings) for a in (alpha, 0.0))
-    return measure_gap(after, before, run.gap_texts.cpu(), run.clip.scale)
-
-
-def gap_table(run: Given, alpha: float = 1.0) -> pd.DataFrame:
+def gap_table(run: Given, alpha: float = TUNED, reading: Reading | None = None) -> pd.DataFrame:
     """Energy gap of every reported split: mean, its standard errors over images and over texts, n.
 
     In squared logits, with the logit scale s inside; cosine_gap = gap / s^2 is without it.
     """
     import pandas as pd
 
-    run, rows = opened(run), []
-    for split in run.reported_splits():
-        gap = gap_of(run, split.name, alpha)
+    run = Run.open(run)
+    bench = Bench.of(run, reading)
+    mixtures = bench.mixtures(run)
+    rows = []
+    for split in bench.reported_splits(run.config):
+        gap = _gap(bench, mixtures, split, alpha)
         rows.append(
-            (
-                split.name,
-                gap.mean,
-                gap.image_error,
-                gap.text_error,
-                gap.mean / gap.scale**2,
-                len(gap.per_image),
-            )
+            {
+                "split": split.name,
+                "energy_gap": gap.mean,
+                "image_error": gap.image_error,
+                "text_error": gap.text_error,
+                "cosine_gap": gap.mean / gap.scale**2,
+                "n": len(gap.per_image),
+            }
         )
-    return pd.DataFrame(
-        rows, columns=["split", "energy_gap", "image_error", "text_error", "cosine_gap", "n"]
-    )
+    return pd.DataFrame(rows)
+
+
+def _gap(bench: Bench, mixtures: Mixtures, split: Split, alpha: float) -> EnergyGap:
+    after = torch.from_numpy(mixtures.features(split, alpha).embeddings)
+    before = torch.from_numpy(mixtures.features(split, ZERO_SHOT).embeddings)
+    return measure_gap(after, before, bench.random_texts.cpu(), bench.clip.scale)

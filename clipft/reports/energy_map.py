@@ -1,58 +1,77 @@
-"""TODO: docstring."""
+"""Energy maps of finished runs: where tuning moved each image's energy vector."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from ..diagnostics.energy_map import EnergyMap, Layout, energy_coordinates, energy_tsne
-from ..disk import cache
-from .energy_gap import Given, opened
-
-if TYPE_CHECKING:
-    from ..models.embeddings import Features
+from ..config import TUNED, ZERO_SHOT, Reading, defaults
+from ..diagnostics.energy_map import EnergyMap, energy_coordinates, energy_tsne
+from ..disk.cache import default_cache
+from ..evaluation.bench import Bench
+from ..models.embeddings import Features
+from ..runs.run import Run
+from .energy_gap import Given
 
 
 def energy_map(
     run: Given,
-    alpha: float = 1.0,
+    alpha: float = TUNED,
     per_split: int = 100,
-    layout: Layout = "joint",
-    perplexity: float = 30.0,
-    pca: bool = True,
-    seed: int = 0,
+    reading: Reading | None = None,
+    **settings: Any,
 ) -> EnergyMap:
-    """t-SNE of the energy vectors of the first images of every reported test split, before and after tuning.
+    """t-SNE of the energy vectors of the first images of every reported test split, before and
+    after tuning.
 
-    Kept in the cache. Raises as `energy_tsne` does.
+    settings: layout, perplexity, pca and seed of `energy_tsne`. Kept in the cache. Raises as
+    `energy_tsne` does.
     """
-    run = opened(run)
-    names = [split.name for split in run.reported_splits() if split.part == "test"]
-    after, before = ([run.features(name, a) for name in names] for a in (alpha, 0.0))
-    texts, scale = run.gap_texts.cpu(), run.clip.scale
+    run = Run.open(run)
+    bench = Bench.of(run, reading)
+    mixtures = bench.mixtures(run)
+    splits = [split for split in bench.reported_splits(run.config) if split.part == "test"]
+    after = [mixtures.features(split, alpha) for split in splits]
+    before = [mixtures.features(split, ZERO_SHOT) for split in splits]
 
-    def coordinates(found: list[Features]) -> np.ndarray:
-        images = np.concatenate([np.asarray(one.embeddings[:per_split]) for one in found])
-        return energy_coordinates(torch.from_numpy(images), texts, scale)
+    def coordinates(features: Sequence[Features]) -> np.ndarray:
+        images = [np.asarray(of_split.embeddings[:per_split]) for of_split in features]
+        stacked = torch.from_numpy(np.concatenate(images))
+        return energy_coordinates(stacked, bench.random_texts.cpu(), bench.clip.scale)
 
-    places = [coordinates(found) for found in (before, after)]
-    settings = {"layout": layout, "perplexity": perplexity, "pca": pca, "seed": seed}
-    seen = hashlib.sha256(b"".join(np.round(place, 4).tobytes() for place in places)).hexdigest()[
-        :16
-    ]
-    kept = cache.remember(
-        "energy maps",
-        f"{run.folder.name}, {len(places[0])} images",
-        {"of": seen, **settings},
-        lambda: dict(zip(("before", "after"), energy_tsne(*places, **settings), strict=True)),
-    )
-    return EnergyMap(
-        tuple(one.split for one in before for _ in one.ids[:per_split]),
-        tuple(name for one in before for name in one.ids[:per_split]),
-        np.concatenate([one.label[:per_split] for one in before]),
-        np.array(kept["before"]),
-        np.array(kept["after"]),
-    )
+    places = [coordinates(before), coordinates(after)]
+    whole = defaults(energy_tsne) | settings
+
+    def make() -> dict[str, np.ndarray]:
+        map_before, map_after = energy_tsne(places[0], places[1], **whole)
+        return {"before": map_before, "after": map_after}
+
+    key = {"of": _digest(places), **whole}
+    title = f"{run.id}, {len(places[0])} images"
+    maps = default_cache().remember("energy maps", title, key, make)
+    return _as_map(before, maps, per_split)
+
+
+def _digest(places: Sequence[np.ndarray]) -> str:
+    """16 letters that name the coordinates, up to rounding."""
+    rounded = [np.round(coordinates, 4).tobytes() for coordinates in places]
+    return hashlib.sha256(b"".join(rounded)).hexdigest()[:16]
+
+
+def _as_map(
+    features: Sequence[Features], maps: Mapping[str, np.ndarray], per_split: int
+) -> EnergyMap:
+    splits: list[str] = []
+    ids: list[str] = []
+    labels = []
+    for of_split in features:
+        first_ids = of_split.ids[:per_split]
+        splits += [of_split.split] * len(first_ids)
+        ids += first_ids
+        labels.append(of_split.label[:per_split])
+    places = (np.array(maps["before"]), np.array(maps["after"]))
+    return EnergyMap(tuple(splits), tuple(ids), np.concatenate(labels), *places)

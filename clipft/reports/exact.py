@@ -1,4 +1,6 @@
-"""TODO: docstring."""
+"""A finished run at an alpha that nobody scored, on some images: is the line between scored alphas
+good enough?
+"""
 
 from __future__ import annotations
 
@@ -6,34 +8,46 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .energy_gap import opened
+from ..config import Reading
+from ..errors import RunError
+from ..evaluation.bench import Bench
+from ..runs.run import Run
+from ..runs.sweep import Sweep
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..runs.sweep import Sweep
-
 
 def exact(sweep: Sweep, alpha: float, images: int = 100) -> pd.DataFrame:
-    """Score a run at any alpha on some images of each test split, evenly spread: columns split, images, exact, line.
+    """Score a run at any alpha on some images of each test split, evenly spread: columns split,
+    images, exact, line.
 
-    Fractions: exact is the accuracy there, line what the sweep's scored alphas beside it say of the same images. Raises
-    RunError or ConfigError where the run's weights or images are not at hand.
+    Fractions: exact is the accuracy there, line what the sweep's scored alphas beside it say of the
+    same images. Raises RunError or ConfigError where the run's weights or images are not at hand.
     """
     import pandas as pd
 
-    run, rows = opened(sweep.folder), []
-    splits = [split for split in run.reported_splits() if split.name in sweep.splits]
-    parts = [
-        split.take(np.unique(np.linspace(0, len(split) - 1, images, dtype=int)).tolist())
-        for split in splits
-    ]
-    right = sweep.prediction == sweep.label
-    for one in run.sweep(parts, [alpha], progress=False):
-        of = sweep.rows[one.split]
-        there = of[np.isin(sweep.ids[of], one.ids)]
-        line = np.interp(alpha, sweep.alphas, right[:, there].mean(1))
+    if sweep.folder is None:
+        raise RunError("this sweep came without its run's folder; read it: read_sweep(FOLDER)")
+    run = Run.open(sweep.folder)
+    bench = Bench.of(run, Reading(progress=False))
+    samples = []
+    for split in bench.reported_splits(run.config):
+        if split.name in sweep.splits:
+            evenly = np.linspace(0, len(split) - 1, images, dtype=int)
+            samples.append(split.take(np.unique(evenly).tolist()))
+
+    rows = []
+    for scores in bench.mixtures(run).score(samples, [alpha]):
+        of_split = sweep.rows[scores.split]
+        same_images = of_split[np.isin(sweep.ids[of_split], scores.ids)]
+        accuracy = sweep.correct[:, same_images].mean(1)
         rows.append(
-            (one.split, len(one.ids), float((one.prediction == one.label).mean()), float(line))
+            {
+                "split": scores.split,
+                "images": len(scores.ids),
+                "exact": float(scores.correct.mean()),
+                "line": float(np.interp(alpha, sweep.alphas, accuracy)),
+            }
         )
-    return pd.DataFrame(rows, columns=["split", "images", "exact", "line"])
+    return pd.DataFrame(rows)

@@ -1,39 +1,59 @@
-"""TODO: docstring."""
+"""The path of finished runs through weight space: how far each layer moved, and weights mixed
+against logits mixed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..config import ALPHAS
+from ..config import ALPHAS, Reading
 from ..diagnostics.weight_path import layer_distances
+from ..evaluation.bench import Bench
+from ..evaluation.score import score
+from ..runs.run import Run
 from ..training.combine import combine
-from .energy_gap import Given, opened
+from .energy_gap import Given
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def path_table(run: Given, alphas: Sequence[float] = ALPHAS) -> pd.DataFrame:
-    """WiSE against the output-space ensemble at every alpha and split: accuracies, NLL, distance of logits, agreement.
+def path_table(
+    run: Given, alphas: Sequence[float] = ALPHAS, reading: Reading | None = None
+) -> pd.DataFrame:
+    """WiSE against the output-space ensemble at every alpha and split: accuracies, NLL, distance of
+    logits, agreement.
 
-    The ensemble is a run of its own beside this one, made once (`combine output_ensemble`). Equal where logits are
-    linear in the weights.
+    The ensemble is a run of its own beside this one, made once (`combine output_ensemble`). Equal
+    where logits are linear in the weights.
     """
-    run = opened(run)
-    mixed, summed = run.score(alphas), combine("output_ensemble", [run]).score(alphas)
-    keys = ["alpha", "split", "role"]
-    mixed, summed = (one[one.alpha.isin(alphas)] for one in (mixed, summed))
-    tables = [t.pivot_table(index=keys, columns="metric", values="mean") for t in (mixed, summed)]
-    wise = tables[0][["accuracy", "nll"]].add_prefix("wise_")
-    ensemble = tables[1][["accuracy", "nll"]].add_prefix("ensemble_")
-    return wise.join(ensemble).join(tables[1][["wise_distance", "wise_agreement"]]).reset_index()
+    ensemble = combine("output_ensemble", [Run.open(run)], reading=reading)
+    score([run, ensemble], alphas, reading=reading)
+    of_weights = _by_metric(Run.open(run), alphas)
+    of_logits = _by_metric(ensemble, alphas)
+    measured = ["accuracy", "nll"]
+    compared = of_weights[measured].add_prefix("wise_")
+    compared = compared.join(of_logits[measured].add_prefix("ensemble_"))
+    return compared.join(of_logits[["wise_distance", "wise_agreement"]]).reset_index()
 
 
-def layer_table(run: Given) -> pd.DataFrame:
+def _by_metric(run: Run, alphas: Sequence[float]) -> pd.DataFrame:
+    """A run's scores at these alphas, a column per metric."""
+    table = run.table()
+    at_alphas = table[table.alpha.isin(alphas)]
+    keys = ["alpha", "split", "domain", "part", "role"]
+    return at_alphas.pivot_table(index=keys, columns="metric", values="mean")
+
+
+def layer_table(run: Given, reading: Reading | None = None) -> pd.DataFrame:
     """How far tuning moved each layer: ||theta - theta0||_2, and relative to ||theta0||_2."""
     import pandas as pd
 
-    run = opened(run)
-    rows = [(name, *moved) for name, moved in layer_distances(run.anchor, run.tuned).items()]
-    return pd.DataFrame(rows, columns=["layer", "distance", "relative"])
+    run = Run.open(run)
+    mixtures = Bench.of(run, reading).mixtures(run)
+    rows = []
+    for layer, moved in layer_distances(mixtures.start, mixtures.tuned).items():
+        distance, relative = moved
+        rows.append({"layer": layer, "distance": distance, "relative": relative})
+    return pd.DataFrame(rows)

@@ -1,20 +1,24 @@
-"""Choosing alpha, or a model, without labels of the shift: by reference accuracy, or by energy gap too.
+"""Choosing alpha, or a model, without labels of the shift: by reference accuracy or energy gap.
 
     accuracy    the best accuracy on held-out reference images
-    energy_gap  of all within one standard error of that best, the one with the smallest energy gap on the same images
+    energy_gap  of all within one standard error of that best, the one with the smallest energy gap
+                on the same images
 
-The second rule is ours, not a paper's: reference images cannot tell such models apart, and the gap says which stayed
-nearest to zero-shot. `oracle` is what the shift's own labels would have chosen; no one has it.
+The second rule is ours, not a paper's: reference images cannot tell such models apart, and the gap
+says which stayed nearest to zero-shot. `oracle` is what the shift's own labels would have chosen;
+no one has it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ..config import TUNED
 from ..errors import ConfigError, unknown
+from .scores import REFERENCE, SHIFT, VAL
 from .table import RECIPE, wide
 
 if TYPE_CHECKING:
@@ -22,85 +26,99 @@ if TYPE_CHECKING:
 
 RULES = ("accuracy", "energy_gap", "oracle")
 Among = Literal["alphas", "models"]
+# Rows are grouped by the first column; what a rule takes of a group is named by the second.
+AMONG = {"alphas": ("run", "alpha"), "models": ("seed", "run")}
 
 
-def pick(rows: pd.DataFrame, rule: str) -> object:
-    """Index of the row of `candidates` that a rule takes; of ties the first."""
+def pick(rows: pd.DataFrame, rule: str) -> Any:
+    """Index of the row of `candidates` that a rule takes; of ties the first.
+
+    The standard error of an accuracy a of n images is sqrt(a (1 - a) / n).
+    """
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
     if rule == "accuracy":
         return rows.val_accuracy.idxmax()
     if rule == "oracle":
         return rows.shift_accuracy.idxmax()
+
     best = rows.loc[rows.val_accuracy.idxmax()]
     error = np.sqrt(best.val_accuracy * (1 - best.val_accuracy) / best.val_n)
-    return rows[rows.val_accuracy >= best.val_accuracy - error].val_gap.idxmin()
+    as_good = rows[rows.val_accuracy >= best.val_accuracy - error]
+    return as_good.val_gap.idxmin()
 
 
-def choices(results: pd.DataFrame, among: Among = "alphas") -> pd.DataFrame:
-    """What each rule takes: a row per run (its alphas) or per seed (the tuned models), and what that is worth.
+def choices(results: pd.DataFrame, among: str = "alphas") -> pd.DataFrame:
+    """What each rule takes and what that is worth: a row per run (its alphas) or seed (its models).
 
-    Columns: run or seed and how many there were to choose from, then for each rule the alpha (or the run), reference
-    and mean shift test accuracy, as fractions. Runs without an energy gap are left out. Raises ConfigError where
-    nothing is left to choose.
+    Columns: run or seed and how many there were to choose from, then for each rule the alpha (or
+    the run), reference and mean shift test accuracy, as fractions. Runs without an energy gap are
+    left out. Raises ConfigError where nothing is left to choose.
     """
     import pandas as pd
 
-    if among not in (known := ("alphas", "models")):
-        raise unknown("choice among", among, known)
+    if among not in AMONG:
+        raise unknown("choice among", among, AMONG)
+    group_by, chosen_by = AMONG[among]
     rows = candidates(results)
-    rows = rows[rows.alpha == 1.0] if among == "models" else rows
-    found = []
-    for name, part in rows.groupby("run" if among == "alphas" else "seed", sort=False):
-        if len(part) < 2:
+    if among == "models":
+        rows = rows[rows.alpha == TUNED]
+
+    lines = []
+    for name, group in rows.groupby(group_by, sort=False):
+        if len(group) < 2:
             continue
-        line = {"method": part.method.iloc[0], "run": name} if among == "alphas" else {"seed": name}
-        line["of"] = len(part)
+        line = {group_by: name, "of": len(group)}
+        if among == "alphas":
+            line = {"method": group.method.iloc[0], **line}
         for rule in RULES:
-            taken = part.loc[pick(part, rule)]
-            line |= {
-                f"{rule}: {'alpha' if among == 'alphas' else 'run'}": taken.alpha
-                if among == "alphas"
-                else taken.run,
-                f"{rule}: reference": taken.reference_accuracy,
-                f"{rule}: shift": taken.shift_accuracy,
-            }
-        found.append(line)
-    if not found:
+            chosen = group.loc[pick(group, rule)]
+            line[f"{rule}: {chosen_by}"] = chosen[chosen_by]
+            line[f"{rule}: reference"] = chosen.reference_accuracy
+            line[f"{rule}: shift"] = chosen.shift_accuracy
+        lines.append(line)
+
+    if not lines:
         raise ConfigError(
             f"nothing to choose among the {among}: score runs at several alphas, or train several"
         )
-    return pd.DataFrame(found)
+    return pd.DataFrame(lines)
 
 
 def candidates(results: pd.DataFrame) -> pd.DataFrame:
-    """One row per run and alpha: val_accuracy, val_gap, val_n, reference_accuracy, shift_accuracy (means of shifts)."""
+    """One row per run and alpha, the numbers that rules go by.
+
+    val_accuracy, val_gap, val_n, reference_accuracy, shift_accuracy (mean of the shifts). Raises
+    ConfigError where all runs lack one of these.
+    """
     rows = wide(results)
     if "energy_gap" not in rows:
         raise ConfigError("no run has an energy gap; it needs a CLIP with a byte-pair text tower")
-    keys = ["run", *RECIPE, "seed", "alpha"]
-    of = {role: part.groupby(keys) for role, part in rows.groupby("role")}
-    if not {"val", "reference", "shift"} <= of.keys():
+    if not {VAL, REFERENCE, SHIFT} <= set(rows.role):
         raise ConfigError(
             "a choice needs scores on validation, reference and shift images: clipft wise RUN"
         )
-    named = {
-        "val_accuracy": of["val"].accuracy.first(),
-        "val_gap": of["val"].energy_gap.first(),
-        "val_n": of["val"].n.first(),
-        "reference_accuracy": of["reference"].accuracy.first(),
-        "shift_accuracy": of["shift"].accuracy.mean(),
-    }
-    first, *others = (column.rename(name) for name, column in named.items())
-    joined = first.to_frame()
-    for column in others:
-        joined = joined.join(column)
-    return joined.dropna().reset_index()
+
+    keys = ["run", *RECIPE, "seed", "alpha"]
+    val = rows[rows.role == VAL].groupby(keys)
+    reference = rows[rows.role == REFERENCE].groupby(keys)
+    shift = rows[rows.role == SHIFT].groupby(keys)
+
+    # A later column goes to the rows that are there; what is missing in one of them is dropped.
+    table = val.accuracy.first().to_frame("val_accuracy")
+    table["val_gap"] = val.energy_gap.first()
+    table["val_n"] = val.n.first()
+    table["reference_accuracy"] = reference.accuracy.first()
+    table["shift_accuracy"] = shift.accuracy.mean()
+    return table.dropna().reset_index()
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How often choosing by energy gap beats choosing by accuracy, in mean shift accuracy; differences are means."""
+    """How often choosing by energy gap beats choosing by accuracy, in mean shift accuracy.
+
+    shift and reference: mean differences, as fractions.
+    """
 
     n: int
     wins: int
@@ -111,37 +129,52 @@ class Verdict:
 
     def __str__(self) -> str:
         return (
-            f"better under shift in {self.wins} of {self.n}, equal in {self.ties}, worse in {self.losses}; "
-            f"on average {100 * self.shift:+.1f} points under shift, {100 * self.reference:+.1f} on the reference"
+            f"better under shift in {self.wins} of {self.n}, "
+            f"equal in {self.ties}, worse in {self.losses}; "
+            f"on average {100 * self.shift:+.1f} points under shift, "
+            f"{100 * self.reference:+.1f} on the reference"
         )
 
 
 def verdict(chosen: pd.DataFrame) -> Verdict:
-    """Count where the energy gap's choice is better, equal or worse than accuracy's, see `choices`."""
+    """Count where the energy gap's choice is better, equal or worse than accuracy's: `choices`."""
     change = chosen["energy_gap: shift"] - chosen["accuracy: shift"]
     cost = chosen["energy_gap: reference"] - chosen["accuracy: reference"]
-    counts = (int((change > 0).sum()), int((change == 0).sum()), int((change < 0).sum()))
-    return Verdict(len(chosen), *counts, float(change.mean()), float(cost.mean()))
+    return Verdict(
+        n=len(chosen),
+        wins=int((change > 0).sum()),
+        ties=int((change == 0).sum()),
+        losses=int((change < 0).sum()),
+        shift=float(change.mean()),
+        reference=float(cost.mean()),
+    )
 
 
 def ordered_pairs(results: pd.DataFrame) -> dict[str, float]:
-    """Of all pairs of tuned models, the fraction whose order under shift is told by reference images alone.
+    """Of all pairs of tuned models, the fraction whose order under shift reference images tell.
 
-    By accuracy (higher is better) and by energy gap (lower is better), both on held-out reference images; a tie is half
-    told, 0.5 is a coin. Raises ConfigError where no two models differ under shift.
+    By accuracy (higher is better) and by energy gap (lower is better), both on held-out reference
+    images; a tie is half told, 0.5 is a coin. Raises ConfigError where no two models differ under
+    shift.
     """
     rows = candidates(results)
-    rows = rows[rows.alpha == 1.0]
-    pairs = np.triu_indices(len(rows), 1)
-
-    def order(column: str) -> np.ndarray:
-        values = rows[column].to_numpy()
-        return np.sign(values[:, None] - values)[pairs]
-
-    shift = order("shift_accuracy")
-    if not shift.any():
+    rows = rows[rows.alpha == TUNED]
+    order = pair_orders(rows.shift_accuracy)
+    if not order.any():
         raise ConfigError(
             f"{len(rows)} tuned models, no two of which differ under shift; train more"
         )
-    told = {"accuracy": order("val_accuracy") * shift, "energy_gap": -order("val_gap") * shift}
-    return {name: float((1 + agrees[shift != 0]).mean() / 2) for name, agrees in told.items()}
+
+    guesses = {"accuracy": pair_orders(rows.val_accuracy), "energy_gap": -pair_orders(rows.val_gap)}
+    fractions = {}
+    for rule, guess in guesses.items():
+        agreement = (guess * order)[order != 0]
+        fractions[rule] = float((1 + agreement).mean() / 2)
+    return fractions
+
+
+def pair_orders(column: pd.Series) -> np.ndarray:
+    """For each pair of values 1, 0 or -1: the first is larger, equal or smaller."""
+    values = column.to_numpy()
+    pairs = np.triu_indices(len(values), 1)
+    return np.sign(values[:, None] - values)[pairs]

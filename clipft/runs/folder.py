@@ -1,23 +1,246 @@
-"""TODO: docstring."""
+"""What lies in a run folder: the name of every file, the lock, what is finished. What it means is
+said elsewhere.
+
+config.json             settings, digests of what the run is made of, its title, what was done after
+training manifest.json           a copy of the data set's manifest, so that the folder can be read
+anywhere metrics.jsonl           a row per logged step and validation checkpoint.safetensors  state
+of an unfinished training; best.safetensors: the weights chosen so far weights.safetensors     the
+tuned weights; with them the run is finished images.parquet          what the model at each scored
+alpha says of every image scores.parquet          every metric of them, with intervals
+"""
 
 from __future__ import annotations
 
+import json
+import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..disk.files import (
+    append_json,
+    disk,
+    read_json,
+    read_jsonl,
+    write_json,
+    write_parquet,
+    write_text,
+)
+from ..disk.lock import lock
 from ..errors import RunError
 
 if TYPE_CHECKING:
+    import contextlib
+    from collections.abc import Iterator, Mapping
+
     import pandas as pd
 
+FORMAT = 2  # of the folder; 1 had neither title nor copy of the manifest
+ABOUT = ("title", "format")  # of config.json, what is no setting and no ingredient
+THUMBNAILS = "thumbnails.parquet"  # beside the runs: their images in small
 
-def read_scores(path: Path | str, mend: str = "") -> pd.DataFrame:
-    """A run's scores.parquet or images.parquet; raises RunError where it is damaged, with the command to `mend` it."""
+
+@dataclass(frozen=True, order=True)
+class RunFolder:
+    """One run on disk, finished or not."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, given: RunFolder | Path | str) -> RunFolder:
+        """The folder itself, or that of a path."""
+        return given if isinstance(given, RunFolder) else cls(Path(given))
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        """The run's id."""
+        return self.path.name
+
+    def beside(self, name: str) -> RunFolder:
+        """Another run of the same folder of runs."""
+        return RunFolder(self.path.parent / name)
+
+    @property
+    def weights_file(self) -> Path:
+        """The tuned weights."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def best_file(self) -> Path:
+        """The weights chosen so far, while training."""
+        return self.path / "best.safetensors"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """Student, optimiser and step of the last validation, while training."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def images_file(self) -> Path:
+        """Scores of single images."""
+        return self.path / "images.parquet"
+
+    @property
+    def scores_file(self) -> Path:
+        """Metrics with intervals."""
+        return self.path / "scores.parquet"
+
+    @property
+    def thumbnails_file(self) -> Path:
+        """Small images of all runs beside this one."""
+        return self.path.parent / THUMBNAILS
+
+    @property
+    def _config_file(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def _manifest_file(self) -> Path:
+        return self.path / "manifest.json"
+
+    @property
+    def _history_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a run was begun here."""
+        return self._config_file.exists()
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the tuned weights are there."""
+        return self.weights_file.exists()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run came to its end; a copy to look at may have left the weights behind."""
+        return self.has_weights or self.images_file.exists()
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether metrics are there."""
+        return self.scores_file.exists()
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the folder for this process; raises RunError when another process holds it."""
+        return lock(self.path)
+
+    def config(self) -> dict[str, Any]:
+        """What config.json records; raises RunError if missing, cut short or of a newer clipft."""
+        recorded = read_json(self._config_file)
+        if not isinstance(recorded, dict):
+            raise RunError(
+                f"{self._config_file} is no run's configuration; delete the folder and run it again"
+            )
+        if recorded.get("format", 1) > FORMAT:
+            raise RunError(f"{self.path} is of a newer clipft; update clipft to read it")
+        return recorded
+
+    def write_config(self, recorded: Mapping[str, Any]) -> None:
+        """Write config.json."""
+        write_json(self._config_file, {**recorded, "format": FORMAT})
+
+    def manifest(self) -> dict[str, Any] | None:
+        """The copy of the manifest, or None where an older clipft left none."""
+        return read_json(self._manifest_file) if self._manifest_file.exists() else None
+
+    def write_manifest(self, copy: Mapping[str, Any]) -> None:
+        """Write the copy of the manifest."""
+        write_json(self._manifest_file, copy)
+
+    def history(self) -> list[dict[str, Any]]:
+        """The logged steps and validations so far, in order."""
+        return read_jsonl(self._history_file)
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Add a row to the history."""
+        append_json(self._history_file, row)
+
+    def forget_after(self, step: int) -> None:
+        """Drop the rows of steps that are trained again after a resume."""
+        lines = [json.dumps(row) + "\n" for row in self.history() if row["step"] <= step]
+        write_text(self._history_file, "".join(lines))
+
+    def finish(self) -> None:
+        """Make the weights chosen so far the tuned ones, and remove the checkpoint."""
+        with disk(self.best_file):
+            os.replace(self.best_file, self.weights_file)
+        self.checkpoint_file.unlink()
+
+    def images(self, alpha: float | None = None) -> pd.DataFrame:
+        """Scores of single images, at one alpha or at all.
+
+        Raises RunError where they are missing or damaged.
+        """
+        if not self.images_file.exists():
+            raise RunError(
+                f"{self.path} holds no scores of single images; score it: clipft wise {self.path}"
+            )
+        return read_scores(self.images_file, alpha=alpha)
+
+    def write_images(self, frame: pd.DataFrame) -> None:
+        """Write scores of single images; a summary of other images goes first."""
+        if not self.images_file.exists():
+            self.scores_file.unlink(missing_ok=True)
+        names = {"split": "category", "domain": "category", "part": "category", "id": "category"}
+        write_parquet(self.images_file, frame.astype(names))
+
+    def scores(self) -> pd.DataFrame:
+        """Metrics with intervals; raises RunError if missing, damaged or of an older clipft."""
+        if not self.is_scored:
+            raise RunError(f"{self.path} is not scored; score it: clipft wise {self.path}")
+        table = read_scores(self.scores_file)
+        if "low" not in table:
+            raise RunError(
+                f"{self.scores_file} is of an older clipft;"
+                f" score the run again: clipft wise {self.path}"
+            )
+        return table
+
+    def write_scores(self, table: pd.DataFrame) -> None:
+        """Write metrics with intervals."""
+        write_parquet(self.scores_file, table)
+
+
+def run_folders(runs: Path | str) -> Iterator[RunFolder]:
+    """The folders under a folder of runs in which a run was begun, in order of names."""
+    for file in sorted(Path(runs).glob("*/config.json")):
+        yield RunFolder(file.parent)
+
+
+def read_scores(path: Path, *, alpha: float | None = None, mend: str = "") -> pd.DataFrame:
+    """A parquet file of scores, or its rows at one alpha.
+
+    Raises RunError where it is damaged, with the command to `mend` it.
+    """
     import pandas as pd
 
+    filters = None if alpha is None else [("alpha", "==", alpha)]
     try:
-        return pd.read_parquet(path)
+        return with_split_columns(pd.read_parquet(path, filters=filters))
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
         reason = str(error).splitlines()[0]
-        mend = mend or f"clipft wise {Path(path).parent}"
-        raise RunError(f"{path} is damaged ({reason}); delete it, then: {mend}") from None
+        command = mend or f"clipft wise {path.parent}"
+        raise RunError(f"{path} is damaged ({reason}); delete it, then: {command}") from None
+
+
+def with_split_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with `domain` and `part` beside `split`, which an older clipft wrote alone."""
+    from ..data.splits import SplitName
+
+    if "split" not in frame or "domain" in frame:
+        return frame
+    splits = frame["split"].astype(str)
+    place = list(frame.columns).index("split")
+    frame = frame.copy(deep=False)
+    for offset, field in enumerate(("domain", "part"), start=1):
+        values = {text: getattr(SplitName.parse(text), field) for text in splits.unique()}
+        frame.insert(place + offset, field, splits.map(values))
+    return frame

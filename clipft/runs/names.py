@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..objectives.registry import METHODS
-from ..posthoc.registry import POSTHOC
+from ..methods import METHODS, POSTHOC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 UNKNOWN = 99  # place in an order of what no registry knows
 
 
 @dataclass(frozen=True)
 class MethodName:
-    """`lipsum+tpgm`: a method, then the post-hoc methods applied to it, in order. This alone takes it apart."""
+    """`lipsum+tpgm`: a method, then the post-hoc methods applied to it, in order."""
 
     method: str
     after: tuple[str, ...] = ()
@@ -63,5 +65,8 @@ def is_ensemble(method: str) -> bool:
 
 def ordered(methods: Iterable[str]) -> list[str]:
     """Each name once, in the order of the registries, combinations after their method."""
-    names = {MethodName.parse(method) for method in methods}
-    return [str(name) for name in sorted(names, key=lambda name: name.place)]
+
+    def place(method: str) -> tuple[list[int], str]:
+        return MethodName.parse(method).place
+
+    return sorted(set(methods), key=place)

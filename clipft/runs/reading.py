@@ -1,152 +1,169 @@
-"""TODO: docstring."""
+"""Questions to scored runs, answered from their folders as tables. Nothing is computed by a model,
+nothing is written.
+
+Every function takes a Run or its folder. What was not scored is a RunError with the line to run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..config import ALPHAS
+from ..config import ALPHAS, TUNED, ZERO_SHOT
 from ..errors import ConfigError, unknown
 from ..metrics import accuracy as metrics
 from ..metrics.calibration import Reliability, reliability
 from ..metrics.curves import barrier
 from ..metrics.distortion_test import DistortionTest, distortion_test
 from ..progress import progress_bar
-from ..reports.energy_gap import Given, opened
 from .run import Run
-from .scores import compare
+from .scores import Scores, compare
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
-    from .scores import Scores
+Given = Run | Path | str
+DISTORTIONS = {"raw": "feature_distortion", "normalised": "feature_distortion_normalised"}
 
 
-def class_table(run: Given, split: str, alpha: float = 1.0) -> pd.DataFrame:
-    """Every class on one split: images, zero-shot and tuned accuracy (fractions), their difference, mean energy gap."""
+def class_table(run: Given, split: str, alpha: float = TUNED) -> pd.DataFrame:
+    """Every class on one split: images, accuracy zero-shot and tuned, gain, mean energy gap."""
     import pandas as pd
 
-    run = opened(run)
-    before, after = (_scores(run, split, a) for a in (0.0, alpha))
+    run = Run.open(run)
     names = run.manifest.names
-    zero, count = metrics.per_class(before.prediction, before.label, len(names))
-    now, _ = metrics.per_class(after.prediction, after.label, len(names))
-    table = pd.DataFrame(
-        {"class": names, "n": count, "zero_shot": zero, "accuracy": now, "change": now - zero}
-    )
+    before = scores_of(run, split, ZERO_SHOT)
+    after = scores_of(run, split, alpha)
+    zero_shot, count = metrics.per_class(before.prediction, before.label, len(names))
+    tuned, _ = metrics.per_class(after.prediction, after.label, len(names))
+    columns = {"class": names, "n": count, "zero_shot": zero_shot, "accuracy": tuned}
+    table = pd.DataFrame(columns | {"change": tuned - zero_shot})
     if after.energy_gap is not None:
         gaps = np.bincount(after.label, after.energy_gap, len(names))
         table["energy_gap"] = gaps / np.where(count, count, np.nan)
     return table
 
 
-def distortion_table(runs: Sequence[Given], alpha: float = 1.0) -> pd.DataFrame:
-    """The test of feature-distortion theory: a row per run, shift and kind (raw, normalised), see `DistortionTest`.
+def distortion_table(runs: Sequence[Given], alpha: float = TUNED) -> pd.DataFrame:
+    """The test of feature-distortion theory: a row per run, shift and kind (raw, normalised), see
+    `DistortionTest`.
 
     Raises ConfigError for an ensemble, which has no features.
     """
     import pandas as pd
 
     rows = []
-    for given in progress_bar(runs, "feature distortion", "run", len(runs) > 4):
-        run = opened(given)
-        found = {one.split: one for one in run.scores([alpha])}
-        for kind, column in (
-            ("raw", "feature_distortion"),
-            ("normalised", "feature_distortion_normalised"),
-        ):
-            base = getattr(found[f"{run.reference}/test"], column)
-            if base is None:
-                raise ConfigError(
-                    f"{run.folder} is an ensemble: it has no features, so no feature distortion"
-                )
-            for shift in run.manifest.shifts(run.reference):
-                test = distortion_test(base, getattr(found[f"{shift}/test"], column))
-                about = {
-                    "run": run.folder.name,
-                    "method": run.name,
-                    "seed": run.config.seed,
-                    "split": f"{shift}/test",
-                }
-                rows.append(about | {"kind": kind} | vars(test) | {"verdict": test.verdict})
-    names = [
-        "run",
-        "method",
-        "seed",
-        "split",
-        "kind",
-        *(f.name for f in fields(DistortionTest)),
-        "verdict",
-    ]
-    return pd.DataFrame(rows, columns=names)
+    for given in progress_bar(runs, "feature distortion", "run", show=len(runs) > 4):
+        run = Run.open(given)
+        scores = run.scores(alpha)
+        for kind, column in DISTORTIONS.items():
+            rows += _distortion_rows(run, scores, kind, column)
+    about = ["run", "method", "seed", "split", "domain", "part", "kind"]
+    numbers = list(DistortionTest.__dataclass_fields__)
+    return pd.DataFrame(rows, columns=[*about, *numbers, "verdict"])
+
+
+def _distortion_rows(
+    run: Run, scores: dict[str, Scores], kind: str, column: str
+) -> list[dict[str, Any]]:
+    """One run's reference images against those of each shift."""
+    reference = getattr(scores[f"{run.reference}/test"], column)
+    if reference is None:
+        raise ConfigError(
+            f"{run.folder} is an ensemble: it has no features, so no feature distortion"
+        )
+    about = {"run": run.id, "method": str(run.name), "seed": run.config.seed, "kind": kind}
+    rows = []
+    for shifted in scores.values():
+        if shifted.part != "test" or shifted.domain == run.reference:
+            continue
+        test = distortion_test(reference, getattr(shifted, column))
+        where = {"split": shifted.split, "domain": shifted.domain, "part": shifted.part}
+        rows.append(about | where | vars(test) | {"verdict": test.verdict})
+    return rows
 
 
 def barrier_table(run: Given, alphas: Sequence[float] = ALPHAS) -> pd.DataFrame:
-    """The linear path from zero-shot to tuned: on each split how far NLL (nats) and error (fraction) rise above the
-    line between its ends, and at which alpha; 0 where they never do."""
+    """The linear path from zero-shot to tuned: on each split how far NLL (nats) and error
+    (fraction) rise above the line between its ends, and at which alpha; 0 where they never do.
+    """
     import pandas as pd
 
+    run = Run.open(run)
+    nll: dict[str, list[float]] = {}
+    error: dict[str, list[float]] = {}
+    ordered = sorted(set(alphas))
+    for alpha in ordered:
+        for split, scores in run.scores(alpha).items():
+            nll.setdefault(split, []).append(float(scores.nll.mean()))
+            error.setdefault(split, []).append(float((~scores.correct).mean()))
     rows = []
-    for split, found in _by_split(opened(run).scores(alphas)).items():
-        at = [one.alpha for one in found]
-        loss = barrier(at, [float(one.nll.mean()) for one in found])
-        error = barrier(at, [float((one.prediction != one.label).mean()) for one in found])
-        rows.append((split, loss.height, loss.alpha, error.height, error.alpha))
-    columns = ["split", "nll_barrier", "nll_alpha", "error_barrier", "error_alpha"]
-    return pd.DataFrame(rows, columns=columns)
+    for split in nll:
+        loss_barrier = barrier(ordered, nll[split])
+        error_barrier = barrier(ordered, error[split])
+        rows.append(
+            {
+                "split": split,
+                "nll_barrier": loss_barrier.height,
+                "nll_alpha": loss_barrier.alpha,
+                "error_barrier": error_barrier.height,
+                "error_alpha": error_barrier.alpha,
+            }
+        )
+    return pd.DataFrame(rows)
 
 
-def compare_runs(first: Given, second: Given, alpha: float = 1.0) -> pd.DataFrame:
-    """Two runs on the same images, a row per split: see `Comparison`. Raises ConfigError for other images."""
+def compare_runs(first: Given, second: Given, alpha: float = TUNED) -> pd.DataFrame:
+    """Two runs on the same images, a row per split; raises ConfigError for other images."""
     import pandas as pd
 
-    found = [_by_split(opened(run).scores([alpha])) for run in (first, second)]
-    if found[0].keys() != found[1].keys():
+    first_scores = Run.open(first).scores(alpha)
+    second_scores = Run.open(second).scores(alpha)
+    if first_scores.keys() != second_scores.keys():
         raise ConfigError(
-            f"the runs are scored on {sorted(found[0])} and {sorted(found[1])}; use one data set"
+            f"the runs are scored on {sorted(first_scores)} and {sorted(second_scores)};"
+            " use one data set"
         )
-    return pd.DataFrame(
-        [{"split": s} | vars(compare(found[0][s][0], found[1][s][0])) for s in found[0]]
-    )
+    rows = []
+    for split, scores in first_scores.items():
+        rows.append({"split": split} | vars(compare(scores, second_scores[split])))
+    return pd.DataFrame(rows)
 
 
-def gzsl_table(run: Given, unseen: Sequence[str], alpha: float = 1.0) -> pd.DataFrame:
-    """Generalised zero-shot accuracies S, U and H of every test split; unseen: names of classes kept out of training.
+def gzsl_table(run: Given, unseen: Sequence[str], alpha: float = TUNED) -> pd.DataFrame:
+    """Generalised zero-shot accuracies S, U and H of every test split; unseen: names of classes
+    kept out of training.
 
     Raises ConfigError for an unknown class.
     """
     import pandas as pd
 
-    run = opened(run)
+    run = Run.open(run)
     names = run.manifest.names
     for name in unseen:
         if name not in names:
             raise unknown(f"class of {run.manifest.name}", name, names)
-    labels, rows = [names.index(name) for name in unseen], []
-    for one in run.scores([alpha]):
-        if one.split.endswith("/test"):
-            rows.append((one.split, *metrics.gzsl(one.prediction, one.label, labels)))
+    labels = [names.index(name) for name in unseen]
+    rows = []
+    for split, scores in run.scores(alpha).items():
+        if scores.part == "test":
+            rows.append((split, *metrics.gzsl(scores.prediction, scores.label, labels)))
     return pd.DataFrame(rows, columns=["split", "seen", "unseen", "harmonic"])
 
 
-def reliability_of(run: Given, split: str, alpha: float = 1.0, bins: int = 15) -> Reliability:
+def reliability_of(run: Given, split: str, alpha: float = TUNED, bins: int = 15) -> Reliability:
     """The reliability diagram of a run on one split."""
-    one = _scores(opened(run), split, alpha)
-    return reliability(one.confidence, one.prediction == one.label, bins)
+    scores = scores_of(Run.open(run), split, alpha)
+    return reliability(scores.confidence, scores.correct, bins)
 
 
-def _scores(run: Run, split: str, alpha: float) -> Scores:
-    found = _by_split(run.scores([alpha]))
-    if split not in found:
-        raise unknown("reported split", split, found)
-    return found[split][0]
-
-
-def _by_split(scores: Sequence[Scores]) -> dict[str, list[Scores]]:
-    found: dict[str, list[Scores]] = {}
-    for one in scores:
-        found.setdefault(one.split, []).append(one)
-    return found
+def scores_of(run: Run, split: str, alpha: float) -> Scores:
+    """A run's scores of one split; raises ConfigError with the nearest name if not scored."""
+    scores = run.scores(alpha)
+    if split not in scores:
+        raise unknown("reported split", split, scores)
+    return scores[split]

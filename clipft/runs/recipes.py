@@ -1,20 +1,24 @@
-"""Recipes by name, `paper/name`: what the papers trained, and what a sweep chose where they do not say."""
+"""Recipes by name, `paper/name`: what the papers trained, and what a sweep chose else."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from ..config import Record, RunConfig
 from ..data.manifests import load_manifest, manifests_folder
-from ..disk.files import read_json, read_jsonl, read_yaml, write_text
+from ..data.splits import SplitName
+from ..disk.files import read_yaml, write_text
 from ..errors import ConfigError, RunError, unknown
-from ..objectives.registry import METHODS
-from ..posthoc.registry import POSTHOC
+from ..methods import METHODS, POSTHOC, Method
+from .folder import run_folders
+from .names import UNKNOWN, MethodName
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     import pandas as pd
 
 
@@ -24,10 +28,10 @@ class Preset(Record):
     title: str
     settings: dict[str, Any]
     source: str = ""
-    tuned: tuple[
-        str, ...
-    ] = ()  # keys chosen on held-out reference images, because no paper gives them
-    unknown: tuple[str, ...] = ()  # keys that neither a paper nor a sweep gives: ours, untried
+    # keys chosen on held-out reference images, because no paper gives them
+    tuned: tuple[str, ...] = ()
+    # keys that neither a paper nor a sweep gives: ours, untried
+    unknown: tuple[str, ...] = ()
     after: str = ""  # a post-hoc method, whose options the settings are
     note: str = ""
 
@@ -42,14 +46,17 @@ class Collection(Record):
 
 def presets() -> dict[str, Preset]:
     """All recipes by `file/name`; raises ConfigError for a malformed file."""
-    found = {}
+    recipes = {}
     for file in sorted((manifests_folder() / "presets").glob("*.yaml")):
         collection = Collection.read(read_yaml(file), str(file))
         for name, preset in collection.presets.items():
-            settings = preset.settings if preset.after else collection.common | preset.settings
-            changes = {"settings": settings, "source": preset.source or collection.source}
-            found[f"{file.stem}/{name}"] = preset.model_copy(update=changes)
-    return found
+            changes: dict[str, Any] = {}
+            if not preset.after:  # a post-hoc method has options of its own
+                changes["settings"] = collection.common | preset.settings
+            if not preset.source:
+                changes["source"] = collection.source
+            recipes[f"{file.stem}/{name}"] = preset.model_copy(update=changes)
+    return recipes
 
 
 def load_preset(name: str) -> Preset:
@@ -60,154 +67,204 @@ def load_preset(name: str) -> Preset:
     return known[name]
 
 
-def recipe(settings: dict[str, Any], **changes: Any) -> RunConfig:
-    """Settings, of which `preset` stands for those of that name, as a configuration; later ones win.
+OWN = ("lam", "ema", "options")  # settings that belong to one method
 
-    With another method than the preset's, what belongs to that method (lam, ema, options) is left behind. Raises
-    ConfigError for an unknown preset and a bad setting.
+
+def recipe(settings: dict[str, Any], **changes: Any) -> RunConfig:
+    """Settings as a configuration; `preset` stands for those of that name, later ones win.
+
+    With another method than the preset's, what belongs to that method (lam, ema, options) is left
+    behind.
+    Raises ConfigError for an unknown preset and a bad setting.
     """
     settings = settings | changes
     name = settings.pop("preset", "")
     if not name:
         return RunConfig.read(settings, "settings")
-    base = load_preset(str(name))
-    if base.after:
+
+    preset = load_preset(str(name))
+    if preset.after:
         raise ConfigError(f"{name} is a post-hoc recipe; use it so: clipft combine {name} RUN")
-    kept = base.settings
-    if settings.get("method", kept["method"]) != kept["method"]:
-        kept = {key: value for key, value in kept.items() if key not in ("lam", "ema", "options")}
-    return RunConfig.read(kept | settings, str(name))
+    base = dict(preset.settings)
+    if settings.get("method", base["method"]) != base["method"]:
+        for key in OWN:
+            base.pop(key, None)
+    return RunConfig.read(base | settings, str(name))
 
 
-NAMES = ("manifest", "model")  # stand in every written recipe, defaults or not
+# --- what a sweep chooses
+
+
 # key -> whether a larger value holds the model nearer to zero-shot
 OPEN = {"lam": True, "ema": True, "mu": True, "lr": False}
+RECORDED = {"method", "lr", "lam", "ema", "selection"}  # keys that no run's configuration lacks
 
 
 def candidates(runs: Path | str) -> pd.DataFrame:
-    """What a sweep tried: one row per method and value of an open key, with held-out reference accuracy.
+    """What a sweep tried: a row per method and value of an open key, with held-out accuracy.
 
-    Columns: method, key, value, seeds, accuracy (mean over seeds of the kept weights), error (standard error of that
-    proportion over the held-out images), chosen. The rule, made before the sweep was run: of the values whose accuracy
-    is within one standard error of the best, the one that holds the model nearest to zero-shot (the one-standard-error
-    rule, Breiman et al. 1984). Shift images have no say. Raises RunError where there is no run.
+    Columns: method, key, value, seeds, accuracy (mean over seeds of the kept weights), error
+    (standard error of that proportion over the held-out images), chosen. The rule, made before the
+    sweep was run: of the values whose accuracy is within one standard error of the best, the one
+    that holds the model nearest to zero-shot (the one-standard-error rule, Breiman et al. 1984).
+    Shift images have no say.
+    Raises RunError where there is no run, ConfigError where runs are of several data sets.
     """
+    runs_table = _tried_runs(runs)
+    by_value = runs_table.groupby(["method", "key", "value"]).accuracy
+    tried = by_value.agg(["size", "mean"]).reset_index()
+    tried = tried.rename(columns={"size": "seeds", "mean": "accuracy"})
+
+    if len(runs_table[["manifest", "reference"]].drop_duplicates()) > 1:
+        raise ConfigError(
+            f"{runs} holds runs of several data sets or references; a choice needs one"
+        )
+    count = _held_out_images(runs_table.manifest.iloc[0], runs_table.reference.iloc[0])
+    tried["error"] = (tried.accuracy * (1 - tried.accuracy) / count) ** 0.5
+    tried["chosen"] = False
+    for (_, key), values in tried.groupby(["method", "key"]):
+        tried.loc[_one_standard_error(values, larger=OPEN[key]), "chosen"] = True
+
+    order = {name: place for place, name in enumerate(METHODS)}
+    tried["place"] = tried.method.map(order).fillna(UNKNOWN)
+    return tried.sort_values(["place", "key", "value"]).drop(columns="place")
+
+
+def _one_standard_error(values: pd.DataFrame, *, larger: bool) -> Any:
+    """The row of the largest, or smallest, value whose accuracy is within one error of the best."""
+    best = values.loc[values.accuracy.idxmax()]
+    near = values[values.accuracy >= best.accuracy - best.error]
+    return near.value.idxmax() if larger else near.value.idxmin()
+
+
+def _tried_runs(runs: Path | str) -> pd.DataFrame:
+    """A row per run that was chosen on held-out images: method, open key, value, accuracy, data."""
     import pandas as pd
 
     rows = []
-    for file in sorted(Path(runs).glob("*/config.json")):
-        recorded, kept = read_json(file), read_jsonl(file.parent / "metrics.jsonl")
-        if (
-            not isinstance(recorded, dict)
-            or not {"method", "lr", "lam", "ema", "selection"} <= recorded.keys()
-        ):
-            raise RunError(f"{file} is no run's configuration; delete the folder and run it again")
-        found = [row["val_accuracy"] for row in kept if "val_accuracy" in row]
-        key, value, name = _open_key(recorded)
-        if found and recorded["selection"] == "holdout":
-            rows.append(
-                (
-                    name,
-                    key,
-                    value,
-                    recorded["seed"],
-                    max(found),
-                    recorded["manifest"],
-                    recorded["reference"],
-                )
-            )
+    for recorded, history in _recorded_runs(runs):
+        accuracies = [row["val_accuracy"] for row in history if "val_accuracy" in row]
+        if not accuracies or recorded["selection"] != "holdout":
+            continue
+        # The best weights are the ones that were kept.
+        data = (recorded["manifest"], recorded["reference"])
+        rows.append((*_open_key(recorded), max(accuracies), *data))
     if not rows:
         raise RunError(
             f"no run chosen on held-out images under {runs}; run the sweep first: clipft batch"
         )
-    columns = ["method", "key", "value", "seed", "accuracy", "manifest", "reference"]
-    table = pd.DataFrame(rows, columns=columns)
-    if table[["manifest", "reference"]].drop_duplicates().shape[0] > 1:
-        raise ConfigError(
-            f"{runs} holds runs of several data sets or references; a choice needs one"
-        )
-    manifest = load_manifest(table.manifest[0])
-    count = len(manifest.split(f"{table.reference[0] or manifest.reference}/val"))
-    grouped = table.groupby(["method", "key", "value"]).accuracy
-    tried = (
-        grouped.agg(["size", "mean"])
-        .reset_index()
-        .rename(columns={"size": "seeds", "mean": "accuracy"})
-    )
-    tried["error"] = (tried.accuracy * (1 - tried.accuracy) / count) ** 0.5
-    tried["chosen"] = False
-    for (_, key), part in tried.groupby(["method", "key"]):
-        best = part.loc[part.accuracy.idxmax()]
-        near = part[part.accuracy >= best.accuracy - best.error]
-        tried.loc[near.value.idxmax() if OPEN[key] else near.value.idxmin(), "chosen"] = True
-    order = {name: place for place, name in enumerate(METHODS)}
-    return tried.sort_values(
-        ["method", "key", "value"],
-        key=lambda c: c.map(order).fillna(99) if c.name == "method" else c,
-    )
+    columns = ["method", "key", "value", "accuracy", "manifest", "reference"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def _open_key(recorded: dict[str, Any]) -> tuple[str, float, str]:
-    """(key, value, method) of the one open setting that a run of the sweep tries."""
-    after, name = recorded.get("after"), recorded["method"]
+def _recorded_runs(runs: Path | str) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """(configuration, history) of every run; raises RunError where a file is no configuration."""
+    for folder in run_folders(runs):
+        recorded = folder.config()
+        if not recorded.keys() >= RECORDED:
+            raise RunError(
+                f"{folder}/config.json is no run's configuration;"
+                " delete the folder and run it again"
+            )
+        yield recorded, folder.history()
+
+
+def _open_key(recorded: dict[str, Any]) -> tuple[str, str, float]:
+    """(method, key, value) of the one open setting that a run of the sweep tries."""
+    name = MethodName(recorded["method"])
+    after = recorded.get("after")
     if after is not None:
-        return "mu", after["options"].get("mu", float("nan")), f"{name}+{after['name']}"
+        return str(name.then(after["name"])), "mu", after["options"].get("mu", float("nan"))
     for key in ("lam", "ema"):
         if recorded[key] is not None:
-            return key, recorded[key], name
-    return "lr", recorded["lr"], name
+            return str(name), key, recorded[key]
+    return str(name), "lr", recorded["lr"]
+
+
+def _held_out_images(manifest_name: str, reference: str) -> int:
+    """How many images the choice is made on; reference: "" for the manifest's own."""
+    manifest = load_manifest(manifest_name)
+    if not reference:
+        reference = manifest.reference
+    return len(manifest.split(str(SplitName(reference, "val"))))
+
+
+# --- what is written of it
+
+
+NAMES = ("manifest", "model")  # stand in every written recipe, defaults or not
+HEAD = (
+    "# Written by `make tune-emoji` from the runs of papermill_runs/tune_emoji.yaml. "
+    "A key under `tuned` was\n"
+    "# chosen on held-out images of the reference by the one-standard-error rule, "
+    "see clipft/presets.py.\n"
+)
+SOURCE = "papermill_runs/tune_emoji.yaml; the methods' sources in `clipft methods`"
+Chosen = dict[tuple[str, str], float]  # (method, key) -> value
 
 
 def write_presets(runs: Path | str, file: Path | str) -> None:
-    """Write every method's recipe with what `candidates` chose: the sweep's common settings, and the open keys.
+    """Write every method's recipe: the sweep's common settings, and the open keys as it chose them.
 
-    Contrastive methods share FLYP's learning rate, all others FT's.
+    Contrastive methods share FLYP's learning rate, all others FT's. Raises as `candidates` does,
+    and RunError where one of these two was not tried.
     """
+    chosen = _chosen_values(runs)
+    recipes = {}
+    for name, method in METHODS.items():
+        recipes[name] = _method_recipe(method, chosen)
+    for (name, key), value in chosen.items():
+        if key == "mu":
+            after = MethodName.parse(name).after[-1]
+            recipes[after] = _posthoc_recipe(after, key, value)
+    content = {"source": SOURCE, "common": _common_settings(runs), "presets": recipes}
+    text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120)
+    write_text(file, HEAD + text)
+
+
+def _chosen_values(runs: Path | str) -> Chosen:
     tried = candidates(runs)
-    chosen = {
-        (row.method, row.key): float(f"{row.value:g}") for row in tried[tried.chosen].itertuples()
-    }
+    chosen: Chosen = {}
+    for row in tried[tried.chosen].itertuples():
+        chosen[str(row.method), str(row.key)] = float(f"{row.value:g}")
     for leader in ("ft", "flyp"):
         if (leader, "lr") not in chosen:
             raise RunError(
-                f"{runs} holds no run of {leader} that chooses a learning rate; run the whole sweep first"
+                f"{runs} holds no run of {leader} that chooses a learning rate; "
+                "run the whole sweep first"
             )
-    configs = [read_json(one) for one in Path(runs).glob("*/config.json")]
+    return chosen
+
+
+def _common_settings(runs: Path | str) -> dict[str, Any]:
+    """What all runs have in common and is not a default, in the order of the first run's file."""
     plain = RunConfig().model_dump(mode="json")
-    common = {
-        key: value
-        for key, value in configs[0].items()
-        if key in plain
-        and all(one[key] == value for one in configs)
-        and (value != plain[key] or key in NAMES)
-    }
-    made: dict[str, Any] = {}
-    for name, entry in METHODS.items():
-        leader = "flyp" if entry.trains in ("image", "both") else "ft"
-        settings: dict[str, Any] = {"method": name, "lr": chosen[leader, "lr"]}
-        tuned = ["lr"] if entry.trains != "head" else []
-        for key in ("lam", "ema"):
-            if (name, key) in chosen:
-                settings[key] = chosen[name, key]
-                tuned.append(key)
-        made[name] = {"title": f"{entry.title} on EmojiShift", "settings": settings, "tuned": tuned}
-        if entry.lam is not None and "lam" not in tuned:
-            made[name]["unknown"] = ["lam"]
-    for (name, key), value in chosen.items():
-        if key == "mu":
-            after = name.partition("+")[2]
-            made[after] = {
-                "title": f"{POSTHOC[after].title} on EmojiShift",
-                "after": after,
-                "settings": {key: value},
-                "tuned": [key],
-            }
-    head = (
-        "# Written by `make tune-emoji` from the runs of papermill_runs/tune_emoji.yaml. A key under `tuned` was\n"
-        "# chosen on held-out images of the reference by the one-standard-error rule, see clipft/presets.py.\n"
-    )
-    source = "papermill_runs/tune_emoji.yaml; the methods' sources in `clipft methods`"
-    content = {"source": source, "common": common, "presets": made}
-    write_text(
-        file, head + yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120)
-    )
+    first, *others = [recorded for recorded, _ in _recorded_runs(runs)]
+    common = {}
+    for key, value in first.items():
+        if key not in plain or (value == plain[key] and key not in NAMES):
+            continue
+        if all(other[key] == value for other in others):
+            common[key] = value
+    return common
+
+
+def _method_recipe(method: Method, chosen: Chosen) -> dict[str, Any]:
+    leader = "flyp" if method.two_towers else "ft"
+    settings = {"method": method.name, "lr": chosen[leader, "lr"]}
+    tuned = ["lr"]
+    if method.trains == "head":
+        tuned = []  # a logistic regression has no learning rate
+    for key in ("lam", "ema"):
+        if (method.name, key) in chosen:
+            settings[key] = chosen[method.name, key]
+            tuned.append(key)
+    made = {"title": f"{method.title} on EmojiShift", "settings": settings, "tuned": tuned}
+    if method.lam is not None and "lam" not in tuned:
+        made["unknown"] = ["lam"]
+    return made
+
+
+def _posthoc_recipe(name: str, key: str, value: float) -> dict[str, Any]:
+    title = f"{POSTHOC[name].title} on EmojiShift"
+    return {"title": title, "after": name, "settings": {key: value}, "tuned": [key]}

@@ -1,31 +1,50 @@
-"""TODO: docstring."""
+"""What a model says of each image, and the metrics made of it. Arrays and tables only; no model is
+asked here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.splits import SplitName
 from ..errors import ConfigError
 from ..metrics import accuracy as metrics
 from ..metrics.calibration import calibration_error
 from ..metrics.comparison import Comparison, mcnemar
-from ..metrics.intervals import Statistic, interval, resampled as resampled_
+from ..metrics.intervals import Statistic, interval, resampled
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Iterable, Sequence
+
     import pandas as pd
+
+REFERENCE, SHIFT, VAL, TRAINED = "reference", "shift", "val", "trained"  # roles of splits
+PREDICTED = ("prediction", "confidence", "nll")
+MOVED = (
+    "energy_gap",
+    "feature_distortion",
+    "feature_distortion_normalised",
+    "wise_distance",
+    "wise_agreement",
+)
+IMAGE_COLUMNS = ("label", *PREDICTED, *MOVED)  # of images.parquet, after split, alpha and id
+TABLE_COLUMNS = [
+    *("reference", "alpha", "split", "domain", "part"),
+    *("role", "metric", "mean", "low", "high", "n"),
+]
 
 
 @dataclass(frozen=True)
 class Scores:
     """What one model says of each image of one split; N images.
 
-    prediction (N,) class index, confidence (N,) fraction, nll (N,) nats, energy_gap (N,) squared logits,
-    feature_distortion (N,) in units of the embedding, label (N,), ids (N). An ensemble has none of these two, but
-    with one member wise_distance (N,) in logits and wise_agreement (N,), 1 where WiSE predicts the same.
+    prediction (N,) class index, confidence (N,) fraction, nll (N,) nats, energy_gap (N,) squared
+    logits, feature_distortion (N,) in units of the embedding, label (N,), ids (N). An ensemble has
+    none of these two, but with one member wise_distance (N,) in logits and wise_agreement (N,), 1
+    where WiSE predicts the same.
     """
 
     split: str
@@ -41,56 +60,72 @@ class Scores:
     wise_distance: np.ndarray | None = None
     wise_agreement: np.ndarray | None = None
 
+    @property
+    def domain(self) -> str:
+        """The domain of the split."""
+        return SplitName.parse(self.split).domain
 
-MOVED = (
-    "energy_gap",
-    "feature_distortion",
-    "feature_distortion_normalised",
-    "wise_distance",
-    "wise_agreement",
-)
-COLUMNS = ["reference", "alpha", "split", "role", "metric", "mean", "low", "high", "n"]
+    @property
+    def part(self) -> str:
+        """Train, val or test."""
+        return SplitName.parse(self.split).part
+
+    @property
+    def correct(self) -> np.ndarray:
+        """(N,) bool: whether each prediction is right."""
+        return self.prediction == self.label
+
+    def columns(self, names: Sequence[str] = IMAGE_COLUMNS) -> dict[str, np.ndarray]:
+        """Those of the named arrays that there are."""
+        columns = {}
+        for name in names:
+            if getattr(self, name) is not None:
+                columns[name] = getattr(self, name)
+        return columns
 
 
 def to_frame(scores: Sequence[Scores]) -> pd.DataFrame:
-    """Scores as rows (split, alpha, id, label, prediction ...), one per image and alpha."""
+    """Scores as rows (split, domain, part, alpha, id, label ...), one per image and alpha."""
     import pandas as pd
 
-    names = [field.name for field in fields(Scores)][3:]
-    parts = [
-        pd.DataFrame(
-            {"split": one.split, "alpha": one.alpha, "id": one.ids}
-            | {name: values for name in names if (values := getattr(one, name)) is not None}
-        )
-        for one in scores
-    ]
-    return pd.concat(parts, ignore_index=True)
+    frames = []
+    for split_scores in scores:
+        where = {
+            "split": split_scores.split,
+            "domain": split_scores.domain,
+            "part": split_scores.part,
+            "alpha": split_scores.alpha,
+            "id": split_scores.ids,
+        }
+        frames.append(pd.DataFrame(where | split_scores.columns()))
+    return pd.concat(frames, ignore_index=True)
 
 
 def from_frame(frame: pd.DataFrame) -> list[Scores]:
     """The Scores that `to_frame` wrote, in its order."""
-    names = [name for name in frame.columns if name not in ("split", "alpha", "id")]
-    return [
-        Scores(split, alpha, tuple(part["id"]), **{name: part[name].to_numpy() for name in names})
-        for (split, alpha), part in frame.groupby(["split", "alpha"], sort=False, observed=True)
-    ]
+    names = [name for name in IMAGE_COLUMNS if name in frame.columns]
+    scores = []
+    for key, rows in frame.groupby(["split", "alpha"], sort=False, observed=True):
+        split, alpha = key
+        columns = {name: rows[name].to_numpy() for name in names}
+        scores.append(Scores(str(split), alpha, tuple(rows["id"]), **columns))
+    return scores
 
 
 def statistics(scores: Scores) -> dict[str, Statistic]:
-    """Every metric of one model on one split: accuracy, class_accuracy, macro_f1, nll, ece, and the means of what else
-    its scores hold."""
-    right = scores.prediction == scores.label
-    return {
-        "accuracy": metrics.mean(right),
+    """Every metric of one model on one split: accuracy, class_accuracy, macro_f1, nll, ece, and the
+    means of what else its scores hold.
+    """
+    measured = {
+        "accuracy": metrics.mean(scores.correct),
         "class_accuracy": metrics.class_mean(scores.prediction, scores.label),
         "macro_f1": metrics.f1(scores.prediction, scores.label),
         "nll": metrics.mean(scores.nll),
-        "ece": calibration_error(scores.confidence, right),
-    } | {
-        name: metrics.mean(values)
-        for name in MOVED
-        if (values := getattr(scores, name)) is not None
+        "ece": calibration_error(scores.confidence, scores.correct),
     }
+    for name, values in scores.columns(MOVED).items():
+        measured[name] = metrics.mean(values)
+    return measured
 
 
 def measure(scores: Scores) -> dict[str, float]:
@@ -98,51 +133,76 @@ def measure(scores: Scores) -> dict[str, float]:
     return {name: statistic.value for name, statistic in statistics(scores).items()}
 
 
-def table(scores: Sequence[Scores], reference: str, trained: Sequence[str] = ()) -> pd.DataFrame:
-    """Tidy rows: reference, alpha, split, role, metric, mean, low, high, n. [low, high]: 95 % bootstrap over images.
+def role_of(split: SplitName, reference: str, trained: Sequence[str] = ()) -> str:
+    """What a split is to a run: val, reference, trained (another training domain) or shift."""
+    if split.part == "val":
+        return VAL
+    if split.domain == reference:
+        return REFERENCE
+    return TRAINED if split.domain in trained else SHIFT
 
-    role: reference, shift, val (of the reference), or trained for another domain that was trained on.
+
+Measured = dict[tuple[float, str], tuple[float, np.ndarray]]
+"""(alpha, metric) -> its value and its values on resamples (B,)."""
+
+
+def table(scores: Sequence[Scores], reference: str, trained: Sequence[str] = ()) -> pd.DataFrame:
+    """Tidy rows with TABLE_COLUMNS, see `role_of`. [low, high]: 95 % bootstrap over images.
+
     relative_accuracy, of the shifts, is against the reference test split at the same alpha.
     """
     import pandas as pd
 
-    found: dict[str, dict] = {}
-    for split in dict.fromkeys(one.split for one in scores):
-        every = {
-            (one.alpha, name): statistic
-            for one in scores
-            if one.split == split
-            for name, statistic in statistics(one).items()
-        }
-        resampled = resampled_(every)
-        found[split] = {key: (statistic.value, resampled[key]) for key, statistic in every.items()}
-    sizes = {one.split: len(one.ids) for one in scores}
+    by_split: dict[str, list[Scores]] = {}
+    for split_scores in scores:
+        by_split.setdefault(split_scores.split, []).append(split_scores)
+    measured = {split: _with_resamples(of_split) for split, of_split in by_split.items()}
+    base = measured.get(str(SplitName(reference, "test")), {})
+
     rows = []
-    for split, values in found.items():
-        domain, part = split.split("/")
-        other = "trained" if domain in trained else "shift"
-        role = "val" if part == "val" else "reference" if domain == reference else other
-        base = found.get(f"{reference}/test", {}) if role == "shift" else {}
-        for alpha in dict.fromkeys(alpha for alpha, _ in values):
-            if (whole := base.get((alpha, "accuracy"))) and whole[0]:
-                value, draws = values[alpha, "accuracy"]
-                some = whole[1] > 0  # a resample of a few images may have no right answer
-                values[alpha, "relative_accuracy"] = (
-                    value / whole[0],
-                    draws[some] / whole[1][some],
-                )
+    for split, values in measured.items():
+        name = SplitName.parse(split)
+        role = role_of(name, reference, trained)
+        if role == SHIFT:
+            measured[split] |= _relative_accuracy(values, base)
+        size = len(by_split[split][-1].ids)
         for (alpha, metric), (value, draws) in values.items():
-            rows.append(
-                (reference, alpha, split, role, metric, value, *interval(draws), sizes[split])
-            )
-    frame = pd.DataFrame(rows, columns=COLUMNS)
+            where = (reference, alpha, split, name.domain, name.part, role, metric)
+            rows.append((*where, value, *interval(draws), size))
+    frame = pd.DataFrame(rows, columns=TABLE_COLUMNS)
     return frame.sort_values("alpha", kind="stable", ignore_index=True)
+
+
+def _with_resamples(of_split: Iterable[Scores]) -> Measured:
+    """Every metric of one split at every alpha, all on the same resamples of its images."""
+    by_key = {}
+    for scores in of_split:
+        for name, statistic in statistics(scores).items():
+            by_key[scores.alpha, name] = statistic
+    draws = resampled(by_key)
+    return {key: (statistic.value, draws[key]) for key, statistic in by_key.items()}
+
+
+def _relative_accuracy(shift: Measured, reference: Measured) -> Measured:
+    """Accuracy under shift over reference accuracy, at each alpha where the latter is not 0."""
+    relative: Measured = {}
+    for alpha in dict.fromkeys(alpha for alpha, _ in shift):
+        value, draws = shift[alpha, "accuracy"]
+        whole, whole_draws = reference.get((alpha, "accuracy"), (0.0, draws))
+        if not whole:
+            continue
+        # A resample of a few images may have no right answer: it has no ratio.
+        some = whole_draws > 0
+        ratios = draws[some] / whole_draws[some]
+        relative[alpha, "relative_accuracy"] = (value / whole, ratios)
+    return relative
 
 
 def compare(first: Scores, second: Scores) -> Comparison:
     """McNemar's test of two models on one split. Raises ConfigError where they saw other images."""
     if first.split != second.split or first.ids != second.ids:
         raise ConfigError(
-            f"{first.split} ({len(first.ids)} images) and {second.split} ({len(second.ids)}) are not the same images"
+            f"{first.split} ({len(first.ids)} images) and {second.split} ({len(second.ids)})"
+            " are not the same images"
         )
-    return mcnemar(first.prediction == first.label, second.prediction == second.label)
+    return mcnemar(first.correct, second.correct)

@@ -1,151 +1,187 @@
-"""The tidy results of many runs as the tables that figures and readers want: means over seeds, a row per recipe."""
+"""The tidy results of many runs, and the tables that figures and readers want: means over seeds, a
+row per recipe.
+"""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..config import digest
-from ..disk.files import read_json
+from ..config import TUNED, ZERO_SHOT, digest
+from ..data.splits import SplitName
 from ..errors import ConfigError, RunError
 from ..metrics.correlation import effective_robustness
-from .folder import read_scores
-from .names import is_ensemble, ordered, title_of
+from .folder import ABOUT, RunFolder, run_folders, with_split_columns
+from .names import MethodName, is_ensemble, ordered, title_of
+from .scores import REFERENCE, SHIFT, VAL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     import pandas as pd
 
-
-KIND = [
-    "manifest",
-    "manifest_digest",
-    "model",
-    "model_digest",
-    "reference",
-    "selection",
-]  # alike in comparable runs
-RECIPE = [
-    "method",
-    "lr",
-    "steps",
-    "recipe",
-]  # columns that name a recipe: runs that differ in their seed alone
+# alike in runs that can be compared
+KIND = ["manifest", "manifest_digest", "model", "model_digest", "reference", "selection"]
+# name a recipe: its runs differ in their seed alone
+RECIPE = ["method", "lr", "steps", "recipe"]
+# of a run's configuration, in the tidy table
+CONFIG_COLUMNS = (
+    *("manifest", "manifest_digest", "model", "model_digest"),
+    *("method", "lr", "steps", "seed", "selection"),
+)
+NO_RECIPE = ("seed", "after", *ABOUT)  # of a recorded configuration, what names no recipe
+RUN_KEYS = ["run", *RECIPE, "seed", "alpha"]
 
 
-def method_tables() -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """What `clipft methods` prints: a row per method to train, and per post-hoc method."""
-    from ..objectives.registry import METHODS
-    from ..posthoc.registry import POSTHOC
+def results(runs: Path | str) -> pd.DataFrame:
+    """Every scored run under a folder as one tidy table: one row per run, alpha, split and metric.
 
-    trains = {
-        "vision": "vision tower, head",
-        "image": "vision tower, scale",
-        "both": "both towers, scale",
-    }
-    training = [
-        {
-            "name": m.name,
-            "title": m.title,
-            "lam": "" if m.lam is None else f"{m.lam:g}",
-            "trains": trains.get(m.trains, m.trains),
-            "options": _options(m),
-            "source": m.paper,
-        }
-        for m in METHODS.values()
-    ]
-    after = [
-        {
-            "name": m.name,
-            "title": m.title,
-            "takes": "runs" if m.many else "a run",
-            "options": _options(m),
-            "source": m.paper,
-        }
-        for m in POSTHOC.values()
-    ]
-    return training, after
+    Columns: run, recipe (all of the configuration but the seed, as 6 letters), those of
+    CONFIG_COLUMNS, then reference, alpha, split, domain, part, role, metric, mean, low, high (95 %
+    bootstrap over images), n. The method of a combination is, say, `lipsum+tpgm`; its lr and steps
+    are those of its first run. Unfinished runs are left out and listed in `.attrs["unfinished"]`.
+    Raises RunError where there is no scored run.
+    """
+    import pandas as pd
+
+    tables = []
+    unfinished = []
+    for folder in run_folders(runs):
+        if folder.is_scored:
+            tables.append(_tidy(folder))
+        else:
+            unfinished.append(folder.name)
+    if not tables:
+        raise RunError(
+            f"no scored run under {runs}; train one: clipft train,"
+            " or score one: clipft evaluate RUN"
+        )
+    table = pd.concat(tables, ignore_index=True)
+    table.attrs["unfinished"] = unfinished
+    return table
 
 
-def _options(entry) -> str:
-    """Names and defaults, as they are written in a setting."""
-    return " ".join(f"{name}={json.dumps(value)}" for name, value in entry.options.items())
+def _tidy(folder: RunFolder) -> pd.DataFrame:
+    """One run's scores behind its configuration's columns."""
+    config = folder.config()
+    if not set(CONFIG_COLUMNS) <= config.keys():
+        raise RunError(
+            f"{folder}/config.json is no run's configuration; delete the folder and run it again"
+        )
+    table = folder.scores()
+    settings = config | {"method": str(_name(config))}
+    for column, key in enumerate(CONFIG_COLUMNS):
+        table.insert(column, key, settings[key])
+    table.insert(0, "recipe", _recipe(config))
+    table.insert(0, "run", folder.name)
+    return table
+
+
+def _name(config: dict[str, Any]) -> MethodName:
+    """The method of a recorded configuration, and what was done after; neither need be known."""
+    after = config.get("after")
+    if after is None:
+        return MethodName(config["method"])
+    return MethodName(config["method"], (*after["of"], after["name"]))
+
+
+def _recipe(config: dict[str, Any]) -> str:
+    """6 letters that name what differs not by the seed alone."""
+    recipe = {key: value for key, value in config.items() if key not in NO_RECIPE}
+    after = config.get("after")
+    if after is not None:
+        # Of which runs is left out: they carry the seed.
+        recipe["after"] = [str(_name(config)), after["options"], after["among"]]
+    return digest(recipe, 6)
 
 
 def wide(results: pd.DataFrame) -> pd.DataFrame:
     """Tidy results -> one row per run, alpha and split with a column per metric.
 
-    Raises ConfigError where runs of several data sets, models or references are mixed: they cannot be compared.
+    Raises ConfigError where runs of several data sets, models or references are mixed: they cannot
+    be compared.
     """
     for key in KIND:
-        if results[key].nunique() > 1:
-            found = ", ".join(map(str, sorted(results[key].unique())))
+        kinds = sorted(results[key].astype(str).unique())
+        if len(kinds) > 1:
+            listed = ", ".join(kinds)
             raise ConfigError(
-                f"runs of several kinds of {key} ({found}); keep one: results[results.{key} == ...]"
+                f"runs of several kinds of {key} ({listed});"
+                f" keep one: results[results.{key} == ...]"
             )
-    keys = ["run", *RECIPE, "seed", "reference", "alpha", "split", "role", "n"]
-    return results.pivot_table(index=keys, columns="metric", values="mean").reset_index()
+    rows = with_split_columns(results)
+    where = ["reference", "alpha", "split", "domain", "part", "role", "n"]
+    keys = ["run", *RECIPE, "seed", *where]
+    return rows.pivot_table(
+        index=keys, columns="metric", values="mean", observed=True
+    ).reset_index()
 
 
 def paths(results: pd.DataFrame) -> pd.DataFrame:
-    """One row per run and alpha: reference accuracy, mean shift accuracy and the accuracy of every split."""
+    """A row per run and alpha: reference accuracy, mean shift accuracy, that of every split."""
     rows = wide(results)
-    keys = ["run", *RECIPE, "seed", "alpha"]
-    reference = (
-        rows[rows.role == "reference"].set_index(keys)["accuracy"].rename("reference_accuracy")
-    )
-    shift = rows[rows.role == "shift"].groupby(keys)["accuracy"].mean().rename("shift_accuracy")
-    splits = rows[rows.role != "val"].pivot_table(index=keys, columns="split", values="accuracy")
-    return splits.join([reference, shift]).reset_index()
+    of_reference = rows[rows.role == REFERENCE].set_index(RUN_KEYS)["accuracy"]
+    of_shifts = rows[rows.role == SHIFT].groupby(RUN_KEYS)["accuracy"].mean()
+    tests = rows[rows.role != VAL]
+    by_split = tests.pivot_table(index=RUN_KEYS, columns="split", values="accuracy")
+    means: list[pd.DataFrame | pd.Series] = [
+        of_reference.rename("reference_accuracy"),
+        of_shifts.rename("shift_accuracy"),
+    ]
+    return by_split.join(means).reset_index()
 
 
 def recipes(results: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds: one row per recipe and alpha that all of its runs have, with the number of seeds."""
+    """Means over seeds: a row per recipe and alpha that all its runs have, and how many."""
     grouped = paths(results).drop(columns=["run", "seed"]).groupby([*RECIPE, "alpha"])
-    means = grouped.mean().join(grouped.size().rename("seeds")).reset_index()
-    return means[means.seeds == means.groupby(RECIPE)["seeds"].transform("max")]
+    seeds = grouped.size().rename("seeds")
+    means = grouped.mean().join(seeds).reset_index()
+    most = means.groupby(RECIPE)["seeds"].transform("max")
+    return means[means.seeds == most]
 
 
-def changes(results: pd.DataFrame, alpha: float = 1.0) -> pd.DataFrame:
-    """One row per run: its change of reference and mean shift accuracy against its zero-shot model, as fractions.
+def changes(results: pd.DataFrame, alpha: float = TUNED) -> pd.DataFrame:
+    """One row per run: its change of reference and mean shift accuracy against its zero-shot model,
+    as fractions.
 
     Raises ConfigError where no run is scored at alpha 0 and at this alpha.
     """
-    rows = paths(results).rename(
-        columns={"reference_accuracy": "reference", "shift_accuracy": "shift"}
-    )
-    both = ["reference", "shift"]
-    zero = rows[rows.alpha == 0].set_index("run")[both]
-    found = rows[(rows.alpha == alpha) & rows.run.isin(zero.index)].reset_index(drop=True)
-    if found.empty:
+    names = {"reference_accuracy": "reference", "shift_accuracy": "shift"}
+    rows = paths(results).rename(columns=names)
+    columns = list(names.values())
+    zero_shot = rows[rows.alpha == ZERO_SHOT].set_index("run")[columns]
+    changed = rows[(rows.alpha == alpha) & rows.run.isin(zero_shot.index)].reset_index(drop=True)
+    if changed.empty:
         raise ConfigError(f"no run is scored at alpha 0 and {alpha:g}: clipft wise RUN")
-    found[both] = found[both].to_numpy() - zero.loc[found.run].to_numpy()
-    return found
+    changed[columns] = changed[columns].to_numpy() - zero_shot.loc[changed.run].to_numpy()
+    return changed
 
 
 def effective(
-    results: pd.DataFrame, baselines: Sequence[str] = ("ft",), alpha: float = 1.0
+    results: pd.DataFrame, baselines: Sequence[str] = ("ft",), alpha: float = TUNED
 ) -> pd.DataFrame:
     """One row per run: reference and mean shift accuracy, and effective robustness, as fractions.
 
-    Effective robustness is the shift accuracy above a logit-linear fit to the tuned runs of the `baselines` methods,
-    see `diagnostics.effective_robustness`. Raises ConfigError where those give no line.
+    Effective robustness is the shift accuracy above a logit-linear fit to the tuned runs of the
+    `baselines` methods, see `metrics.correlation.effective_robustness`. Raises ConfigError where
+    those give no line.
     """
     rows = paths(results)
-    base = rows[(rows.alpha == 1.0) & rows.method.isin(baselines)]
-    found = rows[rows.alpha == alpha].reset_index(drop=True)
-    found["effective_robustness"] = effective_robustness(
-        found.shift_accuracy, found.reference_accuracy, base.shift_accuracy, base.reference_accuracy
+    base = rows[(rows.alpha == TUNED) & rows.method.isin(baselines)]
+    robust = rows[rows.alpha == alpha].reset_index(drop=True)
+    robust["effective_robustness"] = effective_robustness(
+        robust.shift_accuracy.to_numpy(),
+        robust.reference_accuracy.to_numpy(),
+        base.shift_accuracy.to_numpy(),
+        base.reference_accuracy.to_numpy(),
     )
-    keys = ["run", *RECIPE, "seed", "alpha"]
-    return found[[*keys, "reference_accuracy", "shift_accuracy", "effective_robustness"]]
+    return robust[[*RUN_KEYS, "reference_accuracy", "shift_accuracy", "effective_robustness"]]
 
 
 def best_by_val(results: pd.DataFrame) -> dict[str, str]:
-    """Method -> the recipe with the best reference validation accuracy at alpha 1, mean over seeds."""
-    val = results[(results.role == "val") & (results.metric == "accuracy") & (results.alpha == 1.0)]
+    """Method -> the recipe best on reference validation images at alpha 1, mean over seeds."""
+    is_val = (results.role == VAL) & (results.metric == "accuracy")
+    val = results[is_val & (results.alpha == TUNED)]
     if val.empty:
         raise ConfigError("no run is scored at alpha 1, the tuned model: clipft evaluate RUN")
     mean = val.groupby(RECIPE)["mean"].mean().reset_index()
@@ -153,137 +189,91 @@ def best_by_val(results: pd.DataFrame) -> dict[str, str]:
     return dict(zip(best.method, best.recipe, strict=True))
 
 
-def results_table(results: pd.DataFrame, calibration: bool = False) -> pd.DataFrame:
-    """A row per recipe: tuned accuracies (%), the best alpha by reference validation, and energy gap.
+def reference_first(splits: Iterable[str], reference: str) -> list[str]:
+    """Names of splits in the order of tables and figures: the reference, then others by name."""
 
-    Mean over seeds, with the standard deviation where there are several; the first row is the zero-shot model.
-    calibration: also NLL (nats) and ECE (%) on the reference and on the shifts. An ensemble has no energy gap.
+    def place(split: str) -> tuple[bool, str]:
+        return SplitName.parse(split).domain != reference, split
+
+    return sorted(splits, key=place)
+
+
+def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.DataFrame:
+    """A row per recipe: tuned accuracies (%), the best alpha by reference validation, and energy
+    gap.
+
+    Mean over seeds, with the standard deviation where there are several; the first row is the
+    zero-shot model. calibration: also NLL (nats) and ECE (%) on the reference and on the shifts. An
+    ensemble has no energy gap.
     """
     import pandas as pd
 
     rows = wide(results)
-    tests = rows[rows.role != "val"]
-    reference = results.reference.iloc[0]
+    tests = rows[rows.role != VAL]
+    lines = []
 
-    def line(part: pd.DataFrame, method: str, lr: str, steps: str, alpha: str) -> dict[str, str]:
-        runs = part.groupby("run")
-        by_shift = part[part.role == "shift"]
-        columns = {
-            "method": method,
-            "lr": lr,
-            "steps": steps,
-            "alpha": alpha,
-            "seeds": str(runs.ngroups),
-        }
-        for split in sorted(
-            part.split.unique(), key=lambda name: (name.split("/")[0] != reference, name)
-        ):
-            columns[split.split("/")[0]] = _spread(100 * part[part.split == split].accuracy)
-        columns["mean shift"] = _spread(100 * by_shift.groupby("run").accuracy.mean())
-        if calibration:
-            for metric, factor, digits in (("nll", 1, 2), ("ece", 100, 1)):
-                for role in ("reference", "shift"):
-                    values = part[part.role == role].groupby("run")[metric].mean()
-                    columns[f"{metric.upper()} {role}"] = _spread(factor * values, digits)
-        columns["energy gap"] = (
-            _spread(by_shift.groupby("run").energy_gap.mean(), 2) if "energy_gap" in part else ""
+    zero_shot = tests[tests.alpha == ZERO_SHOT]
+    if "energy_gap" in zero_shot and zero_shot.energy_gap.notna().any():
+        zero_shot = zero_shot[zero_shot.energy_gap.notna()]  # an ensemble has none
+    if len(zero_shot):
+        first = zero_shot[zero_shot.run == zero_shot.run.iloc[0]]
+        head = {"method": "zero-shot", "lr": "", "steps": "", "alpha": "0"}
+        lines.append(head | _line(first, calibration=calibration))
+
+    by_recipe = dict(list(tests.groupby(RECIPE)))
+    place = {name: number for number, name in enumerate(ordered(tests.method.unique()))}
+    for key in sorted(by_recipe, key=lambda key: (place[key[0]], *key[1:])):
+        name, lr, steps, recipe = key
+        of_recipe = by_recipe[key]
+        best = _best_alpha(
+            rows[(rows.role == VAL) & (rows.recipe == recipe)], of_recipe.run.nunique()
         )
-        return columns
+        about = {"method": title_of(name), "lr": f"{lr:g}", "steps": str(steps), "alpha": "1"}
+        if TUNED in set(of_recipe.alpha):
+            tuned = of_recipe[of_recipe.alpha == TUNED]
+            lines.append(about | _line(tuned, calibration=calibration))
+        if best not in (ZERO_SHOT, TUNED):
+            mixed = about | {"alpha": f"{best:g} (val)"}
+            if not is_ensemble(name):
+                mixed["method"] += " + WiSE"
+            at_best = of_recipe[of_recipe.alpha == best]
+            lines.append(mixed | _line(at_best, calibration=calibration))
 
-    zero = tests[tests.alpha == 0]
-    if "energy_gap" in zero and zero.energy_gap.notna().any():
-        zero = zero[zero.energy_gap.notna()]  # an ensemble has none
-    lines = (
-        [line(zero[zero.run == zero.run.iloc[0]], "zero-shot", "", "", "0")] if len(zero) else []
-    )
-    val = rows[rows.role == "val"]
-    parts = dict(list(tests.groupby(RECIPE)))
-    place = {name: i for i, name in enumerate(ordered(tests.method.unique()))}
-    for name, lr, steps, recipe in sorted(parts, key=lambda key: (place[key[0]], *key[1:])):
-        part = parts[name, lr, steps, recipe]
-        tried = val[val.recipe == recipe].groupby("alpha").accuracy
-        best = tried.mean()[tried.size() == part.run.nunique()].idxmax()
-        title = title_of(name)
-        if 1.0 in set(part.alpha):
-            lines.append(line(part[part.alpha == 1.0], title, f"{lr:g}", str(steps), "1"))
-        if best not in (0.0, 1.0):
-            mixed = title if is_ensemble(name) else f"{title} + WiSE"
-            lines.append(
-                line(part[part.alpha == best], mixed, f"{lr:g}", str(steps), f"{best:g} (val)")
-            )
     table = pd.DataFrame(lines)
-    if (
-        results.selection.iloc[0] != "holdout"
-    ):  # a choice on the reported split is said in every table
-        table.insert(4, "selection", results.selection.iloc[0])
+    selection = results.selection.iloc[0]
+    if selection != "holdout":
+        # A choice on the reported split is said in every table.
+        table.insert(4, "selection", selection)
     return table
 
 
+def _best_alpha(val: pd.DataFrame, runs: int) -> float:
+    """The alpha of best mean validation accuracy, of those that all runs of a recipe have."""
+    accuracy = val.groupby("alpha").accuracy
+    return float(accuracy.mean()[accuracy.size() == runs].idxmax())
+
+
+def _line(rows: pd.DataFrame, *, calibration: bool) -> dict[str, str]:
+    """The numbers of one line of `results_table`: rows of one recipe at one alpha."""
+    columns = {"seeds": str(rows.run.nunique())}
+    for split in reference_first(rows.split.unique(), rows.reference.iloc[0]):
+        columns[SplitName.parse(split).domain] = _spread(100 * rows[rows.split == split].accuracy)
+    shifts = rows[rows.role == SHIFT]
+    columns["mean shift"] = _spread(100 * shifts.groupby("run").accuracy.mean())
+    if calibration:
+        for metric, factor, digits in (("nll", 1, 2), ("ece", 100, 1)):
+            for role in (REFERENCE, SHIFT):
+                means = rows[rows.role == role].groupby("run")[metric].mean()
+                columns[f"{metric.upper()} {role}"] = _spread(factor * means, digits)
+    columns["energy gap"] = ""
+    if "energy_gap" in rows:
+        columns["energy gap"] = _spread(shifts.groupby("run").energy_gap.mean(), 2)
+    return columns
+
+
 def _spread(values: pd.Series, digits: int = 1) -> str:
+    """Mean ± standard deviation over runs; a dash where a run has no such number."""
     if values.isna().any():
         return "-"
     mean = f"{values.mean():.{digits}f}"
     return mean if len(values) < 2 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
-
-
-CONFIG_COLUMNS = (
-    "manifest",
-    "manifest_digest",
-    "model",
-    "model_digest",
-    "method",
-    "lr",
-    "steps",
-    "seed",
-    "selection",
-)
-
-
-def _summary(folder: Path) -> pd.DataFrame:
-    table = read_scores(folder / "scores.parquet")
-    if "low" not in table:
-        raise RunError(
-            f"{folder}/scores.parquet is of an older clipft; score the run again: clipft wise {folder}"
-        )
-    return table
-
-
-def results(runs: Path | str) -> pd.DataFrame:
-    """Every finished run under a folder as one tidy table: one row per run, alpha, split and metric.
-
-    Columns: run, recipe (all of the configuration but the seed, as 6 letters), those of CONFIG_COLUMNS, then reference,
-    alpha, split, role, metric, mean, low, high (95 % bootstrap over images), n. The method of a combination is, say,
-    `lipsum+tpgm`; its lr and steps are those of its first run. Unfinished runs are left out and listed in
-    `.attrs["unfinished"]`. Raises RunError where there is no finished run.
-    """
-    import pandas as pd
-
-    tables, unfinished = [], []
-    for config_file in sorted(Path(runs).glob("*/config.json")):
-        folder = config_file.parent
-        if not (folder / "scores.parquet").exists():
-            unfinished.append(folder.name)
-            continue
-        config = read_json(config_file)
-        if not isinstance(config, dict) or not set(CONFIG_COLUMNS) <= config.keys():
-            raise RunError(
-                f"{config_file} is no run's configuration; delete the folder and run it again"
-            )
-        table = _summary(folder)
-        after = config.pop("after", None)
-        recipe = {key: value for key, value in config.items() if key != "seed"}
-        if after is not None:  # of which runs is left out: they carry the seed
-            config["method"] = "+".join([config["method"], *after["of"], after["name"]])
-            recipe["after"] = [config["method"], after["options"], after["among"]]
-        for column, key in enumerate(CONFIG_COLUMNS):
-            table.insert(column, key, config[key])
-        table.insert(0, "recipe", digest(recipe, 6))
-        table.insert(0, "run", folder.name)
-        tables.append(table)
-    if not tables:
-        raise RunError(
-            f"no scored run under {runs}; train one: clipft train, or score one: clipft evaluate RUN"
-        )
-    table = pd.concat(tables, ignore_index=True)
-    table.attrs["unfinished"] = unfinished
-    return table

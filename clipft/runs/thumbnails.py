@@ -1,68 +1,90 @@
-"""TODO: docstring."""
+"""Small images of a run's data set: packed beside the runs, or made of its files."""
 
 from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..data.images import thumbnail
 from ..data.manifests import load_manifest
-from ..disk.files import atomic, read_json
+from ..disk.files import write_parquet
 from ..errors import ClipftError, RunError
-from .folder import read_scores
-from .sweep import Sweep
+from ..progress import progress_bar
+from .folder import THUMBNAILS, RunFolder, read_scores, run_folders
 
-PACK = "thumbnails.parquet"  # beside the runs: their images in small, for a machine without the data set
+if TYPE_CHECKING:
+    from .sweep import Sweep
 
 
 class Thumbnails:
-    """Small images of a run's data set as `data:` addresses: from the pack beside the runs, or the files; else none."""
+    """Small images as `data:` addresses: from the pack beside the runs, or the files, else none."""
 
     def __init__(self, sweep: Sweep):
-        self.kept: dict[str, str | None] = {}
-        self.pack, self.root = {}, None
+        self._packed: dict[str, bytes] = {}
+        self._addresses: dict[str, str | None] = {}
+        self._root: Path | None = None
         if sweep.folder is None:
             return
-        digest = sweep.about.get("manifest_digest", "")
-        if (file := sweep.folder.parent / PACK).exists():
-            rows = read_scores(file, f"clipft thumbnails --runs {file.parent}")
-            self.pack = dict(
-                zip(*(rows[rows.manifest == digest][name] for name in ("id", "image")), strict=True)
-            )
+        self._packed = _packed(RunFolder(sweep.folder), sweep.about.get("manifest_digest", ""))
         try:
-            self.root = load_manifest(sweep.about["manifest"]).place
-        except ClipftError:
+            self._root = load_manifest(sweep.about["manifest"]).place
+        except ClipftError:  # the pack has to do
             return
 
     def __getitem__(self, name: str) -> str | None:
         """The address of one image's thumbnail, or None where neither pack nor file has it."""
-        if name not in self.kept:
-            image = self.pack.get(name) or (thumbnail(self.root / name) if self.root else None)
-            self.kept[name] = image and f"data:image/webp;base64,{base64.b64encode(image).decode()}"
-        return self.kept[name]
+        if name not in self._addresses:
+            self._addresses[name] = self._address(name)
+        return self._addresses[name]
+
+    def _address(self, name: str) -> str | None:
+        image = self._packed.get(name)
+        if image is None and self._root is not None:
+            image = thumbnail(self._root / name)
+        if image is None:
+            return None
+        return f"data:image/webp;base64,{base64.b64encode(image).decode()}"
+
+
+def _packed(folder: RunFolder, manifest_digest: str) -> dict[str, bytes]:
+    """Image id -> its bytes in the pack beside a run, where there is one."""
+    file = folder.thumbnails_file
+    if not file.exists():
+        return {}
+    rows = read_scores(file, mend=f"clipft thumbnails --runs {file.parent}")
+    rows = rows[rows.manifest == manifest_digest]
+    return dict(zip(rows["id"], rows["image"], strict=True))
 
 
 def pack_thumbnails(runs: Path | str) -> Path:
-    """Write thumbnails of all scored images beside the runs, so that the folder can be explored without the data set.
+    """Write thumbnails of all scored images beside the runs, so that the folder can be explored
+    without the data set.
 
-    Raises RunError where there is no scored run; an image that cannot be read is left out and shows as a grey tile.
+    Raises RunError where there is no scored run; an image that cannot be read is left out and shows
+    as a grey tile.
     """
     import pandas as pd
 
-    from ..progress import progress_bar
-
-    runs, wanted = Path(runs), {}
-    for file in sorted(runs.glob("*/images.parquet")):
-        about = read_json(file.parent / "config.json")
-        for name in read_scores(file)["id"].astype(str).unique():
-            wanted.setdefault((about["manifest_digest"], name), about["manifest"])
-    if not wanted:
+    manifest_of_image: dict[tuple[str, str], str] = {}
+    for folder in run_folders(runs):
+        if not folder.images_file.exists():
+            continue
+        config = folder.config()
+        for name in folder.images()["id"].astype(str).unique():
+            manifest_of_image.setdefault((config["manifest_digest"], name), config["manifest"])
+    if not manifest_of_image:
         raise RunError(f"no scored run under {runs}; score one: clipft wise RUN")
-    roots = {manifest: load_manifest(manifest).root() for manifest in set(wanted.values())}
+
+    roots = {}
+    for manifest in set(manifest_of_image.values()):
+        roots[manifest] = load_manifest(manifest).root()
     rows = []
-    for (digest, name), manifest in progress_bar(list(wanted.items()), "thumbnails", "image"):
-        if image := thumbnail(roots[manifest] / name):
-            rows.append((digest, name, image))
-    with atomic(runs / PACK) as temporary:
-        pd.DataFrame(rows, columns=["manifest", "id", "image"]).to_parquet(temporary)
-    return runs / PACK
+    for image, manifest in progress_bar(list(manifest_of_image.items()), "thumbnails", "image"):
+        digest, name = image
+        small = thumbnail(roots[manifest] / name)
+        if small is not None:
+            rows.append((digest, name, small))
+    file = Path(runs) / THUMBNAILS
+    write_parquet(file, pd.DataFrame(rows, columns=["manifest", "id", "image"]))
+    return file

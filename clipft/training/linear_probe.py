@@ -1,8 +1,8 @@
-"""The linear probe of LP and LP-FT: logistic regression on frozen embeddings. Tensors only.
+"""The linear probe of LP and LP-FT: logistic regression on frozen embeddings.
 
     min_W,b  C sum_i CE(s f_i W + b, y_i) + ||W||^2 / 2,   C chosen on held-out images
 
-By AdamW it is trained by the ordinary loop on cached embeddings, see `training`.
+By AdamW it is trained by the ordinary loop on cached embeddings, see `examples`.
 
 Sources: Radford et al., CLIP, arXiv:2103.00020, section 3.2; Kumar et al., LP-FT, arXiv:2202.10054.
 """
@@ -10,84 +10,96 @@ Sources: Radford et al., CLIP, arXiv:2103.00020, section 3.2; Kumar et al., LP-F
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 
+from ..config import RunConfig
+from ..data.splits import Split
 from ..diagnostics.energies import unit
 from ..errors import ConfigError
+from ..evaluation.bench import Bench
 from ..models.embeddings import extract
 from ..models.head import Head
+from ..models.students import Student
 from ..progress import progress_bar
-from ..runs.run import Run
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-
-STRENGTHS = tuple(
-    10.0**k for k in range(-4, 2)
-)  # C of scikit-learn, from the strongest penalty to the weakest
-Linear = tuple["Tensor", "Tensor"]
-Labelled = tuple["Tensor", "Tensor"]
+# C of scikit-learn, from the strongest penalty to the weakest
+STRENGTHS = tuple(10.0**power for power in range(-4, 2))
 
 
-def accuracy(head: Linear, held: Labelled) -> float:
-    """Top-1 accuracy of weight (D, C), bias (C,) on scaled embeddings (N, D) with labels (N,), as a fraction."""
-    return float(((held[0] @ head[0] + head[1]).argmax(-1) == held[1]).float().mean())
+@dataclass(frozen=True)
+class Labelled:
+    """Scaled embeddings s f (N, D) with labels (N,)."""
+
+    embeddings: Tensor
+    labels: Tensor
+
+    def accuracy(self, weight: Tensor, bias: Tensor) -> float:
+        """Top-1 accuracy of weight (D, C), bias (C,), as a fraction."""
+        predictions = (self.embeddings @ weight + bias).argmax(-1)
+        return float((predictions == self.labels).float().mean())
 
 
 def logistic(
-    train: Labelled, held: Labelled, classes: int, bias: bool, progress: bool = True
-) -> Linear:
+    train: Labelled, held_out: Labelled, classes: int, *, bias: bool, progress: bool = True
+) -> tuple[Tensor, Tensor]:
     """The logistic regression that does best on the held-out images, among STRENGTHS.
 
-    train, held: scaled embeddings s f (N, D) and labels (N,). -> weight (D, C), bias (C,), zeros unless `bias`. Raises
-    ConfigError where a class has no training image.
+    -> weight (D, C), bias (C,), zeros unless `bias`. Raises ConfigError where a class has no
+    training image.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    absent = sorted(set(range(classes)) - set(train[1].tolist()))
+    absent = sorted(set(range(classes)) - set(train.labels.tolist()))
     if absent:
         raise ConfigError(
-            f"class {absent[0]} has no training image; try solver=adamw, which starts from zero-shot"
+            f"class {absent[0]} has no training image;"
+            " try solver=adamw, which starts from zero-shot"
         )
-    best, kept = -1.0, None
-    x, y = train[0].cpu().numpy(), train[1].cpu().numpy()
-    fit = LogisticRegression(fit_intercept=bias, max_iter=100, warm_start=True)
-    with (
-        progress_bar(len(STRENGTHS), "linear probe", "fit", progress) as bar,
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # weak penalties converge slowly; held-out images judge
+    embeddings = train.embeddings.cpu().numpy()
+    labels = train.labels.cpu().numpy()
+    regression = LogisticRegression(fit_intercept=bias, max_iter=100, warm_start=True)
+    heads = []
+    bar = progress_bar(len(STRENGTHS), "linear probe", "fit", show=progress)
+    with bar, warnings.catch_warnings():
+        # Weak penalties converge slowly; held-out images judge what they reached.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         for strength in STRENGTHS:
-            fit.set_params(C=strength).fit(x, y)
-            weight, intercept = torch.as_tensor(fit.coef_).T, torch.as_tensor(fit.intercept_)
-            if classes == 2:  # scikit-learn gives the difference of the two classes
-                weight, intercept = (
-                    torch.cat([-weight, weight], 1) / 2,
-                    torch.cat([-intercept, intercept]) / 2,
-                )
-            head = weight.to(train[0]), intercept.to(train[0]).expand(classes).clone()
-            found = accuracy(head, held)
-            if found > best:
-                best, kept = found, head
+            regression.set_params(C=strength).fit(embeddings, labels)
+            heads.append(_head(regression, classes, train.embeddings))
             bar.update()
-    return kept
+    # Of equals the first, with the strongest penalty.
+    return max(heads, key=lambda head: held_out.accuracy(*head))
 
 
-def probe_head(run: Run, workers: int = 0, skip_bad: bool = False, progress: bool = True) -> Head:
-    """The linear probe of a run's training images, each embedded once; its C is chosen on the selection split."""
-    splits = (run.train_split(), run.selection_split())
-    found = [extract(run.student, split, workers, skip_bad, progress) for split in splits]
-    scale = run.clip.scale
-    train, held = (
-        (scale * unit(torch.from_numpy(f.embeddings)), torch.from_numpy(f.label)) for f in found
-    )
+def _head(regression: Any, classes: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """A fitted regression as weight (D, C) and bias (C,), of the kind of `like`."""
+    weight = torch.as_tensor(regression.coef_).T
+    bias = torch.as_tensor(regression.intercept_)
+    if classes == 2:  # scikit-learn gives the difference of the two classes
+        weight = torch.cat([-weight, weight], 1) / 2
+        bias = torch.cat([-bias, bias]) / 2
+    return weight.to(like), bias.to(like).expand(classes).clone()
+
+
+def probe_head(bench: Bench, config: RunConfig, student: Student) -> Head:
+    """The linear probe of a run's training images; its C is chosen on the selection split."""
+    scale = bench.clip.scale
+    names = tuple(bench.manifest.names)
+
+    def labelled(split: Split) -> Labelled:
+        features = extract(student, split, bench.reading)
+        embeddings = scale * unit(torch.from_numpy(features.embeddings))
+        return Labelled(embeddings, torch.from_numpy(features.label))
+
+    train = labelled(bench.train_split(config))
+    held_out = labelled(bench.selection_split(config))
+    bias_is_trained = config.head == "absorbed"
     weight, bias = logistic(
-        train, held, len(run.manifest.names), run.config.head == "absorbed", progress
+        train, held_out, len(names), bias=bias_is_trained, progress=bench.reading.progress
     )
-    return Head(scale * weight, bias, tuple(run.manifest.names))
+    return Head(scale * weight, bias, names)

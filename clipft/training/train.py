@@ -1,73 +1,151 @@
-"""TODO: docstring."""
+"""A configuration becomes a finished run: what it needs is checked, then it is trained, or goes on
+where it stopped.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 
-from ..config import RunConfig
-from ..disk.files import read_json, write_json
-from ..disk.lock import lock
+from ..config import Reading, RunConfig
 from ..errors import RunError
-from ..inputs.draws import rng
+from ..evaluation.bench import Bench, compare_digests
 from ..inputs.prompts import random_texts
+from ..inputs.seeds import rng
+from ..methods import METHODS
+from ..models.head import Head
 from ..models.load import pick_device
+from ..models.students import Student
+from ..runs.folder import RunFolder
 from ..runs.run import Run
-from .loop import Loop
+from .examples import EmbeddedExamples, Examples, PixelExamples
+from .linear_probe import probe_head
+from .loop import Training, fit
+from .observer import Observer
+from .state import State
+
+Watch = Callable[[dict[str, Any]], object]
 
 
 def train(
     config: RunConfig,
     runs: Path | str = "runs",
     *,
-    device: str = "auto",
-    workers: int = 0,
-    skip_bad: bool = False,
-    progress: bool = True,
-    watch: Callable[[dict], None] | None = None,
+    reading: Reading | None = None,
+    watch: Watch | None = None,
 ) -> Run:
-    """Train one run into `runs/<id>/`, or go on where it stopped; a finished run is returned as it is.
+    """Train one run into `runs/<id>/`, or go on where it stopped; a finished run is returned as it
+    is.
 
-    Leaves config.json, metrics.jsonl and weights.safetensors (the weights of the best validation accuracy, or the last
-    ones with selection "last"). A resumed run equals the uninterrupted one bit for bit on CPU. Raises ConfigError for
-    a bad configuration before anything is written, RunError where another process writes the folder, ImageError for an
-    unreadable image unless skip_bad. watch: called with each row of metrics.jsonl; what it raises ends the training,
-    and the same call later goes on from the last validation.
+    Leaves config.json, metrics.jsonl and weights.safetensors (the weights of the best validation
+    accuracy, or the last ones with selection "last"). A resumed run equals the uninterrupted one
+    bit for bit on CPU. Raises ConfigError for a bad configuration before anything is written,
+    RunError where another process writes the folder, ImageError for an unreadable image unless
+    skip_bad. watch: called with each row of metrics.jsonl; what it raises ends the training, and
+    the same call later goes on from the last validation.
     """
+    reading = reading or Reading()
+    fabric = _fabric(reading.device, config)
+    bench = Bench(config, replace(reading, device=str(fabric.device)))
+    bench.check(config)
+    made_of = bench.made_of(config)
+    _check_texts(bench, config)
+
+    folder = RunFolder(Path(runs) / config.id)
+    if folder.has_weights:  # without the lock: several processes may ask for the same finished run
+        _check_begun(folder, config, made_of)
+        return Run.open(folder)
+    with folder.lock():
+        _check_begun(folder, config, made_of)
+        if not folder.has_weights:  # else by another process, meanwhile
+            title = METHODS[config.method].title
+            folder.write_manifest(bench.manifest.copy_for_run())
+            folder.write_config(config.model_dump(mode="json") | made_of | {"title": title})
+            _train(bench, config, folder, fabric, watch or _ignore)
+    return Run.open(folder)
+
+
+def _fabric(device: str, config: RunConfig) -> Fabric:
     kind, _, index = pick_device(device).partition(":")
-    fabric = Fabric(
-        accelerator=kind, devices=[int(index)] if index else 1, precision=config.precision
-    )
-    run = Run.create(config, runs, device=str(fabric.device))
-    origin = run.origin()
-    if config.head_from:
-        origin["head_digest"] = run.given_head().digest()
-    if "random_texts" in run.method.needs:  # refused here rather than at the first step
-        random_texts(
-            run.clip.tokenizer, 1, config.text_length, rng(0, "check"), run.clip.vocabulary
-        )
-    if run.finished:  # without the lock: several processes may ask for the same finished run
-        _check_begun(run, origin)
-        return run
-    with lock(run.folder):
-        _check_begun(run, origin)
-        if not run.finished:  # by another process, meanwhile
-            write_json(run.folder / "config.json", config.model_dump(mode="json") | origin)
-            Loop(run, fabric, workers, skip_bad, progress, watch).run_to_the_end()
-    return run
+    devices = [int(index)] if index else 1
+    return Fabric(accelerator=kind, devices=devices, precision=config.precision)
 
 
-def _check_begun(run: Run, origin: dict[str, str]) -> None:
-    """Raise RunError where the folder was begun from something else than today's configuration and files."""
-    if not (run.folder / "config.json").exists():
+def _ignore(row: dict[str, Any]) -> None:
+    """Nobody watches."""
+
+
+def _check_texts(bench: Bench, config: RunConfig) -> None:
+    """Refuse random texts that cannot be drawn here rather than at the first step."""
+    if "random_texts" in METHODS[config.method].needs:
+        draw = rng(0, "check")
+        random_texts(bench.clip.tokenizer, 1, config.text_length, draw, bench.clip.vocabulary)
+
+
+def _check_begun(folder: RunFolder, config: RunConfig, made_of: dict[str, str]) -> None:
+    """Raise RunError where the folder was begun from other settings, files or model."""
+    if not folder.is_begun:
         return
-    begun = read_json(run.folder / "config.json")
-    run.check_origin(begun, origin)
-    if run.config.model_dump(mode="json") != {
-        key: begun.get(key) for key in RunConfig.model_fields
-    }:
+    begun = folder.config()
+    compare_digests(folder, begun, made_of, config.model)
+    settings = {key: begun.get(key) for key in RunConfig.model_fields}
+    if config.model_dump(mode="json") != settings:
         raise RunError(
-            f"{run.folder} was begun by a clipft with other defaults; use another runs folder"
+            f"{folder} was begun by a clipft with other defaults; use another runs folder"
         )
+
+
+def _train(
+    bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fabric, watch: Watch
+) -> None:
+    """Set up what the loop needs, from the start or from the last checkpoint, and run it."""
+    method = METHODS[config.method]
+    student = bench.student(config)
+    is_probe = method.trains == "head"
+    if is_probe:
+        student.visual.requires_grad_(False)
+    resumed = folder.checkpoint_file.exists()
+    if not resumed:
+        _start_head(bench, config, student)
+    state = State.begin(student, config, method.ema if config.ema is None else config.ema, fabric)
+    if resumed:
+        state.restore(folder.checkpoint_file)
+    folder.forget_after(state.step)
+
+    if is_probe:
+        examples: Examples = EmbeddedExamples(bench, config, student)
+    else:
+        examples = PixelExamples(bench, config)
+    training = Training(
+        config=config,
+        method=method,
+        folder=folder,
+        fabric=fabric,
+        reading=bench.reading,
+        examples=examples,
+        observe=Observer(bench, config, state, fabric, examples.train),
+        watch=watch,
+        # The solution of a logistic probe is its start.
+        steps=0 if is_probe and config.solver == "logistic" else config.steps,
+    )
+    fit(training, state)
+
+
+def _start_head(bench: Bench, config: RunConfig, student: Student) -> None:
+    """Set the head where the method, or the configuration, wants it to start."""
+    method = METHODS[config.method]
+    if config.head_from:
+        head = bench.given_head(config)
+    elif method.head == "zeros":
+        weight, bias = student.linear()
+        head = Head(torch.zeros_like(weight), torch.zeros_like(bias), ())
+    elif method.head == "probe" and config.solver == "logistic":
+        head = probe_head(bench, config, student)
+    else:
+        return
+    student.start_from(head.weight, head.bias)

@@ -1,10 +1,7 @@
-"""Records in, explorers out: widgets in a live page, a static twin figure everywhere else."""
+"""Records in, explorers out: widgets in a live page, a static twin figure everywhere else.
 
-from .energy_gap import (
-    DistortionExplorer as DistortionExplorer,
-    EnergyGapExplorer as EnergyGapExplorer,
-)
-from .energy_map import EnergyMapExplorer as EnergyMapExplorer
-from .form import FineTuneForm as FineTuneForm
-from .run_browser import RunBrowser as RunBrowser
-from .wise import ReliabilityExplorer as ReliabilityExplorer, WiseExplorer as WiseExplorer
+A file for each explorer: wise, calibration, energy_gap, distortion, energy_map, run_browser, form.
+`base` holds what they share, `marks` says what chart.js draws, `texts` makes HTML. The room reads
+runs, data and figures; torch is asked for only where a method computes (`FineTuneForm.start`,
+`WiseExplorer.exact`). Start with wise.
+"""

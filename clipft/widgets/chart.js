@@ -1,181 +1,318 @@
-// Draws a spec of panels as SVG in the page: no kernel is asked while alpha moves, and colours follow the theme.
-// spec: {title, height, panels: [{width, x, y, marks}], legend, lasso}; an axis: {title, range, labels?, plain?}.
-// marks: line {x, y}, points {x, y, text, id}, arrows {x, y, x1, y1, id}, path {x, y, t} with a marker at alpha,
-//        bars {t?, groups: [{name, colour, values | table, hollow}]}; colour, symbol, dash, size, opacity as wanted.
+// Draws a spec of panels as SVG in the page: no kernel is asked while alpha moves, and colours
+// follow the theme.
+//
+// spec: {title, height, panels: [{width, x, y, marks, title?}], legend?, lasso?}
+// axis: {title, range, labels?, plain?}
+// legend: [{name, colour, symbol?, dash?}]
+// marks: line {x, y}
+//        points {x, y, text?, id?}
+//        arrows {x, y, x1, y1}
+//        path {x, y, t}: a line with a marker at alpha; t: the alphas of its places
+//        bars {t?, groups: [{name, colour, values | table, hollow?}]}; table: values at each t
+//        and colour, symbol, dash, size, width, opacity as wanted.
 const NS = "http://www.w3.org/2000/svg";
 const SHAPES = {
-  circle: "M1,0A1,1 0 1,1 -1,0A1,1 0 1,1 1,0Z", diamond: "M0,-1.3L1.1,0L0,1.3L-1.1,0Z",
-  square: "M-.9,-.9H.9V.9H-.9Z", cross: "M-.4,-1.1H.4V-.4H1.1V.4H.4V1.1H-.4V.4H-1.1V-.4H-.4Z",
-  "triangle-up": "M0,-1.2L1.1,.8H-1.1Z", star: "M0,-1.3L.35,-.4L1.25,-.4L.55,.2L.8,1.1L0,.55L-.8,1.1L-.55,.2L-1.25,-.4L-.35,-.4Z",
-  x: "M-1,-.6L-.6,-1L0,-.4L.6,-1L1,-.6L.4,0L1,.6L.6,1L0,.4L-.6,1L-1,.6L-.4,0Z", pentagon: "M0,-1.2L1.15,-.35L.7,1H-.7L-1.15,-.35Z",
+  circle: "M1,0A1,1 0 1,1 -1,0A1,1 0 1,1 1,0Z",
+  diamond: "M0,-1.3L1.1,0L0,1.3L-1.1,0Z",
+  square: "M-.9,-.9H.9V.9H-.9Z",
+  cross: "M-.4,-1.1H.4V-.4H1.1V.4H.4V1.1H-.4V.4H-1.1V-.4H-.4Z",
+  "triangle-up": "M0,-1.2L1.1,.8H-1.1Z",
+  star: "M0,-1.3L.35,-.4L1.25,-.4L.55,.2L.8,1.1L0,.55L-.8,1.1L-.55,.2L-1.25,-.4L-.35,-.4Z",
+  x: "M-1,-.6L-.6,-1L0,-.4L.6,-1L1,-.6L.4,0L1,.6L.6,1L0,.4L-.6,1L-1,.6L-.4,0Z",
+  pentagon: "M0,-1.2L1.15,-.35L.7,1H-.7L-1.15,-.35Z",
 };
 const DASHES = {solid: "", dash: "7,4", dot: "2,4", dashdot: "7,4,2,4"};
+const STEPS = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1};
+const GAP = 14; // pixels between panels
+const REACH = 14; // pixels from a point within which the mouse means it
+
+// Black is the colour of the text: white in a dark theme.
 const ink = (colour) => (!colour || colour === "#000000" ? "currentColor" : colour);
 
+// A look may be one for all points, or a list.
+const at = (look, i) => (Array.isArray(look) ? look[i] : look);
+
 function node(name, attributes, parent, text) {
-  const made = document.createElementNS(NS, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  parent?.appendChild(made);
-  return made;
+  const element = document.createElementNS(NS, name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  if (text !== undefined) element.textContent = text;
+  parent?.appendChild(element);
+  return element;
 }
 
+function div(properties) {
+  return Object.assign(document.createElement("div"), properties);
+}
+
+// Round values in a range, with their words.
 function ticks([low, high], count = 5) {
-  const rough = (high - low) / count || 1, power = 10 ** Math.floor(Math.log10(rough));
+  const rough = (high - low) / count || 1;
+  const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
   const digits = Math.max(0, -Math.floor(Math.log10(step)));
-  const found = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; i++) found.push([i * step, (i * step).toFixed(digits)]);
-  return found;
+  const values = [];
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; i++) {
+    values.push([i * step, (i * step).toFixed(digits)]);
+  }
+  return values;
 }
 
-function between(t, values, alpha) {  // values at alpha on the line between its neighbours in t, which rises
+// Values at alpha, on the line between its neighbours in t, which rises.
+function between(t, values, alpha) {
+  if (t.length === 1) return values[0];
   let i = 1;
   while (i < t.length - 1 && t[i] < alpha) i++;
-  const part = t.length > 1 ? Math.min(1, Math.max(0, (alpha - t[i - 1]) / (t[i] - t[i - 1]))) : 0;
+  const part = Math.min(1, Math.max(0, (alpha - t[i - 1]) / (t[i] - t[i - 1])));
   const mix = (a, b) => a + part * (b - a);
-  const [a, b] = [values[t.length > 1 ? i - 1 : 0], values[Math.min(i, t.length - 1)]];
-  return Array.isArray(a) ? a.map((v, k) => mix(v, b[k])) : mix(a, b);
+  const before = values[i - 1];
+  const after = values[i];
+  return Array.isArray(before) ? before.map((v, k) => mix(v, after[k])) : mix(before, after);
 }
 
+// Whether a point lies in a polygon: a ray from it crosses an odd number of sides.
 function inside([x, y], polygon) {
   let odd = false;
-  for (let i = 0, j = polygon.length - 1; i < polygon.length; j = i++) {
-    const [xi, yi] = polygon[i], [xj, yj] = polygon[j];
+  polygon.forEach(([xi, yi], i) => {
+    const [xj, yj] = polygon.at(i - 1);
     if (yi > y !== yj > y && x < ((xj - xi) * (y - yi)) / (yj - yi) + xi) odd = !odd;
-  }
+  });
   return odd;
+}
+
+function legend(entries) {
+  const list = div({className: "clipft-legend"});
+  for (const {name, colour, symbol, dash} of entries) {
+    const svg = node("svg", {width: 26, height: 14, viewBox: "-13 -7 26 14"});
+    const stroke = ink(colour);
+    if (dash !== undefined) {
+      const dashes = DASHES[dash] ?? "";
+      const look = {stroke, "stroke-width": 2, "stroke-dasharray": dashes};
+      node("path", {d: "M-12,0H12", ...look}, svg);
+    }
+    if (symbol) {
+      const look = {fill: stroke, stroke, "stroke-width": 0.3};
+      node("path", {d: SHAPES[symbol], transform: "scale(5)", ...look}, svg);
+    }
+    const item = document.createElement("span");
+    item.append(svg, name);
+    list.appendChild(item);
+  }
+  return list;
+}
+
+// A box with two axes and marks. It leaves in drawing.dots the points that have an id, and in
+// drawing.movers what follows alpha.
+class Panel {
+  constructor(drawing, spec, left, height) {
+    Object.assign(this, {drawing, spec, left});
+    this.box = {
+      left: left + (spec.y.plain ? 8 : 58),
+      right: left + spec.width - 8,
+      top: spec.title ? 26 : 10,
+      bottom: height - (spec.x.plain ? 10 : 46),
+    };
+    this.wide = this.box.right - this.box.left;
+    this.high = this.box.bottom - this.box.top;
+    this.g = node("g", {}, drawing.svg);
+    this.frame();
+    this.xAxis();
+    this.yAxis();
+    this.titles();
+    for (const mark of spec.marks) this[mark.kind](mark);
+  }
+
+  px(v) {
+    const [low, high] = this.spec.x.range;
+    return this.box.left + ((v - low) / (high - low || 1)) * this.wide;
+  }
+
+  py(v) {
+    const [low, high] = this.spec.y.range;
+    return this.box.bottom - ((v - low) / (high - low || 1)) * this.high;
+  }
+
+  // The middle of the place of label i.
+  middle(i) {
+    return this.box.left + ((i + 0.5) / this.spec.x.labels.length) * this.wide;
+  }
+
+  text(x, y, words, anchor = "middle") {
+    node("text", {x, y, "text-anchor": anchor}, this.g, words);
+  }
+
+  frame() {
+    const {left, right, top} = this.box;
+    const size = {width: this.wide, height: this.high};
+    node("rect", {x: left, y: top, ...size, class: "clipft-box"}, this.g);
+    if (!this.spec.title) return;
+    const place = {x: (left + right) / 2, y: 16, "text-anchor": "middle"};
+    node("text", {...place, class: "clipft-title"}, this.g, this.spec.title);
+  }
+
+  xAxis() {
+    const {labels, plain, range} = this.spec.x;
+    const {top, bottom} = this.box;
+    if (labels) labels.forEach((label, i) => this.text(this.middle(i), bottom + 17, label));
+    if (labels || plain) return;
+    for (const [v, words] of ticks(range)) {
+      node("path", {d: `M${this.px(v)},${top}V${bottom}`, class: "clipft-grid"}, this.g);
+      this.text(this.px(v), bottom + 17, words);
+    }
+  }
+
+  yAxis() {
+    const {plain, range} = this.spec.y;
+    const {left, right} = this.box;
+    if (plain) return;
+    for (const [v, words] of ticks(range)) {
+      node("path", {d: `M${left},${this.py(v)}H${right}`, class: "clipft-grid"}, this.g);
+      this.text(left - 7, this.py(v) + 4, words, "end");
+    }
+  }
+
+  titles() {
+    const {x, y} = this.spec;
+    const {left, right, top, bottom} = this.box;
+    if (x.title) this.text((left + right) / 2, bottom + 38, x.title);
+    if (!y.title) return;
+    const transform = `translate(${this.left + 15},${(top + bottom) / 2}) rotate(-90)`;
+    node("text", {transform, "text-anchor": "middle"}, this.g, y.title);
+  }
+
+  line({x, y, colour, dash, width, opacity}) {
+    const places = x.map((v, i) => `${this.px(v).toFixed(1)},${this.py(y[i]).toFixed(1)}`);
+    const look = {
+      fill: "none",
+      stroke: ink(colour),
+      "stroke-width": width ?? 2,
+      "stroke-dasharray": DASHES[dash] ?? "",
+      opacity: opacity ?? 1,
+    };
+    node("path", {d: places.length ? `M${places.join("L")}` : "", ...look}, this.g);
+  }
+
+  points({x, y, text, id, colour, symbol, size, opacity}) {
+    const group = node("g", {opacity: opacity ?? 0.85}, this.g);
+    x.forEach((v, i) => {
+      const left = this.px(v);
+      const top = this.py(y[i]);
+      const d = SHAPES[at(symbol, i) ?? "circle"];
+      const look = {fill: ink(at(colour, i)), class: "clipft-point"};
+      const place = `translate(${left.toFixed(1)},${top.toFixed(1)})`;
+      const shape = node("path", {d, ...look, transform: `${place} scale(${size ?? 5})`}, group);
+      const dot = {x: left, y: top, shape, text: text?.[i] ?? ""};
+      if (id) this.drawing.dots.push({id: id[i], ...dot});
+    });
+  }
+
+  arrows({x, y, x1, y1, colour}) {
+    const place = (v, w) => `${this.px(v).toFixed(1)},${this.py(w).toFixed(1)}`;
+    x.forEach((v, i) => {
+      const d = `M${place(v, y[i])}L${place(x1[i], y1[i])}`;
+      const look = {stroke: ink(at(colour, i)), "stroke-width": 1, opacity: 0.45};
+      node("path", {d, ...look}, this.g);
+    });
+  }
+
+  path(mark) {
+    const {x, y, t} = mark;
+    const fill = ink(mark.colour);
+    this.line(mark);
+    x.forEach((v, i) => {
+      const transform = `translate(${this.px(v)},${this.py(y[i])}) scale(2.5)`;
+      node("path", {d: SHAPES.circle, fill, transform}, this.g);
+    });
+    const d = SHAPES[mark.symbol ?? "circle"];
+    const marker = node("path", {d, fill, class: "clipft-marker"}, this.g);
+    this.drawing.movers.push((alpha) => {
+      const left = this.px(between(t, x, alpha)).toFixed(2);
+      const top = this.py(between(t, y, alpha)).toFixed(2);
+      marker.setAttribute("transform", `translate(${left},${top}) scale(9)`);
+    });
+  }
+
+  bars({t, groups}) {
+    const digits = groups.length > 3 ? 0 : 1;
+    groups.forEach((group, place) => {
+      const bars = this.bar(group, place, groups.length);
+      const show = (values) => bars.forEach((bar, i) => this.raise(bar, values[i], digits));
+      if (group.table) this.drawing.movers.push((a) => show(between(t, group.table, a)));
+      else show(group.values);
+    });
+  }
+
+  // The bars of one group of several, one at each label, without a height.
+  bar({name, colour, hollow}, place, count) {
+    const slot = this.wide / this.spec.x.labels.length;
+    const wide = (0.8 * slot) / count;
+    const look = {class: "clipft-bar", fill: hollow ? "none" : ink(colour), stroke: ink(colour)};
+    return this.spec.x.labels.map((label, i) => {
+      const x = this.middle(i) - 0.4 * slot + place * wide;
+      const rect = node("rect", {x: x + 1, width: wide - 2, ...look}, this.g);
+      const middle = {x: x + wide / 2, "text-anchor": "middle"};
+      const text = node("text", {...middle, class: "clipft-value"}, this.g);
+      return {rect, text, title: `${name}, ${label}`};
+    });
+  }
+
+  raise({rect, text, title}, value, digits) {
+    const top = this.py(value);
+    rect.setAttribute("y", top);
+    rect.setAttribute("height", Math.max(0, this.box.bottom - top));
+    rect.setAttribute("aria-label", `${title}: ${value.toFixed(1)}`);
+    text.setAttribute("y", top - 4);
+    text.textContent = value.toFixed(digits);
+  }
 }
 
 class Drawing {
   constructor(model, el) {
     Object.assign(this, {model, el});
     el.classList.add("clipft-chart");
-    this.draw = this.draw.bind(this);
-    this.move = this.move.bind(this);
-    this.mark = this.mark.bind(this);
-    model.on("change:spec", this.draw);
-    model.on("change:alpha", this.move);
-    model.on("change:selection change:chosen", this.mark);
+    this.handlers = {
+      "change:spec": () => this.draw(),
+      "change:alpha": () => this.move(),
+      "change:selection change:chosen": () => this.mark(),
+    };
+    for (const [event, handler] of Object.entries(this.handlers)) model.on(event, handler);
     this.draw();
   }
 
   close() {
-    this.model.off("change:spec", this.draw);
-    this.model.off("change:alpha", this.move);
-    this.model.off("change:selection change:chosen", this.mark);
+    for (const [event, handler] of Object.entries(this.handlers)) this.model.off(event, handler);
   }
 
   draw() {
     const spec = this.model.get("spec");
     this.el.replaceChildren();
     if (!spec.panels) return;
-    this.dots = [];  // {id, x, y in pixels, shape, text, panel}
-    this.movers = [];  // functions of alpha
-    if (spec.legend?.length) this.legend(spec.legend);
-    const gap = 14, width = spec.panels.reduce((sum, panel) => sum + panel.width + gap, -gap), height = spec.height;
-    this.svg = node("svg", {
-      viewBox: `0 0 ${width} ${height}`, width, height, role: "img", tabindex: 0, "aria-label": spec.title,
-      "data-lm-suppress-shortcuts": "true",
-    });
+    this.dots = []; // {id, x, y in pixels, shape, text}
+    this.movers = []; // functions of alpha
+    if (spec.legend?.length) this.el.appendChild(legend(spec.legend));
+    this.svg = this.canvas(spec);
     this.el.appendChild(this.svg);
     let left = 0;
     for (const panel of spec.panels) {
-      this.panel(panel, left, height);
-      left += panel.width + gap;
+      new Panel(this, panel, left, spec.height);
+      left += panel.width + GAP;
     }
-    this.tip = Object.assign(document.createElement("div"), {className: "clipft-tip", hidden: true});
+    this.tip = div({className: "clipft-tip", hidden: true});
     this.el.appendChild(this.tip);
-    this.listen(spec);
+    new Hands(this, spec.lasso);
     this.move();
     this.mark();
   }
 
-  legend(entries) {
-    const list = Object.assign(document.createElement("div"), {className: "clipft-legend"});
-    for (const {name, colour, symbol, dash} of entries) {
-      const item = document.createElement("span"), svg = node("svg", {width: 26, height: 14, viewBox: "-13 -7 26 14"});
-      if (dash !== undefined) node("path", {d: "M-12,0H12", stroke: ink(colour), "stroke-width": 2, "stroke-dasharray": DASHES[dash] ?? ""}, svg);
-      if (symbol) node("path", {d: SHAPES[symbol], transform: "scale(5)", fill: ink(colour), stroke: ink(colour), "stroke-width": 0.3}, svg);
-      item.append(svg, name);
-      list.appendChild(item);
-    }
-    this.el.appendChild(list);
-  }
-
-  panel(panel, left, height) {
-    const {x, y} = panel;
-    const box = {left: left + (y.plain ? 8 : 58), right: left + panel.width - 8, top: panel.title ? 26 : 10, bottom: height - (x.plain ? 10 : 46)};
-    const labels = x.labels;
-    const px = (v) => box.left + ((v - x.range[0]) / (x.range[1] - x.range[0] || 1)) * (box.right - box.left);
-    const py = (v) => box.bottom - ((v - y.range[0]) / (y.range[1] - y.range[0] || 1)) * (box.bottom - box.top);
-    const g = node("g", {}, this.svg);
-    node("rect", {x: box.left, y: box.top, width: box.right - box.left, height: box.bottom - box.top, class: "clipft-box"}, g);
-    if (panel.title) node("text", {x: (box.left + box.right) / 2, y: 16, "text-anchor": "middle", class: "clipft-title"}, g, panel.title);
-    const middle = (i) => box.left + ((i + 0.5) / labels.length) * (box.right - box.left);
-    if (labels) labels.forEach((label, i) => node("text", {x: middle(i), y: box.bottom + 17, "text-anchor": "middle"}, g, label));
-    else if (!x.plain) for (const [v, text] of ticks(x.range)) {
-      node("path", {d: `M${px(v)},${box.top}V${box.bottom}`, class: "clipft-grid"}, g);
-      node("text", {x: px(v), y: box.bottom + 17, "text-anchor": "middle"}, g, text);
-    }
-    if (!y.plain) for (const [v, text] of ticks(y.range)) {
-      node("path", {d: `M${box.left},${py(v)}H${box.right}`, class: "clipft-grid"}, g);
-      node("text", {x: box.left - 7, y: py(v) + 4, "text-anchor": "end"}, g, text);
-    }
-    if (x.title) node("text", {x: (box.left + box.right) / 2, y: box.bottom + 38, "text-anchor": "middle"}, g, x.title);
-    if (y.title) node("text", {transform: `translate(${left + 15},${(box.top + box.bottom) / 2}) rotate(-90)`, "text-anchor": "middle"}, g, y.title);
-    for (const mark of panel.marks) this[mark.kind](mark, g, px, py, {box, labels, middle});
-  }
-
-  line({x, y, colour, dash, width, opacity}, g, px, py) {
-    const d = x.map((v, i) => `${i ? "L" : "M"}${px(v).toFixed(1)},${py(y[i]).toFixed(1)}`).join("");
-    node("path", {d, fill: "none", stroke: ink(colour), "stroke-width": width ?? 2, "stroke-dasharray": DASHES[dash] ?? "", opacity: opacity ?? 1}, g);
-  }
-
-  points({x, y, text, id, colour, symbol, size, opacity}, g, px, py) {
-    const group = node("g", {opacity: opacity ?? 0.85}, g);
-    x.forEach((v, i) => {
-      const place = [px(v), py(y[i])], at = (value) => (Array.isArray(value) ? value[i] : value);
-      const shape = node("path", {d: SHAPES[at(symbol) ?? "circle"], fill: ink(at(colour)), class: "clipft-point",
-        transform: `translate(${place[0].toFixed(1)},${place[1].toFixed(1)}) scale(${size ?? 5})`}, group);
-      if (id) this.dots.push({id: id[i], x: place[0], y: place[1], shape, text: text?.[i] ?? ""});
-    });
-  }
-
-  arrows({x, y, x1, y1, colour}, g, px, py) {
-    x.forEach((v, i) => {
-      const stroke = ink(Array.isArray(colour) ? colour[i] : colour);
-      node("path", {d: `M${px(v).toFixed(1)},${py(y[i]).toFixed(1)}L${px(x1[i]).toFixed(1)},${py(y1[i]).toFixed(1)}`, stroke, "stroke-width": 1, opacity: 0.45}, g);
-    });
-  }
-
-  path(mark, g, px, py) {
-    this.line(mark, g, px, py);
-    for (const [i, v] of mark.x.entries()) node("path", {d: SHAPES.circle, fill: ink(mark.colour), transform: `translate(${px(v)},${py(mark.y[i])}) scale(2.5)`}, g);
-    const marker = node("path", {d: SHAPES[mark.symbol ?? "circle"], fill: ink(mark.colour), class: "clipft-marker"}, g);
-    this.movers.push((alpha) => {
-      const [x, y] = [between(mark.t, mark.x, alpha), between(mark.t, mark.y, alpha)];
-      marker.setAttribute("transform", `translate(${px(x).toFixed(2)},${py(y).toFixed(2)}) scale(9)`);
-    });
-  }
-
-  bars({t, groups}, g, px, py, {box, labels, middle}) {
-    const slot = (box.right - box.left) / labels.length, wide = (0.8 * slot) / groups.length;
-    groups.forEach((group, k) => {
-      const drawn = labels.map((label, i) => {
-        const x = middle(i) - 0.4 * slot + k * wide;
-        const bar = node("rect", {x: x + 1, width: wide - 2, class: "clipft-bar", fill: group.hollow ? "none" : ink(group.colour), stroke: ink(group.colour)}, g);
-        return [bar, node("text", {x: x + wide / 2, "text-anchor": "middle", class: "clipft-value"}, g), label];
-      });
-      const set = (values) => drawn.forEach(([bar, text, label], i) => {
-        bar.setAttribute("y", py(values[i]));
-        bar.setAttribute("height", Math.max(0, box.bottom - py(values[i])));
-        text.setAttribute("y", py(values[i]) - 4);
-        text.textContent = values[i].toFixed(groups.length > 3 ? 0 : 1);
-        bar.setAttribute("aria-label", `${group.name}, ${label}: ${values[i].toFixed(1)}`);
-      });
-      if (group.table) this.movers.push((alpha) => set(between(t, group.table, alpha)));
-      else set(group.values);
+  canvas({title, height, panels}) {
+    const width = panels.reduce((sum, panel) => sum + panel.width + GAP, -GAP);
+    return node("svg", {
+      viewBox: `0 0 ${width} ${height}`,
+      width,
+      height,
+      role: "img",
+      tabindex: 0,
+      "aria-label": title,
+      "data-lm-suppress-shortcuts": "true", // arrow keys are the chart's, not the notebook's
     });
   }
 
@@ -185,13 +322,15 @@ class Drawing {
   }
 
   mark() {
-    const chosen = this.model.get("chosen"), selected = new Set(this.model.get("selection"));
-    for (const point of this.dots) {
-      point.shape.classList.toggle("clipft-chosen", point.id === chosen);
-      point.shape.classList.toggle("clipft-faded", selected.size > 0 && !selected.has(point.id));
+    const chosen = this.model.get("chosen");
+    const selected = new Set(this.model.get("selection"));
+    for (const {id, shape} of this.dots) {
+      shape.classList.toggle("clipft-chosen", id === chosen);
+      shape.classList.toggle("clipft-faded", selected.size > 0 && !selected.has(id));
     }
   }
 
+  // Show the text of a point, or none.
   tell(point) {
     this.near?.shape.classList.remove("clipft-near");
     this.near = point;
@@ -199,11 +338,28 @@ class Drawing {
     if (!point) return;
     point.shape.classList.add("clipft-near");
     this.tip.textContent = point.text;
-    const scale = this.svg.getBoundingClientRect().width / this.svg.viewBox.baseVal.width || 1;
-    const flip = point.x > this.svg.viewBox.baseVal.width * 0.65;
+
+    const drawn = this.svg.getBoundingClientRect();
+    const width = this.svg.viewBox.baseVal.width;
+    const scale = drawn.width / width || 1;
+    const top = drawn.top - this.el.getBoundingClientRect().top + point.y * scale + 10;
+    // Near the right edge the text stands to the left of the point.
+    const flip = point.x > width * 0.65;
+    const right = this.el.clientWidth - point.x * scale + 14;
     this.tip.style.left = flip ? "" : `${point.x * scale + 14}px`;
-    this.tip.style.right = flip ? `${this.el.clientWidth - point.x * scale + 14}px` : "";
-    this.tip.style.top = `${this.svg.getBoundingClientRect().top - this.el.getBoundingClientRect().top + point.y * scale + 10}px`;
+    this.tip.style.right = flip ? `${right}px` : "";
+    this.tip.style.top = `${top}px`;
+  }
+
+  // The point under the mouse, or null.
+  nearest([x, y]) {
+    let best = null;
+    let least = REACH ** 2;
+    for (const dot of this.dots) {
+      const distance = (dot.x - x) ** 2 + (dot.y - y) ** 2;
+      if (distance < least) [best, least] = [dot, distance];
+    }
+    return best;
   }
 
   choose(id) {
@@ -211,57 +367,91 @@ class Drawing {
     this.model.save_changes();
   }
 
-  listen(spec) {
-    const svg = this.svg, place = (event) => {
-      const box = svg.getBoundingClientRect(), view = svg.viewBox.baseVal;
-      return [((event.clientX - box.left) / box.width) * view.width, ((event.clientY - box.top) / box.height) * view.height];
-    };
-    const nearest = ([x, y]) => {
-      let best = null, least = 14 ** 2;
-      for (const p of this.dots) {
-        const d = (p.x - x) ** 2 + (p.y - y) ** 2;
-        if (d < least) [best, least] = [p, d];
-      }
-      return best;
-    };
-    let trail = null, line = null;
-    svg.addEventListener("pointermove", (event) => {
-      if (!trail) return this.tell(nearest(place(event)));
-      trail.push(place(event));
-      line.setAttribute("d", `M${trail.map((p) => p.map((v) => v.toFixed(1)).join(",")).join("L")}Z`);
-    });
-    svg.addEventListener("pointerdown", (event) => {
-      if (!spec.lasso || nearest(place(event))) return;
-      svg.setPointerCapture(event.pointerId);
-      trail = [place(event)];
-      line = node("path", {class: "clipft-lasso"}, svg);
-    });
-    svg.addEventListener("pointerup", (event) => {
-      if (!trail) {
-        const point = nearest(place(event));
-        if (point) this.choose(point.id);
-        return;
-      }
-      line.remove();
-      const ids = trail.length > 2 ? this.dots.filter((p) => inside([p.x, p.y], trail)).map((p) => p.id) : [];
-      trail = null;
-      this.model.set("selection", [...new Set(ids)]);
-      this.model.save_changes();
-    });
-    svg.addEventListener("pointerleave", () => this.tell(null));
-    svg.addEventListener("keydown", (event) => {
-      const ordered = [...this.dots].sort((a, b) => a.x - b.x || a.y - b.y), step = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1}[event.key];
-      if (step && ordered.length) {
-        const now = ordered.indexOf(this.near);
-        this.tell(ordered[now < 0 ? 0 : (now + step + ordered.length) % ordered.length]);
-      } else if ((event.key === "Enter" || event.key === " ") && this.near) this.choose(this.near.id);
-      else if (event.key === "Escape") {
-        this.model.set("selection", []);
-        this.choose(-1);
-      } else return;
-      event.preventDefault();
-      event.stopPropagation();
-    });
+  select(ids) {
+    this.model.set("selection", ids);
+  }
+
+  // Tell of the next point, in reading order, or of the one before it.
+  walk(step) {
+    const ordered = [...this.dots].sort((a, b) => a.x - b.x || a.y - b.y);
+    const now = ordered.indexOf(this.near);
+    const next = now < 0 ? 0 : (now + step + ordered.length) % ordered.length;
+    this.tell(ordered[next]);
+  }
+}
+
+// What mouse and keyboard do to a drawing.
+class Hands {
+  constructor(drawing, lasso) {
+    Object.assign(this, {drawing, lasso, svg: drawing.svg});
+    this.trail = null; // places of the mouse while a lasso is drawn
+    for (const event of ["pointermove", "pointerdown", "pointerup", "pointerleave", "keydown"]) {
+      this.svg.addEventListener(event, (detail) => this[event](detail));
+    }
+  }
+
+  // The place of an event in the drawing's own pixels.
+  place({clientX, clientY}) {
+    const box = this.svg.getBoundingClientRect();
+    const {width, height} = this.svg.viewBox.baseVal;
+    const x = ((clientX - box.left) / box.width) * width;
+    return [x, ((clientY - box.top) / box.height) * height];
+  }
+
+  pointermove(event) {
+    if (!this.trail) return this.drawing.tell(this.drawing.nearest(this.place(event)));
+    this.trail.push(this.place(event));
+    const places = this.trail.map((place) => place.map((v) => v.toFixed(1)).join(","));
+    this.line.setAttribute("d", `M${places.join("L")}Z`);
+  }
+
+  pointerdown(event) {
+    if (!this.lasso || this.drawing.nearest(this.place(event))) return;
+    this.svg.setPointerCapture(event.pointerId);
+    this.trail = [this.place(event)];
+    this.line = node("path", {class: "clipft-lasso"}, this.svg);
+  }
+
+  pointerup(event) {
+    if (this.trail) return this.take();
+    const point = this.drawing.nearest(this.place(event));
+    if (point) this.drawing.choose(point.id);
+  }
+
+  pointerleave() {
+    this.drawing.tell(null);
+  }
+
+  // Select what lies inside the lasso, and end it.
+  take() {
+    const {trail, drawing} = this;
+    this.line.remove();
+    this.trail = null;
+    const caught = drawing.dots.filter(({x, y}) => trail.length > 2 && inside([x, y], trail));
+    drawing.select([...new Set(caught.map(({id}) => id))]);
+    drawing.model.save_changes();
+  }
+
+  keydown(event) {
+    if (!this.press(event.key)) return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  // Whether the key means something here.
+  press(key) {
+    const {drawing} = this;
+    if (STEPS[key] && drawing.dots.length) {
+      drawing.walk(STEPS[key]);
+    } else if ((key === "Enter" || key === " ") && drawing.near) {
+      drawing.choose(drawing.near.id);
+    } else if (key === "Escape") {
+      drawing.select([]);
+      drawing.choose(-1);
+    } else {
+      return false;
+    }
+    return true;
   }
 }
 

@@ -1,130 +1,104 @@
-"""A form that trains: choose data, method and hyper-parameters, press run, watch the curves, stop, go on."""
+"""A form that trains: choose data, method and settings, run, watch the curves, stop, go on."""
 
 from __future__ import annotations
 
-import html
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-import pandas as pd
+import numpy as np
 import traitlets
 
-from .. import figures
-from ..config import RunConfig
+from ..config import Reading, RunConfig
 from ..data.manifests import available
-from ..disk.files import read_jsonl
 from ..errors import ClipftError, ConfigError, Stopped
 from ..figures.style import COLOURS
-from ..objectives.registry import METHODS
+from ..figures.tables import table_figure
+from ..figures.training import training_figure
+from ..methods import METHODS
 from ..progress import headless
+from ..runs.folder import RunFolder
+from ..runs.names import title_of
 from ..runs.run import Run
-from ..training.train import train
-from .base import Chart, Explorer, W, box, dropdown, padded, text_panel
+from .base import Chart, Explorer, W, box, dropdown, text_panel
+from .configs import settings_table
+from .marks import Spec, chart, mark, padded
+from .texts import paragraph
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-CURVES = (
-    ("loss", "loss", 1, COLOURS[0]),
-    ("val_accuracy", "reference validation accuracy (%)", 100, COLOURS[2]),
-)
 REDRAW = 0.3  # seconds between two redraws of the curves
+ACCURACY = "reference validation accuracy (%)"
 
 
 class FineTuneForm(Explorer):
     """One run as a form. `wait()` gives the finished Run: it presses run if nobody did.
 
-    config: what the form starts from; settings that it does not show are kept. A run that was stopped, here or
-    elsewhere, goes on from its last validation. Traits: state (ready, running, stopped, finished, failed).
+    config: what the form starts from; settings that it does not show are kept. A run that was
+    stopped, here or elsewhere, goes on from its last validation. Traits: state (ready, running,
+    stopped, finished, failed).
     """
 
     state = traitlets.Enum(("ready", "running", "stopped", "finished", "failed"), "ready")
 
-    def __init__(
-        self, config: RunConfig, runs: Path | str = "runs", device: str = "auto", workers: int = 0
-    ):
+    def __init__(self, config: RunConfig, runs: Path | str = "runs", reading: Reading = Reading()):
         super().__init__()
-        self.start_from, self.runs, self.device, self.workers = config, Path(runs), device, workers
-        self.run: Run | None = None
+        self.start_from = config
+        self.runs = Path(runs)
+        self.reading = reading
+        self.run: Any = None  # a Run, when it is finished
         self.error: BaseException | None = None
         self.thread: threading.Thread | None = None
         self.stopping = threading.Event()
-        number = {"style": {"description_width": "initial"}, "layout": W.Layout(width="190px")}
 
-        def counter(key: str, title: str) -> W.IntText:
-            return W.IntText(value=getattr(config, key), description=title, **number)
+        self.fields = _fields(config)
+        self._add_widgets()
+        self.observe(self._show_state, "state")
+        self._show_state()
 
-        manifests = list(dict.fromkeys([*available(), config.manifest]))
-        self.fields = {
-            "manifest": dropdown(manifests, "data", config.manifest),
-            "method": dropdown(
-                [(m.title, m.name) for m in METHODS.values()], "method", config.method
-            ),
-            "lr": W.Text(value=repr(config.lr), description="learning rate", **number),
-            "lam": W.Text(
-                value="" if config.lam is None else repr(config.lam),
-                placeholder="the method's own",
-                description="lambda",
-                **number,
-            ),
-            "steps": counter("steps", "steps"),
-            "batch_size": counter("batch_size", "batch size"),
-            "eval_every": counter("eval_every", "validate every"),
-            "seed": counter("seed", "seed"),
-        }
-        for name, control in self.fields.items():
-            control.add_class(f"clipft-form-{name}")
+    def _add_widgets(self) -> None:
         self.begin = W.Button(description="run", button_style="primary").add_class("clipft-run")
-        self.halt = W.Button(description="stop", disabled=True).add_class("clipft-stop")
+        self.halt = W.Button(description="stop").add_class("clipft-stop")
         self.begin.on_click(lambda _: self.start())
         self.halt.on_click(lambda _: self.stop())
-        self.bar = W.IntProgress(min=0, max=config.steps, layout=W.Layout(width="420px"))
-        self.said, self.chart = text_panel("state"), Chart()
-        self.observe(lambda _: self._show_state(), "state")
-        self.widget = W.VBox(
-            [
-                box(*self.fields.values()),
-                box(self.begin, self.halt, self.bar),
-                self.said,
-                self.chart,
-            ]
-        )
-        self._show_state()
+        self.bar = W.IntProgress(max=self.start_from.steps, layout=W.Layout(width="420px"))
+        self.note = text_panel("state")
+        self.chart = Chart()
+        fields = box(*self.fields.values())
+        buttons = box(self.begin, self.halt, self.bar)
+        self.widget = W.VBox([fields, buttons, self.note, self.chart])
 
     @property
     def config(self) -> RunConfig:
-        """The configuration that the form stands for. Raises ConfigError for a value that is none."""
-        values = self.start_from.model_dump() | {k: f.value for k, f in self.fields.items()}
-        for name in ("lr", "lam"):
-            text = str(values[name]).strip()
-            values[name] = _number(text) if text or name == "lr" else None
+        """The configuration of the form. Raises ConfigError for a value that is none."""
+        values = self.start_from.model_dump()
+        for name, field in self.fields.items():
+            values[name] = field.value
+        values["lr"] = _number(values["lr"])
+        values["lam"] = _number(values["lam"]) if values["lam"].strip() else None
         return RunConfig.read(values, "the form")
 
     @property
     def rows(self) -> list[dict]:
         """What metrics.jsonl holds of this run so far."""
-        return self._rows(self.config)
+        return self._history(self.config)
 
-    def figure(self) -> go.Figure:
+    def _history(self, config: RunConfig) -> list[dict]:
+        return RunFolder(self.runs / config.id).history()
+
+    def figure(self):
         """The static twin: the curves so far, or the settings where nothing was trained yet."""
         try:
             config = self.config
         except ConfigError:  # a number that is half typed
             config = self.start_from
-        if rows := self._rows(config):
-            return figures.training_curves(rows)
-        shown = config.model_dump(exclude_defaults=True)
-        return figures.table(
-            pd.DataFrame({"setting": list(shown), "value": [str(v) for v in shown.values()]})
-        )
-
-    def _rows(self, config: RunConfig) -> list[dict]:
-        return read_jsonl(self.runs / config.id / "metrics.jsonl")
+        rows = self._history(config)
+        if rows:
+            return training_figure(rows)
+        return table_figure(settings_table(config.model_dump(exclude_defaults=True)))
 
     def start(self) -> None:
-        """Train in the background, from the last validation if the run was begun before; returns at once."""
+        """Train in the background, from the last validation if it was begun; returns at once."""
         if self.state == "running":
             return
         self.stopping.clear()
@@ -136,7 +110,7 @@ class FineTuneForm(Explorer):
             return
         self.bar.max = config.steps
         self.state = "running"
-        self.thread = threading.Thread(target=self._train, args=(config,), daemon=True)
+        self.thread = threading.Thread(target=self._train_watched, args=(config,), daemon=True)
         self.thread.start()
 
     def stop(self) -> None:
@@ -144,11 +118,15 @@ class FineTuneForm(Explorer):
         self.stopping.set()
 
     def wait(self) -> Run:
-        """The finished run; trains it where it is not. Raises what training raised, Stopped if that is stopped."""
+        """The finished run; trains it where it is not.
+
+        Raises what training raised, Stopped if that is stopped.
+        """
         if headless():  # a batch: in this thread, with a bar in its log
-            self.run = train(self.config, self.runs, device=self.device, workers=self.workers)
+            self.run = self._train(self.config)
             self._end("finished")
             return self.run
+
         if self.run is None or self.run.config != self.config:
             self.start()
         try:
@@ -156,38 +134,23 @@ class FineTuneForm(Explorer):
                 self.thread.join(0.2)
         except KeyboardInterrupt:
             self.stop()
-            self.thread.join()
+            if self.thread is not None:
+                self.thread.join()
         if self.error is not None:
             raise self.error
         return self.run
 
-    def _train(self, config: RunConfig) -> None:
-        drawn, before, new = 0.0, self._rows(config), list[dict]()
+    def _train(self, config: RunConfig, watch: Watch | None = None) -> Run:
+        """Train with a progress bar, or with what watches instead of it."""
+        from ..training.train import train  # torch: the form is shown without it
 
-        def watch(row: dict) -> None:
-            nonlocal drawn
-            new.append(row)
-            rows = [
-                one for one in before if one["step"] < new[0]["step"]
-            ] + new  # what was not validated comes again
-            if time.monotonic() - drawn > REDRAW:
-                self._draw(rows)
-                drawn = time.monotonic()
-            if self.stopping.is_set():
-                raise Stopped(
-                    f"stopped at step {row['step']}; run goes on from the last validation"
-                )
+        reading = replace(self.reading, progress=watch is None)
+        return train(config, self.runs, reading=reading, watch=watch)
 
+    def _train_watched(self, config: RunConfig) -> None:
         try:
-            self.run = train(
-                config,
-                self.runs,
-                device=self.device,
-                workers=self.workers,
-                progress=False,
-                watch=watch,
-            )
-            self._draw(self._rows(config))
+            self.run = self._train(config, Watch(self, self._history(config)))
+            self.draw(self._history(config))
             self._end("finished")
         except Stopped as error:
             self._end("stopped", error)
@@ -199,36 +162,92 @@ class FineTuneForm(Explorer):
         self.state = state
         self._show_state()
 
-    def _show_state(self) -> None:
+    def _show_state(self, _change: object = None) -> None:
         running = self.state == "running"
-        self.begin.disabled, self.halt.disabled = running, not running
-        folder = f" {self.run.folder}" if self.run is not None and self.state == "finished" else ""
-        error = (
-            ""
-            if self.error is None
-            else f": {html.escape(str(self.error) or type(self.error).__name__)}"
-        )
-        self.said.value = f"<p>{self.state}{folder}{error}</p>"
+        self.begin.disabled = running
+        self.halt.disabled = not running
+        text = self.state
+        if self.run is not None and self.state == "finished":
+            text += f" {self.run.folder}"
+        if self.error is not None:
+            # Some errors have no text.
+            text += f": {str(self.error) or type(self.error).__name__}"
+        self.note.value = paragraph(text)
 
-    def _draw(self, rows: list[dict]) -> None:
+    def draw(self, rows: list[dict]) -> None:
+        """Draw the curves of these rows of metrics.jsonl."""
         self.bar.value = max((row["step"] for row in rows), default=0)
-        panels = []
-        for key, title, factor, colour in CURVES:
-            found = [row for row in rows if key in row]
-            values = [factor * row[key] for row in found]
-            line = {"x": [row["step"] for row in found], "y": values, "colour": colour}
-            marks = [
-                {"kind": "line"} | line,
-                {"kind": "points", "size": 2 if factor == 1 else 4} | line,
-            ]
-            y = {"range": padded(min(values, default=0), max(values, default=1))}
-            x = {"title": "step", "range": [0, self.bar.max]}
-            panels.append({"width": 430, "title": title, "marks": marks, "x": x, "y": y})
-        self.chart.spec = {"title": "training curves", "height": 260, "panels": panels}
+        loss = curve_of(rows, "loss")
+        accuracy = curve_of(rows, "val_accuracy")
+        accuracy[1] *= 100
+        panels = [
+            curve_panel(loss, "loss", self.bar.max, colour=COLOURS[0], size=2),
+            curve_panel(accuracy, ACCURACY, self.bar.max, colour=COLOURS[2], size=4),
+        ]
+        self.chart.spec = chart("training curves", 260, panels)
+
+
+class Watch:
+    """Sees each row of a training: draws them now and then, ends it once stop was pressed."""
+
+    def __init__(self, form: FineTuneForm, history: list[dict]):
+        self.form = form
+        self.history = history  # of an earlier start
+        self.rows: list[dict] = []
+        self.drawn_at = 0.0
+
+    def __call__(self, row: dict) -> None:
+        """Raises Stopped."""
+        if not self.rows:
+            # What was trained after the last validation comes again.
+            self.rows = [earlier for earlier in self.history if earlier["step"] < row["step"]]
+        self.rows.append(row)
+        if time.monotonic() - self.drawn_at > REDRAW:
+            self.form.draw(self.rows)
+            self.drawn_at = time.monotonic()
+        if self.form.stopping.is_set():
+            raise Stopped(f"stopped at step {row['step']}; run goes on from the last validation")
+
+
+def curve_of(rows: list[dict], key: str) -> np.ndarray:
+    """(2, N) steps and values of the rows that hold this key."""
+    points = [(row["step"], row[key]) for row in rows if key in row]
+    return np.array(points, dtype=float).reshape(-1, 2).T
+
+
+def curve_panel(curve: np.ndarray, title: str, last_step: int, *, colour: str, size: int) -> Spec:
+    """A panel of one curve, as a line and as points of this size."""
+    line = mark("line", *curve, colour=colour)
+    points = line | {"kind": "points", "size": size}
+    x = {"title": "step", "range": [0, last_step]}
+    y = {"range": padded(min(curve[1], default=0), max(curve[1], default=1))}
+    return {"width": 430, "title": title, "marks": [line, points], "x": x, "y": y}
+
+
+def _fields(config: RunConfig) -> dict[str, W.Widget]:
+    """A control for each setting that the form shows."""
+    manifests = list(dict.fromkeys([*available(), config.manifest]))
+    lam = "" if config.lam is None else repr(config.lam)
+    fields = {
+        "manifest": dropdown(manifests, "data", config.manifest),
+        "method": dropdown(list(METHODS), "method", config.method, called=title_of),
+        "lr": W.Text(value=repr(config.lr), description="learning rate"),
+        "lam": W.Text(value=lam, description="lambda", placeholder="the method's own"),
+        "steps": W.IntText(value=config.steps, description="steps"),
+        "batch_size": W.IntText(value=config.batch_size, description="batch size"),
+        "eval_every": W.IntText(value=config.eval_every, description="validate every"),
+        "seed": W.IntText(value=config.seed, description="seed"),
+    }
+    for name, field in fields.items():
+        field.add_class(f"clipft-form-{name}")
+        if not isinstance(field, W.Dropdown):
+            field.style.description_width = "initial"
+            field.layout.width = "190px"
+    return fields
 
 
 def _number(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:
-        return text  # the configuration says what is wrong with it
+        return text.strip()  # the configuration says what is wrong with it

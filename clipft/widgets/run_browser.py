@@ -1,28 +1,26 @@
-"""A browser of runs: filter them, and compare two: settings, WiSE curves, accuracies on the same images."""
+"""A browser of runs: filter them, and compare two on the same images."""
 
-from __future__ import annotations
-
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import traitlets
 
-from .. import figures
-from ..disk.files import read_json
+from ..config import TUNED
 from ..errors import ClipftError, ConfigError
-from ..figures.style import COLOURS, GREY
+from ..figures.style import COLOURS, GREY, domain_of
+from ..figures.tables import table_figure
+from ..metrics.comparison import Comparison
+from ..runs.run import read_sweep
 from ..runs.scores import Scores, compare
-from ..runs.sweep import Sweep, read_sweep
+from ..runs.sweep import Sweep
 from ..runs.table import wide
-from .base import Chart, Explorer, W, box, dropdown, said, table_html, text_panel
+from .base import Chart, Explorer, W, box, dropdown, text_panel
+from .configs import config_diff
+from .texts import heading, paragraph, table_html
 from .wise import wise_spec
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
 
 LEGEND = [
     {"name": "zero-shot", "colour": GREY, "symbol": "star"},
@@ -32,10 +30,10 @@ LEGEND = [
 
 
 class RunBrowser(Explorer):
-    """All finished runs: filter them, and compare two side by side: configurations, accuracies, McNemar's p.
+    """All finished runs: filter them, and compare two: settings, accuracies, McNemar's p.
 
-    results: `store.results(runs)`; runs: their folder. Traits: query (words that a row must contain), first and second
-    (run ids).
+    results: `results(RUNS)`; runs: their folder. Traits: query (words that a row must contain),
+    first and second (run ids).
     """
 
     query = traitlets.Unicode()
@@ -44,135 +42,134 @@ class RunBrowser(Explorer):
 
     def __init__(self, results: pd.DataFrame, runs: Path | str):
         super().__init__()
-        self.folder, self.sweep_of = Path(runs), cache(lambda run: read_sweep(self.folder / run))
-        rows = wide(results)
-        tuned = rows[(rows.alpha == 1.0) & (rows.role != "val")]
-        if tuned.empty:
-            raise ConfigError("no run is scored at alpha 1, the tuned model: clipft evaluate RUN")
-        keys = ["run", "method", "lr", "steps", "seed"]
-        percent = (100 * tuned.pivot_table(index=keys, columns="split", values="accuracy")).round(1)
-        self.table = percent.rename(columns=lambda name: f"{name.split('/')[0]} %").reset_index()
+        self.folder = Path(runs)
+        self.sweep_of = cache(read_sweep)  # by folder
+        self.table = tuned_accuracies(results)
         self.unfinished = results.attrs.get("unfinished", [])
-        words = W.Text(
-            placeholder="e.g. lipsum 0.001", description="filter", continuous_update=True
-        )
-        self.menus = {name: dropdown([], name) for name in ("first", "second")}
-        for menu in self.menus.values():
-            menu.layout.width = "420px"
-        self.list, self.compared, self.chart = text_panel("runs"), text_panel("compared"), Chart()
-        traitlets.link((self, "query"), (words.add_class("clipft-filter"), "value"))
-        self.observe(lambda _: self._filter(), "query")
-        self.observe(lambda _: self._compare(), ["first", "second"])
-        for name, menu in self.menus.items():
-            menu.observe(
-                lambda change, name=name: setattr(self, name, change["new"] or ""), "value"
-            )
-            self.observe(lambda change, menu=menu: self._follow(menu, change["new"]), name)
-        self.widget = W.VBox(
-            [words, self.list, box(*self.menus.values()), self.chart, self.compared]
-        )
+
+        self._add_widgets()
+        self.observe(self._compare, ["first", "second"])
+        self.observe(self._follow, ["first", "second"])
         self._filter()
+
+    def _add_widgets(self) -> None:
+        query = W.Text(placeholder="e.g. lipsum 0.001", description="filter")
+        self.bind(self._filter, query=query.add_class("clipft-filter"))
+        self.menus = {}
+        for trait in ("first", "second"):
+            self.menus[trait] = dropdown([], trait, None)
+            self.menus[trait].layout.width = "420px"
+            self.menus[trait].observe(partial(self._choose, trait), "value")
+        self.list = text_panel("runs")
+        self.compared = text_panel("compared")
+        self.chart = Chart()
+        menus = box(*self.menus.values())
+        self.widget = W.VBox([query, self.list, menus, self.chart, self.compared])
 
     @property
     def matches(self) -> pd.DataFrame:
         """The runs that contain every word of the query."""
-        text = self.table.astype(str).agg(" ".join, axis=1)
-        keep = [all(word in line for word in self.query.split()) for line in text]
-        return self.table[keep]
+        lines = self.table.astype(str).agg(" ".join, axis=1)
+        for word in self.query.split():
+            lines = lines[lines.str.contains(word, regex=False)]
+        return self.table.loc[lines.index]
 
-    def figure(self) -> go.Figure:
+    def figure(self):
         """The static twin: the table of the runs that match."""
-        return figures.table(self.matches.astype(str))
+        return table_figure(self.matches.astype(str))
 
-    def _filter(self) -> None:
-        found = self.matches
-        left = (
-            f"; left out, not finished or not scored: {', '.join(self.unfinished)}"
-            if self.unfinished
-            else ""
-        )
-        self.list.value = said(f"{len(found)} of {len(self.table)} runs{left}") + table_html(found)
-        options = [
-            (f"{r.method}, lr {r.lr}, {r.steps} steps, seed {r.seed} ({r.run})", r.run)
-            for r in found.itertuples()
-        ]
-        known = [run for _, run in options]
-        for number, (name, menu) in enumerate(self.menus.items()):
-            before = getattr(self, name)
+    def _filter(self, _change: object = None) -> None:
+        matches = self.matches
+        text = f"{len(matches)} of {len(self.table)} runs"
+        if self.unfinished:
+            text += f"; left out, not finished or not scored: {', '.join(self.unfinished)}"
+        self.list.value = paragraph(text) + table_html(matches)
+
+        options = [(_title(run), run.run) for run in matches.itertuples()]
+        runs = matches.run.tolist()
+        for place, (trait, menu) in enumerate(self.menus.items()):
+            chosen = getattr(self, trait)
             menu.options = options
-            if options:
-                menu.value = before if before in known else known[min(number, len(options) - 1)]
+            if runs:
+                # The second menu begins at the second run.
+                menu.value = chosen if chosen in runs else runs[min(place, len(runs) - 1)]
 
-    @staticmethod
-    def _follow(menu: W.Dropdown, run: str) -> None:
-        if run in [value for _, value in menu.options]:
-            menu.value = run
+    def _sweeps(self) -> list[Sweep]:
+        return [self.sweep_of(self.folder / self.first), self.sweep_of(self.folder / self.second)]
 
-    def _compare(self) -> None:
+    def _choose(self, trait: str, change: dict) -> None:
+        setattr(self, trait, change["new"] or "")
+
+    def _follow(self, change: dict) -> None:
+        menu = self.menus[change["name"]]
+        if change["new"] in dict(menu.options).values():
+            menu.value = change["new"]
+
+    def _compare(self, _change: object = None) -> None:
         self.chart.spec = {}
-        if not (self.first and self.second):
+        if not self.first or not self.second:
             self.compared.value = ""
             return
         try:
-            sweeps = [self.sweep_of(run) for run in (self.first, self.second)]
-            self.chart.spec = wise_spec(sweeps, 0, bars=False) | {"legend": LEGEND}
-            self.compared.value = (
-                f"<h4>Settings that differ</h4>{table_html(config_diff(*self._folders))}"
-                f"<h4>Tuned models on the same images (p: McNemar, exact)</h4>{table_html(self.comparison())}"
-            )
+            self.chart.spec = wise_spec(self._sweeps(), 0, bars=False) | {"legend": LEGEND}
+            settings = config_diff(self.folder / self.first, self.folder / self.second)
+            text = heading("Settings that differ") + table_html(settings)
+            text += heading("Tuned models on the same images (p: McNemar, exact)")
+            self.compared.value = text + table_html(self.comparison())
         except ClipftError as error:
-            self.compared.value = said(error)
+            self.compared.value = paragraph(error)
 
-    @property
-    def _folders(self) -> list[Path]:
-        return [self.folder / self.first, self.folder / self.second]
+    def comparison(self, alpha: float = TUNED) -> pd.DataFrame:
+        """Accuracies (%) of both runs on each test split, and McNemar's p.
 
-    def comparison(self, alpha: float = 1.0) -> pd.DataFrame:
-        """Accuracies (%) of both runs on each test split, their difference with its 95 % interval, and McNemar's p.
-
-        Raises ConfigError where they saw other images.
+        The difference comes with its 95 % interval. Raises ConfigError where they saw other images.
         """
-        sweeps, rows = [self.sweep_of(run) for run in (self.first, self.second)], []
-        for split in sweeps[0].splits:
-            if split not in sweeps[1].splits:
-                raise ConfigError(
-                    f"the runs are scored on {sweeps[0].splits} and {sweeps[1].splits}; use one data set"
-                )
-            one, two = (_scores(sweep, split, alpha) for sweep in sweeps)
-            found = compare(one, two)
-            rows.append(
-                {
-                    "split": split,
-                    "first %": f"{100 * found.first:.1f}",
-                    "second %": f"{100 * found.second:.1f}",
-                    "difference": f"{100 * found.difference:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]",
-                    "only first right": found.only_first,
-                    "only second right": found.only_second,
-                    "p": f"{found.p:.2g}",
-                }
-            )
+        first, second = self._sweeps()
+        rows = []
+        for split in first.splits:
+            if split not in second.splits:
+                scored = f"{first.splits} and {second.splits}"
+                raise ConfigError(f"the runs are scored on {scored}; use one data set")
+            comparison = compare(_scores(first, split, alpha), _scores(second, split, alpha))
+            rows.append({"split": split} | _in_words(comparison))
         return pd.DataFrame(rows)
 
 
+def _title(run: Any) -> str:
+    return f"{run.method}, lr {run.lr}, {run.steps} steps, seed {run.seed} ({run.run})"
+
+
+def tuned_accuracies(results: pd.DataFrame) -> pd.DataFrame:
+    """A row per run: its recipe and its accuracies (%) at alpha 1 on each test split.
+
+    Raises ConfigError where no run is scored there.
+    """
+    rows = wide(results)
+    tuned = rows[(rows.alpha == TUNED) & (rows.role != "val")]
+    if tuned.empty:
+        raise ConfigError("no run is scored at alpha 1, the tuned model: clipft evaluate RUN")
+    keys = ["run", "method", "lr", "steps", "seed"]
+    accuracy = 100 * tuned.pivot_table(index=keys, columns="split", values="accuracy")
+    accuracy.columns = [f"{domain_of(split)} %" for split in accuracy.columns]
+    return accuracy.round(1).reset_index()
+
+
+def _in_words(comparison: Comparison) -> dict[str, object]:
+    interval = f"[{100 * comparison.low:+.1f}, {100 * comparison.high:+.1f}]"
+    return {
+        "first %": f"{100 * comparison.first:.1f}",
+        "second %": f"{100 * comparison.second:.1f}",
+        "difference": f"{100 * comparison.difference:+.1f} {interval}",
+        "only first right": comparison.only_first,
+        "only second right": comparison.only_second,
+        "p": f"{comparison.p:.2g}",
+    }
+
+
 def _scores(sweep: Sweep, split: str, alpha: float) -> Scores:
-    rows, place = sweep.rows[split], sweep.nearest(alpha)
-    nothing = np.zeros(len(rows))
-    columns = (
-        sweep.label[rows],
-        sweep.prediction[place, rows],
-        sweep.confidence[place, rows],
-        nothing,
-    )
-    return Scores(split, alpha, tuple(sweep.ids[rows]), *columns)
-
-
-def config_diff(first: Path, second: Path) -> pd.DataFrame:
-    """The settings in which two runs differ."""
-    both = [read_json(folder / "config.json") for folder in (first, second)]
-    keys = [
-        key for key in dict.fromkeys([*both[0], *both[1]]) if both[0].get(key) != both[1].get(key)
-    ]
-    return pd.DataFrame(
-        [(key, *(str(one.get(key, "")) for one in both)) for key in keys],
-        columns=["setting", "first", "second"],
-    )
+    """The scores of one split at the nearest alpha; a sweep holds no NLL, and none is asked for."""
+    rows = sweep.rows[split]
+    place = sweep.nearest(alpha)
+    ids = tuple(sweep.ids[rows])
+    told = (sweep.label[rows], sweep.prediction[place, rows], sweep.confidence[place, rows])
+    return Scores(split, alpha, ids, *told, nll=np.zeros(len(rows)))

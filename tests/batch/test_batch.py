@@ -1,5 +1,6 @@
 """Batches of notebooks: plans, verdicts, skipping, and the pages they leave."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -13,7 +14,8 @@ from conftest import held_elsewhere
 from nbformat.v4 import new_code_cell, new_notebook
 from test_cli import run_cli
 
-from clipft.batch.runner import AGAIN, Spec, choose, plan, read_spec, run_batch
+from clipft.batch.runner import AGAIN, run_batch
+from clipft.batch.spec import Spec, choose, plan, read_spec
 from clipft.errors import ConfigError, MissingExtra, RunError
 from clipft.runs.recipes import Preset
 
@@ -32,6 +34,12 @@ def spec_file(folder, **values):
     path = folder / "spec.yaml"
     path.write_text(yaml.safe_dump({"name": "tiny"} | values))
     return path
+
+
+def states_in(out):
+    """How every run of a batch ended, in alphabetical order."""
+    files = out.glob("notebooks/*/status.json")
+    return sorted(json.loads(file.read_text())["state"] for file in files)
 
 
 @pytest.fixture
@@ -72,6 +80,23 @@ def test_a_later_stage_is_planned_anew_when_an_earlier_one_changes(folder):
     assert last([1]) == last([1]) != last([1, 2])
 
 
+def test_the_folders_of_an_unchanged_spec_are_those_of_older_batches(folder, monkeypatch):
+    """Another name would run finished work again; they are those of the planner at first."""
+    cell = {"cell_type": "code", "source": "a = 1\nb: int = 2\nout = ''"}
+    cell["metadata"] = {"tags": ["parameters"]}
+    (folder / "add.ipynb").write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
+    recipe = Preset(title="a", settings={"lr": 1.0})
+    monkeypatch.setattr("clipft.batch.spec.presets", lambda: {"one/a": recipe})
+    deep = [{"preset": "one/a", "settings": {"x": None}}, 3]
+    grid = [{"a": ["one/a", deep], "b": [3]}, {"a": [1e-5]}]
+    first = {"notebook": "add.ipynb", "parameters": {"out": "{out}"}, "grid": grid}
+    spec = Spec.read({"name": "t", "stages": [first, {"notebook": "add.ipynb"}]})
+    first_jobs, (last_job,) = plan(spec, folder, folder / "out")
+    names = [job.folder.name for job in first_jobs]
+    assert names == ["add-0690fcbe81", "add-8f2bcf318f", "add-587f42300e"]
+    assert last_job.folder.name == "add-21c5e37ea6"
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -89,7 +114,7 @@ def test_a_preset_that_changes_is_run_again(folder, monkeypatch, given):
             name: Preset(title=name, settings=values)
             for name, values in (recipes | changes).items()
         }
-        monkeypatch.setattr("clipft.batch.runner.presets", lambda: known)
+        monkeypatch.setattr("clipft.batch.spec.presets", lambda: known)
         spec = Spec.read(
             {"name": "t", "stages": [{"notebook": "add.ipynb", "parameters": {"a": given}}]}
         )
@@ -103,7 +128,7 @@ def test_a_presets_manifest_is_looked_at_too(folder, monkeypatch, manifest_file)
 
     file = shutil.copytree(manifest_file.parent, folder / "manifests") / "mini.yaml"
     known = {"one/a": Preset(title="a", settings={"manifest": str(file)})}
-    monkeypatch.setattr("clipft.batch.runner.presets", lambda: known)
+    monkeypatch.setattr("clipft.batch.spec.presets", lambda: known)
     spec = Spec.read(
         {
             "name": "t",
@@ -155,7 +180,7 @@ def test_missing_spec_and_broken_yaml(folder):
 
 
 def test_missing_papermill_names_the_pip_line(folder, monkeypatch):
-    monkeypatch.setattr("clipft.batch.runner.util.find_spec", lambda name: None)
+    monkeypatch.setattr("clipft.batch.spec.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"pip install 'clipft\[notebooks\]'"):
         run_batch(spec_file(folder, stages=[{"notebook": "add.ipynb"}]), folder / "out")
 
@@ -170,19 +195,16 @@ def test_runs_once_and_leaves_an_index(folder, capsys):
     begun = time.time()
     run_batch(path, folder / "out")
     assert {f.name: f.read_text() for f in out.glob("*.txt")} == {"12.txt": "x", "22.txt": "x"}
-    executed = [nbformat.read(file, 4) for file in out.glob("notebooks/*/run.ipynb")]
-    assert len(executed) == 2 and all("widgets" not in nb.metadata for nb in executed)
-    assert all(file.stat().st_mtime < begun for file in out.glob("notebooks/*/run.ipynb"))
+    executed = list(out.glob("notebooks/*/run.ipynb"))
+    assert len(executed) == 2
+    for file in executed:
+        assert "widgets" not in nbformat.read(file, 4).metadata
+        assert file.stat().st_mtime < begun
     index = (out / "index.html").read_text()
-    assert all(
-        f"notebooks/{page.parent.name}/run.html" in index
-        for page in out.glob("notebooks/*/run.html")
-    )
-    assert (
-        index.count("/run.html") == 2
-        and "run.ipynb" not in index
-        and (out / "plotly.min.js").stat().st_size > 1e6
-    )
+    for page in out.glob("notebooks/*/run.html"):
+        assert f"notebooks/{page.parent.name}/run.html" in index
+    assert index.count("/run.html") == 2 and "run.ipynb" not in index
+    assert (out / "plotly.min.js").stat().st_size > 1e6
     assert f"open {out / 'index.html'}" in capsys.readouterr().out
 
 
@@ -194,10 +216,7 @@ def test_failed_run_is_named_and_the_others_are_kept(folder):
         run_batch(path, folder / "out")
     assert "\n" not in str(caught.value)
     assert len(list(folder.glob("out/notebooks/*/run.html"))) == 2
-    states = sorted(
-        json.loads(file.read_text())["state"] for file in folder.glob("out/notebooks/*/status.json")
-    )
-    assert states == ["failed", "ok"]
+    assert states_in(folder / "out") == ["failed", "ok"]
 
 
 def test_run_over_its_time_is_stopped(folder):
@@ -208,33 +227,30 @@ def test_run_over_its_time_is_stopped(folder):
         run_batch(
             spec_file(folder, timeout=4.0, stages=[{"notebook": "sleep.ipynb"}]), folder / "out"
         )
-    (status,) = folder.glob("out/notebooks/*/status.json")
-    assert json.loads(status.read_text())["state"] == "timeout"
+    assert states_in(folder / "out") == ["timeout"]
 
 
 def test_a_dead_kernel_fails_its_run_alone_and_the_same_command_goes_on(folder):
     """The second try finds a flag and lives; the run that was finished is not touched."""
-    source = "# a heading\nimport os\nopen(f'{out}/ran{a}', 'a').write('x')\nif a and not os.path.exists(f'{out}/flag'):\n"
-    notebook(folder / "die.ipynb", "a: int = 0\nout: str = ''", source + "    os._exit(9)")
+    source = "# a heading\nimport os\nopen(f'{out}/ran{a}', 'a').write('x')\n"
+    source += "if a and not os.path.exists(f'{out}/flag'):\n    os._exit(9)"
+    notebook(folder / "die.ipynb", "a: int = 0\nout: str = ''", source)
     stage = {"notebook": "die.ipynb", "parameters": {"out": "{out}"}, "grid": [{"a": [0, 1]}]}
-    path, out = spec_file(folder, jobs=1, stages=[stage]), folder / "out"
+    path = spec_file(folder, jobs=1, stages=[stage])
+    out = folder / "out"
     with pytest.raises(
         RunError, match=rf"1 of 2 runs .*cell In \[3\] `# a heading`: its kernel died.*; {AGAIN}$"
     ):
         run_batch(path, out)
-    states = {
-        json.loads((file.parent / "params.json").read_text())["a"]: json.loads(file.read_text())[
-            "state"
-        ]
-        for file in out.glob("notebooks/*/status.json")
-    }
+    states = {}
+    for file in out.glob("notebooks/*/status.json"):
+        parameters = json.loads((file.parent / "params.json").read_text())
+        states[parameters["a"]] = json.loads(file.read_text())["state"]
     assert states == {0: "ok", 1: "failed"}
     (out / "flag").touch()
     run_batch(path, out)
     assert ((out / "ran0").read_text(), (out / "ran1").read_text()) == ("x", "xx")
-    assert {
-        json.loads(file.read_text())["state"] for file in out.glob("notebooks/*/status.json")
-    } == {"ok"}
+    assert states_in(out) == ["ok", "ok"]
 
 
 @pytest.mark.parametrize(("signal", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
@@ -247,7 +263,8 @@ def test_a_stopped_batch_says_how_to_go_on_and_leaves_no_process(folder, signal,
         "import os, time\nopen(f'{out}/pid', 'w').write(f'{os.getpid()}')",
         "time.sleep(600)",
     )
-    stage, pid = {"notebook": "sleep.ipynb", "parameters": {"out": "{out}"}}, folder / "out/pid"
+    stage = {"notebook": "sleep.ipynb", "parameters": {"out": "{out}"}}
+    pid = folder / "out/pid"
     path = spec_file(folder, stages=[stage])
     batch = subprocess.Popen(
         [sys.executable, "-m", "clipft.cli", "batch", str(path), "--out", str(folder / "out")],
@@ -258,8 +275,8 @@ def test_a_stopped_batch_says_how_to_go_on_and_leaves_no_process(folder, signal,
     while not (pid.exists() and pid.read_text()) and batch.poll() is None:
         time.sleep(0.1)
     batch.send_signal(getattr(signals, signal))
-    _, said = batch.communicate(timeout=60)
-    assert (batch.returncode, said) == (code, f"clipft: stopped; {AGAIN}\n")
+    _, err = batch.communicate(timeout=60)
+    assert (batch.returncode, err) == (code, f"clipft: stopped; {AGAIN}\n")
     deadline = time.time() + 20
     while os.path.exists(f"/proc/{pid.read_text()}") and time.time() < deadline:
         time.sleep(0.1)
@@ -276,7 +293,8 @@ def chosen(folder, *only):
     ]
     notebook(folder / "sum.ipynb", "seed: int = 1")
     stages = plan(Spec.read({"name": "t", "stages": stages}), folder, folder / "out")
-    return [next(iter(job.parameters.values())) for stage in choose(stages, only) for job in stage]
+    jobs = itertools.chain.from_iterable(choose(stages, only))
+    return [next(iter(job.parameters.values())) for job in jobs]
 
 
 @pytest.mark.parametrize(
@@ -294,8 +312,8 @@ def chosen(folder, *only):
     ],
 )
 def test_only_what_is_named(folder, only, count, first):
-    found = chosen(folder, *only)
-    assert (len(found), found[0]) == (count, first)
+    values = chosen(folder, *only)
+    assert (len(values), values[0]) == (count, first)
 
 
 def test_an_unknown_word_for_only_lists_what_there_is(folder):

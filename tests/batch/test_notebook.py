@@ -1,4 +1,4 @@
-"""One notebook: its parameters cell, what is refused before it runs, and its page that opens offline."""
+"""One notebook: its parameters, what is refused before it runs, its page that opens offline."""
 
 import json
 import re
@@ -10,9 +10,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from test_cli import run_cli
 from test_pages import loaded_from_outside
 
-from clipft.batch.notebook import FIGURE, VIEW, read_parameters, to_html
+from clipft.batch.notebook import FIGURE, read_parameters, to_html
 from clipft.errors import ConfigError, MissingExtra
-from clipft.figures.pages import PLOTLYJS
+from clipft.figures.pages import PLOTLYJS, VIEW
 
 pytest.importorskip("nbconvert")
 CELL = """
@@ -49,7 +49,7 @@ def figure_data(title):
 
 @pytest.fixture
 def executed(tmp_path):
-    """Two figures, one of them with a widget beside it, a widget alone, a table, and the state of widgets."""
+    """Two figures, one of them with a widget beside it, a widget alone, a table, widgets' state."""
     view = {"model_id": "abc", "version_major": 2}
     second = {VIEW: view, FIGURE: figure_data("</script><b>second"), "text/plain": "HBox()"}
     file = write(
@@ -115,10 +115,10 @@ def test_values_that_do_not_fit(tmp_path, given, wanted):
 def test_the_number_that_is_advised_is_one_to_yaml():
     import yaml
 
-    from clipft.batch.notebook import EXPONENT, _yaml_number
+    from clipft.batch.notebook import yaml_number
 
     for text in ("1e-3", "1e5", "+2.E7", ".5e-1", "-3.25E+4"):
-        advised = _yaml_number(*EXPONENT.fullmatch(text).groups())
+        advised = yaml_number(text)
         assert yaml.safe_load(advised) == float(text)
 
 
@@ -141,13 +141,8 @@ def test_a_page_is_self_contained_and_every_figure_is_drawn(executed, tmp_path):
     page = to_html(executed, tmp_path / "new/page.html").read_text(encoding="utf-8")
     assert loaded_from_outside(page) == []
     assert "<title>Title &amp; more</title>" in page
-    assert (
-        sum(
-            len(script) > 1_000_000
-            for script in re.findall(r"<script\b.*?</script>", page, re.DOTALL)
-        )
-        == 1
-    )
+    scripts = re.findall(r"<script\b.*?</script>", page, re.DOTALL)
+    assert sum(len(script) > 1_000_000 for script in scripts) == 1
     divs = re.findall(
         r'<div[^>]*\bid="([^"]*)"[^>]*class="plotly-graph-div"|class="plotly-graph-div"[^>]*id="([^"]*)"',
         page,
@@ -157,21 +152,10 @@ def test_a_page_is_self_contained_and_every_figure_is_drawn(executed, tmp_path):
     assert page.count('"showSendToCloud": false') == 2 and '"showSendToCloud": true' not in page
     assert "IntSlider(value=7)" in page and "HBox()" not in page and "31.5" in page
     assert "</script><b>second" not in page
-    for word in (
-        "require.js",
-        "mathjax",
-        "mermaid",
-        "widget-view",
-        "widget-state",
-        "unpkg",
-        "cdnjs",
-    ):
-        assert (
-            word
-            not in re.sub(
-                r"<script\b.*?</script>|<style\b.*?</style>", "", page, flags=re.DOTALL
-            ).lower()
-        ), word
+    scripts_and_styles = r"<script\b.*?</script>|<style\b.*?</style>"
+    rest = re.sub(scripts_and_styles, "", page, flags=re.DOTALL).lower()
+    for word in "require.js mathjax mermaid widget-view widget-state unpkg cdnjs".split():
+        assert word not in rest, word
     assert not list(tmp_path.glob(f"**/{PLOTLYJS}"))
 
 
@@ -206,11 +190,9 @@ def test_what_is_no_notebook_is_one_line(text, tmp_path, monkeypatch, capsys):
         file.write_text(text)
     code, out, err = run_cli(monkeypatch, capsys, "html", file)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith(
-        f"clipft: {file} is not a notebook"
-        if text is not None
-        else f"clipft: cannot read {file}: no"
-    )
+    missing = text is None
+    problem = f"cannot read {file}: no" if missing else f"{file} is not a notebook"
+    assert err.startswith(f"clipft: {problem}")
 
 
 def test_missing_nbconvert_names_the_pip_line(executed, tmp_path, monkeypatch):

@@ -1,11 +1,14 @@
-"""An 11-alpha, 4-split sweep of EmojiShift against the bare forwards and against the usual way. `make bench`.
+"""An 11-alpha, 4-split sweep of EmojiShift against the bare forwards and against the usual way.
+`make bench`.
 
-The usual way is that of the released WiSE-FT code: for every alpha mix the weights, save a checkpoint, load it again,
-and decode every image of every split anew. It finds accuracies alone. For the table that a sweep makes it also has to
-embed each image by the zero-shot model and compare both in every energy: measured, too.
+The usual way is that of the released WiSE-FT code: for every alpha mix the weights, save a
+checkpoint, load it again, and decode every image of every split anew. It finds accuracies alone.
+For the table that a sweep makes it also has to embed each image by the zero-shot model and compare
+both in every energy: measured, too.
 
-The aim was 4 times faster than the usual way. It is out of reach here: bare forwards alone, which no sweep can do
-without, are less than 4 times faster (2.4 for accuracies, 3.8 for the table), since a 48 px PNG is quick to decode.
+The aim was 4 times faster than the usual way. It is out of reach here: bare forwards alone, which
+no sweep can do without, are less than 4 times faster (2.4 for accuracies, 3.8 for the table), since
+a 48 px PNG is quick to decode.
 """
 
 import time
@@ -13,18 +16,19 @@ import warnings
 
 import open_clip
 import torch
+from conftest import QUIET, OnBench
 from torch.func import functional_call, vmap
 from torch.utils.data import DataLoader, Dataset
 
-from clipft.config import RunConfig
+from clipft.config import ALPHAS, RunConfig
 from clipft.data.images import decode
-from clipft.diagnostics.energies import energy_vectors, second_moment, squared_gap, unit
-from clipft.disk import cache
-from clipft.evaluation.score import sweep
+from clipft.diagnostics.energies import energy_vectors, squared_gap, unit
+from clipft.disk.cache import default_cache
+from clipft.evaluation.bench import GAP_TEXTS
+from clipft.evaluation.mixtures import Mixtures
 from clipft.inputs.batches import pixel_chunks
 from clipft.models.embeddings import FORWARD
 from clipft.posthoc.wise import wise
-from clipft.runs.run import ALPHAS, Run
 
 
 def timed(work) -> float:
@@ -33,7 +37,7 @@ def timed(work) -> float:
     return time.perf_counter() - begun
 
 
-def moved(run: Run) -> dict[str, torch.Tensor]:
+def moved(run: OnBench) -> dict[str, torch.Tensor]:
     """A model a little away from zero-shot: what training made of it does not matter for time."""
     draw = torch.Generator().manual_seed(0)
     return {name: t + 0.01 * torch.randn(t.shape, generator=draw) for name, t in run.anchor.items()}
@@ -54,7 +58,7 @@ class Files(Dataset):
         ]
 
 
-def bare(run: Run, tuned, pixels) -> None:
+def bare(run: OnBench, tuned, pixels) -> None:
     """Nothing but the forwards: mixed weights, uint8 pixels in memory."""
     for alpha in ALPHAS:
         run.student.load_state_dict(wise(run.anchor, tuned, alpha))
@@ -63,8 +67,10 @@ def bare(run: Run, tuned, pixels) -> None:
                 run.student(part)
 
 
-def usual(run: Run, tuned, splits, folder, with_gap: bool = False) -> list[tuple[float, float]]:
-    """(accuracy, energy gap) of every alpha and split: a checkpoint per alpha, every image decoded for every alpha."""
+def usual(run: OnBench, tuned, splits, folder, with_gap: bool = False) -> list[tuple[float, float]]:
+    """(accuracy, energy gap) of every alpha and split: a checkpoint per alpha, every image decoded
+    for every alpha.
+    """
     _, _, preprocess = open_clip.create_model_and_transforms("local-dir:clipft/assets/emoji-tiny")
     found = []
     for alpha in ALPHAS:
@@ -86,7 +92,7 @@ def usual(run: Run, tuned, splits, folder, with_gap: bool = False) -> list[tuple
     return found
 
 
-def over_alphas(run: Run, tuned, pixels) -> None:
+def over_alphas(run: OnBench, tuned, pixels) -> None:
     """The forwards once more, all alphas of a batch at once through torch.func."""
     every = {
         k: torch.stack([wise(run.anchor, tuned, alpha)[k] for alpha in ALPHAS]) for k in run.anchor
@@ -96,25 +102,26 @@ def over_alphas(run: Run, tuned, pixels) -> None:
         for name, tensor in every.items()
         if name.startswith("visual.")
     }
+
+    def forward(weights, images):
+        return functional_call(run.student.visual, weights, (images,))
+
     with torch.inference_mode():
         for part in pixels:
-            forward = lambda weights, images: functional_call(
-                run.student.visual, weights, (images,)
-            )
-            with (
-                warnings.catch_warnings()
-            ):  # attention has no batching rule: that is what is measured
+            with warnings.catch_warnings():
+                # Attention has no batching rule: that is what is measured.
                 warnings.simplefilter("ignore")
                 vmap(forward, in_dims=(0, None))(tower, run.student.pixels(part))
 
 
 def test_sweep_against_bare_forwards_and_the_usual_way(tmp_path, monkeypatch):
-    run = Run.create(RunConfig(), tmp_path)
+    run = OnBench(RunConfig(), QUIET, GAP_TEXTS)
     names = ["twemoji/test", *(f"{shift}/test" for shift in run.manifest.shifts())]
     splits = [run.manifest.split(name) for name in names]
-    monkeypatch.setattr(cache, "folder", lambda: tmp_path / "arrays")
+    monkeypatch.setattr(default_cache(), "arrays", tmp_path / "arrays")
     run.student.eval()
-    tuned, moment = moved(run), second_moment(run.gap_texts, run.clip.scale)
+    tuned, moment = moved(run), run.bench.gap_moment()
+    mixtures = Mixtures(run.student, run.anchor, [tuned], lambda: moment, reading=QUIET)
     decoded = [
         chunk.pixels for split in splits for chunk in pixel_chunks(split, run.clip.transform)
     ]
@@ -123,12 +130,11 @@ def test_sweep_against_bare_forwards_and_the_usual_way(tmp_path, monkeypatch):
     scores = []
 
     def ours() -> None:
-        scores[:] = sweep(run.student, run.anchor, tuned, splits, ALPHAS, moment, progress=False)
+        scores[:] = mixtures.score(splits, ALPHAS)
 
     rounds = []
     for turn in range(2):
-        cache_of_turn = tmp_path / f"arrays{turn}"
-        monkeypatch.setattr(cache, "folder", lambda place=cache_of_turn: place)
+        monkeypatch.setattr(default_cache(), "arrays", tmp_path / f"arrays{turn}")
         rounds.append((timed(lambda: bare(run, tuned, parts)), timed(ours)))
     forwards, swept = (min(column) for column in zip(*rounds, strict=True))
     found = []
@@ -138,7 +144,8 @@ def test_sweep_against_bare_forwards_and_the_usual_way(tmp_path, monkeypatch):
     batched = timed(lambda: over_alphas(run, tuned, some)) / timed(lambda: bare(run, tuned, some))
     images = sum(map(len, splits))
     print(
-        f"\n{len(ALPHAS)} alphas x {len(splits)} splits, {images} images, {torch.get_num_threads()} threads"
+        f"\n{len(ALPHAS)} alphas x {len(splits)} splits, {images} images,"
+        f" {torch.get_num_threads()} threads"
     )
     rows = {
         "bare forwards": forwards,
@@ -148,10 +155,12 @@ def test_sweep_against_bare_forwards_and_the_usual_way(tmp_path, monkeypatch):
     }
     for name, seconds in rows.items():
         print(
-            f"{name:28} {seconds:8.2f} s  {seconds / forwards:5.2f} x bare  {seconds / swept:5.2f} x sweep"
+            f"{name:28} {seconds:8.2f} s  {seconds / forwards:5.2f} x bare"
+            f"  {seconds / swept:5.2f} x sweep"
         )
     print(
-        f"{'torch.func over alphas':28} {'':10}  {batched:5.2f} x bare, {len(some)} batches, forwards alone"
+        f"{'torch.func over alphas':28} {'':10}  {batched:5.2f} x bare, {len(some)} batches,"
+        " forwards alone"
     )
     ours_found = {
         (s.alpha, s.split): (float((s.prediction == s.label).mean()), s.energy_gap.mean())

@@ -1,13 +1,15 @@
-"""Are today's numbers those of an earlier day, bit for bit? Run it before a change of structure and after.
+"""Are today's numbers those of an earlier day, bit for bit? Run it before a change of structure and
+after.
 
-    python tests/benchmarks/same_numbers.py OUT              # train, combine, score, export; then compare
-    python tests/benchmarks/same_numbers.py OUT --demo       # the same for `make demo` and its diagnostics
-    python tests/benchmarks/same_numbers.py OUT [--demo] --write    # keep the digests as today's truth
+    python tests/benchmarks/same_numbers.py OUT            # train, combine, score, export; compare
+    python tests/benchmarks/same_numbers.py OUT --demo     # so for `make demo` and its diagnostics
+    python tests/benchmarks/same_numbers.py OUT [--demo] --write    # keep today's as the truth
 
-It speaks to clipft by its command line alone and reads what lies on disk, so it survives any change of the library
-inside. Digests lie in same_numbers.json beside it: of configurations, of each tensor, of each column of each table, of
-the numbers in each figure and of what the commands print. They belong to one machine, one torch and one thread a
-process; on another machine write them anew, before the change.
+It speaks to clipft by its command line alone and reads what lies on disk, so it survives any change
+of the library inside. Digests lie in same_numbers.json beside it: of configurations, of each
+tensor, of each column of each table, of the numbers in each figure and of what the commands print.
+They belong to one machine, one torch and one thread a process; on another machine write them anew,
+before the change.
 """
 
 import argparse
@@ -101,7 +103,9 @@ def of_run(folder: Path) -> dict[str, object]:
 
 
 def run_all(out: Path) -> dict[str, str]:
-    """Every method for some steps, every post-hoc method on them, two sweeps, an export; what the commands say."""
+    """Every method for some steps, every post-hoc method on them, two sweeps, an export; what the
+    commands say.
+    """
     runs, environment = (
         out / "runs",
         os.environ | {"OMP_NUM_THREADS": "1", "CLIPFT_CACHE": str(out / "cache")},

@@ -1,4 +1,6 @@
-"""One JupyterLab and one Chromium for all browser tests, and a few small finished runs to look at."""
+"""One JupyterLab and one Chromium for all browser tests, and a few small finished runs to
+look at.
+"""
 
 import os
 import shutil
@@ -29,7 +31,8 @@ def demo_cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def demo_runs(tmp_path_factory, demo_cache) -> Path:
-    """A folder of four finished, scored runs: FT and Lipsum-FT, two seeds, on EmojiShift's first 20 classes.
+    """A folder of four finished, scored runs: FT and Lipsum-FT, two seeds, on EmojiShift's first 20
+    classes.
 
     Ten steps each, so their numbers mean nothing. $CLIPFT_DEMO_RUNS is copied instead if it is set.
     """
@@ -37,7 +40,7 @@ def demo_runs(tmp_path_factory, demo_cache) -> Path:
     runs = base / "runs"
     if given := os.environ.get("CLIPFT_DEMO_RUNS"):
         return Path(shutil.copytree(given, runs))
-    from clipft import RunConfig, train
+    from clipft import Reading, RunConfig, score, train
 
     manifest = _small_emoji_shift(base)
     with pytest.MonkeyPatch.context() as patch:
@@ -54,13 +57,16 @@ def demo_runs(tmp_path_factory, demo_cache) -> Path:
                     eval_every=10,
                     crop=(0.6, 1.0),
                 )
-                run = train(config, runs, device="cpu", progress=False)
-                run.score([0.0, 0.25, 0.5, 0.75, 1.0], progress=False)
+                reading = Reading(device="cpu", progress=False)
+                run = train(config, runs, reading=reading)
+                score(run, [0.0, 0.25, 0.5, 0.75, 1.0], reading=reading)
     return runs
 
 
 def _small_emoji_shift(folder: Path, classes: int = 20) -> Path:
-    """A manifest of EmojiShift's first classes with fewer images to train on: the whole takes two minutes to score."""
+    """A manifest of EmojiShift's first classes with fewer images to train on: the whole takes two
+    minutes to score.
+    """
     source = lab.ROOT / "data_manifests"
     values = yaml.safe_load((source / "emoji_shift.yaml").read_text())
     names = yaml.safe_load((source / values["classes"]).read_text())[:classes]
@@ -95,7 +101,9 @@ def browser():
 
 @pytest.fixture
 def page(server, browser):
-    """A page on the server; a request outside or a logged error fails the test (Lab itself logs none)."""
+    """A page on the server; a request outside or a logged error fails the test (Lab itself logs
+    none).
+    """
     with lab.page(browser, (server.address,)) as view:
         yield view
         server.stop_kernels()

@@ -1,4 +1,6 @@
-"""A JupyterLab of this interpreter and a headless Chromium to look at it; nothing outside 127.0.0.1 is reached."""
+"""A JupyterLab of this interpreter and a headless Chromium to look at it; nothing outside 127.0.0.1
+is reached.
+"""
 
 import contextlib
 import json
@@ -56,7 +58,9 @@ STDERR_OUTPUT = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.s
 
 
 def chromium() -> str:
-    """Path of the browser, "" where none is found: $BROWSER_PATH if that is set, else the first of BROWSERS on PATH."""
+    """Path of the browser, "" where none is found: $BROWSER_PATH if that is set, else the first of
+    BROWSERS on PATH.
+    """
     given = os.environ.get("BROWSER_PATH")
     return (
         shutil.which(given) or "" if given else next(filter(None, map(shutil.which, BROWSERS)), "")
@@ -99,7 +103,9 @@ class Server:
 
 @contextlib.contextmanager
 def server(root: Path, env=None):
-    """JupyterLab on a folder of copies (it saves what it opens). Its settings and its kernels' files are its own."""
+    """JupyterLab on a folder of copies (it saves what it opens). Its settings and its kernels'
+    files are its own.
+    """
     home = Path(tempfile.mkdtemp(prefix="lab-"))
     for name, value in SETTINGS.items():
         file = home / "settings" / f"{name}.jupyterlab-settings"
@@ -173,7 +179,9 @@ def _wait_for(lab: Server, process: subprocess.Popen, log: Path) -> None:
 
 @contextlib.contextmanager
 def browser():
-    """A headless Chromium. While it is open this thread has a running asyncio loop: close it before other tests."""
+    """A headless Chromium. While it is open this thread has a running asyncio loop: close it before
+    other tests.
+    """
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(
             executable_path=chromium(), args=list(BROWSER_ARGUMENTS)
@@ -188,8 +196,8 @@ def browser():
 def page(browser, allowed: tuple[str, ...], width: int = 1400, height: int = 1000):
     """A page that may ask for addresses that start with `allowed` and no others.
 
-    page.outside lists what else it asked for (cut off), page.errors what it logged as an error or did not catch,
-    page.warnings what it logged as a warning.
+    page.outside lists what else it asked for (cut off), page.errors what it logged as an error or
+    did not catch, page.warnings what it logged as a warning.
     """
     context = browser.new_context(viewport={"width": width, "height": height})
     view = context.new_page()
@@ -223,7 +231,9 @@ def page(browser, allowed: tuple[str, ...], width: int = 1400, height: int = 100
 
 
 def shot(page, name: str, whole: bool = False) -> Path:
-    """Keep a picture of the page as NAME.png in $CLIPFT_SHOTS, else papermill_runs/out/screenshots; whole: uncut."""
+    """Keep a picture of the page as NAME.png in $CLIPFT_SHOTS, else papermill_runs/out/screenshots;
+    whole: uncut.
+    """
     folder = Path(os.environ.get("CLIPFT_SHOTS") or ROOT / "papermill_runs/out/screenshots")
     folder.mkdir(parents=True, exist_ok=True)
     size = page.viewport_size
@@ -243,10 +253,11 @@ def shot(page, name: str, whole: bool = False) -> Path:
 
 
 def median_delay(page, seen: str, act, times: int = 15) -> float:
-    """Milliseconds, on the page's own clock, from a key or mouse press to the change of a JS expression; the median.
+    """Milliseconds, on the page's own clock, from a key or mouse press to the change of a JS
+    expression; the median.
 
-    act(i) makes the i-th press, through page.keyboard or page.mouse. The expression must change at every press and
-    show in the page's elements; a canvas is not seen.
+    act(i) makes the i-th press, through page.keyboard or page.mouse. The expression must change at
+    every press and show in the page's elements; a canvas is not seen.
     """
     page.evaluate(
         """expression => {
@@ -318,7 +329,8 @@ def open_notebook(page, server: Server, path: Path) -> None:
 
 
 def run_all(page) -> None:
-    """Run all cells and wait for the end; a cell that fails is an AssertionError with its traceback.
+    """Run all cells and wait for the end; a cell that fails is an AssertionError with its
+    traceback.
 
     The kernel must answer first: asked earlier, Lab clears the cells and silently runs none.
     """

@@ -14,8 +14,13 @@ SET_UP = """
 import json
 import numpy as np
 from pathlib import Path
-from clipft import reports, results, widgets
-from clipft.runs.sweep import read_sweep
+from clipft import distortion_table, energy_map, read_sweep, results
+from clipft.widgets.calibration import ReliabilityExplorer
+from clipft.widgets.distortion import DistortionExplorer
+from clipft.widgets.energy_gap import EnergyGapExplorer
+from clipft.widgets.energy_map import EnergyMapExplorer
+from clipft.widgets.run_browser import RunBrowser
+from clipft.widgets.wise import WiseExplorer
 runs = Path({runs!r})
 table = results(str(runs))
 folders = [runs / run for run in sorted(table[table.metric == "energy_gap"].run.unique())]
@@ -40,13 +45,13 @@ def wise_facts(w):
 """
 WISE, SECOND, GAPS, MAP, DISTORTION, RELIABILITY, BROWSER = range(1, 8)
 CELLS = (
-    "wise = widgets.WiseExplorer(sweeps, 0.5)\nwise",
-    "second = widgets.WiseExplorer(sweeps[0], 0.25)\nsecond",
-    "gaps = widgets.EnergyGapExplorer(table, runs)\ngaps",
-    "map = widgets.EnergyMapExplorer(reports.energy_map(folders[0], 1.0, 20), sweeps[0])\nmap",
-    "distortion = widgets.DistortionExplorer(reports.distortion_table(folders[:4]))\ndistortion",
-    "reliability = widgets.ReliabilityExplorer(sweeps[0])\nreliability",
-    "browser = widgets.RunBrowser(table, runs)\nbrowser",
+    "wise = WiseExplorer(sweeps, 0.5)\nwise",
+    "second = WiseExplorer(sweeps[0], 0.25)\nsecond",
+    "gaps = EnergyGapExplorer(table, runs)\ngaps",
+    "map = EnergyMapExplorer(energy_map(folders[0], 1.0, 20), sweeps[0])\nmap",
+    "distortion = DistortionExplorer(distortion_table(folders[:4]))\ndistortion",
+    "reliability = ReliabilityExplorer(sweeps[0])\nreliability",
+    "browser = RunBrowser(table, runs)\nbrowser",
 )
 NAMES = (
     "wise",
@@ -59,8 +64,8 @@ NAMES = (
 )
 BIG = """
 import numpy as np
-from clipft import widgets
 from clipft.runs.sweep import Sweep
+from clipft.widgets.wise import WiseExplorer
 rng, A, S, per = np.random.default_rng(0), 101, 5, 10_000
 alphas, N = np.linspace(0, 1, A), S * per
 label, base, right = rng.integers(0, 1000, N), rng.integers(0, 1000, N), rng.random(N)
@@ -70,7 +75,7 @@ split = np.repeat([f"d{i}/test" for i in range(S)], per)
 ids = np.array([f"d{i // per}/{i}.png" for i in range(N)])
 confidence = rng.random((A, N), dtype=np.float32)
 big = Sweep("big", "d0", alphas, split, ids, label, prediction, confidence, None, tuple(map(str, range(1000))))
-wise = widgets.WiseExplorer(big)
+wise = WiseExplorer(big)
 wise
 """
 MARKER = "document.querySelector('.clipft-marker').getAttribute('transform')"
@@ -459,15 +464,15 @@ def test_energy_map_lasso(desk, places):
     axis = "map.chart.spec['panels'][0]['x']['range']"  # the box goes from pixel 8 to 752 of 760
     wanted = ask(
         desk,
-        f"np.flatnonzero(8 + 744 * (map.found.{side}[:, 0] - {axis}[0])"
+        f"np.flatnonzero(8 + 744 * (map.energies.{side}[:, 0] - {axis}[0])"
         f" / ({axis}[1] - {axis}[0]) < 380).tolist()",
     )
-    assert 0 < len(wanted) < ask(desk, "len(map.found.ids)")
+    assert 0 < len(wanted) < ask(desk, "len(map.energies.ids)")
     assert sorted(chosen) == wanted
     lab.expect(explorer.locator(".clipft-lasso p").first).to_have_text(f"{len(wanted)} images")
     assert explorer.locator(".clipft-lasso tr").count() == 1 + min(24, len(wanted))
     assert explorer.locator(".clipft-chart > svg .clipft-faded").count() == ask(
-        desk, "len(map.found.ids)"
+        desk, "len(map.energies.ids)"
     ) - len(wanted)
     pictures = explorer.locator(".clipft-lasso-tiles img")
     assert min(pictures.evaluate_all("all => all.map(image => image.naturalWidth)")) > 0
@@ -507,7 +512,7 @@ def test_energy_map_colours(desk):
     for name in ("gap", "class", "split"):
         explorer.locator(".clipft-colour select").select_option(name)
         becomes(desk, "map.colour", name)
-        wanted = len(set(ask(desk, "map._looks()[0]")))
+        wanted = len(set(ask(desk, "map.chart.spec['panels'][0]['marks'][-1]['colour']")))
         points = explorer.locator(".clipft-chart > svg > g > g:last-child .clipft-point")
 
         def drawn(points=points, wanted=wanted):
@@ -734,7 +739,7 @@ def test_form_run_stop_run(page, server, demo_runs, tmp_path):
     page.locator("button.clipft-run").click()
     lab.expect(state).to_contain_text("finished")
     run_cells(page, 3, 6)
-    assert ask(page, "run.folder.name == form.config.id and run.finished")
+    assert ask(page, "run.folder.name == form.config.id and run.folder.is_finished")
     lab.expect(page.locator(".js-plotly-plot:has(.main-svg)")).to_have_count(1)
     lab.theme(page, lab.DARK)
     lab.shot(page, "form_finished_dark")

@@ -1,4 +1,6 @@
-"""Notebooks executed with no page to look at, then opened: as HTML from the disk, and as they are in JupyterLab."""
+"""Notebooks executed with no page to look at, then opened: as HTML from the disk, and as they are
+in JupyterLab.
+"""
 
 import os
 import shutil
@@ -23,7 +25,9 @@ TITLES = "all => all.map(button => button.dataset.title)"
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory, demo_runs, demo_cache):
-    """name -> folder with run.ipynb and run.html, executed as a batch does, each in a process of its own."""
+    """name -> folder with run.ipynb and run.html, executed as a batch does, each in a process of
+    its own.
+    """
     base = tmp_path_factory.mktemp("executed")
     env = os.environ | {
         "CLIPFT_HEADLESS": "1",

@@ -1,4 +1,6 @@
-"""The notebooks as a person sees them: JupyterLab in a headless Chromium, with mouse and keyboard."""
+"""The notebooks as a person sees them: JupyterLab in a headless Chromium, with mouse and
+keyboard.
+"""
 
 import pytest
 
@@ -57,8 +59,10 @@ def test_a_small_notebook_and_the_keyboard(page, server):
         server.root / "small.ipynb",
         [
             "import ipywidgets as widgets\nslider = widgets.IntSlider(3, 0, 10)\nsaid = widgets.Label()",
-            "slider.observe(lambda change: setattr(said, 'value', f'got {change.new}'), 'value')\n"
-            "widgets.VBox([slider.add_class('t-slider'), said.add_class('t-said')])",
+            (
+                "slider.observe(lambda change: setattr(said, 'value', f'got {change.new}'), 'value')\n"
+                "widgets.VBox([slider.add_class('t-slider'), said.add_class('t-said')])"
+            ),
         ],
     )
     lab.open_notebook(page, server, path)

@@ -25,7 +25,6 @@ def run_cli(monkeypatch, capsys, *arguments):
 
 @pytest.fixture
 def clipft(monkeypatch, capsys, world):
-    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)
     monkeypatch.setenv("COLUMNS", "200")
 
     def call(*arguments):
@@ -49,7 +48,7 @@ def first_words(out):
 def test_lists(clipft):
     from clipft import METHODS
     from clipft.data.manifests import available
-    from clipft.posthoc.registry import POSTHOC
+    from clipft.methods import POSTHOC
 
     code, out, _ = clipft("methods")
     assert code == 0 and {*METHODS, *POSTHOC} <= set(first_words(out))
@@ -154,28 +153,25 @@ def test_combine_makes_a_run_that_is_scored(clipft):
     from clipft import Run
 
     run = clipft.world.train(steps=4)
-    out = lines_of(clipft, "combine", "wise", run.folder, "alpha=0.25")
+    out = lines_of(clipft, "combine", "wise", run.path, "alpha=0.25")
     made = Run.open(
-        next(iter({file.parent for file in clipft.world.runs.glob("*/config.json")} - {run.folder}))
+        next(iter({file.parent for file in clipft.world.runs.glob("*/config.json")} - {run.path}))
     )
-    assert f"made {made.folder} of {run.folder.name}" in out and "sketch/test" in out
+    assert f"made {made.path} of {run.id}" in out and "sketch/test" in out
     assert (made.after.name, made.after.options) == ("wise", {"alpha": 0.25})
-    out = lines_of(
-        clipft, "combine", "emoji/tpgm_c", run.folder, "steps=2", "batch=4", "--no-score"
-    )
+    out = lines_of(clipft, "combine", "emoji/tpgm_c", run.path, "steps=2", "batch=4", "--no-score")
     made = Run.open(out.split()[1])
     assert (made.after.name, made.after.options) == ("tpgm_c", {"mu": 0.03, "steps": 2, "batch": 4})
-    assert "sketch/test" not in out and not (made.folder / "scores.parquet").exists()
+    assert "sketch/test" not in out and not (made.path / "scores.parquet").exists()
 
 
 def test_results_as_markdown_with_calibration(clipft):
-    clipft.world.train(steps=2).score([0.0, 1.0], progress=False)
+    clipft.world.train(steps=2).score([0.0, 1.0])
     code, out, _ = clipft("results", "--runs", clipft.world.runs, "--markdown", "--calibration")
-    rows = [
-        [cell.strip() for cell in line.strip().split("|")[1:-1]]
-        for line in out.splitlines()
-        if "|" in line
-    ]
+    rows = []
+    for line in out.splitlines():
+        if "|" in line:
+            rows.append([cell.strip() for cell in line.strip().split("|")[1:-1]])
     assert code == 0 and [row[0] for row in rows if not row[0].startswith("--")] == [
         "method",
         "zero-shot",
@@ -234,9 +230,9 @@ def test_predict_names_what_is_wrong(clipft, tmp_path, tree):
         ([image, "--csv", image / "below.csv"], "cannot write"),
     ]:
         code, _, err = clipft("predict", folder, *arguments, "--device", "cpu")
-        said = [line for line in err.splitlines() if line.startswith("clipft: ")]
-        assert (code, len(said), "Traceback" in err) == (2, 1, False), err
-        assert words in said[0]
+        problems = [line for line in err.splitlines() if line.startswith("clipft: ")]
+        assert (code, len(problems), "Traceback" in err) == (2, 1, False), err
+        assert words in problems[0]
     (folder / "head.safetensors").write_bytes(b"")
     code, _, err = clipft("predict", folder, image, "--device", "cpu")
     assert (code, err.count("\n"), "head.safetensors" in err) == (2, 1, True)
@@ -319,11 +315,11 @@ def test_unwritable_runs_folder_is_one_line(clipft, tmp_path):
 
 def test_truncated_tuned_weights_are_one_line(clipft):
     run = clipft.world.train()
-    file = run.folder / "weights.safetensors"
+    file = run.path / "weights.safetensors"
     file.write_bytes(file.read_bytes()[:2000])
-    code, _, err = clipft("evaluate", run.folder, "--device", "cpu")
+    code, _, err = clipft("evaluate", run.path, "--device", "cpu")
     assert (code, err.count("\n")) == (2, 1) and "weights.safetensors is truncated" in err
-    assert not (run.folder / "scores.parquet").exists()
+    assert not (run.path / "scores.parquet").exists()
 
 
 def test_doctor_names_what_is_missing(clipft, monkeypatch):
@@ -357,10 +353,10 @@ def test_start_does_not_import_torch(arguments):
 @pytest.mark.parametrize("content", ["[]", "{}", "{", ""])
 def test_a_broken_run_folder_is_one_line(clipft, content):
     run = clipft.world.train()
-    run.score([0.0, 1.0], progress=False)
-    (run.folder / "config.json").write_text(content)
+    run.score([0.0, 1.0])
+    (run.path / "config.json").write_text(content)
     for command in (
-        ["evaluate", run.folder, "--device", "cpu"],
+        ["evaluate", run.path, "--device", "cpu"],
         ["results", "--runs", clipft.world.runs],
     ):
         code, _, err = clipft(*command)
@@ -370,10 +366,10 @@ def test_a_broken_run_folder_is_one_line(clipft, content):
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"no table at all"])
 def test_damaged_scores_are_one_line(clipft, content):
     run = clipft.world.train()
-    run.score([0.0, 1.0], progress=False)
-    (run.folder / "scores.parquet").write_bytes(content)
+    run.score([0.0, 1.0])
+    (run.path / "scores.parquet").write_bytes(content)
     for command in (
-        ["evaluate", run.folder, "--device", "cpu"],
+        ["evaluate", run.path, "--device", "cpu"],
         ["results", "--runs", clipft.world.runs],
     ):
         code, _, err = clipft(*command)
@@ -382,26 +378,26 @@ def test_damaged_scores_are_one_line(clipft, content):
 
 def test_damaged_images_are_one_line(clipft):
     run = clipft.world.train()
-    run.score([0.0, 1.0], progress=False)
-    content = (run.folder / "images.parquet").read_bytes()
-    (run.folder / "scores.parquet").unlink()  # a whole summary is read without them
-    (run.folder / "images.parquet").write_bytes(content[:-50])
-    code, _, err = clipft("evaluate", run.folder, "--device", "cpu")
+    run.score([0.0, 1.0])
+    content = (run.path / "images.parquet").read_bytes()
+    (run.path / "scores.parquet").unlink()  # a whole summary is read without them
+    (run.path / "images.parquet").write_bytes(content[:-50])
+    code, _, err = clipft("evaluate", run.path, "--device", "cpu")
     assert (code, err.count("\n"), "images.parquet is damaged" in err) == (2, 1, True), err
 
 
 def test_a_damaged_summary_of_no_images_is_made_again(clipft):
     run = clipft.world.train()
-    table = run.score([0.0, 1.0], progress=False)
-    (run.folder / "images.parquet").unlink()
-    (run.folder / "scores.parquet").write_bytes(b"")
-    pd.testing.assert_frame_equal(run.score([0.0, 1.0], progress=False), table)
+    table = run.score([0.0, 1.0])
+    (run.path / "images.parquet").unlink()
+    (run.path / "scores.parquet").write_bytes(b"")
+    pd.testing.assert_frame_equal(run.score([0.0, 1.0]), table)
     assert clipft("results", "--runs", clipft.world.runs)[0] == 0
 
 
 def test_runs_of_several_kinds_are_several_tables(clipft):
     for reference in ("real", "sketch"):
-        clipft.world.train(reference=reference).score([0.0, 1.0], progress=False)
+        clipft.world.train(reference=reference).score([0.0, 1.0])
     code, out, _ = clipft("results", "--runs", clipft.world.runs)
     assert (code, out.count("reference real"), out.count("reference sketch")) == (0, 1, 1)
 
@@ -424,35 +420,33 @@ def test_yaml_numbers_as_people_write_them(clipft):
 
 
 def numbers_after(out, *words):
-    """The numbers of the lines that start with these words and hold nothing but numbers behind them."""
-    rest = [
-        line.split()[len(words) :]
-        for line in out.splitlines()
-        if line.split()[: len(words)] == [*words]
-    ]
-    return [
-        [float(cell) for cell in row]
-        for row in rest
-        if all(re.fullmatch(r"[-+.e0-9]+|nan", cell) for cell in row)
-    ]
+    """The numbers of the lines that start with these words and hold only numbers behind them."""
+    rows = []
+    for line in out.splitlines():
+        start = line.split()[: len(words)]
+        cells = line.split()[len(words) :]
+        are_numbers = all(re.fullmatch(r"[-+.e0-9]+|nan", cell) for cell in cells)
+        if start == [*words] and are_numbers:
+            rows.append([float(cell) for cell in cells])
+    return rows
 
 
 def test_diagnose_prints_the_reports(clipft):
     from clipft.reports import energy_gap as reports
 
     run = clipft.world.train(steps=6)
-    out = lines_of(clipft, "diagnose", run.folder)
+    out = lines_of(clipft, "diagnose", run.path)
     gap = reports.gap_table(run).set_index("split").loc["sketch/test"]
     distorted = distortion_table([run]).set_index(["split", "kind"]).loc[("sketch/test", "raw")]
     loss = barrier_table(run).set_index("split").loc["sketch/test"]
-    gaps, losses = numbers_after(out, "sketch/test")[:1], numbers_after(out, "sketch/test")[-1:]
-    assert gaps == [pytest.approx(gap.tolist(), rel=2e-3)]
-    assert losses == [pytest.approx(loss.tolist(), rel=2e-3, abs=1e-9)]
+    rows = numbers_after(out, "sketch/test")
+    assert rows[0] == pytest.approx(gap.tolist(), rel=2e-3)
+    assert rows[-1] == pytest.approx(loss.tolist(), rel=2e-3, abs=1e-9)
     words = f"{distorted.reference:.4g} {distorted.shifted:.4g} {distorted.difference:.4g}".split()
     assert [line for line in out.splitlines() if line.split()[:5] == ["sketch/test", "raw", *words]]
     layers = layer_table(run).set_index("layer").loc["visual.conv1"]
     assert numbers_after(out, "visual.conv1") == [pytest.approx(layers.tolist(), rel=2e-3)]
-    zero = lines_of(clipft, "diagnose", run.folder, "--alpha", 0)
+    zero = lines_of(clipft, "diagnose", run.path, "--alpha", 0)
     assert numbers_after(zero, "sketch/test")[0][:4] == [0, 0, 0, 0]
 
 
@@ -469,13 +463,13 @@ def test_a_data_set_of_one_domain_is_diagnosed(clipft, tmp_path):
     values = read_yaml(Path(clipft.world.manifest))
     (tmp_path / "one.yaml").write_text(yaml.safe_dump(values | {"domains": ["real"]}))
     run = clipft.world.train(steps=2, manifest=str(tmp_path / "one.yaml"))
-    assert "real/test" in lines_of(clipft, "diagnose", run.folder)
+    assert "real/test" in lines_of(clipft, "diagnose", run.path)
 
 
 def test_compare_prints_both_models_and_p(clipft):
 
     first, second = (clipft.world.train(seed=seed, steps=6) for seed in (0, 1))
-    code, out, _ = clipft("compare", first.folder, second.folder, "--alpha", 0.5)
+    code, out, _ = clipft("compare", first.path, second.path, "--alpha", 0.5)
     rows = compare_runs(first, second, 0.5).set_index("split")
     assert code == 0
     for split, row in rows.iterrows():
@@ -488,7 +482,7 @@ def test_pick_prints_the_choices_and_the_verdict(clipft, among):
     from clipft.runs import choosing
 
     for lr in (1e-3, 3e-3):
-        clipft.world.train(lr=lr, steps=6).score([0.0, 0.5, 1.0], progress=False)
+        clipft.world.train(lr=lr, steps=6).score([0.0, 0.5, 1.0])
     code, out, _ = clipft("pick", "--runs", clipft.world.runs, "--among", among)
     chosen = choosing.choices(results(clipft.world.runs), among)
     assert code == 0 and f"by energy gap instead of accuracy: {choosing.verdict(chosen)}" in out
@@ -496,9 +490,9 @@ def test_pick_prints_the_choices_and_the_verdict(clipft, among):
         for row in chosen.itertuples(index=False):
             assert numbers_after(out, row.method, row.run) == [pytest.approx([*row[2:]], rel=2e-3)]
     else:
-        assert all(
-            run in out for column in chosen if column.endswith(": run") for run in chosen[column]
-        )
+        for column in chosen:
+            if column.endswith(": run"):
+                assert all(run in out for run in chosen[column])
 
 
 def test_cache_is_listed_and_pruned_and_data_sets_stay(clipft):
@@ -509,7 +503,7 @@ def test_cache_is_listed_and_pruned_and_data_sets_stay(clipft):
     rendered.mkdir(parents=True)
     (rendered / "image.png").write_bytes(b"0" * 3_000_000)
     run = clipft.world.train(steps=2)
-    lines_of(clipft, "diagnose", run.folder)
+    lines_of(clipft, "diagnose", run.path)
     code, out, _ = clipft("cache")
     assert code == 0 and {"embeddings", "texts"} <= set(first_words(out))
     assert "emoji-00000000 3.0" in " ".join(out.split()) and f" in {rendered.parent}" in out
@@ -526,13 +520,13 @@ def test_cache_is_listed_and_pruned_and_data_sets_stay(clipft):
     )
     code, out, _ = clipft("cache")
     assert code == 0 and out.splitlines()[-1].startswith("1 entries, 3.0 MB in ")
-    assert numbers_after(lines_of(clipft, "diagnose", run.folder), "sketch/test")  # made again
+    assert numbers_after(lines_of(clipft, "diagnose", run.path), "sketch/test")  # made again
 
 
 def test_wise_adds_alphas_where_accuracy_bends(clipft):
     run = clipft.world.train(steps=12, lr=3e-3)
-    out = lines_of(clipft, "wise", run.folder, "--adaptive", 0.01)
-    table = pd.read_parquet(run.folder / "scores.parquet")
+    out = lines_of(clipft, "wise", run.path, "--adaptive", 0.01)
+    table = pd.read_parquet(run.path / "scores.parquet")
     alphas = sorted(set(table.alpha))
     assert {0.0, 0.25, 0.5, 0.75, 1.0} <= set(alphas)
     curves = (
@@ -543,15 +537,16 @@ def test_wise_adds_alphas_where_accuracy_bends(clipft):
     if len(alphas) < 65:  # where it stops
         for i in range(1, len(alphas) - 1):
             left, here, right = alphas[i - 1 : i + 2]
-            part = (here - left) / (right - left)
-            if abs(curves[i] - (1 - part) * curves[i - 1] - part * curves[i + 1]).max() > 0.01:
+            share = (here - left) / (right - left)
+            bend = curves[i] - (1 - share) * curves[i - 1] - share * curves[i + 1]
+            if abs(bend).max() > 0.01:
                 assert max(here - left, right - here) <= 1 / 128
     assert {float(line.split()[0]) for line in out.splitlines() if "sketch/test" in line} == set(
         alphas
     )
     straight = clipft.world.train(steps=12, lr=3e-3, seed=1)
-    lines_of(clipft, "wise", straight.folder, "--adaptive", 1)
-    assert sorted(set(pd.read_parquet(straight.folder / "scores.parquet").alpha)) == [
+    lines_of(clipft, "wise", straight.path, "--adaptive", 1)
+    assert sorted(set(pd.read_parquet(straight.path / "scores.parquet").alpha)) == [
         0.0,
         0.25,
         0.5,
@@ -579,20 +574,20 @@ def test_wise_adds_alphas_where_accuracy_bends(clipft):
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistake_in_diagnostics_is_one_line_and_exit_code_2(clipft, arguments, wanted):
-    run = clipft.world.train(steps=2) if "RUN" in arguments else None
     clipft.world.runs.mkdir(exist_ok=True)
-    code, _, err = clipft(
-        *[{"RUN": run and run.folder, "RUNS": clipft.world.runs}.get(a, a) for a in arguments]
-    )
-    said = [line for line in err.splitlines() if line.startswith("clipft: ")]
-    assert (code, len(said), "Traceback" in err) == (2, 1, False), err
-    assert wanted in said[0]
+    folders = {"RUNS": clipft.world.runs}
+    if "RUN" in arguments:
+        folders["RUN"] = clipft.world.train(steps=2).path
+    code, _, err = clipft(*[folders.get(word, word) for word in arguments])
+    problems = [line for line in err.splitlines() if line.startswith("clipft: ")]
+    assert (code, len(problems), "Traceback" in err) == (2, 1, False), err
+    assert wanted in problems[0]
 
 
 def test_an_ensemble_is_not_diagnosed(clipft):
     from clipft.training.combine import combine
 
     made = combine("output_ensemble", [clipft.world.train(steps=2, seed=s) for s in (0, 1)])
-    for command in (["diagnose", made.folder], ["wise", made.folder, "--adaptive", 0.1]):
+    for command in (["diagnose", made.path], ["wise", made.path, "--adaptive", 0.1]):
         code, _, err = clipft(*command, "--device", "cpu")
         assert (code, err.count("\n"), "ensemble" in err) == (2, 1, True), err

@@ -1,5 +1,6 @@
 """Manifests: the shipped ones, and a DomainNet-shaped tree of four classes read line by line."""
 
+import json
 from collections import Counter
 
 import pandas as pd
@@ -33,11 +34,10 @@ def mini(tmp_path, monkeypatch):
     root = tmp_path / "mini"
     root.mkdir()
     # the labels in the lists are deliberately not ours: DomainNet's folders decide
-    train = [
-        f"real/{slug}/{i}.jpg {(SLUGS.index(slug) + 1) % 4}"
-        for slug, n in PER_CLASS.items()
-        for i in range(n)
-    ]
+    train = []
+    for slug, count in PER_CLASS.items():
+        label = (SLUGS.index(slug) + 1) % 4
+        train += [f"real/{slug}/{number}.jpg {label}" for number in range(count)]
     (root / "real_train.txt").write_text("\n".join(reversed(train)) + "\n")
     (root / "real_test.txt").write_text(
         "real/zebra/with space.jpg 0\nreal/ant/1.jpg 0\nreal/zebra/0.jpg 0\n"
@@ -64,9 +64,14 @@ def test_shipped(name, classes, domains):
     assert len({c.slug for c in manifest.class_names}) == classes
     assert len(set(manifest.domains)) == domains
     assert manifest.shifts() == [d for d in manifest.domains if d != manifest.reference]
-    assert not [text for text in manifest.names if text != " ".join(text.split()) or "_" in text]
-    codes = [c.code for c in manifest.class_names]
-    assert set(map(len, codes)) == {0} if name == "domainnet" else len(set(codes)) == classes
+    for text in manifest.names:
+        assert text == " ".join(text.split())
+        assert "_" not in text
+    codes = {c.code for c in manifest.class_names}
+    if name == "domainnet":
+        assert codes == {""}
+    else:
+        assert len(codes) == classes
 
 
 def test_available_are_all_loadable():
@@ -90,7 +95,8 @@ def test_names_and_labels(mini):
 
 def test_holdout(mini):
     manifest = mini()
-    train, val = manifest.split("real/train"), manifest.split("real/val")
+    train = manifest.split("real/train")
+    val = manifest.split("real/val")
     lines = (mini.root / "real_train.txt").read_text().splitlines()
     order = [line.rpartition(" ")[0] for line in lines]
     assert (train.name, val.name) == ("real/train", "real/val")
@@ -104,9 +110,8 @@ def test_holdout(mini):
         "zebra": 2,
     }
     for split in (train, val):
-        assert [SLUGS[label] for label in split.labels] == [
-            name.split("/")[1] for name in split.ids
-        ]
+        for label, name in zip(split.labels, split.ids, strict=True):
+            assert SLUGS[label] == name.split("/")[1]
     assert mini().split("real/val") == val  # the same rows on each call
 
 
@@ -193,7 +198,9 @@ def test_a_missing_class_list(mini, tmp_path):
 
 @pytest.mark.parametrize("text", ["name: [", "\tname: x", "- 1", "", b"\xff\xfe"])
 def test_a_manifest_that_is_no_mapping(tmp_path, text):
-    (tmp_path / "odd.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    if isinstance(text, str):
+        text = text.encode()
+    (tmp_path / "odd.yaml").write_bytes(text)
     with pytest.raises(ConfigError, match=r"odd\.yaml") as caught:
         load_manifest(str(tmp_path / "odd.yaml"))
     assert "\n" not in str(caught.value)
@@ -219,6 +226,44 @@ def test_shifts_of_another_reference(mini):
     assert mini().shifts("sketch") == ["real"]
     with pytest.raises(ConfigError, match="did you mean 'sketch'"):
         mini().shifts("sketsh")
+
+
+@pytest.mark.parametrize("name", available())
+def test_a_copy_for_a_run_says_all_without_the_files(name, monkeypatch):
+    original = load_manifest(name)
+    text = json.dumps(original.copy_for_run())
+    monkeypatch.setattr("clipft.data.manifests.read_yaml", None)  # would raise if it were called
+    copy = Manifest.from_copy(json.loads(text))
+    assert copy.digest() == original.digest()
+    assert copy.class_names == original.class_names
+    assert (copy.names, copy.domains) == (original.names, original.domains)
+    assert (copy.reference, copy.shifts()) == (original.reference, original.shifts())
+    assert copy.copy_for_run() == original.copy_for_run()
+
+
+def test_a_copy_for_a_run_reads_the_same_splits(mini):
+    original = mini()
+    copy = Manifest.from_copy(original.copy_for_run())
+    for split in ("real/train", "real/val", "real/test"):
+        assert copy.split(split) == original.split(split)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"class_names": "ant"}, "expected a list of classes, got str"),
+        ({"class_names": ["ant", "ant"]}, "two classes have the same name"),
+        ({"refrence": "real"}, r"copy of a manifest: unknown key 'refrence'; did you mean"),
+        ({"reference": 3}, r"copy of a manifest: reference: "),
+    ],
+)
+def test_a_copy_that_is_none(mini, changes, words):
+    copy = mini().copy_for_run()
+    with pytest.raises(ConfigError, match=words):
+        assert Manifest.from_copy(copy | changes).names
+    del copy["class_names"]
+    with pytest.raises(ConfigError, match="it has no class_names"):
+        Manifest.from_copy(copy)
 
 
 def test_a_manifest_is_frozen(mini):
@@ -248,17 +293,15 @@ def test_published_tables_are_pandas_on_the_file(table, benchmark, metric):
     found = published(table, benchmark, metric=metric)
     assert list(found.columns) == ["method", "variant", "model", "domain", "reference", "shift"]
     titles = {"L2SP": "L2-SP", "Linear-probed": "LP"}
-    want = {
-        (titles.get(method, method), variant, model): (
-            part[part.split == part.reference]["mean"].item(),
-            part[part.split != part.reference]["mean"].mean(),
+    want = {}
+    for (method, variant, model), scores in rows.groupby(["method", "variant", "model"]):
+        is_reference = scores.split == scores.reference
+        want[titles.get(method, method), variant, model] = pytest.approx(
+            (scores[is_reference]["mean"].item(), scores[~is_reference]["mean"].mean())
         )
-        for (method, variant, model), part in rows.groupby(["method", "variant", "model"])
-    }
     keys = zip(found.method, found.variant, found.model, strict=True)
-    assert dict(zip(keys, zip(found.reference, found["shift"], strict=True), strict=True)) == {
-        key: pytest.approx(value) for key, value in want.items()
-    }
+    values = zip(found.reference, found["shift"], strict=True)
+    assert dict(zip(keys, values, strict=True)) == want
 
 
 def test_published_rows_are_in_the_papers_order():
@@ -291,7 +334,7 @@ def test_what_was_not_published_is_refused(arguments, words):
 
 
 def test_a_table_whose_reference_is_a_split_of_its_own_is_not_empty():
-    """FLYP's rows have reference `train`, and id_test and test as splits: neither is the reference by name."""
+    """FLYP's rows have reference `train`, and id_test and test as splits: neither is it by name."""
     assert set(published("slides", "iwildcam", "flyp", "macro_f1").method) == {
         "Zero-shot",
         "FT",
@@ -301,7 +344,7 @@ def test_a_table_whose_reference_is_a_split_of_its_own_is_not_empty():
 
 
 def test_references_are_not_mixed():
-    """Table 10 tunes on each of four domains: one row per method would be a mean over their shifts."""
+    """Table 10 tunes on four domains: one row per method would be a mean over their shifts."""
     rows = pd.read_csv(PAPER, dtype=str, keep_default_na=False).astype({"mean": float})
     rows = rows[(rows.table == "10") & (rows.method == "FT")]
     found = published("10")

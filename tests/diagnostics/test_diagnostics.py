@@ -26,6 +26,11 @@ def embeddings(seed, *shape):
     return torch.tensor(np.random.default_rng(seed).standard_normal(shape) * 4)
 
 
+def same_images(n, m, d, seed=0):
+    """N images by the tuned and the zero-shot model, and M texts of length one."""
+    return embeddings(seed, n, d), embeddings(seed + 1, n, d), unit(embeddings(seed + 2, m, d))
+
+
 def rows_of_length_one(x):
     x = np.asarray(x)
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
@@ -34,15 +39,9 @@ def rows_of_length_one(x):
 @settings(deadline=None)
 @given(sizes, seeds, st.floats(0.1, 100))
 def test_energy_gap_by_texts_by_moment_and_by_hand(size, seed, scale):
-    n, m, d = size
-    images, anchors, texts = (
-        embeddings(seed, n, d),
-        embeddings(seed + 1, n, d),
-        unit(embeddings(seed + 2, m, d)),
-    )
-    matrix = (
-        scale * (rows_of_length_one(images) - rows_of_length_one(anchors)) @ texts.numpy().T
-    )  # (N, M)
+    images, anchors, texts = same_images(*size, seed)
+    change = rows_of_length_one(images) - rows_of_length_one(anchors)
+    matrix = scale * change @ texts.numpy().T  # (N, M)
     by_texts = energy_gap(images, anchors, texts, scale)
     by_moment = energy_gap(images, anchors, moment=second_moment(texts, scale))
     np.testing.assert_allclose(by_texts, (matrix**2).mean(1), rtol=1e-6, atol=1e-9)
@@ -52,8 +51,7 @@ def test_energy_gap_by_texts_by_moment_and_by_hand(size, seed, scale):
 @settings(deadline=None)
 @given(sizes, seeds)
 def test_feature_distortion(size, seed):
-    n, _, d = size
-    images, anchors = embeddings(seed, n, d), embeddings(seed + 1, n, d)
+    images, anchors, _ = same_images(*size, seed)
     raw = np.linalg.norm(images.numpy() - anchors.numpy(), axis=1)
     normalised = np.linalg.norm(rows_of_length_one(images) - rows_of_length_one(anchors), axis=1)
     np.testing.assert_allclose(feature_distortion(images, anchors), raw, rtol=1e-9)
@@ -63,7 +61,8 @@ def test_feature_distortion(size, seed):
 
 
 def test_length_alone_is_distortion_but_no_energy_gap():
-    images, texts = embeddings(0, 5, 8), unit(embeddings(1, 6, 8))
+    images = embeddings(0, 5, 8)
+    texts = unit(embeddings(1, 6, 8))
     longer = 2 * images
     np.testing.assert_allclose(energy_gap(longer, images, texts, 100.0), 0, atol=1e-20)
     np.testing.assert_allclose(feature_distortion(longer, images), images.norm(dim=-1))
@@ -93,7 +92,8 @@ def test_what_does_not_fit(call, words):
 def test_correlation_is_pearsons(points):
     x, y = np.array(points).T
     assume(np.ptp(x) > 0.1 and np.ptp(y) > 0.1)
-    theirs, found = stats.pearsonr(x, y), correlation(x, y)
+    theirs = stats.pearsonr(x, y)
+    found = correlation(x, y)
     interval = theirs.confidence_interval(0.95)
     want = (theirs.statistic, interval.low, interval.high)
     assert (found.r, found.low, found.high) == pytest.approx(want, abs=1e-12)
@@ -101,12 +101,12 @@ def test_correlation_is_pearsons(points):
 
 
 def test_the_interval_is_fishers():
-    x, y = np.arange(10.0), np.array([0, 2, 1, 3, 5, 4, 6, 9, 8, 7.0])
+    x = np.arange(10.0)
+    y = np.array([0, 2, 1, 3, 5, 4, 6, 9, 8, 7.0])
     found = correlation(x, y)
     z = np.arctanh(np.corrcoef(x, y)[0, 1])
-    assert (found.low, found.high) == pytest.approx(
-        tuple(np.tanh(z + np.array([-1, 1]) * 1.959964 / np.sqrt(7)))
-    )
+    want = np.tanh(z + np.array([-1, 1]) * 1.959964 / np.sqrt(7))
+    assert (found.low, found.high) == pytest.approx(tuple(want))
     assert str(found) == f"r = {found.r:.2f} [{found.low:.2f}, {found.high:.2f}], n = 10"
 
 
@@ -157,7 +157,8 @@ many = st.tuples(st.integers(2, 23), st.integers(2, 23), st.integers(2, 9))
 @given(many, seeds, st.integers(1, 7))
 def test_the_gap_in_parts_is_the_gap_of_the_matrix(size, seed, rows):
     n, m, d = size
-    images, anchors = embeddings(seed, n, d).float(), embeddings(seed + 1, n, d).float()
+    images = embeddings(seed, n, d).float()
+    anchors = embeddings(seed + 1, n, d).float()
     texts = unit(embeddings(seed + 2, m, d).float())
     matrix = plain_gap(images.double(), anchors.double(), texts.double(), 14.0)
     with mock.patch.object(diagnostics, "ROWS", rows):
@@ -173,35 +174,27 @@ def test_the_gap_in_parts_is_the_gap_of_the_matrix(size, seed, rows):
 @settings(deadline=None)
 @given(many, seeds, st.floats(0.1, 100))
 def test_the_errors_of_the_gap(size, seed, scale):
-    n, m, d = size
-    images, anchors, texts = (
-        embeddings(seed, n, d),
-        embeddings(seed + 1, n, d),
-        unit(embeddings(seed + 2, m, d)),
-    )
-    matrix, gap = (
-        plain_gap(images, anchors, texts, scale),
-        measure_gap(images, anchors, texts, scale),
-    )
-    by_image, by_text = plain_error(matrix.mean(1)), plain_error(matrix.mean(0))
-    assert (gap.mean, gap.scale) == (pytest.approx(matrix.mean(), rel=1e-9), scale)
-    found, want = (gap.image_error, gap.text_error), (by_image, by_text)
-    assert found == pytest.approx(want, rel=1e-6, abs=1e-9 * matrix.mean())
-    assert gap.error == pytest.approx(
-        (by_image**2 + by_text**2) ** 0.5, rel=1e-6, abs=1e-9 * matrix.mean()
-    )
+    images, anchors, texts = same_images(*size, seed)
+    matrix = plain_gap(images, anchors, texts, scale)
+    gap = measure_gap(images, anchors, texts, scale)
+    by_image = plain_error(matrix.mean(1))
+    by_text = plain_error(matrix.mean(0))
+    near = {"rel": 1e-6, "abs": 1e-9 * matrix.mean()}
+    assert gap.mean == pytest.approx(matrix.mean(), rel=1e-9) and gap.scale == scale
+    assert (gap.image_error, gap.text_error) == pytest.approx((by_image, by_text), **near)
+    assert gap.error == pytest.approx((by_image**2 + by_text**2) ** 0.5, **near)
 
 
 def test_twice_the_scale_is_four_times_the_gap():
-    images, anchors, texts = embeddings(0, 7, 5), embeddings(1, 7, 5), unit(embeddings(2, 9, 5))
-    once, twice = (measure_gap(images, anchors, texts, s) for s in (3.0, 6.0))
-    assert (twice.mean, twice.image_error, twice.text_error) == pytest.approx(
-        (4 * once.mean, 4 * once.image_error, 4 * once.text_error)
-    )
+    images, anchors, texts = same_images(7, 9, 5)
+    once = measure_gap(images, anchors, texts, 3.0)
+    twice = measure_gap(images, anchors, texts, 6.0)
+    want = (4 * once.mean, 4 * once.image_error, 4 * once.text_error)
+    assert (twice.mean, twice.image_error, twice.text_error) == pytest.approx(want)
 
 
 def test_the_gap_of_each_class():
-    images, anchors, texts = embeddings(0, 8, 5), embeddings(1, 8, 5), unit(embeddings(2, 9, 5))
+    images, anchors, texts = same_images(8, 9, 5)
     labels = np.array([3, 0, 3, 1, 0, 3, 1, 3])
     per_image = plain_gap(images, anchors, texts, 2.0).mean(1)
     found = measure_gap(images, anchors, texts, 2.0).per_class(labels, 6)
@@ -211,14 +204,15 @@ def test_the_gap_of_each_class():
 
 
 def test_one_image_has_no_error_over_images():
-    gap = measure_gap(embeddings(0, 1, 5), embeddings(1, 1, 5), unit(embeddings(2, 9, 5)), 2.0)
+    gap = measure_gap(*same_images(1, 9, 5), 2.0)
     assert np.isnan(gap.image_error) and np.isnan(gap.error)
     assert gap.mean > 0 and gap.text_error > 0
 
 
 @pytest.mark.parametrize("measure", [energy_gap, measure_gap])
 def test_a_gap_of_no_images_or_of_others_is_refused(measure):
-    x, texts = embeddings(0, 5, 8), unit(embeddings(1, 6, 8))
+    x = embeddings(0, 5, 8)
+    texts = unit(embeddings(1, 6, 8))
     for images, anchors, words in [
         (x[:0], x[:0], "no images"),
         (x, x[:4], r"\(5, 8\) and \(4, 8\)"),
@@ -258,9 +252,8 @@ def test_the_verdict_is_where_the_interval_lies(by, verdict):
     shift = np.random.default_rng(0).normal(10, 1, 30)
     found = distortion_test(shift[::-1] + by, shift)
     assert found.verdict == verdict
-    assert {"holds": found.low > 0, "fails": found.high < 0, "open": found.low <= 0 <= found.high}[
-        verdict
-    ]
+    lies = {"holds": found.low > 0, "fails": found.high < 0, "open": found.low <= 0 <= found.high}
+    assert lies[verdict]
 
 
 @pytest.mark.parametrize(("reference", "verdict"), [(3.0, "holds"), (1.0, "fails"), (2.0, "open")])
@@ -273,9 +266,8 @@ def test_distortion_without_spread(reference, verdict):
 def test_distortion_without_spread_on_one_side():
     shift = np.array([1.0, 2.0, 4.0, 5.0])
     found = distortion_test(np.full(6, 3.5), shift)
-    width = (
-        stats.t.ppf(0.975, 3) * shift.std(ddof=1) / 2
-    )  # Welch's degrees of freedom: those of the one that varies
+    # Welch's degrees of freedom: those of the one that varies
+    width = stats.t.ppf(0.975, 3) * shift.std(ddof=1) / 2
     assert (found.low, found.high) == pytest.approx((0.5 - width, 0.5 + width))
 
 
@@ -290,16 +282,17 @@ def test_one_image_cannot_be_tested(n, m):
 
 def test_without_each_group_in_turn():
     draw = np.random.default_rng(1)
-    x, y, groups = draw.normal(size=15), draw.normal(size=15), [*"bbbbbaaaacccccc"]
+    x = draw.normal(size=15)
+    y = draw.normal(size=15)
+    groups = list("bbbbbaaaacccccc")
     found = leave_one_out(x, y, groups)
     assert list(found) == ["a", "b", "c"]
     for name, one in found.items():
         rest = [(a, b) for a, b, group in zip(x, y, groups, strict=True) if group != name]
         theirs = stats.pearsonr(*zip(*rest, strict=True))
         interval = theirs.confidence_interval(0.95)
-        assert (one.r, one.low, one.high) == pytest.approx(
-            (theirs.statistic, interval.low, interval.high)
-        )
+        want = (theirs.statistic, interval.low, interval.high)
+        assert (one.r, one.low, one.high) == pytest.approx(want)
         assert one.n == len(rest)
 
 
@@ -332,7 +325,8 @@ def test_effective_robustness_is_the_height_above_the_line_in_logits(base, model
 
 def test_a_model_on_the_line_has_no_effective_robustness():
     logits = np.array([-1.0, 0.2, 0.9, 2.0])
-    reference, shift = 1 / (1 + np.exp(-logits)), 1 / (1 + np.exp(-(0.7 * logits - 0.5)))
+    reference = 1 / (1 + np.exp(-logits))
+    shift = 1 / (1 + np.exp(-(0.7 * logits - 0.5)))
     np.testing.assert_allclose(
         effective_robustness(shift, reference, shift[:2], reference[:2]), 0, atol=1e-12
     )
@@ -374,13 +368,13 @@ def test_a_straight_line_has_no_kinks(count, curves, seed):
 
 def test_the_bend_of_any_curve_is_found():
     alphas = [0.0, 0.25, 0.5, 0.75, 1.0]
-    flat, bent = np.zeros(5), np.maximum(0, np.array(alphas) - 0.5)
+    flat = np.zeros(5)
+    bent = np.maximum(0, np.array(alphas) - 0.5)
     assert kinks(alphas, np.stack([flat, bent], 1), 0.01) == [0.375, 0.625]
     assert kinks(alphas, np.stack([flat, bent], 1), 0.13) == []  # it is 0.125 from the line
     assert kinks(alphas, np.array([0, 1.0, 0, 0, 0])[:, None], 0.01) == [0.125, 0.375, 0.625]
-    assert (
-        kinks([0.0, 0.2, 1.0], np.array([0.0, 0.2, 1.0])[:, None], 1e-6) == []
-    )  # uneven steps, straight
+    # uneven steps, straight
+    assert kinks([0.0, 0.2, 1.0], np.array([0.0, 0.2, 1.0])[:, None], 1e-6) == []
 
 
 def test_kinks_come_closer_and_stop():
@@ -443,7 +437,8 @@ def students(model_folder, checkpoint):
 
 @pytest.mark.parametrize("kind", [0, 1])
 def test_layers_move_as_torch_says(students, kind):
-    anchor, draw = students[kind].state_dict(), torch.Generator().manual_seed(0)
+    anchor = students[kind].state_dict()
+    draw = torch.Generator().manual_seed(0)
     tuned = {name: x + 0.1 * torch.randn(x.shape, generator=draw) for name, x in anchor.items()}
     for name in tuned:
         if "visual.transformer.resblocks.1." in name:
@@ -451,36 +446,31 @@ def test_layers_move_as_torch_says(students, kind):
     found = layer_distances(anchor, tuned)
 
     def flat(weights, part):
-        return torch.cat(
-            [x.flatten().double() for name, x in weights.items() if part in f".{name}"]
-        )
+        tensors = [x.flatten() for name, x in weights.items() if part in f".{name}"]
+        if part == "head":
+            tensors = [weights["weight"].flatten(), weights["bias"]]
+        return torch.cat(tensors).double()
 
-    parts = {
-        name: f".{name}." for name in found if name.startswith("visual.transformer.resblocks.")
-    }
-    parts |= {
-        "visual.conv1": ".visual.conv1.",
-        "visual.proj": ".visual.proj",
-        "visual.ln_post": ".visual.ln_post.",
-    }
-    parts |= {"head": ".weight"} if kind == 0 else {"token_embedding": ".token_embedding."}
+    blocks = [name for name in found if name.startswith("visual.transformer.resblocks.")]
+    parts = {name: f".{name}." for name in (*blocks, "visual.conv1", "visual.ln_post")}
+    parts["visual.proj"] = ".visual.proj"
+    if kind == 0:
+        parts["head"] = "head"
+    else:
+        parts["token_embedding"] = ".token_embedding."
     for name, part in parts.items():
-        before, after = flat(anchor, part), flat(tuned, part)
-        if name == "head":
-            before, after = (
-                torch.cat([w["weight"].flatten(), w["bias"]]).double() for w in (anchor, tuned)
-            )
+        before = flat(anchor, part)
+        after = flat(tuned, part)
         moved = (after - before).norm()
         assert found[name] == pytest.approx((float(moved), float(moved / before.norm())))
     assert found["visual.transformer.resblocks.1"] == (0.0, 0.0)
     whole = sum(float((tuned[name] - x).double().square().sum()) for name, x in anchor.items())
-    assert sum(distance**2 for distance, _ in found.values()) == pytest.approx(
-        whole
-    )  # every tensor counts once
+    # every tensor counts once
+    assert sum(distance**2 for distance, _ in found.values()) == pytest.approx(whole)
 
 
 def test_both_kinds_of_student_name_vision_layers_alike(students):
-    names = [[*layer_distances(student.state_dict(), student.state_dict())] for student in students]
+    names = [list(layer_distances(one.state_dict(), one.state_dict())) for one in students]
     vision = [[name for name in found if name.startswith("visual.")] for found in names]
     assert vision[0] == vision[1] and len(vision[0]) > 5
     assert "head" in names[0] and "logit_scale" in names[1]

@@ -1,4 +1,4 @@
-"""Energies: the form without a matrix over texts equals the one with it, and both equal the plain sums."""
+"""Energies: the form without a matrix over texts equals the one with it and the plain sums."""
 
 import numpy as np
 import pytest
@@ -13,9 +13,8 @@ from clipft.diagnostics.energies import (
     unit,
 )
 
-sizes = st.tuples(
-    st.integers(1, 9), st.integers(1, 12), st.integers(1, 16)
-)  # N images, M texts, D dimensions
+# N images, M texts, D dimensions
+sizes = st.tuples(st.integers(1, 9), st.integers(1, 12), st.integers(1, 16))
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -28,12 +27,13 @@ def unit_rows(seed, n, d):
 @given(sizes, seeds, st.floats(0.01, 100))
 def test_both_forms_equal_the_plain_sums(size, seed, scale):
     n, m, d = size
-    f, f0, t = unit_rows(seed, n, d), unit_rows(seed + 1, n, d), unit_rows(seed + 2, m, d)
-    plain = [
-        sum((scale * f[i] @ t[k] - scale * f0[i] @ t[k]) ** 2 for k in range(m)) / m
-        for i in range(n)
-    ]
-    images, anchors, texts = torch.tensor(f), torch.tensor(f0), torch.tensor(t)
+    f = unit_rows(seed, n, d)
+    f0 = unit_rows(seed + 1, n, d)
+    t = unit_rows(seed + 2, m, d)
+    plain = []
+    for i in range(n):
+        plain.append(sum((scale * f[i] @ t[k] - scale * f0[i] @ t[k]) ** 2 for k in range(m)) / m)
+    images, anchors, texts = (torch.tensor(rows) for rows in (f, f0, t))
     by_vectors = squared_gap(
         energy_vectors(images, texts, scale), energy_vectors(anchors, texts, scale)
     )
@@ -53,12 +53,14 @@ def test_the_mean_gap_agrees_in_single_precision(size, seed):
         energy_vectors(images, texts, 100.0), energy_vectors(anchors, texts, 100.0)
     )
     by_moment = quadratic_gap(images, anchors, second_moment(texts, 100.0))
-    # the mean over images is what is reported; one image that hardly moved loses digits in the N x M form
+    # the mean over images is what is reported; one image that hardly moved loses digits in the
+    # N x M form
     assert float(by_moment.mean()) == pytest.approx(float(by_vectors.mean()), rel=1e-5)
 
 
 def test_untuned_means_no_gap():
-    images, texts = unit(torch.randn(5, 8)), unit(torch.randn(7, 8))
+    images = unit(torch.randn(5, 8))
+    texts = unit(torch.randn(7, 8))
     assert torch.equal(quadratic_gap(images, images, second_moment(texts, 100.0)), torch.zeros(5))
 
 

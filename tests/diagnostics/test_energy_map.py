@@ -1,4 +1,4 @@
-"""Maps of energy vectors: the coordinates against the N x M matrix they stand for, the maps against scikit-learn."""
+"""Maps of energy vectors: coordinates against the N x M matrix, maps against scikit-learn."""
 
 import numpy as np
 import pytest
@@ -20,6 +20,10 @@ def rows_of_length_one(x):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
+def texts_of_length_one(seed, m, d):
+    return torch.tensor(rows_of_length_one(normal(seed, m, d))).float()
+
+
 @settings(deadline=None)
 @given(
     st.integers(2, 12),
@@ -29,10 +33,8 @@ def rows_of_length_one(x):
     st.floats(0.5, 100),
 )
 def test_coordinates_lie_as_far_apart_as_energy_vectors(n, m, d, seed, scale):
-    images, texts = (
-        3 * normal(seed, n, d),
-        torch.tensor(rows_of_length_one(normal(seed + 1, m, d))).float(),
-    )
+    images = 3 * normal(seed, n, d)
+    texts = texts_of_length_one(seed + 1, m, d)
     vectors = scale * rows_of_length_one(images) @ texts.numpy().T.astype(float)  # (N, M)
     found = energy_coordinates(images, texts, scale)
     assert found.shape == (n, min(d, m))
@@ -44,7 +46,8 @@ def test_coordinates_lie_as_far_apart_as_energy_vectors(n, m, d, seed, scale):
 
 @pytest.mark.parametrize(("m", "d"), [(40, 6), (4, 16)])
 def test_more_and_fewer_texts_than_dimensions(m, d):
-    images, texts = normal(0, 9, d), torch.tensor(rows_of_length_one(normal(1, m, d))).float()
+    images = normal(0, 9, d)
+    texts = texts_of_length_one(1, m, d)
     vectors = 100 * rows_of_length_one(images) @ texts.numpy().T.astype(float)
     np.testing.assert_allclose(
         pdist(energy_coordinates(images, texts, 100.0)), pdist(vectors), rtol=1e-4
@@ -52,7 +55,8 @@ def test_more_and_fewer_texts_than_dimensions(m, d):
 
 
 def test_coordinates_do_not_see_the_length_of_an_embedding():
-    images, texts = normal(0, 5, 6), normal(1, 9, 6)
+    images = normal(0, 5, 6)
+    texts = normal(1, 9, 6)
     np.testing.assert_allclose(
         energy_coordinates(images * torch.arange(1, 6)[:, None], texts, 2.0),
         energy_coordinates(images, texts, 2.0),
@@ -68,29 +72,29 @@ def test_texts_of_another_model_are_refused():
 
 # --- t-SNE
 
-BEFORE = np.concatenate([normal(0, 15, 5).numpy(), normal(1, 15, 5).numpy() + 9]).astype(
-    float
-)  # two heaps
+HEAPS = [normal(0, 15, 5).numpy(), normal(1, 15, 5).numpy() + 9]
+BEFORE = np.concatenate(HEAPS).astype(float)
 AFTER = BEFORE + 0.3 * normal(2, 30, 5).numpy()
 SMALL = {"perplexity": 5.0, "seed": 3}
+
+
+def scikit_learns(points, pca):
+    tsne = TSNE(perplexity=5.0, random_state=3, init="pca" if pca else "random")
+    return tsne.fit_transform(points)
 
 
 @pytest.mark.parametrize("pca", [True, False])
 def test_the_joint_map_is_scikit_learns_of_all_points(pca):
     maps = energy_tsne(BEFORE, AFTER, "joint", pca=pca, **SMALL)
     both = np.concatenate([BEFORE, AFTER]).astype(np.float32)
-    theirs = TSNE(perplexity=5.0, random_state=3, init="pca" if pca else "random").fit_transform(
-        both
-    )
+    theirs = scikit_learns(both, pca)
     np.testing.assert_allclose(np.concatenate(maps), theirs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("pca", [True, False])
 def test_the_reused_map_starts_with_scikit_learns_and_goes_on_from_there(pca):
     before, after = energy_tsne(BEFORE, AFTER, "reused", pca=pca, **SMALL)
-    theirs = TSNE(perplexity=5.0, random_state=3, init="pca" if pca else "random").fit_transform(
-        BEFORE.astype(np.float32)
-    )
+    theirs = scikit_learns(BEFORE.astype(np.float32), pca)
     np.testing.assert_allclose(before, theirs, rtol=1e-4, atol=1e-4)
     assert after.shape == (30, 2) and np.isfinite(after).all()
 
@@ -106,7 +110,7 @@ def test_a_seed_makes_the_same_map_again(layout):
 
 @pytest.mark.parametrize("layout", ["joint", "reused"])
 def test_a_model_that_did_not_change_stays_in_place(layout):
-    """`What stays close stays in place`, says energy_tsne of "reused", and 04_energy_tsne to its readers."""
+    """What stays close stays in place: so 04_energy_tsne tells its readers."""
     points = normal(4, 60, 5).numpy().astype(float)
     points[30:] += 9
     before, after = energy_tsne(points, points.copy(), layout, **SMALL)

@@ -10,7 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from clipft.disk import cache
+from clipft.disk import cache as module
+from clipft.disk.cache import Cache, default_cache
 from clipft.errors import StorageError
 
 KEY = {"tower": "t", "files": "f", "preprocessing": "p", "precision": "fp32"}
@@ -19,31 +20,46 @@ ARRAYS = {"a": np.arange(12, dtype=np.float32).reshape(3, 4), "b": np.array([5, 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    """An empty cache, and a process that has verified and said nothing yet."""
+    """An empty folder for the cache, which no object has verified or complained of yet."""
     monkeypatch.setenv("CLIPFT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "_verified", set())
-    monkeypatch.setattr(cache, "_said", [])
     return tmp_path / "cache"
 
 
-def remember(key=KEY, arrays=ARRAYS, kind="embeddings"):
+@pytest.fixture
+def cache(home):
+    """The object that `remember` asks."""
+    return default_cache()
+
+
+def remember(key=KEY, arrays=ARRAYS, kind="embeddings", cache=None):
     """The arrays under a key, and whether they had to be made."""
     made = []
-    found = cache.remember(kind, f"a {kind}", key, lambda: made.append(1) or arrays)
+
+    def make():
+        made.append(1)
+        return arrays
+
+    found = (cache or default_cache()).remember(kind, f"a {kind}", key, make)
     return found, bool(made)
+
+
+def remember_elsewhere(**changes):
+    """As another process, which has verified nothing yet, would."""
+    return remember(**changes, cache=Cache(default_cache().folder))
 
 
 def same(found, arrays=ARRAYS):
     assert found.keys() == arrays.keys()
-    return all(
-        np.array_equal(found[n], arrays[n]) and found[n].dtype == arrays[n].dtype for n in arrays
-    )
+    for name, array in arrays.items():
+        if found[name].dtype != array.dtype or not np.array_equal(found[name], array):
+            return False
+    return True
 
 
 def place():
     """The folder of the only entry."""
-    (found,) = cache.folder().iterdir()
-    return found
+    (folder,) = default_cache().arrays.iterdir()
+    return folder
 
 
 def test_an_entry_is_found_again_mapped_and_read_only():
@@ -72,13 +88,12 @@ def test_arrays_of_any_kind_come_back(dtype, shape):
 def test_strided_arrays_come_back():
     arrays = {"rows": np.arange(12.0)[::3], "turned": np.arange(6.0).reshape(2, 3).T}
     remember(arrays=arrays)
-    cache._verified.clear()
-    found, made = remember(arrays={})
+    found, made = remember_elsewhere(arrays={})
     assert same(found, arrays) and not made
 
 
 @pytest.mark.parametrize("part", [*KEY, "more", "kind"])
-def test_another_key_is_another_entry(part):
+def test_another_key_is_another_entry(cache, part):
     remember()
     other = {"x": np.ones(2)}
     kind, key = ("texts", KEY) if part == "kind" else ("embeddings", KEY | {part: "else"})
@@ -125,14 +140,12 @@ DAMAGE = {
 def test_a_damaged_entry_is_made_again(spoil, capsys):
     remember()
     spoil(place())
-    cache._verified.clear()  # as in another process
-    found, made = remember()
+    found, made = remember_elsewhere()
     said = capsys.readouterr().out
     assert made and same(found)
     assert said.startswith("the cached embeddings in ") and said.count("\n") == 1
     assert "they are made again" in said
-    cache._verified.clear()
-    found, made = remember()
+    found, made = remember_elsewhere()
     assert not made and same(found)
     assert capsys.readouterr().out == ""
 
@@ -150,21 +163,20 @@ def test_an_entry_that_lost_its_meta_is_made_again():
 def test_damage_that_cannot_be_removed_does_no_harm(monkeypatch, capsys):
     remember()
     flip(place())
-    monkeypatch.setattr(cache.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
     for _ in range(2):
-        cache._verified.clear()
-        found, made = remember()
+        found, made = remember_elsewhere()
         assert made and same(found)
         assert "are damaged" in capsys.readouterr().out
 
 
 def test_checksums_are_compared_once_in_a_process(monkeypatch):
     remember()
-    cache._verified.clear()
-    seen, crc32 = [], cache._crc32
-    monkeypatch.setattr(cache, "_crc32", lambda array: seen.append(1) or crc32(array))
+    fresh = Cache(default_cache().folder)
+    seen, crc32 = [], module._crc32
+    monkeypatch.setattr(module, "_crc32", lambda array: seen.append(1) or crc32(array))
     for _ in range(3):
-        remember()
+        remember(cache=fresh)
     assert len(seen) == len(ARRAYS)
 
 
@@ -173,12 +185,12 @@ def test_checksums_are_compared_once_in_a_process(monkeypatch):
 WRITER = """
 import sys, time
 import numpy as np
-from clipft import cache
+from clipft.disk.cache import default_cache
 def make():
     print("makes", flush=True)
     sys.stdin.readline()  # go on when told to: all write at once
     return {"a": np.arange(300_000.0), "b": np.array([7])}
-found = cache.remember("embeddings", "many", {"x": 1}, make)
+found = default_cache().remember("embeddings", "many", {"x": 1}, make)
 print(type(found["a"]).__name__, found["a"].sum(), found["b"][0], flush=True)
 """
 
@@ -193,7 +205,7 @@ def start(code):
     )
 
 
-def test_two_processes_write_one_entry(home):
+def test_two_processes_write_one_entry(cache):
     writers = [start(WRITER) for _ in range(2)]
     assert [writer.stdout.readline() for writer in writers] == ["makes\n"] * 2
     for writer in writers:
@@ -202,7 +214,7 @@ def test_two_processes_write_one_entry(home):
     for writer in writers:
         out, err = writer.communicate(timeout=60)
         assert (out, err, writer.returncode) == (f"memmap {np.arange(300_000.0).sum()} 7\n", "", 0)
-    assert len(list(cache.folder().iterdir())) == 1
+    assert len(list(cache.arrays.iterdir())) == 1
     assert place().name[0] != "."
     reader = start(WRITER)
     assert reader.communicate(timeout=60)[0].startswith("memmap ")  # nothing was made
@@ -211,14 +223,15 @@ def test_two_processes_write_one_entry(home):
 KILLED = """
 import os, signal
 import numpy as np
-from clipft import cache
+from clipft.disk import cache
 cache.{at} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-cache.keep("embeddings", "cut short", {{"x": 1}}, {{"a": np.arange(9.0)}})
+arrays = {{"a": np.arange(9.0)}}
+cache.default_cache().keep("embeddings", "cut short", {{"x": 1}}, arrays)
 """
 
 
 @pytest.mark.parametrize("at", ["_write", "os.chmod", "os.rename"])
-def test_a_killed_writer_leaves_nothing_that_is_read(at):
+def test_a_killed_writer_leaves_nothing_that_is_read(cache, at):
     writer = start(KILLED.format(at=at))
     writer.communicate(timeout=60)
     assert writer.returncode == -signal.SIGKILL
@@ -231,7 +244,7 @@ def test_a_killed_writer_leaves_nothing_that_is_read(at):
     hours_ago = time.time() - 7200
     os.utime(left, (hours_ago, hours_ago))
     cache.prune()
-    assert list(cache.folder().iterdir()) == []
+    assert list(cache.arrays.iterdir()) == []
 
 
 # --- a disk that refuses
@@ -246,23 +259,22 @@ def forbidden(*_, **__):
 
 
 @pytest.mark.parametrize("refuse", [full, forbidden])
-@pytest.mark.parametrize("step", ["np.save", "os.chmod", "os.rename", "tempfile.mkdtemp"])
-def test_a_disk_that_refuses_is_said_once(step, refuse, monkeypatch, capsys):
-    first, *rest = step.split(".")
+@pytest.mark.parametrize("step", ["numpy.save", "os.chmod", "os.rename", "tempfile.mkdtemp"])
+def test_a_disk_that_refuses_is_said_once(cache, step, refuse, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(getattr(cache, first) if rest else cache, rest[0] if rest else first, refuse)
+        patch.setattr(step, refuse)
         for number in range(3):
             found, made = remember({"x": number})
             assert made and same(found)
     said = capsys.readouterr().out
     assert said.count("\n") == 1 and "the cache is off" in said
     assert ("no space left" if refuse is full else "permission denied") in said
-    assert list(cache.folder().iterdir()) == []  # no temporary folder either
+    assert list(cache.arrays.iterdir()) == []  # no temporary folder either
     remember()
     assert not remember()[1]  # when there is room again
 
 
-def test_a_file_where_the_folder_should_be(home, capsys):
+def test_a_file_where_the_folder_should_be(home, cache, capsys):
     home.write_text("no folder")
     for _ in range(2):
         found, made = remember()
@@ -272,18 +284,18 @@ def test_a_file_where_the_folder_should_be(home, capsys):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_is_read_only(home, capsys):
-    cache.folder().mkdir(parents=True)
-    cache.folder().chmod(0o500)
+def test_a_folder_that_is_read_only(cache, capsys):
+    cache.arrays.mkdir(parents=True)
+    cache.arrays.chmod(0o500)
     found, made = remember()
     assert made and same(found) and "the cache is off" in capsys.readouterr().out
-    cache.folder().chmod(0o700)
+    cache.arrays.chmod(0o700)
 
 
 def test_a_time_that_cannot_be_written_does_no_harm(monkeypatch):
     """A cache that others filled may be readable alone."""
     remember()
-    monkeypatch.setattr(cache.os, "utime", forbidden)
+    monkeypatch.setattr("os.utime", forbidden)
     found, made = remember()
     assert not made and same(found)
 
@@ -303,15 +315,17 @@ def test_others_may_read_what_was_kept():
 
 def aged(title, days, key):
     """An entry last used so many days ago."""
-    before = set(cache.folder().iterdir()) if cache.folder().exists() else set()
+    cache = default_cache()
+    cache.arrays.mkdir(parents=True, exist_ok=True)
+    before = set(cache.arrays.iterdir())
     cache.keep("embeddings", title, {"x": key}, ARRAYS)
-    (new,) = set(cache.folder().iterdir()) - before
+    (new,) = set(cache.arrays.iterdir()) - before
     then = time.time() - 86400 * days
     os.utime(new, (then, then))
     return new
 
 
-def test_entries_are_listed_the_longest_unused_first(home):
+def test_entries_are_listed_the_longest_unused_first(home, cache):
     (home / "emoji-1").mkdir(parents=True)
     (home / "emoji-1" / "a.png").write_bytes(b"x" * 1000)
     folders = {days: aged(f"{days} days", days, days) for days in (1, 9, 4)}
@@ -324,7 +338,7 @@ def test_entries_are_listed_the_longest_unused_first(home):
 
 
 @pytest.mark.parametrize(("days", "gone"), [(0, {1, 4, 9}), (2, {4, 9}), (4.5, {9}), (10, set())])
-def test_prune_by_days(home, days, gone):
+def test_prune_by_days(home, cache, days, gone):
     (home / "emoji-1").mkdir(parents=True)
     os.utime(home / "emoji-1", (0, 0))  # data sets stay, however old
     folders = {age: aged(f"{age} days", age, age) for age in (1, 4, 9)}
@@ -333,26 +347,32 @@ def test_prune_by_days(home, days, gone):
     assert (home / "emoji-1").exists()
 
 
-def test_what_is_used_is_young_again():
+def test_what_is_used_is_young_again(cache):
     aged("old", 9, 1)
     assert cache.find("embeddings", {"x": 1}) is not None
     assert cache.prune(1) == []
 
 
-def test_what_is_open_outlives_its_entry():
+def test_what_is_open_outlives_its_entry(cache):
     found, _ = remember()
     cache.prune()
     assert same(found)
     assert remember()[1]
 
 
-def test_a_disk_that_keeps_what_is_pruned_is_one_line(monkeypatch):
+def test_a_disk_that_keeps_what_is_pruned_is_one_line(cache, monkeypatch):
     remember()
-    monkeypatch.setattr(cache.shutil, "rmtree", forbidden)
+    monkeypatch.setattr("shutil.rmtree", forbidden)
     with pytest.raises(StorageError, match="permission denied") as caught:
         cache.prune()
     assert "\n" not in str(caught.value)
 
 
-def test_no_cache_at_all():
+def test_the_same_folder_is_the_same_cache(home, cache, monkeypatch):
+    assert default_cache() is cache and cache.folder == home
+    monkeypatch.setenv("CLIPFT_CACHE", str(home / "other"))
+    assert default_cache() is not cache
+
+
+def test_no_cache_at_all(cache):
     assert (cache.entries(), cache.prune(), cache.find("embeddings", KEY)) == ([], [], None)

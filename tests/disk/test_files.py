@@ -49,6 +49,29 @@ def test_json_comes_back(tmp_path):
     assert store.read_json(tmp_path / "a.json") == content
 
 
+def test_a_table_comes_back(tmp_path):
+    table = pd.DataFrame({"split": ["a", "b"], "n": [1, 2], "mean": [0.5, None]})
+    for frame in (table, table.iloc[:1]):
+        store.write_parquet(tmp_path / "new/a.parquet", frame)
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "new/a.parquet"), frame)
+    assert names(tmp_path / "new") == ["a.parquet"]
+
+
+def test_a_folder_appears_whole_and_the_first_stays(tmp_path):
+    for text in ("first", "second"):
+        with store.atomic_folder(tmp_path / "new/folder") as folder:
+            (folder / "a.txt").write_text(text)
+            assert names(folder.parent)[0].startswith(".folder.")
+    assert (tmp_path / "new/folder/a.txt").read_text() == "first"
+    assert names(tmp_path / "new") == ["folder"]
+
+
+def test_a_folder_that_is_not_finished_leaves_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError), store.atomic_folder(tmp_path / "folder"):
+        raise ZeroDivisionError
+    assert names(tmp_path) == []
+
+
 def test_a_writer_that_fails_leaves_the_old_file(tmp_path):
     file = tmp_path / "a.txt"
     store.write_text(file, "old")
@@ -79,11 +102,13 @@ def test_a_disk_that_refuses_damages_nothing(tmp_path, monkeypatch, call, code):
     [
         lambda path: store.write_text(path, "x"),
         lambda path: store.write_json(path, {}),
+        lambda path: store.write_parquet(path, pd.DataFrame({"a": [1]})),
+        lambda path: store.atomic_folder(path).__enter__(),
         lambda path: write_weights(path, WEIGHTS),
         lambda path: store.append_json(path, {}),
         lambda path: lock(path).__enter__(),
     ],
-    ids=["text", "json", "weights", "append", "lock"],
+    ids=["text", "json", "table", "folder", "weights", "append", "lock"],
 )
 def test_a_path_below_a_file_is_refused(tmp_path, write):
     (tmp_path / "file").write_text("old")
@@ -95,9 +120,11 @@ def test_a_path_below_a_file_is_refused(tmp_path, write):
 
 FULL_DISK = """
 import resource, signal, sys, torch
-from clipft import errors, store
+from clipft import errors
+from clipft.models.checkpoints import write_weights
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # to this process the disk is full after 4 kB
+# To this process the disk is full after 4 kB.
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
     write_weights(sys.argv[1], {"w": torch.ones(100_000)})
 except errors.StorageError as error:
@@ -177,7 +204,7 @@ def test_jsonl_leaves_out_a_cut_last_line(tmp_path):
 
 HOLD = """
 import sys
-from clipft import store
+from clipft.disk.lock import lock
 with lock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
@@ -241,9 +268,11 @@ def test_results_are_one_table_of_the_finished_runs(tmp_path):
     make_run(tmp_path, "aa", "ft", 0.25)
     make_run(tmp_path, "cc", "ft")
     table = results(tmp_path)
-    rest = ["reference", "alpha", "split", "role", "metric", "mean", "low", "high", "n"]
+    split = ["split", "domain", "part", "role"]
+    rest = ["reference", "alpha", *split, "metric", "mean", "low", "high", "n"]
     assert list(table.columns) == ["run", "recipe", *CONFIG_COLUMNS, *rest]
-    same = [1e-5, 10, 3, "holdout", "real", 1.0, "real/test", "reference", "accuracy"]
+    split = ["real/test", "real", "test", "reference"]
+    same = [1e-5, 10, 3, "holdout", "real", 1.0, *split, "accuracy"]
     assert table.drop(columns="recipe").values.tolist() == [
         ["aa", "x", "xx", "y", "yy", "ft", *same, 0.25, 0.25 - 0.1, 0.25 + 0.1, 50],
         ["bb", "x", "xx", "y", "yy", "lipsum", *same, 0.5, 0.5 - 0.1, 0.5 + 0.1, 50],

@@ -8,16 +8,18 @@ import open_clip
 import pandas as pd
 import pytest
 import torch
+from conftest import FEW_TEXTS, QUIET, Trained
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 
 from clipft import RunConfig, train, wise
 from clipft.data.images import decode as decode_
-from clipft.diagnostics.energies import energy_vectors, second_moment, squared_gap, unit
-from clipft.disk import cache
+from clipft.diagnostics.energies import energy_vectors, squared_gap, unit
+from clipft.disk.cache import default_cache
 from clipft.errors import ConfigError, WeightsError
-from clipft.evaluation import score as evaluation
-from clipft.evaluation.score import ensemble_sweep, logits_of, predictions, sweep
+from clipft.evaluation.mixtures import MOST_ALPHAS, Mixtures, Refine
+from clipft.evaluation.predictions import logits_of, predictions
+from clipft.evaluation.score import score
 from clipft.inputs import batches as data
 from clipft.inputs.batches import pixel_chunks
 from clipft.metrics.comparison import mcnemar
@@ -35,23 +37,14 @@ def run(world):
     return world.train(steps=30, lr=3e-3)
 
 
-def scores_of(run, alphas, splits=None, **options):
-    moment = second_moment(run.gap_texts, run.clip.scale)
-    return sweep(
-        run.student,
-        run.anchor,
-        run.tuned,
-        splits or run.reported_splits(),
-        alphas,
-        moment,
-        progress=False,
-        **options,
-    )
+def scores_of(run, alphas, splits=None, adaptive=None, known=()):
+    refine = None if adaptive is None else Refine(adaptive)
+    return run.mixtures.score(splits or run.reported_splits(), alphas, refine, known)
 
 
-@pytest.fixture(autouse=True)
-def few_texts(monkeypatch):
-    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)
+def line(run, start, tuned):
+    """Mixtures of other weights than the run's."""
+    return Mixtures(run.student, start, [tuned], run.bench.gap_moment, reading=QUIET)
 
 
 def test_sweep_equals_one_model_at_a_time(run):
@@ -101,15 +94,7 @@ def test_the_ends_are_the_models_bit_for_bit(run):
     split = [run.manifest.split("real/test")]
     sweep_ends = scores_of(run, [0.0, 0.5, 1.0], split)
     for one, weights in ((sweep_ends[0], run.anchor), (sweep_ends[2], run.tuned)):
-        alone = sweep(
-            run.student,
-            weights,
-            weights,
-            split,
-            [0.0],
-            second_moment(run.gap_texts, run.clip.scale),
-            progress=False,
-        )
+        alone = line(run, weights, weights).score(split, [0.0])
         assert np.array_equal(alone[0].prediction, one.prediction)
         assert np.array_equal(alone[0].confidence, one.confidence)
         assert np.array_equal(alone[0].nll, one.nll)
@@ -146,11 +131,13 @@ def test_two_towers_mix_both_towers_and_rebuild_the_head(world):
 
 
 def test_scores_file_is_tidy_and_made_once(run, monkeypatch):
-    found = run.score([0.0, 1.0], progress=False)
+    found = run.score([0.0, 1.0])
     assert list(found.columns) == [
         "reference",
         "alpha",
         "split",
+        "domain",
+        "part",
         "role",
         "metric",
         "mean",
@@ -168,33 +155,25 @@ def test_scores_file_is_tidy_and_made_once(run, monkeypatch):
     assert (zero.unstack()["energy_gap"] == 0).all() and (
         zero.unstack()["feature_distortion"] == 0
     ).all()
-    monkeypatch.setattr("clipft.runs.run.sweep", None)
+    monkeypatch.setattr(Mixtures, "score", None)
     pd.testing.assert_frame_equal(run.score([0.0, 1.0]), found)
 
 
 def test_more_alphas_keep_the_old_ones(run):
-    run.score([0.0, 1.0], progress=False)
-    assert sorted(run.score([0.5], progress=False).alpha.unique()) == [0.0, 0.5, 1.0]
+    run.score([0.0, 1.0])
+    assert sorted(run.score([0.5]).alpha.unique()) == [0.0, 0.5, 1.0]
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
 def test_alpha_outside_is_refused(run, alpha):
     with pytest.raises(ConfigError, match="expected 0"):
         run.score([alpha])
-    assert not (run.folder / "scores.parquet").exists()
+    assert not (run.path / "scores.parquet").exists()
 
 
 def test_foreign_tuned_weights_are_refused(run):
     with pytest.raises(WeightsError, match="visual"):
-        sweep(
-            run.student,
-            run.anchor,
-            {"weight": run.tuned["weight"]},
-            run.reported_splits(),
-            [0.5],
-            torch.eye(16),
-            progress=False,
-        )
+        line(run, run.anchor, {"weight": run.tuned["weight"]}).score(run.reported_splits(), [0.5])
 
 
 def test_nothing_right_on_the_reference_leaves_relative_accuracy_out():
@@ -220,7 +199,9 @@ def test_nothing_right_on_the_reference_leaves_relative_accuracy_out():
 def test_miniature_domainnet_through_the_shipped_manifest(
     tmp_path, monkeypatch, model_folder, checkpoint
 ):
-    """DomainNet's own manifest, list files and names, a ViT from a local checkpoint: nothing is emoji-shaped."""
+    """DomainNet's own manifest, list files and names, a ViT from a local checkpoint: nothing is
+    emoji-shaped.
+    """
     from conftest import draw_tree
 
     domains = ["real", "painting", "clipart", "infograph", "sketch"]
@@ -244,8 +225,8 @@ def test_miniature_domainnet_through_the_shipped_manifest(
         "lr": 1e-3,
         "text_count": 8,
     }
-    run = train(RunConfig.read(settings), tmp_path / "runs", device="cpu", progress=False)
-    scores = run.score([0.0, 0.5, 1.0], progress=False)
+    run = Trained.of(train(RunConfig.read(settings), tmp_path / "runs", reading=QUIET))
+    scores = run.score([0.0, 0.5, 1.0])
     assert set(scores[scores.role == "shift"].split) == {
         f"{d}/test" for d in domains if d != "clipart"
     }
@@ -257,37 +238,36 @@ def test_miniature_domainnet_through_the_shipped_manifest(
     assert gaps[0.0] == 0 < gaps[0.5] < gaps[1.0]
     assert run.student.linear()[0].shape == (16, 345)
     assert (run.manifest.names[-1], run.manifest.names.index("t shirt") > 0) == ("zigzag", True)
-    assert Run.open(run.folder).config == run.config
+    assert Run.open(run.path).config == run.config
 
 
 def test_a_model_without_byte_pairs_is_scored_without_energy_gap(run, monkeypatch, capsys):
     def refuse(*_):
         raise ConfigError("random texts need open_clip's SimpleTokenizer")
 
-    monkeypatch.setattr("clipft.runs.run.random_texts", refuse)
-    found = run.score([0.0, 1.0], progress=False)
+    monkeypatch.setattr("clipft.evaluation.bench.random_texts", refuse)
+    found = run.score([0.0, 1.0])
     assert "energy gap left out" in capsys.readouterr().out
     assert found[found.metric == "energy_gap"]["mean"].isna().all()
     assert found[found.metric == "accuracy"]["mean"].notna().all()
 
 
 def test_only_missing_alphas_are_swept(run, monkeypatch):
-    whole = run.score([0.0, 0.5, 1.0], progress=False)
+    whole = run.score([0.0, 0.5, 1.0])
     for name in ("scores.parquet", "images.parquet"):
-        (run.folder / name).unlink()
-    run.score([0.0, 1.0], progress=False)
+        (run.path / name).unlink()
+    run.score([0.0, 1.0])
     swept = []
-    monkeypatch.setattr(
-        "clipft.runs.run.sweep", lambda *args: swept.append(args[4]) or sweep(*args)
-    )
-    pd.testing.assert_frame_equal(run.score([0.5], progress=False), whole)
-    (run.folder / "scores.parquet").unlink()  # the images are still there
-    pd.testing.assert_frame_equal(run.score([0.0, 0.5, 1.0], progress=False), whole)
+    score = Mixtures.score
+    monkeypatch.setattr(Mixtures, "score", lambda *args: swept.append(args[2]) or score(*args))
+    pd.testing.assert_frame_equal(run.score([0.5]), whole)
+    (run.path / "scores.parquet").unlink()  # the images are still there
+    pd.testing.assert_frame_equal(run.score([0.0, 0.5, 1.0]), whole)
     assert swept == [[0.5]]
 
 
 def test_a_domain_that_was_trained_on_is_no_shift(world):
-    found = world.train(train_domains=["real", "sketch"]).score([0.0, 1.0], progress=False)
+    found = world.train(train_domains=["real", "sketch"]).score([0.0, 1.0])
     assert dict(zip(found.split, found.role, strict=True)) == {
         "real/val": "val",
         "real/test": "reference",
@@ -315,7 +295,7 @@ def test_predictions_against_torch():
 def test_features_are_a_splits_embeddings_in_its_order(run):
     split = run.manifest.split("real/test")
     run.student.train()
-    found = extract(run.student, split, progress=False)
+    found = extract(run.student, split, QUIET)
     assert run.student.training
     (chunk,) = pixel_chunks(split, run.clip.transform)
     assert np.array_equal(found.embeddings, embed(run.student.eval(), chunk.pixels))
@@ -327,7 +307,10 @@ def test_features_are_a_splits_embeddings_in_its_order(run):
 
 
 def ensemble_of(run, members, alphas, split):
-    return ensemble_sweep(run.student, run.anchor, members, [split], alphas, progress=False)
+    mixtures = Mixtures(
+        run.student, run.anchor, members, run.bench.gap_moment, is_ensemble=True, reading=QUIET
+    )
+    return mixtures.score([split], alphas)
 
 
 def test_ensemble_of_one_and_its_distance_to_wise(run):
@@ -402,7 +385,7 @@ def test_the_ends_of_a_sweep_are_looked_up(run, decoded, embedded):
 
 def test_a_linear_probe_is_embedded_once(world, decoded, embedded):
     run = world.train(method="lp")
-    cache.prune()
+    default_cache().prune()
     decoded.clear(), embedded.clear()
     scores = scores_of(run, [0.0, 0.25, 0.5, 1.0])
     rows = sum(map(len, run.reported_splits()))
@@ -410,7 +393,7 @@ def test_a_linear_probe_is_embedded_once(world, decoded, embedded):
     scores_of(run, [0.1, 0.9])
     assert (len(decoded), len(embedded)) == (rows, rows)
     split = run.reported_splits()[0]
-    found = extract(run.student, split, progress=False).embeddings
+    found = extract(run.student, split, QUIET).embeddings
     for one in [one for one in scores if one.split == split.name]:
         run.student.load_state_dict(wise(run.anchor, run.tuned, one.alpha))
         logits = run.student.logits(torch.from_numpy(found)).detach()
@@ -420,18 +403,10 @@ def test_a_linear_probe_is_embedded_once(world, decoded, embedded):
 
 def test_two_towers_build_a_head_for_each_alpha_once(world, monkeypatch):
     run = world.train(method="flyp", steps=4)
-    moment, built, head = second_moment(run.gap_texts, run.clip.scale), [], Clip.zero_shot_head
+    built, head = [], Clip.zero_shot_head
     monkeypatch.setattr(Clip, "zero_shot_head", lambda *given: built.append(1) or head(*given))
     monkeypatch.setattr(data, "CHUNK_BYTES", 1)
-    sweep(
-        run.student,
-        run.anchor,
-        run.tuned,
-        run.reported_splits(),
-        [0.0, 0.5, 1.0],
-        moment,
-        progress=False,
-    )
+    scores_of(run, [0.0, 0.5, 1.0])
     assert len(built) == 3
 
 
@@ -486,7 +461,9 @@ def accuracies(scores):
 
 
 def bends(right, splits, alphas, tolerance):
-    """Alphas whose accuracy is further than the tolerance from the line between its neighbours, on any split."""
+    """Alphas whose accuracy is further than the tolerance from the line between its neighbours, on
+    any split.
+    """
     found = []
     for left, here, next_ in zip(alphas, alphas[1:], alphas[2:], strict=False):
         share = (here - left) / (next_ - left)
@@ -510,7 +487,7 @@ def test_adaptive_alphas_are_added_where_the_path_bends(bent, decoded):
     found = scores_of(run, [0.0, 0.5, 1.0], splits, adaptive=tolerance)
     assert len(decoded) == len(set(decoded)) == sum(map(len, splits))  # once over all rounds
     alphas = sorted({one.alpha for one in found})
-    assert 3 < len(alphas) < evaluation.MOST_ALPHAS
+    assert 3 < len(alphas) < MOST_ALPHAS
     assert len(found) == len(alphas) * len(splits)  # none twice
     right = accuracies(found)
     for alpha in bends(right, splits, alphas, tolerance):  # what still bends cannot be halved
@@ -532,24 +509,15 @@ def test_adaptive_alphas_are_added_where_the_path_bends(bent, decoded):
 
 
 def test_a_straight_path_adds_no_alpha(run):
-    found = sweep(
-        run.student,
-        run.anchor,
-        run.anchor,
-        run.reported_splits(),
-        [0.0, 0.5, 1.0],
-        torch.eye(16),
-        progress=False,
-        adaptive=1e-6,
-    )
+    straight = line(run, run.anchor, run.anchor)
+    found = straight.score(run.reported_splits(), [0.0, 0.5, 1.0], Refine(1e-6))
     assert {one.alpha for one in found} == {0.0, 0.5, 1.0}
     assert len(found) == 3 * len(run.reported_splits())
 
 
-def test_alphas_never_grow_beyond_the_most(bent, monkeypatch):
+def test_alphas_never_grow_beyond_the_most(bent):
     run, splits, _ = bent
-    monkeypatch.setattr(evaluation, "MOST_ALPHAS", 6)
-    found = scores_of(run, [0.0, 0.5, 1.0], splits, adaptive=1e-6)
+    found = run.mixtures.score(splits, [0.0, 0.5, 1.0], Refine(1e-6, most=6))
     assert len({one.alpha for one in found}) == 6
 
 
@@ -571,20 +539,18 @@ def test_known_scores_are_not_made_again(bent, embedded):
 @pytest.mark.parametrize("tolerance", [-0.1, float("nan")])
 def test_a_tolerance_is_above_zero(run, tolerance):
     with pytest.raises(ConfigError, match="tolerance"):
-        run.scores([0.0, 0.5, 1.0], progress=False, adaptive=tolerance)
+        run.all_scores([0.0, 0.5, 1.0], adaptive=tolerance)
 
 
 def test_an_adaptive_run_keeps_all_it_scored(bent, monkeypatch):
     run, _, tolerance = bent
-    found = run.scores([0.0, 0.5, 1.0], progress=False, adaptive=tolerance)
+    found = run.all_scores([0.0, 0.5, 1.0], adaptive=tolerance)
     alphas = {one.alpha for one in found}
     assert {0.0, 0.5, 1.0} < alphas
-    assert set(run.score([0.0, 0.5, 1.0], progress=False, adaptive=tolerance).alpha) == alphas
+    assert set(run.score([0.0, 0.5, 1.0], adaptive=tolerance).alpha) == alphas
     monkeypatch.setattr("clipft.models.embeddings.embed", None)
-    assert {
-        one.alpha for one in run.scores([0.0, 0.5, 1.0], progress=False, adaptive=tolerance)
-    } == alphas
-    assert {one.alpha for one in run.scores([0.5], progress=False)} == {0.5}
+    assert {one.alpha for one in run.all_scores([0.0, 0.5, 1.0], adaptive=tolerance)} == alphas
+    assert {one.alpha for one in run.all_scores([0.5])} == {0.5}
 
 
 # --- per-image scores and their table
@@ -630,11 +596,11 @@ def test_scores_come_back_from_their_frame(run, tmp_path, stored):
 
 
 def test_a_runs_scores_are_those_it_kept(run):
-    first = run.scores([0.0, 1.0], progress=False)
-    again = Run.open(run.folder).scores([0.0, 1.0], progress=False)
+    first = run.all_scores([0.0, 1.0])
+    again = Trained.of(Run.open(run.path)).all_scores([0.0, 1.0])
     for one, other in zip(first, again, strict=True):
         assert same_scores(one, other)
-    assert sorted({one.alpha for one in run.scores([1.0], progress=False)}) == [1.0]
+    assert sorted({one.alpha for one in run.all_scores([1.0])}) == [1.0]
 
 
 def test_compare_is_mcnemar_on_what_is_right(run):
@@ -721,3 +687,13 @@ def test_few_right_answers_still_have_a_relative_accuracy(right):
     row = found.loc["relative_accuracy"]
     assert row["mean"] == 1.0
     assert row["low"] <= 1.0 <= row["high"]
+
+
+def test_a_diagnosis_asks_images_and_adds_nothing_to_the_results(world):
+    run = world.train()
+    before = run.score([0.0, 1.0])
+    score(run, [0.5], summarise=False, reading=QUIET, gap_texts=FEW_TEXTS)
+    assert set(run.scores(0.5)) == set(before.split)
+    pd.testing.assert_frame_equal(run.table(), before, check_exact=True)
+    after = run.score([0.5])
+    assert set(after.alpha) == {0.0, 0.5, 1.0}

@@ -1,4 +1,4 @@
-"""Figures show the numbers of the table they are given: values read back from traces, sliders and titles."""
+"""Figures show the numbers of the table they are given: read back from traces, sliders, titles."""
 
 import itertools
 import json
@@ -9,26 +9,52 @@ import pytest
 from test_sweep import toy, toy_sweep
 from test_table import ALPHAS, SPLITS, TABLE, fake, mean, with_ensemble
 
-from clipft import figures
 from clipft.diagnostics.energy_map import EnergyMap
 from clipft.errors import ConfigError
+from clipft.figures.accuracy import accuracy_figure
+from clipft.figures.calibration import reliability_figure
+from clipft.figures.distortion import distortion_figure
+from clipft.figures.energy_gap import class_figure, energy_gap_figure, leave_one_out_figure
+from clipft.figures.energy_map import energy_map_figure
+from clipft.figures.images import contact_sheet_figure
+from clipft.figures.style import style
+from clipft.figures.tables import table_figure
+from clipft.figures.trade_off import choice_figure, trade_off_figure
+from clipft.figures.training import training_figure
+from clipft.figures.weight_path import layer_figure, path_figure
+from clipft.figures.wise import sweep_figure, wise_curve_figure, wise_slider_figure
+from clipft.methods import METHODS, POSTHOC
 from clipft.metrics.calibration import reliability
 from clipft.metrics.correlation import Correlation, correlation
-from clipft.objectives.registry import METHODS
 from clipft.papers.published import published
-from clipft.posthoc.registry import POSTHOC
 from clipft.runs import table as tables
 from clipft.runs.names import ordered, title_of
 
 
+def panel(figure, axis, mode=None):
+    """The traces on one x axis, of one mode where it is given."""
+    traces = [trace for trace in figure.data if trace.xaxis == axis]
+    return [trace for trace in traces if mode in (None, trace.mode)]
+
+
+def marks(traces):
+    """Name -> the points of a trace of markers, in order."""
+    return {t.name: [*zip(t.x, t.y, strict=True)] for t in traces if t.mode == "markers"}
+
+
+def titles_of_panels(figure):
+    return [note.text for note in figure.layout.annotations]
+
+
 def test_wise_slider_moves_the_markers_along_the_curves():
-    figure = figures.wise_slider(TABLE)
+    figure = wise_slider_figure(TABLE)
     (slider,) = figure.layout.sliders
     assert [step.label for step in slider.steps] == ["0", "0.5", "1"]
     assert slider.active == 1
     for alpha, step in zip(ALPHAS, slider.steps, strict=True):
         changes, moving = step.args
-        markers, bars = moving[::2], moving[1::2]
+        markers = moving[::2]
+        bars = moving[1::2]
         for i, method in enumerate(("ft", "lipsum")):
             here = {"metric": "accuracy", "method": method, "alpha": alpha}
             x, y = (100 * mean(TABLE, role=role, **here) for role in ("reference", "shift"))
@@ -51,8 +77,8 @@ def test_wise_slider_moves_the_markers_along_the_curves():
 
 
 def test_wise_slider_never_sends_a_null():
-    """plotly.js's restyle deletes a property that it is given as null: bars would lose their names."""
-    for step in figures.wise_slider(TABLE).layout.sliders[0].steps:
+    """plotly.js's restyle deletes a property that it is given as null: bars would lose names."""
+    for step in wise_slider_figure(TABLE).layout.sliders[0].steps:
         changes, moving = step.args
         for values in changes.values():
             assert len(values) == len(moving)
@@ -61,13 +87,13 @@ def test_wise_slider_never_sends_a_null():
 
 @pytest.mark.parametrize(("start", "active"), [(0.0, 0), (0.2, 0), (0.3, 1), (1.0, 2)])
 def test_wise_slider_starts_at_the_nearest_alpha(start, active):
-    assert figures.wise_slider(TABLE, start).layout.sliders[0].active == active
+    assert wise_slider_figure(TABLE, start).layout.sliders[0].active == active
 
 
 def test_energy_gap_shows_every_tuned_run_and_its_correlation():
     table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])
-    figure = figures.energy_gap(table)
-    titles = [note.text for note in figure.layout.annotations]
+    figure = energy_gap_figure(table)
+    titles = titles_of_panels(figure)
     tuned = table[(table.alpha == 1) & (table.role == "shift")]
     for column, shift in enumerate(("art", "sketch")):
         part = tuned[tuned.split == f"{shift}/test"].pivot(
@@ -77,15 +103,15 @@ def test_energy_gap_shows_every_tuned_run_and_its_correlation():
             titles[column]
             == f"{shift}<br><sub>{correlation(part.energy_gap, part.relative_accuracy)}</sub>"
         )
-        drawn = [t for t in figure.data if t.xaxis == ("x" if column == 0 else "x2")]
-        points = sorted((x, y) for trace in drawn for x, y in zip(trace.x, trace.y, strict=True))
+        drawn = marks(panel(figure, ("x", "x2")[column]))
+        points = sorted(itertools.chain(*drawn.values()))
         assert points == sorted(zip(part.energy_gap, part.relative_accuracy, strict=True))
         assert len(points) == 6
 
 
 def test_wise_curves_draw_every_recipe():
     table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])
-    figure = figures.wise_curves(table)
+    figure = wise_curve_figure(table)
     assert [(trace.name, trace.showlegend) for trace in figure.data] == [
         ("FT", True),
         ("FT", False),
@@ -107,7 +133,7 @@ def test_training_curves_show_each_term():
         {"step": s, "loss": 3.0 / s, "lr": 1e-5, "cross_entropy": 2.0 / s, "lipsum": 1.0 / s}
         for s in (1, 2)
     ]
-    figure = figures.training_curves([*metrics, {"step": 2, "val_accuracy": 0.25}])
+    figure = training_figure([*metrics, {"step": 2, "val_accuracy": 0.25}])
     drawn = {trace.name: (list(trace.x), list(trace.y)) for trace in figure.data}
     assert drawn == {
         "loss": ([1, 2], [3.0, 1.5]),
@@ -119,7 +145,7 @@ def test_training_curves_show_each_term():
 
 def test_split_bars_show_percent_of_each_alpha():
     one = TABLE[TABLE.run == TABLE.run[0]]
-    figure = figures.split_bars(one)
+    figure = accuracy_figure(one)
     assert [bar.name for bar in figure.data] == ["zero-shot", "WiSE, alpha 0.5", "tuned"]
     for bar, alpha in zip(figure.data, ALPHAS, strict=True):
         want = {
@@ -134,7 +160,7 @@ def test_contact_sheet_puts_every_tile_in_its_place():
         d: [np.full((4, 4, 3), 10 * row + col, np.uint8) for col in range(3)]
         for row, d in enumerate("ab")
     }
-    figure = figures.contact_sheet(tiles, ["x", "y", "z"])
+    figure = contact_sheet_figure(tiles, ["x", "y", "z"])
     grid = np.asarray(figure.data[0].z)
     for row, col in itertools.product(range(2), range(3)):
         assert (grid[4 * row : 4 * row + 4, 4 * col : 4 * col + 4] == 10 * row + col).all()
@@ -143,8 +169,8 @@ def test_contact_sheet_puts_every_tile_in_its_place():
 
 
 def test_a_method_looks_the_same_whatever_is_beside_it_in_the_registry_order():
-    assert list(figures.style(["flyp", "ft"])) == ["ft", "flyp"]
-    assert len({look[1:] for look in figures.style(["ft", "lipsum", "flyp"]).values()}) == 3
+    assert list(style(["flyp", "ft"])) == ["ft", "flyp"]
+    assert len({look[1:] for look in style(["ft", "lipsum", "flyp"]).values()}) == 3
 
 
 def many(count):
@@ -153,7 +179,7 @@ def many(count):
 
 
 def test_64_methods_look_different():
-    looks = figures.style(many(64))
+    looks = style(many(64))
     titles, colours, symbols, dashes = zip(*looks.values(), strict=True)
     assert len(set(titles)) == len({*zip(colours, symbols, strict=True)}) == 64
     assert len({*zip(colours[:32], dashes[:32], strict=True)}) == 32
@@ -162,37 +188,37 @@ def test_64_methods_look_different():
 
 def test_many_methods_are_drawn_without_numbers_on_the_bars():
     table = fake(recipes=[(name, 1e-4) for name in many(18)], seeds=(0,))
-    few, figure = figures.wise_slider(TABLE), figures.wise_slider(table)
-    for one, numbers in ((few, {"%{y:.0f}"}), (figure, {None})):
-        assert {trace.texttemplate for trace in one.data if trace.type == "bar"} == numbers
+    few = wise_slider_figure(TABLE)
+    figure = wise_slider_figure(table)
+    assert {bar.texttemplate for bar in few.select_traces({"type": "bar"})} == {"%{y:.0f}"}
+    assert {bar.texttemplate for bar in figure.select_traces({"type": "bar"})} == {None}
     assert sum(trace.type == "bar" for trace in figure.data) == 18 + 1
     titles = [title_of(name) for name in ordered(many(18))]
-    assert [trace.name for trace in figures.wise_curves(table).data] == titles
-    assert len({trace.name for trace in figures.energy_gap(table).data}) == 18
+    assert [trace.name for trace in wise_curve_figure(table).data] == titles
+    assert len({trace.name for trace in energy_gap_figure(table).data}) == 18
 
 
 def test_an_ensemble_is_drawn_wherever_it_has_numbers():
-    table, title = with_ensemble(), "FT + output ensemble"
-    assert title in {trace.name for trace in figures.wise_curves(table).data}
-    assert "ft+output_ensemble" in {trace.legendgroup for trace in figures.wise_slider(table).data}
-    gap = figures.energy_gap(table)
+    table = with_ensemble()
+    title = "FT + output ensemble"
+    assert title in {trace.name for trace in wise_curve_figure(table).data}
+    assert "ft+output_ensemble" in {trace.legendgroup for trace in wise_slider_figure(table).data}
+    gap = energy_gap_figure(table)
     assert {trace.name for trace in gap.data} == {"FT", "Lipsum-FT"}
     assert all(np.isfinite(trace.x).all() for trace in gap.data)
-    without = figures.energy_gap(table[table.method != "ft+output_ensemble"])
-    assert [note.text for note in gap.layout.annotations] == [
-        note.text for note in without.layout.annotations
-    ]
+    without = energy_gap_figure(table[table.method != "ft+output_ensemble"])
+    assert titles_of_panels(gap) == titles_of_panels(without)
 
 
 def test_ensembles_alone_have_no_energy_gap():
     table = with_ensemble()
     with pytest.raises(ConfigError, match="no run with energy_gap"):
-        figures.energy_gap(table[table.method == "ft+output_ensemble"])
+        energy_gap_figure(table[table.method == "ft+output_ensemble"])
 
 
 def test_table_shows_the_frame():
     frame = pd.DataFrame({"method": ["FT", "FLYP"], "accuracy": ["1.0", "2.0"]})
-    drawn = figures.table(frame).data[0]
+    drawn = table_figure(frame).data[0]
     assert list(drawn.header["values"]) == ["<b>method</b>", "<b>accuracy</b>"]
     assert [list(column) for column in drawn.cells["values"]] == [["FT", "FLYP"], ["1.0", "2.0"]]
 
@@ -203,12 +229,7 @@ def test_table_shows_the_frame():
 def test_runs_that_cannot_be_compared_are_refused(key):
     table = TABLE.copy()
     table.loc[table.method == "ft", key] = "other"
-    for figure in (
-        figures.energy_gap,
-        figures.wise_slider,
-        figures.wise_curves,
-        tables.results_table,
-    ):
+    for figure in (energy_gap_figure, wise_slider_figure, wise_curve_figure, tables.results_table):
         with pytest.raises(ConfigError, match=f"several kinds of {key}"):
             figure(table)
 
@@ -216,22 +237,17 @@ def test_runs_that_cannot_be_compared_are_refused(key):
 def test_a_slider_needs_both_ends():
     for missing in (0.0, 1.0):
         with pytest.raises(ConfigError, match="alpha"):
-            figures.wise_slider(TABLE[TABLE.alpha != missing])
+            wise_slider_figure(TABLE[TABLE.alpha != missing])
 
 
 def test_a_method_scored_at_fewer_alphas_is_not_slid():
     table = TABLE[~((TABLE.method == "ft") & (TABLE.alpha == 0.5))]
-    figure = figures.wise_slider(table)
+    figure = wise_slider_figure(table)
     assert [step.label for step in figure.layout.sliders[0].steps] == ["0", "0.5", "1"]
     assert {trace.legendgroup for trace in figure.data} == {"lipsum", None}
 
 
 # --- diagnostics
-
-
-def parts(figure, axis):
-    """The traces of one panel."""
-    return [trace for trace in figure.data if trace.xaxis == axis]
 
 
 def numbers(figure):
@@ -242,43 +258,32 @@ def numbers(figure):
 
 
 def distortions():
+    """As `distortion_table` has them: three runs on two shifts."""
     rows = []
     for kind, size in (("raw", 10.0), ("normalised", 0.1)):
         for run, method in enumerate(["ft", "ft", "lipsum"]):
-            for number, (split, verdict) in enumerate(
-                [("sketch/test", "holds"), ("art/test", "open")]
-            ):
-                moved = {"reference": size + run, "shifted": size - run / 10 - number}
-                rows.append(
-                    {
-                        "run": f"r{run}",
-                        "method": method,
-                        "split": split,
-                        "kind": kind,
-                        "verdict": verdict,
-                    }
-                    | moved
-                )
+            names = {"run": f"r{run}", "method": method, "kind": kind}
+            reference = size + run
+            shifted = size - run / 10
+            first = {"split": "sketch/test", "verdict": "holds", "shifted": shifted}
+            second = {"split": "art/test", "verdict": "open", "shifted": shifted - 1}
+            for shift in (first, second):
+                rows.append(names | {"reference": reference} | shift)
     return pd.DataFrame(rows)
 
 
 @pytest.mark.parametrize("kind", ["raw", "normalised"])
 def test_distortion_draws_every_run_on_every_shift(kind):
     table = distortions()
-    figure = figures.distortion(table, kind)
+    figure = distortion_figure(table, kind)
     for axis, split in (("x", "art/test"), ("x2", "sketch/test")):
-        drawn = {
-            t.name: [*zip(t.x, t.y, strict=True)]
-            for t in parts(figure, axis)
-            if t.mode == "markers"
-        }
-        part = table[(table.kind == kind) & (table.split == split)].groupby("method")
-        assert drawn == {
-            title_of(name): [*zip(rows.reference, rows.shifted, strict=True)] for name, rows in part
-        }
-        (line,) = [t for t in parts(figure, axis) if t.mode == "lines"]
+        want = {}
+        for name, rows in table[(table.kind == kind) & (table.split == split)].groupby("method"):
+            want[title_of(name)] = [*zip(rows.reference, rows.shifted, strict=True)]
+        assert marks(panel(figure, axis)) == want
+        (line,) = panel(figure, axis, "lines")
         assert list(line.x) == list(line.y)
-    notes = [note.text for note in figure.layout.annotations]
+    notes = titles_of_panels(figure)
     assert [note.split("<br>")[0] for note in notes] == ["art", "sketch"]
     assert (
         "holds in 0, fails in 0, open in 3" in notes[0]
@@ -289,7 +294,7 @@ def test_distortion_draws_every_run_on_every_shift(kind):
 
 def test_distortion_of_an_unknown_kind_is_refused():
     with pytest.raises(ConfigError, match="'rwa'"):
-        figures.distortion(distortions(), "rwa")
+        distortion_figure(distortions(), "rwa")
 
 
 def test_energy_map_puts_every_image_where_it_lies():
@@ -298,20 +303,21 @@ def test_energy_map_puts_every_image_where_it_lies():
     found = EnergyMap(
         split, tuple("abcde"), np.arange(5), draw.normal(size=(5, 2)), draw.normal(size=(5, 2))
     )
-    figure = figures.energy_map(found)
+    figure = energy_map_figure(found)
     for axis, places in (("x", found.before), ("x2", found.after)):
-        drawn = {t.legendgroup: np.stack([t.x, t.y], 1) for t in parts(figure, axis)}
+        traces = {trace.legendgroup: trace for trace in panel(figure, axis)}
+        drawn = {split: np.stack([t.x, t.y], 1) for split, t in traces.items()}
         np.testing.assert_array_equal(drawn["real/test"], places[:3])
         np.testing.assert_array_equal(drawn["art/test"], places[3:])
-        hover = {t.legendgroup: list(t.customdata) for t in parts(figure, axis)}
-        assert hover["art/test"] == ["d<br>class 3", "e<br>class 4"]
+        assert list(traces["art/test"].customdata) == ["d<br>class 3", "e<br>class 4"]
     assert [t.showlegend for t in figure.data] == [True, False] * 2
     assert "5 images" in figure.layout.title.text
 
 
 def test_reliability_leaves_out_empty_bins():
-    confidence, correct = np.array([0.1, 0.15, 0.95, 0.99, 1.0]), np.array([0, 1, 1, 1, 0], bool)
-    figure = figures.reliability({"FT": reliability(confidence, correct, 5)}, "On art")
+    confidence = np.array([0.1, 0.15, 0.95, 0.99, 1.0])
+    correct = np.array([0, 1, 1, 1, 0], bool)
+    figure = reliability_figure({"FT": reliability(confidence, correct, 5)}, "On art")
     line, bars, ideal = figure.data
     np.testing.assert_allclose(line.x, [0.125, 0.98])
     np.testing.assert_allclose(line.y, [0.5, 2 / 3])
@@ -321,26 +327,21 @@ def test_reliability_leaves_out_empty_bins():
     numbers(figure)
 
 
-def paths_of(splits=("real/test", "art/test")):
-    rows = [
-        {
-            "alpha": alpha,
-            "split": split,
-            "role": role,
-            "wise_accuracy": 0.5 + alpha / 4,
-            "ensemble_accuracy": 0.4 + i / 9,
-            "wise_nll": 1 + i,
-            "ensemble_nll": 2 - alpha,
-        }
-        for alpha in (1.0, 0.0, 0.5)
-        for i, (split, role) in enumerate([("real/val", "val"), *((s, "shift") for s in splits)])
-    ]
+def paths_of():
+    """As `path_table` has them, in no order."""
+    splits = {"real/val": "val", "real/test": "shift", "art/test": "shift"}
+    rows = []
+    for alpha in (1.0, 0.0, 0.5):
+        for number, (split, role) in enumerate(splits.items()):
+            wise = {"wise_accuracy": 0.5 + alpha / 4, "wise_nll": 1 + number}
+            ensemble = {"ensemble_accuracy": 0.4 + number / 9, "ensemble_nll": 2 - alpha}
+            rows.append({"alpha": alpha, "split": split, "role": role, **wise, **ensemble})
     return pd.DataFrame(rows)
 
 
 def test_path_draws_both_kinds_on_every_test_split():
     table = paths_of()
-    figure = figures.path(table)
+    figure = path_figure(table)
     assert len(figure.data) == 2 * 2 * 2 and not [t for t in figure.data if "val" in t.legendgroup]
     for trace in figure.data:
         split, kind = trace.legendgroup.split()
@@ -359,7 +360,7 @@ def test_layers_draw_what_moved_in_percent_with_the_head_last():
             "relative": [0.1, 0.02, 0.0, np.nan],
         }
     )
-    figure = figures.layers({"lipsum": table, "ft": table.assign(relative=table.relative * 2)})
+    figure = layer_figure({"lipsum": table, "ft": table.assign(relative=table.relative * 2)})
     assert [trace.name for trace in figure.data] == ["FT", "Lipsum-FT"]
     assert [list(trace.x) for trace in figure.data] == [["conv1", "head"]] * 2
     assert list(figure.data[1].y) == pytest.approx([2.0, 10.0]) and list(
@@ -375,14 +376,14 @@ def test_leave_one_out_names_what_is_undefined():
         "ft": Correlation(0.25, -0.5, 0.75, 6),
         "lipsum": Correlation(np.nan, np.nan, np.nan, 2),
     }
-    figure = figures.leave_one_out({"art": (whole, without), "sketch": (without["lipsum"], {})})
+    figure = leave_one_out_figure({"art": (whole, without), "sketch": (without["lipsum"], {})})
     first, second = figure.data
     assert list(first.y) == ["all methods", "without FT", "without Lipsum-FT (undefined)"]
     assert list(first.x) == [-0.5, 0.25, None] and list(second.x) == [None]
     assert list(first.error_x.array) == [pytest.approx(0.6), 0.5, None]
     assert list(first.error_x.arrayminus) == [pytest.approx(0.3), 0.75, None]
     assert list(second.y) == ["all methods (undefined)"]
-    assert [note.text for note in figure.layout.annotations] == ["art", "sketch"]
+    assert titles_of_panels(figure) == ["art", "sketch"]
     assert numbers(figure)["data"][0]["x"] == [-0.5, 0.25, None]
 
 
@@ -397,11 +398,11 @@ def test_classes_draw_gap_against_change_and_name_the_most_moved():
             "energy_gap": [1.0, 3.0, 2.0, np.nan],
         }
     )
-    (trace,) = figures.classes(table, labels=2).data
+    (trace,) = class_figure(table, labels=2).data
     assert list(trace.x) == [3, 2, 1] and list(trace.y) == pytest.approx([-10, 0, 10])
     assert list(trace.text) == ["ant", "owl", ""]
     assert [list(row) for row in trace.customdata] == [["ant", 4], ["owl", 5], ["bee", 3]]
-    numbers(figures.classes(table))
+    numbers(class_figure(table))
 
 
 def test_classes_of_an_ensemble_have_no_gap_to_draw():
@@ -409,21 +410,20 @@ def test_classes_of_an_ensemble_have_no_gap_to_draw():
         {"class": ["bee"], "n": [3], "zero_shot": [0.5], "accuracy": [0.6], "change": [0.1]}
     )
     with pytest.raises(ConfigError, match="energy gap"):
-        figures.classes(table)
+        class_figure(table)
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
 def test_trade_off_draws_the_changes(alpha):
     table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])
-    figure, rows = figures.trade_off(table, alpha=alpha), tables.changes(table, alpha)
-    drawn = {t.name: sorted(zip(t.x, t.y, strict=True)) for t in figure.data if t.mode == "markers"}
-    assert drawn == {
+    figure = trade_off_figure(table, alpha=alpha)
+    rows = tables.changes(table, alpha)
+    drawn = marks(figure.data)
+    assert {name: sorted(points) for name, points in drawn.items()} == {
         title_of(name): sorted(zip(100 * part.reference, 100 * part["shift"], strict=True))
         for name, part in rows.groupby("method")
     }
-    (line,) = [
-        trace for trace in figure.data if trace.mode == "lines"
-    ]  # lipsum has one recipe: no line
+    (line,) = panel(figure, None, "lines")  # lipsum has one recipe: no line
     means = rows[rows.method == "ft"].groupby("lr")[["reference", "shift"]].mean()
     assert list(line.x) == pytest.approx(list(100 * means.reference))
     assert list(line.y) == pytest.approx(list(100 * means["shift"]))
@@ -432,8 +432,8 @@ def test_trade_off_draws_the_changes(alpha):
 
 def test_trade_off_puts_the_papers_points_beside():
     paper = published("1")
-    figure = figures.trade_off(TABLE, paper)
-    ours = figures.trade_off(TABLE)
+    figure = trade_off_figure(TABLE, paper)
+    ours = trade_off_figure(TABLE)
     assert [t.name for t in figure.data[: len(ours.data)]] == [t.name for t in ours.data]
     theirs = {t.name: (t.x[0], t.y[0]) for t in figure.data[len(ours.data) :]}
     zero = paper.set_index("method").loc["Zero-shot"]
@@ -451,15 +451,15 @@ def test_trade_off_puts_the_papers_points_beside():
 
 
 def test_published_rows_without_zero_shot_are_refused():
-    """Tables 6 to 10 have none: there is nothing to take a change against. The table is a parameter of a notebook."""
+    """Tables 6 to 10 have none to take a change against. The table is a notebook's parameter."""
     with pytest.raises(ConfigError, match=r"[Zz]ero-shot"):
-        figures.trade_off(TABLE, published("6"))
+        trade_off_figure(TABLE, published("6"))
 
 
 def test_published_rows_are_compared_with_their_own_models_zero_shot():
     """Table 4 has three models; 06_trade_off passes a table as it is."""
     paper = published("4")
-    figure = figures.trade_off(TABLE, paper)
+    figure = trade_off_figure(TABLE, paper)
     drawn = sorted(t.x[0] for t in figure.data if t.mode == "markers" and "published" in t.name)
     zero = paper[paper.method == "Zero-shot"].set_index("model").reference
     tuned = paper[paper.method != "Zero-shot"]
@@ -474,12 +474,12 @@ def test_choices_draw_a_point_per_run():
             "energy_gap: shift": [0.55, 0.6, 0.65],
         }
     )
-    figure = figures.choices(table, "what came of it")
-    drawn = {t.name: [*zip(t.x, t.y, strict=True)] for t in figure.data if t.mode == "markers"}
+    figure = choice_figure(table, "what came of it")
+    drawn = marks(figure.data)
     assert drawn["FT"] == [pytest.approx((50, 55)), pytest.approx((60, 60))]
     assert drawn["Lipsum-FT"] == [pytest.approx((70, 65))]
     assert "what came of it" in figure.layout.title.text
-    models = figures.choices(table.drop(columns="method"))
+    models = choice_figure(table.drop(columns="method"))
     assert [(t.name, len(t.x)) for t in models.data] == [("models", 3), ("equal", 2)]
 
 
@@ -499,8 +499,9 @@ def sweep_steps(figure):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_sweep_slider_moves_marker_bars_and_flips(seed):
-    scores, sweep = toy(seed), toy_sweep(seed)
-    figure = figures.sweep(sweep, 0.6)
+    scores = toy(seed)
+    sweep = toy_sweep(seed)
+    figure = sweep_figure(sweep, 0.6)
     right = {(s.alpha, s.split): 100 * np.mean(s.prediction == s.label) for s in scores}
     predicted = {
         a: np.concatenate([s.prediction for s in scores if s.alpha == a and "val" not in s.split])
@@ -528,10 +529,10 @@ def test_sweep_slider_moves_marker_bars_and_flips(seed):
         if alpha == 0.6:  # where the slider stands at first
             for number, place in places.items():
                 for key in ("x", "y"):
-                    shown, wanted = list(figure.data[number][key]), list(place[key])
-                    assert shown == (
-                        wanted if isinstance(wanted[0], str) else pytest.approx(wanted)
-                    )
+                    wanted = list(place[key])
+                    if not isinstance(wanted[0], str):
+                        wanted = pytest.approx(wanted)
+                    assert list(figure.data[number][key]) == wanted
     for name, alpha in (("zero-shot", 0.0), ("tuned", 1.0)):
         want = [right[alpha, f"{domain}/test"] for domain in ("real", "clipart", "sketch")]
         assert list(figure.data[names[name]].y) == pytest.approx(want)
@@ -547,7 +548,7 @@ def test_sweep_is_json_without_nan(splits):
     def refuse(word):
         raise AssertionError(word)
 
-    figure = figures.sweep(toy_sweep(splits=splits, n=1))
+    figure = sweep_figure(toy_sweep(splits=splits, n=1))
     json.loads(figure.to_json(), parse_constant=refuse)
     drawn = [value for trace in figure.data for key in ("x", "y") for value in trace[key]]
     assert not [value for value in drawn if isinstance(value, float) and np.isnan(value)]
@@ -559,20 +560,20 @@ def test_sweep_is_json_without_nan(splits):
 @pytest.mark.parametrize(("count", "shown"), [(2, True), (21, True), (22, False)])
 def test_sweep_has_tiles_only_below_22_alphas(count, shown):
     sweep = toy_sweep(alphas=np.linspace(0, 1, count), n=30)
-    figure = figures.sweep(sweep, 1.0, {name: f"data:{name}" for name in sweep.ids})
+    figure = sweep_figure(sweep, 1.0, {name: f"data:{name}" for name in sweep.ids})
     assert bool(figure.layout.images) == shown
     assert any("zero-shot gets right" in note.text for note in figure.layout.annotations) == shown
-    assert not figures.sweep(sweep, 1.0).layout.images
+    assert not sweep_figure(sweep, 1.0).layout.images
     for place, (_, _, layout) in enumerate(sweep_steps(figure)):
         lost = sweep.flips(sweep.alphas[place], 0.0)["lost"]
         want = sorted(lost, key=lambda row: -sweep.confidence[place, row])[:12] if shown else []
         assert [one["source"] for one in layout.get("images", [])] == [
             f"data:{sweep.ids[row]}" for row in want
         ]
-    none = figures.sweep(sweep, 1.0, dict.fromkeys(sweep.ids))
+    none = sweep_figure(sweep, 1.0, dict.fromkeys(sweep.ids))
     assert not none.layout.images
 
 
 def test_sweep_starts_at_the_nearest_alpha():
     for alpha, place in ((0.0, 0), (0.1, 0), (0.2, 1), (0.5, 2), (0.9, 3)):
-        assert figures.sweep(toy_sweep(), alpha).layout.sliders[0].active == place
+        assert sweep_figure(toy_sweep(), alpha).layout.sliders[0].active == place

@@ -13,7 +13,10 @@ FIGURE = go.Figure(go.Scatter(x=[1, 2], y=[3.5, float("nan")], name="a <b> & c")
 
 
 def loaded_from_outside(html):
-    """Addresses that a browser would fetch: src of any tag, href of link tags, CSS urls outside plotly's own code."""
+    """Addresses that a browser would fetch, outside plotly's own code.
+
+    That is src of any tag, href of link tags, CSS imports.
+    """
     page = re.sub(r"<script\b[^>]*>.*?</script>", "", html, flags=re.DOTALL)
     tags = re.findall(r"<script\b[^>]*>", html) + re.findall(r"<(?!a\b)[a-z]+\b[^>]*>", page)
     return [
@@ -90,7 +93,8 @@ def test_only_a_figure_newer_than_its_png_is_drawn(tmp_path, monkeypatch, age):
         lambda figures, files, **_: drawn.extend(zip(figures, files, strict=True)),
     )
     pages.save_figure(FIGURE, tmp_path, "gap")
-    png, time = tmp_path / "gap.png", (tmp_path / "gap.json").stat().st_mtime
+    png = tmp_path / "gap.png"
+    time = (tmp_path / "gap.json").stat().st_mtime
     png.write_bytes(b"")
     os.utime(png, (time - age, time - age))
     line = pages.write_images(tmp_path)

@@ -1,4 +1,4 @@
-"""From files to pixels: broken images are named, the training stream is a pure function of seed and step."""
+"""From files to pixels: broken images are named, the stream is a function of seed and step."""
 
 import io
 from pathlib import Path
@@ -9,22 +9,23 @@ import torch
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from clipft import Run
+from clipft.config import Reading
 from clipft.data.images import decode
 from clipft.data.splits import Split
 from clipft.errors import ConfigError, ImageError
-from clipft.inputs import batches as data
 from clipft.inputs.batches import (
     Batch,
+    Pixels,
     Stream,
     few_shot,
     pixel_chunks,
     train_batches,
     train_transform,
 )
-from clipft.inputs.draws import rng
+from clipft.inputs.seeds import rng
 
-ROWS, SIZE = 11, 8
+ROWS = 11
+SIZE = 8
 AUGMENT = train_transform(SIZE, (0.3, 1.0), True)
 
 
@@ -37,10 +38,15 @@ def png(row):
 
 @pytest.fixture
 def split(tmp_path):
-    names = tuple(f"{row}.png" for row in range(ROWS))
-    for row, name in enumerate(names):
-        (tmp_path / name).write_bytes(png(row))
-    return Split("real", "train", tmp_path, names, tuple(row % 3 for row in range(ROWS)))
+    for row in range(ROWS):
+        (tmp_path / f"{row}.png").write_bytes(png(row))
+    return split_of([row % 3 for row in range(ROWS)], tmp_path)
+
+
+def split_of(labels, root=Path()):
+    """real/train of these labels, its images named 0.png, 1.png, ..."""
+    ids = tuple(f"{row}.png" for row in range(len(labels)))
+    return Split("real", "train", root, ids, tuple(labels))
 
 
 def resize(image):
@@ -48,10 +54,20 @@ def resize(image):
 
 
 def as_lists(batches):
-    return [
-        (batch.pixels.tolist(), batch.labels.tolist(), batch.rows.tolist(), batch.bad)
-        for batch in batches
-    ]
+    lists = []
+    for batch in batches:
+        row_numbers = (batch.labels.tolist(), batch.rows.tolist())
+        lists.append((batch.pixels.tolist(), *row_numbers, list(batch.bad)))
+    return lists
+
+
+def augmented(split, steps, seed=5, batch_size=4, **options):
+    """The augmented batches of these steps; options: workers and skip_bad, or keep_bytes."""
+    keep = {}
+    if "keep_bytes" in options:
+        keep["keep_bytes"] = options.pop("keep_bytes")
+    stream = Stream(len(split), batch_size, steps, seed)
+    return train_batches(split, AUGMENT, stream, Reading(**options), **keep)
 
 
 BROKEN = {
@@ -127,49 +143,40 @@ def test_the_stream_changes_with_seed_and_epoch():
 
 
 def test_batches_are_a_function_of_seed_and_step(split):
-    whole = as_lists(train_batches(split, AUGMENT, 4, range(6), seed=5))
-    assert as_lists(train_batches(split, AUGMENT, 4, range(3, 6), seed=5)) == whole[3:]
-    other = as_lists(train_batches(split, AUGMENT, 4, range(6), seed=6))
+    whole = as_lists(augmented(split, range(6)))
+    assert as_lists(augmented(split, range(3, 6))) == whole[3:]
+    other = as_lists(augmented(split, range(6), seed=6))
     assert all(one[0] != two[0] for one, two in zip(whole, other, strict=True))
     rows = [row for _, _, batch, _ in whole for row in batch]
     assert sorted(rows[:ROWS]) == list(range(ROWS))
-    assert [label for _, batch, _, _ in whole for label in batch] == [row % 3 for row in rows]
+    labels = [label for _, batch, _, _ in whole for label in batch]
+    assert labels == [row % 3 for row in rows]
     assert np.shape(whole[0][0]) == (4, 3, SIZE, SIZE)
 
 
 def test_every_batch_is_augmented_anew(split):
-    one = split.take([0])
-    assert (
-        len(
-            {
-                batch.pixels.numpy().tobytes()
-                for batch in train_batches(one, AUGMENT, 1, range(8), seed=5)
-            }
-        )
-        > 4
-    )
+    batches = augmented(split.take([0]), range(8), batch_size=1)
+    assert len({batch.pixels.numpy().tobytes() for batch in batches}) > 4
 
 
 def test_batches_leave_the_global_generator_to_others(split):
-    list(train_batches(split, AUGMENT, 4, range(1), seed=5))
+    list(augmented(split, range(1)))
     torch.manual_seed(1)
-    wanted = as_lists(train_batches(split, AUGMENT, 4, range(2), seed=5))
+    wanted = as_lists(augmented(split, range(2)))
     torch.manual_seed(2)
-    assert as_lists(train_batches(split, AUGMENT, 4, range(2), seed=5)) == wanted
+    assert as_lists(augmented(split, range(2))) == wanted
 
 
 def test_a_worker_process_makes_the_same_batches(split):
-    here, there = (
-        as_lists(train_batches(split, AUGMENT, 4, range(4), seed=5, workers=w)) for w in (0, 1)
-    )
+    here = as_lists(augmented(split, range(4), workers=0))
+    there = as_lists(augmented(split, range(4), workers=1))
     assert here == there
 
 
 @pytest.mark.parametrize("keep", [0, 1 << 30])
-def test_keeping_images_changes_nothing(split, monkeypatch, keep):
-    wanted = as_lists(train_batches(split, AUGMENT, 4, range(6), seed=5))
-    monkeypatch.setattr(data, "KEEP_BYTES", keep)
-    assert as_lists(train_batches(split, AUGMENT, 4, range(6), seed=5)) == wanted
+def test_keeping_images_changes_nothing(split, keep):
+    wanted = as_lists(augmented(split, range(6)))
+    assert as_lists(augmented(split, range(6), keep_bytes=keep)) == wanted
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -177,14 +184,12 @@ def test_a_bad_image_stops_or_is_left_out(split, workers):
     bad = split.root / "7.png"
     bad.write_bytes(png(7)[:-60])
     with pytest.raises(ImageError, match=rf"^image unreadable: {bad} \(.*\)$"):
-        list(pixel_chunks(split, resize, workers=workers))
-    (chunk,) = pixel_chunks(split, resize, workers=workers, skip_bad=True)
-    assert chunk.bad == [7]
+        list(pixel_chunks(split, resize, Reading(workers=workers)))
+    (chunk,) = pixel_chunks(split, resize, Reading(workers=workers, skip_bad=True))
+    assert list(chunk.bad) == [7]
     assert chunk.rows.tolist() == [row for row in range(ROWS) if row != 7]
     assert len(chunk.pixels) == len(chunk.labels) == ROWS - 1
-    batches = list(
-        train_batches(split, AUGMENT, 4, range(6), seed=5, workers=workers, skip_bad=True)
-    )
+    batches = list(augmented(split, range(6), workers=workers, skip_bad=True))
     assert [row for batch in batches for row in batch.bad] == [7, 7]  # once in each of two epochs
     assert [len(batch.rows) + len(batch.bad) for batch in batches] == [4] * 6
 
@@ -192,25 +197,42 @@ def test_a_bad_image_stops_or_is_left_out(split, workers):
 @pytest.mark.parametrize("bad", [0, ROWS - 1])
 def test_any_row_may_be_bad_in_training(split, bad):
     (split.root / split.ids[bad]).unlink()
-    batches = list(train_batches(split, AUGMENT, ROWS, range(1), seed=5, skip_bad=True))
-    assert batches[0].bad == [bad]
+    batches = list(augmented(split, range(1), batch_size=ROWS, skip_bad=True))
+    assert list(batches[0].bad) == [bad]
     with pytest.raises(ImageError, match=f"image missing: .*{bad}.png"):
-        list(train_batches(split, AUGMENT, ROWS, range(1), seed=5))
+        list(augmented(split, range(1), batch_size=ROWS))
 
 
 @pytest.mark.parametrize("limit", [0, 600 * 3 * SIZE * SIZE])
-def test_chunks_hold_the_same_pixels_as_one(split, monkeypatch, limit):
+def test_chunks_hold_the_same_pixels_as_one(split, limit):
     many = split.take([row % ROWS for row in range(1000)])
     (whole,) = pixel_chunks(many, resize)
-    monkeypatch.setattr(data, "CHUNK_BYTES", limit)
-    parts = list(pixel_chunks(many, resize))
-    assert len(parts) == (4 if limit == 0 else 2)
+    chunks = list(pixel_chunks(many, resize, chunk_bytes=limit))
+    assert len(chunks) == (4 if limit == 0 else 2)
     for field in ("pixels", "labels", "rows"):
-        assert torch.equal(
-            torch.cat([getattr(part, field) for part in parts]), getattr(whole, field)
-        )
+        joined = torch.cat([getattr(chunk, field) for chunk in chunks])
+        assert torch.equal(joined, getattr(whole, field))
     want = np.asarray(resize(decode(split.root / "3.png"))).transpose(2, 0, 1)
     assert (whole.pixels[3].numpy() == want).all()
+
+
+@pytest.mark.parametrize("keep", [0, 1 << 30])
+def test_pixels_are_the_same_each_time_and_decoded_once_if_they_fit(split, keep, monkeypatch):
+    (split.root / "7.png").write_bytes(b"this is no image")
+    lines = []
+    decoded = []
+
+    def counted(path):
+        decoded.append(path)
+        return decode(path)
+
+    monkeypatch.setattr("clipft.inputs.batches.write", lines.append)
+    monkeypatch.setattr("clipft.inputs.batches.decode", counted)
+    pixels = Pixels(split, resize, Reading(skip_bad=True), keep_bytes=keep)
+    assert as_lists(pixels) == as_lists(pixels)
+    assert len(decoded) == (2 * ROWS if keep == 0 else ROWS)
+    file = split.root / "7.png"
+    assert lines == [f"skipped 1 of {ROWS} images of real/train, the first is {file}"]
 
 
 def test_a_flip_and_a_whole_crop_are_the_image_or_its_mirror():
@@ -222,30 +244,25 @@ def test_a_flip_and_a_whole_crop_are_the_image_or_its_mirror():
     flip = train_transform(SIZE, (1.0, 1.0), True).transforms[1]
     torch.manual_seed(0)
     shots = [np.asarray(flip(image)) for _ in range(20)]
-    assert {
-        "same" if (s == whole).all() else "mirror" if (s == whole[:, ::-1]).all() else "?"
-        for s in shots
-    } == {"same", "mirror"}
+    mirror = whole[:, ::-1]
+    assert {shot.tobytes() for shot in shots} == {whole.tobytes(), mirror.tobytes()}
 
 
 def test_joined_batches_keep_their_order_and_bad_rows():
     parts = []
     for rows, bad in (([4, 1], [9]), ([], [3]), ([2], [])):
-        part = Batch(
-            [
-                *bad,
-                *((torch.full((3, 2, 2), row, dtype=torch.uint8), 10 * row, row) for row in rows),
-            ]
-        )
-        parts.append(part)
+        parts += [Batch.unread(row) for row in bad]
+        for row in rows:
+            pixels = torch.full((1, 3, 2, 2), row, dtype=torch.uint8)
+            parts.append(Batch(pixels, torch.tensor([10 * row]), torch.tensor([row])))
     whole = Batch.join(parts)
-    assert (whole.rows.tolist(), whole.labels.tolist(), whole.bad) == (
+    assert (whole.rows.tolist(), whole.labels.tolist(), list(whole.bad)) == (
         [4, 1, 2],
         [40, 10, 20],
         [9, 3],
     )
     assert whole.pixels[:, 0, 0, 0].tolist() == [4, 1, 2]
-    assert len(Batch.join([Batch([])]).rows) == 0
+    assert len(Batch.join([Batch.unread(0)]).rows) == 0
 
 
 labels_of_three = st.lists(st.integers(0, 2), max_size=30).map(lambda rest: [0, 1, 2, *rest])
@@ -254,9 +271,7 @@ labels_of_three = st.lists(st.integers(0, 2), max_size=30).map(lambda rest: [0, 
 @settings(deadline=None)
 @given(labels_of_three, st.integers(1, 8), st.integers(0, 99))
 def test_few_shot_takes_as_many_of_every_class(labels, shots, seed):
-    whole = Split(
-        "real", "train", Path(), tuple(f"{row}.png" for row in range(len(labels))), tuple(labels)
-    )
+    whole = split_of(labels)
     drawn = few_shot(whole, shots, rng(seed, "few_shot"), "abc")
     for label in range(3):
         assert drawn.labels.count(label) == min(shots, labels.count(label))
@@ -267,22 +282,21 @@ def test_few_shot_takes_as_many_of_every_class(labels, shots, seed):
 
 
 def test_few_shot_follows_the_seed():
-    whole = Split(
-        "real", "train", Path(), tuple(map(str, range(60))), tuple(row % 3 for row in range(60))
-    )
+    whole = split_of([row % 3 for row in range(60)])
     assert len({few_shot(whole, 2, rng(seed, "few_shot"), "abc").ids for seed in range(20)}) > 10
 
 
 def test_few_shot_names_the_class_without_an_image():
-    whole = Split("real", "train", Path(), ("0.png", "1.png"), (0, 2))
+    whole = split_of([0, 2])
     with pytest.raises(ConfigError, match="class 'bee' has no image in real/train"):
         few_shot(whole, 2, rng(0, "few_shot"), ["apple", "bee", "cow"])
 
 
 def test_a_few_shot_run_is_as_small_in_selection(world):
-    run, other = (Run.create(world.config(shots=1, seed=seed), world.runs) for seed in (0, 1))
+    run = world.bench(shots=1, seed=0)
+    other = world.bench(shots=1, seed=1)
     assert sorted(run.train_split().labels) == sorted(run.selection_split().labels) == [0, 1, 2, 3]
     assert set(run.train_split().ids) <= set(run.manifest.split("real/train").ids)
     assert run.train_split().ids != other.train_split().ids
-    two = Run.create(world.config(shots=2), world.runs)
+    two = world.bench(shots=2)
     assert len(two.train_split()) == len(two.selection_split()) == 8

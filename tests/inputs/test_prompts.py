@@ -7,8 +7,8 @@ from hypothesis import given, settings, strategies as st
 
 from clipft.data.manifests import load_manifest
 from clipft.errors import ConfigError
-from clipft.inputs.draws import rng
 from clipft.inputs.prompts import Captions, random_texts, templates, zero_shot_prompts
+from clipft.inputs.seeds import rng
 
 TOKENIZER = open_clip.get_tokenizer("ViT-B-32")
 EMOJI = load_manifest("emoji_shift")
@@ -16,7 +16,11 @@ EMOJI = load_manifest("emoji_shift")
 
 def texts_of(tokens):
     """Token rows back as plain words, the special tokens left out."""
-    return [TOKENIZER.decode([i for i in row.tolist() if 0 < i < 49406]).strip() for row in tokens]
+    texts = []
+    for row in tokens.tolist():
+        ids = [i for i in row if 0 < i < 49406]
+        texts.append(TOKENIZER.decode(ids).strip())
+    return texts
 
 
 def words(text):
@@ -39,19 +43,16 @@ def test_zero_shot_prompts():
 
 def test_openai_templates_are_open_clips():
     found = templates(load_manifest("domainnet"))
-    assert [text.format("cat") for text in found] == [
-        text("cat") for text in open_clip.OPENAI_IMAGENET_TEMPLATES
-    ]
+    want = [fill("cat") for fill in open_clip.OPENAI_IMAGENET_TEMPLATES]
+    assert [text.format("cat") for text in found] == want
     with pytest.raises(ConfigError, match="unknown templates 'openia'"):
         templates(EMOJI.model_copy(update={"templates": "openia"}))
 
 
 def test_captions_are_drawn_from_their_own_class_and_domain():
     captions = Captions(EMOJI, TOKENIZER)
-    labels, domains = (
-        [row % 200 for row in range(400)],
-        [EMOJI.domains[row % 4] for row in range(400)],
-    )
+    labels = [row % 200 for row in range(400)]
+    domains = [EMOJI.domains[row % 4] for row in range(400)]
     tokens = captions.draw(labels, domains, rng(0, "captions:3"))
     assert tokens.shape == (400, 77)
     assert torch.equal(
@@ -60,13 +61,11 @@ def test_captions_are_drawn_from_their_own_class_and_domain():
     assert not torch.equal(tokens, captions.draw(labels, domains, rng(0, "captions:4")))
     known = {words(text) for text in captions.texts()}
     for text, label, domain in zip(texts_of(tokens), labels, domains, strict=True):
-        one = EMOJI.class_names[label]
-        shapes = (*EMOJI.captions["any"], *EMOJI.captions[domain])
-        assert (
-            text
-            in {words(shape.format(name)) for shape in shapes for name in (one.text, *one.also)}
-            & known
-        )
+        class_name = EMOJI.class_names[label]
+        own = set()
+        for pattern in (*EMOJI.captions["any"], *EMOJI.captions[domain]):
+            own |= {words(pattern.format(name)) for name in (class_name.text, *class_name.also)}
+        assert text in own & known
 
 
 def test_every_caption_can_be_drawn_and_is_listed_once():
@@ -119,7 +118,6 @@ def test_random_texts_that_cannot_be():
     assert random_texts(TOKENIZER, 1, 75, rng(0, "texts"))[0, 76] == TOKENIZER.eot_token_id
     with pytest.raises(ConfigError, match="76 tokens do not fit a context of 77; at most 75"):
         random_texts(TOKENIZER, 1, 76, rng(0, "texts"))
-    with pytest.raises(
-        ConfigError, match="need open_clip's SimpleTokenizer, this model has object"
-    ):
+    words = "need open_clip's SimpleTokenizer, this model has object"
+    with pytest.raises(ConfigError, match=words):
         random_texts(object(), 1, 8, rng(0, "texts"))

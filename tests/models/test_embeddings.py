@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from clipft import Run
+from clipft.config import Reading
 from clipft.data.images import decode as decode_
-from clipft.disk import cache
+from clipft.disk.cache import default_cache
 from clipft.errors import ImageError
 from clipft.inputs import batches as data
 from clipft.models import embeddings as features
@@ -19,23 +19,22 @@ from clipft.models.load import Clip, load_clip
 from clipft.models.students import Classifier, Student, TwoTowers
 
 
-@pytest.fixture(autouse=True)
-def few_texts(monkeypatch):
-    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)
-    monkeypatch.setattr(cache, "_verified", set())
-
-
 @pytest.fixture
 def run(world):
     """A run that nothing was trained for: its zero-shot model."""
-    return Run.create(world.config(), world.runs)
+    return world.bench()
 
 
 @pytest.fixture
 def decoded(monkeypatch):
     """The files that were decoded so far."""
-    seen, decode = [], decode_
-    monkeypatch.setattr(data, "decode", lambda path: seen.append(path) or decode(path))
+    seen = []
+
+    def decode(path):
+        seen.append(path)
+        return decode_(path)
+
+    monkeypatch.setattr(data, "decode", decode)
     return seen
 
 
@@ -46,32 +45,30 @@ def own_tree(world, tree, tmp_path, monkeypatch):
     monkeypatch.setenv("CLIPFT_DATA", str(tmp_path / "data"))
 
 
-def extract(run, split="real/test", **options):
-    return features.extract(run.student, run.manifest.split(split), progress=False, **options)
+def extract(run, split="real/test", skip_bad=False):
+    reading = Reading(skip_bad=skip_bad)
+    return features.extract(run.student, run.manifest.split(split), reading)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("method", ["ft", "flyp"])
 def test_embeddings_are_open_clips(world, model_folder, checkpoint, method):
-    run = Run.create(world.config(method=method), world.runs)
+    run = world.bench(method=method)
     net, _, preprocess = open_clip.create_model_and_transforms(
         f"local-dir:{model_folder}", load_weights=False
     )
     open_clip.load_checkpoint(net, checkpoint)
     split = run.manifest.split("sketch/test")
-    images = torch.stack(
-        [preprocess(Image.open(split.root / name).convert("RGB")) for name in split.ids]
-    )
+    images = []
+    for name in split.ids:
+        images.append(preprocess(Image.open(split.root / name).convert("RGB")))
     with torch.no_grad():
-        want = net.eval().encode_image(images)
+        want = net.eval().encode_image(torch.stack(images))
     for _ in range(2):  # made, and from the cache
-        found = run.features("sketch/test", 0.0, progress=False)
+        found = run.features("sketch/test", 0.0)
         np.testing.assert_allclose(found.embeddings, want, rtol=1e-4, atol=1e-5)
-        assert (found.split, found.ids, found.label.tolist()) == (
-            "sketch/test",
-            split.ids,
-            list(split.labels),
-        )
+        assert found.split == "sketch/test" and found.ids == split.ids
+        assert found.label.tolist() == list(split.labels)
 
 
 @pytest.mark.parametrize(
@@ -90,9 +87,8 @@ def test_parts_do_not_change_embeddings(run, monkeypatch, tmp_path, limit):
 
 def test_the_second_time_nothing_is_decoded_or_embedded(run, decoded, monkeypatch):
     first = extract(run)
-    assert sorted(decoded) == sorted(
-        run.manifest.split("real/test").root / name for name in first.ids
-    )
+    root = run.manifest.split("real/test").root
+    assert sorted(decoded) == sorted(root / name for name in first.ids)
     decoded.clear()
     monkeypatch.setattr(Student, "tower", None)
     second = extract(run)
@@ -106,47 +102,48 @@ def test_a_linear_probe_and_zero_shot_share_embeddings(world, decoded):
     run = world.train(method="lp")
     assert len(decoded) == len(run.train_split()) + len(run.selection_split())
     decoded.clear()
-    zero = Run.create(world.config(), world.runs)
-    zero.features("real/val", 0.0, progress=False)
-    run.features("real/val", 1.0, progress=False)
+    zero = world.bench()
+    zero.features("real/val", 0.0)
+    run.features("real/val", 1.0)
     assert decoded == []
-    zero.features("sketch/test", 0.0, progress=False)
+    zero.features("sketch/test", 0.0)
     decoded.clear()
-    run.scores([0.0, 0.5, 1.0], progress=False)
-    assert {file.parent.parent.name for file in decoded} == {
-        "real",
-        "clipart",
-    }  # sketch is there, too
+    run.all_scores([0.0, 0.5, 1.0])
+    domains = {file.parent.parent.name for file in decoded}
+    assert domains == {"real", "clipart"}  # sketch is there, too
 
 
 def test_alpha_zero_is_shared_by_all_runs(world, decoded):
     first, second = (world.train(lr=lr, steps=2) for lr in (1e-3, 2e-3))
-    before = first.scores([0.0], progress=False)
+    before = first.all_scores([0.0])
     decoded.clear()
-    after = second.scores([0.0], progress=False)
+    after = second.all_scores([0.0])
     assert decoded == []
     for one, other in zip(before, after, strict=True):
-        assert np.array_equal(one.nll, other.nll) and np.array_equal(
-            one.prediction, other.prediction
-        )
-    second.scores([1.0], progress=False)
+        assert np.array_equal(one.nll, other.nll)
+        assert np.array_equal(one.prediction, other.prediction)
+    second.all_scores([1.0])
     assert len(decoded) == sum(map(len, second.reported_splits()))
 
 
 def test_tuned_embeddings_are_kept_for_themselves(world, decoded):
     run = world.train(lr=3e-3)
-    zero, tuned = (
-        run.features("real/test", alpha, progress=False).embeddings for alpha in (0.0, 1.0)
-    )
+
+    def embeddings(alpha):
+        return run.features("real/test", alpha).embeddings
+
+    zero = embeddings(0.0)
+    tuned = embeddings(1.0)
     assert not np.allclose(zero, tuned, atol=1e-3)
     decoded.clear()
-    again = [run.features("real/test", alpha, progress=False).embeddings for alpha in (1.0, 0.0)]
-    assert decoded == [] and np.array_equal(again[0], tuned) and np.array_equal(again[1], zero)
+    assert np.array_equal(embeddings(1.0), tuned) and np.array_equal(embeddings(0.0), zero)
+    assert decoded == []
 
 
 @pytest.mark.parametrize("change", ["size", "time", "content of one size"])
 def test_a_replaced_image_is_embedded_again(own_tree, run, decoded, change):
-    before, split = extract(run), run.manifest.split("real/test")
+    before = extract(run)
+    split = run.manifest.split("real/test")
     file = split.root / split.ids[3]
     then = file.stat()
     if change == "size":
@@ -175,8 +172,9 @@ def test_another_preprocessing_is_embedded_again(run, decoded):
 
 
 def test_an_unreadable_image_is_left_out_and_nothing_is_kept(own_tree, run, capsys):
-    whole, split = extract(run), run.manifest.split("real/test")
-    cache.prune()
+    whole = extract(run)
+    split = run.manifest.split("real/test")
+    default_cache().prune()
     bad = split.root / split.ids[2]
     content = bad.read_bytes()
     bad.write_bytes(content[:100])
@@ -189,12 +187,10 @@ def test_an_unreadable_image_is_left_out_and_nothing_is_kept(own_tree, run, caps
         np.testing.assert_allclose(
             found.embeddings, np.delete(whole.embeddings, 2, 0), rtol=1e-4, atol=1e-5
         )
-        said = capsys.readouterr().out
-        assert (
-            said.count("\n") == 1
-            and f"skipped 1 of {len(split)} images of real/test, the first is {bad}" in said
-        )
-    assert cache.entries() == []
+        printed = capsys.readouterr().out
+        assert printed.count("\n") == 1
+        assert f"skipped 1 of {len(split)} images of real/test, the first is {bad}" in printed
+    assert default_cache().entries() == []
     bad.write_bytes(content)
     assert np.array_equal(extract(run).embeddings, whole.embeddings)
 
@@ -214,13 +210,13 @@ def test_no_readable_image_at_all(own_tree, run):
 
 def test_damaged_embeddings_are_made_again(run, capsys, decoded):
     whole = extract(run)
-    (entry,) = [one for one in cache.entries() if one.kind == "embeddings"]
+    (entry,) = [entry for entry in default_cache().entries() if entry.kind == "embeddings"]
     assert "real/test, 20 images" in entry.title
     file = entry.path / "embeddings.npy"
     content = bytearray(file.read_bytes())
     content[-2] ^= 8
     file.write_bytes(content)
-    cache._verified.clear()
+    default_cache().verified.clear()
     decoded.clear()
     assert np.array_equal(extract(run).embeddings, whole.embeddings)
     assert len(decoded) == 20
@@ -231,7 +227,6 @@ def test_a_cache_that_is_off_changes_nothing(run, tmp_path, monkeypatch, capsys)
     whole = extract(run)
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("CLIPFT_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr(cache, "_said", [])
     for _ in range(2):
         assert np.array_equal(extract(run).embeddings, whole.embeddings)
     assert capsys.readouterr().out.count("the cache is off") == 1
@@ -249,26 +244,34 @@ def test_the_student_is_left_as_it_was(run):
 
 def test_students_of_one_clip_have_one_tower(world):
     clip = load_clip(world.model, world.pretrained)
-    run = Run.create(world.config(), world.runs)
-    both = [
+    run = world.bench()
+    students = [
         TwoTowers(clip, run.prompts),
-        TwoTowers(clip, run.prompts, True),
+        TwoTowers(clip, run.prompts, frozen_text=True),
         Classifier(clip, run.zero_shot),
+        Classifier(clip, run.zero_shot, "absorbed"),
+        Classifier(clip, run.zero_shot[:, :2]),
     ]
-    both += [Classifier(clip, run.zero_shot, "absorbed"), Classifier(clip, run.zero_shot[:, :2])]
-    digests = [features.tower_digest(student.state_dict()) for student in both]
-    assert len(set(digests)) == 1
-    for student in both:  # only the tower counts, and all of it
-        weights = student.state_dict()
-        with torch.no_grad():
-            for name, tensor in weights.items():
-                if "visual." not in name and tensor.is_floating_point():
-                    tensor += 1
-            assert features.tower_digest(weights) == digests[0]
-            for name in [name for name in weights if "visual." in name]:
-                changed = weights | {name: torch.nextafter(weights[name], weights[name] + 1)}
-                assert features.tower_digest(changed) != digests[0], name
-            assert features.tower_digest({n: t.half() for n, t in weights.items()}) != digests[0]
+    digests = {features.tower_digest(student.state_dict()) for student in students}
+    assert len(digests) == 1
+    (digest,) = digests
+    for student in students:
+        only_the_tower_counts(student.state_dict(), digest)
+
+
+@torch.no_grad()
+def only_the_tower_counts(weights, digest):
+    """And all of it: every tensor's last bit and the precision."""
+    for name, tensor in weights.items():
+        if "visual." not in name and tensor.is_floating_point():
+            tensor.add_(1)
+    assert features.tower_digest(weights) == digest
+    for name, tensor in weights.items():
+        if "visual." in name:
+            changed = weights | {name: torch.nextafter(tensor, tensor + 1)}
+            assert features.tower_digest(changed) != digest, name
+    halves = {name: tensor.half() for name, tensor in weights.items()}
+    assert features.tower_digest(halves) != digest
 
 
 def test_files_are_named_by_order_size_time_and_presence(own_tree, run):
@@ -288,18 +291,19 @@ def test_files_are_named_by_order_size_time_and_presence(own_tree, run):
 
 
 def test_texts_are_embedded_once(world, monkeypatch):
-    first = Run.create(world.config(), world.runs)
-    head, gap = first.zero_shot, first.gap_texts
+    first = world.bench()
+    head = first.zero_shot
+    gap = first.gap_texts
     torch.testing.assert_close(gap.norm(dim=-1), torch.ones(50))
     torch.testing.assert_close(head, first.clip.zero_shot_head(first.prompts), rtol=0, atol=0)
     monkeypatch.setattr(Clip, "embed_texts", None)
-    second = Run.create(world.config(seed=4), world.runs)
+    second = world.bench(seed=4)
     assert torch.equal(second.zero_shot, head) and torch.equal(second.gap_texts, gap)
     monkeypatch.undo()
 
 
 def test_other_texts_or_another_clip_are_other_entries(world, tmp_path):
-    run = Run.create(world.config(), world.runs)
+    run = world.bench()
     one = features.texts(run.clip, run.prompts[:, 0], "some")
     two = features.texts(run.clip, run.prompts[:, 1], "some")
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What leaves the library: folders for plain open_clip, heads beside them, and a classifier of files made of both."""
+"""What leaves the library: folders for plain open_clip, heads, and a classifier of both."""
 
 import json
 import shutil
@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from clipft import wise
+from clipft.config import Reading
 from clipft.disk import files as store
 from clipft.errors import ConfigError, ImageError, StorageError, WeightsError
-from clipft.evaluation.score import logits_of
+from clipft.evaluation.predictions import logits_of
 from clipft.inputs.batches import pixel_chunks
 from clipft.models.checkpoints import read_weights, write_weights
 from clipft.models.export import export_clip
@@ -21,6 +22,7 @@ from clipft.models.load import load_clip
 from clipft.models.predict import Predictor
 from clipft.models.students import Classifier, TwoTowers
 
+QUIET = Reading(progress=False)
 RUNS = {
     "fixed": {"lr": 3e-3},
     "absorbed": {"lr": 3e-3, "head": "absorbed"},
@@ -50,6 +52,14 @@ def by_open_clip(folder):
     return net.eval(), preprocess
 
 
+def pixels_of(files, preprocess):
+    """Images as open_clip's transform makes them."""
+    images = []
+    for file in files:
+        images.append(preprocess(Image.open(file).convert("RGB")))
+    return torch.stack(images)
+
+
 def files_of(split):
     return [split.root / name for name in split.ids]
 
@@ -61,17 +71,15 @@ def test_plain_open_clip_gives_the_same_embeddings(world, kind, alpha, tmp_path)
     net, preprocess = by_open_clip(run.export(tmp_path / "out", alpha))
     run.student.load_state_dict(wise(run.anchor, run.tuned, alpha))
     split = run.manifest.split("real/test")
-    images = torch.stack([preprocess(Image.open(file).convert("RGB")) for file in files_of(split)])
+    theirs = net.encode_image(pixels_of(files_of(split), preprocess))
     (chunk,) = pixel_chunks(split, run.clip.transform)
-    torch.testing.assert_close(
-        net.encode_image(images), run.student.eval()(chunk.pixels)[0], atol=1e-5, rtol=1e-4
-    )
+    ours = run.student.eval()(chunk.pixels)[0]
+    torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=1e-4)
     tokens = run.clip.tokenizer(["an apple"])
+    texts = net.encode_text(tokens)
     tuned = run.student.clip if kind == "flyp" else run.clip.model
-    assert torch.equal(net.encode_text(tokens), tuned.encode_text(tokens))
-    assert torch.equal(net.encode_text(tokens), run.clip.model.encode_text(tokens)) == (
-        kind != "flyp"
-    )
+    assert torch.equal(texts, tuned.encode_text(tokens))
+    assert torch.equal(texts, run.clip.model.encode_text(tokens)) == (kind != "flyp")
 
 
 @pytest.mark.parametrize("kind", RUNS)
@@ -81,7 +89,7 @@ def test_predictor_says_what_the_run_says(world, kind, tmp_path):
     (chunk,) = pixel_chunks(split, run.clip.transform)
     run.student.load_state_dict(run.tuned)
     chances = logits_of(run.student.eval(), chunk.pixels).softmax(-1).numpy()
-    table = Predictor(run.export(tmp_path / "out")).predict(files_of(split), top=3, progress=False)
+    table = Predictor(run.export(tmp_path / "out")).predict(files_of(split), top=3, reading=QUIET)
     assert list(table.columns) == ["file", "rank", "label", "probability"]
     assert list(table.file[::3]) == [str(file) for file in files_of(split)]
     assert list(table["rank"]) == [1, 2, 3] * len(split)
@@ -95,44 +103,44 @@ def test_predictor_says_what_the_run_says(world, kind, tmp_path):
 def test_more_ranks_than_classes_gives_all_classes(world, tmp_path):
     run = world.train(steps=2)
     file = files_of(run.manifest.split("real/test"))[0]
-    table = Predictor(run.export(tmp_path / "out")).predict([file], top=99, progress=False)
+    table = Predictor(run.export(tmp_path / "out")).predict([file], top=99, reading=QUIET)
     assert sorted(table.label) == sorted(run.manifest.names)
     assert table.probability.sum() == pytest.approx(1)
     assert table.probability.is_monotonic_decreasing
 
 
 def test_one_path_need_not_be_a_list(written, tree):
-    file, predictor = next((tree / "mini/real/bee").glob("*.png")), Predictor(written)
+    file = next((tree / "mini/real/bee").glob("*.png"))
+    predictor = Predictor(written)
     for paths in (str(file), file, [str(file)]):
-        assert predictor.predict(paths, progress=False).file.tolist() == [str(file)]
+        assert predictor.predict(paths, reading=QUIET).file.tolist() == [str(file)]
 
 
 @pytest.mark.parametrize("top", [0, -1])
 def test_no_rank_is_refused(written, tree, top):
     with pytest.raises(ConfigError, match=f"top is {top}, expected 1 or more"):
-        Predictor(written).predict(
-            next((tree / "mini/real/bee").glob("*.png")), top, progress=False
-        )
+        Predictor(written).predict(next((tree / "mini/real/bee").glob("*.png")), top, QUIET)
 
 
 def test_folders_are_searched(written, tmp_path, tree):
     folder = shutil.copytree(tree / "mini/real", tmp_path / "pictures")
     (folder / "notes.txt").write_text("no image")
     (folder / "apple" / "UPPER.PNG").write_bytes(next(folder.rglob("*.png")).read_bytes())
-    table = Predictor(written).predict([folder, folder / "apple" / "UPPER.PNG"], progress=False)
+    table = Predictor(written).predict([folder, folder / "apple" / "UPPER.PNG"], reading=QUIET)
     inside = sorted(str(file) for file in folder.rglob("*") if file.suffix.lower() == ".png")
     assert list(table.file) == [*inside, str(folder / "apple" / "UPPER.PNG")]
 
 
 @pytest.mark.parametrize("content", [None, b"no image"])
 def test_a_file_that_cannot_be_read_stops_or_is_counted(written, tmp_path, tree, capsys, content):
-    good, bad = next((tree / "mini/real/apple").glob("*.png")), tmp_path / "bad.png"
+    good = next((tree / "mini/real/apple").glob("*.png"))
+    bad = tmp_path / "bad.png"
     if content:
         bad.write_bytes(content)
     with pytest.raises(ImageError, match=r"bad\.png") as caught:
-        Predictor(written).predict([good, bad], progress=False)
+        Predictor(written).predict([good, bad], reading=QUIET)
     assert "\n" not in str(caught.value)
-    table = Predictor(written).predict([bad, good], skip_bad=True, progress=False)
+    table = Predictor(written).predict([bad, good], reading=Reading(skip_bad=True, progress=False))
     assert list(table.file) == [str(good)]
     assert "skipped 1 of 2 images" in capsys.readouterr().out
 
@@ -141,7 +149,7 @@ def test_nothing_to_predict(written, tmp_path):
     (tmp_path / "empty").mkdir()
     for paths, words in (([], "no image given"), ([tmp_path / "empty"], "no image in the folder")):
         with pytest.raises(ImageError, match=words):
-            Predictor(written).predict(paths, progress=False)
+            Predictor(written).predict(paths, reading=QUIET)
 
 
 def test_a_head_keeps_its_scale_bias_and_classes(clip, tmp_path):
@@ -181,12 +189,15 @@ HEADS = {
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_a_foreign_head_is_one_line(written, kind):
-    file, content = written / "head.safetensors", HEADS[kind]
+    file = written / "head.safetensors"
+    content = HEADS[kind]
     file.unlink()
     if isinstance(content, bytes):
         file.write_bytes(content)
+    elif isinstance(content, tuple):
+        write_weights(file, *content)
     elif content:
-        write_weights(file, *(content if isinstance(content, tuple) else [content]))
+        write_weights(file, content)
     with pytest.raises(WeightsError, match=r"head\.safetensors") as caught:
         Predictor(written)
     assert "\n" not in str(caught.value)
@@ -203,28 +214,27 @@ def test_a_head_of_another_model_is_one_line(written):
 
 def test_half_precision(world, tmp_path):
     run = world.train(method="flyp", steps=4)
-    whole, half = run.export(tmp_path / "whole"), run.export(tmp_path / "half", half=True)
-    kinds = {
-        t.dtype
-        for t in read_weights(half / "open_clip_model.safetensors").values()
-        if t.is_floating_point()
-    }
-    assert kinds == {torch.float16}
+    whole = run.export(tmp_path / "whole")
+    half = run.export(tmp_path / "half", half=True)
+    weights = read_weights(half / "open_clip_model.safetensors").values()
+    assert {tensor.dtype for tensor in weights if tensor.is_floating_point()} == {torch.float16}
     files = files_of(run.manifest.split("real/test"))
-    one, other = (Predictor(folder).predict(files, progress=False) for folder in (whole, half))
-    np.testing.assert_allclose(one.probability, other.probability, atol=0.02)
+    exact = Predictor(whole).predict(files, reading=QUIET)
+    rounded = Predictor(half).predict(files, reading=QUIET)
+    np.testing.assert_allclose(exact.probability, rounded.probability, atol=0.02)
 
 
 def test_tokens_that_were_never_seen_are_zero_and_left_out(world, tmp_path):
     run = world.train(method="flyp", pretrained="none", steps=2, selection="last")
     folder = run.export(tmp_path / "out")
-    known = run.captions().vocabulary()
+    known = run.bench.captions().vocabulary()
     clip = load_clip(f"local-dir:{folder}")
     assert clip.vocabulary == tuple(known)
     table = clip.model.token_embedding.weight
     start, end = clip.tokenizer.sot_token_id, clip.tokenizer.eot_token_id
     assert set(table.any(1).nonzero()[:, 0].tolist()) == {*known, start, end, 0}
     tokens = clip.tokenizer(["a photo of a bee."])
+    run.student.load_state_dict(run.tuned)
     assert torch.equal(clip.model.encode_text(tokens), run.student.clip.encode_text(tokens))
 
 

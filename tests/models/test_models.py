@@ -35,9 +35,7 @@ def reference_model(model_folder, checkpoint):
 def test_zero_shot_head_is_open_clips(clip, manifest_file, model_folder, checkpoint):
     manifest = load_manifest(str(manifest_file))
     net, _ = reference_model(model_folder, checkpoint)
-    fills = [
-        lambda name, template=template: template.format(name) for template in templates(manifest)
-    ]
+    fills = [template.format for template in templates(manifest)]
     wanted = open_clip.build_zero_shot_classifier(
         net, clip.tokenizer, manifest.names, fills, device="cpu"
     )
@@ -51,7 +49,7 @@ def test_pixels_are_open_clips(clip, model_folder, checkpoint, tree):
     net, preprocess = reference_model(model_folder, checkpoint)
     split = Split("real", "test", tree / "mini", (str(file.relative_to(tree / "mini")),), (0,))
     module = Classifier(clip, torch.zeros(16, 4))
-    ours = Images(split, clip.transform).__getitems__([0])[0][0][None]
+    ours = Images(split, clip.transform).__getitems__([0])[0].pixels
     theirs = preprocess(Image.open(file).convert("RGB"))[None]
     torch.testing.assert_close(module.pixels(ours), theirs, atol=2e-6, rtol=1e-5)
     torch.testing.assert_close(module(ours)[0], net.encode_image(theirs), atol=1e-5, rtol=1e-5)
@@ -100,17 +98,11 @@ def test_linear_is_the_head_on_unit_embeddings(clip, head):
 
 def test_what_each_student_trains(clip, head):
     def trained(module):
-        return {
-            name
-            for name, p in module.named_parameters()
-            if p.requires_grad and not name.startswith(("visual.", "clip.visual."))
-        }
+        names = {name for name, tensor in module.named_parameters() if tensor.requires_grad}
+        return {name for name in names if not name.startswith(("visual.", "clip.visual."))}
 
-    text = {
-        f"clip.{name}"
-        for name, _ in clip.model.named_parameters()
-        if not name.startswith("visual.")
-    }
+    names = [name for name, _ in clip.model.named_parameters()]
+    text = {f"clip.{name}" for name in names if not name.startswith("visual.")}
     assert trained(Classifier(clip, head)) == {"weight"}
     assert trained(Classifier(clip, head, "absorbed")) == {"weight", "bias"}
     assert trained(Classifier(clip, head, logit_scale="clamped")) == {"weight", "logit_scale"}
@@ -133,7 +125,8 @@ def test_a_clamped_scale_lies_between_1_and_100(clip, head, start, end):
 
 @pytest.mark.parametrize("convention", ["fixed", "absorbed"])
 def test_start_from_takes_what_linear_gives(clip, head, convention):
-    module, weight = Classifier(clip, head, convention), torch.randn(16, 4)
+    module = Classifier(clip, head, convention)
+    weight = torch.randn(16, 4)
     module.start_from(weight, torch.zeros(4))
     torch.testing.assert_close(module.linear(), (weight, torch.zeros(4)))
 

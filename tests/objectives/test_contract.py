@@ -1,4 +1,6 @@
-"""What every method must hold to in a real, tiny run: where it starts, what it moves, what it leaves alone."""
+"""What every method must hold to in a real, tiny run: where it starts, what it moves, what it
+leaves alone.
+"""
 
 import json
 import math
@@ -8,11 +10,11 @@ import torch
 
 from clipft.disk.files import read_jsonl
 from clipft.errors import ConfigError
-from clipft.evaluation.score import logits_of
+from clipft.evaluation.predictions import logits_of
+from clipft.methods import METHODS
 from clipft.models.checkpoints import read_weights, write_weights
 from clipft.models.load import load_clip
-from clipft.objectives.registry import METHODS
-from clipft.training.loop import Loop
+from clipft.training import loop
 
 LAST = {"selection": "last", "steps": 3, "eval_every": 3}
 WEIGHED = [
@@ -43,14 +45,14 @@ def logits(run, weights=None):
 @pytest.fixture
 def recorded(monkeypatch):
     """The trained weights after every step, as they come."""
-    found, update = [], Loop._update
+    found = []
+    take_step = loop.take_step
 
-    def recording(loop, *args):
-        values = update(loop, *args)
-        found.append({name: tensor.clone() for name, tensor in loop.student.state_dict().items()})
-        return values
+    def recording(training, state, terms):
+        take_step(training, state, terms)
+        found.append({name: tensor.clone() for name, tensor in state.student.state_dict().items()})
 
-    monkeypatch.setattr(Loop, "_update", recording)
+    monkeypatch.setattr(loop, "take_step", recording)
     return found
 
 
@@ -90,7 +92,7 @@ def test_learning_rate_zero_leaves_the_start(world, name):
 
 def test_scratch_starts_at_even_chances(world):
     run = world.train(method="scratch_ft", lr=0, **LAST)
-    losses = [row["loss"] for row in read_jsonl(run.folder / "metrics.jsonl") if "loss" in row]
+    losses = [row["loss"] for row in read_jsonl(run.path / "metrics.jsonl") if "loss" in row]
     assert losses == pytest.approx([math.log(4)] * 3)
 
 

@@ -1,4 +1,6 @@
-"""Objectives against float64 NumPy transcriptions of their formulas, their limits, and what they may touch."""
+"""Objectives against float64 NumPy transcriptions, their limits, and what they may touch."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from scipy.special import log_softmax
 from clipft.config import check_options
 from clipft.diagnostics.energy_gap import energy_gap
 from clipft.errors import ConfigError
-from clipft.objectives.registry import METHODS, Method
+from clipft.methods import METHODS, Method
+from clipft.objectives.loss import loss_terms
 from clipft.objectives.step import Step
 
 sizes = st.fixed_dictionaries(
@@ -28,8 +31,9 @@ def rows_of_length_one(x):
 
 
 def arrays(size, seed, scale=10.0):
-    """One step as float64 arrays; `head` (D, C) makes the logits, `tower` is the rest of the trained weights."""
-    rng, (b, d, c, t, m) = np.random.default_rng(seed), (size[k] for k in "bdctm")
+    """One step as float64 arrays; `head` (D, C) makes the logits, `tower` is what else trains."""
+    rng = np.random.default_rng(seed)
+    b, d, c, t, m = (size[k] for k in "bdctm")
     return {
         "images": rng.standard_normal((b, d)) * 3,
         "labels": rng.integers(0, c, b),
@@ -49,7 +53,9 @@ def step_of(values):
     """The same as (Step, leaves): the tensors that are trained ask for a gradient."""
     given = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in values.items()}
     leaves = {name: given[name].requires_grad_(True) for name in LEAVES}
-    head, tower, start = given.pop("head"), given.pop("tower"), given.pop("tower0")
+    head = given.pop("head")
+    tower = given.pop("tower")
+    start = given.pop("tower0")
     given["logits"] = given["scale"] * torch.nn.functional.normalize(given["images"], dim=-1) @ head
     given["weights"] = {"visual.w": tower, "weight": head}
     given["start"] = {"visual.w": start, "weight": given["zero_shot"]}
@@ -63,7 +69,7 @@ def some(**changed):
 def terms_of(name, values, lam=None, **options):
     return {
         key: float(term.detach())
-        for key, term in METHODS[name].terms(step_of(values)[0], lam, **options).items()
+        for key, term in loss_terms(METHODS[name], step_of(values)[0], lam, **options).items()
     }
 
 
@@ -79,7 +85,8 @@ def plain_ce(a):
 
 def plain_kl(u, v, tau=1.0):
     """KL(softmax(v / tau) || softmax(u / tau)), mean over the rows."""
-    p, q = log_softmax(v / tau, axis=1), log_softmax(u / tau, axis=1)
+    p = log_softmax(v / tau, axis=1)
+    q = log_softmax(u / tau, axis=1)
     return np.mean(np.sum(np.exp(p) * (p - q), axis=1))
 
 
@@ -88,8 +95,10 @@ def plain_mse(u, v):
 
 
 def plain_flyp(a, mask=False):
-    """-log of each pair's share, in both directions; with a mask the share is without other pairs of its class."""
-    s, y, total = scores(a, "images", a["captions"]), a["labels"], 0.0
+    """-log of each pair's share, in both directions; mask: without other pairs of its class."""
+    s = scores(a, "images", a["captions"])
+    y = a["labels"]
+    total = 0.0
     for i in range(len(y)):
         kept = [j for j in range(len(y)) if j == i or not mask or y[j] != y[i]]
         for row in (s[i], s[:, i]):
@@ -134,7 +143,8 @@ def test_formula(name, options):
     @property_test
     @drawn
     def check(size, seed, scale):
-        values, lam = arrays(size, seed, scale), METHODS[name].lam
+        values = arrays(size, seed, scale)
+        lam = METHODS[name].lam
         want = {name: (1 if lam is None else lam) * PENALTIES[name, options](values)}
         want |= {"cross_entropy": plain_ce(values)} if lam is not None else {}
         assert terms_of(name, values, **dict(options)) == pytest.approx(want, rel=1e-6, abs=1e-6)
@@ -149,13 +159,14 @@ def test_kin_of_ft_are_cross_entropy_alone(name):
 
 def test_every_method_has_a_formula_here():
     assert {name for name, _ in PENALTIES} == {
-        name for name, entry in METHODS.items() if entry.penalty
+        name for name, entry in METHODS.items() if entry.function
     }
 
 
 @pytest.mark.parametrize("name", AT_THETA0)
 def test_lam_weighs_the_penalty_alone(name):
-    own, seven = terms_of(name, some()), terms_of(name, some(), 7.0)
+    own = terms_of(name, some())
+    seven = terms_of(name, some(), 7.0)
     assert seven[name] == pytest.approx(7 * own[name] / METHODS[name].lam)
     assert seven["cross_entropy"] == own["cross_entropy"]
 
@@ -166,7 +177,7 @@ def test_penalty_and_gradient_are_zero_at_theta0(name):
     step, leaves = step_of(
         a | {"anchor": a["images"], "head": a["zero_shot"], "tower": a["tower0"]}
     )
-    penalty = METHODS[name].penalty(step)
+    penalty = METHODS[name].load()(step)
     penalty.backward()
     assert penalty.item() == pytest.approx(0, abs=1e-12)
     reached = [leaf for leaf in leaves.values() if leaf.grad is not None]
@@ -179,7 +190,8 @@ def test_penalty_and_gradient_are_zero_at_theta0(name):
 @drawn
 def test_lipsum_is_a_quadratic_form(size, seed, scale):
     a = arrays(size, seed, scale)
-    d, t = rows_of_length_one(a["images"]) - rows_of_length_one(a["anchor"]), a["random_texts"]
+    d = rows_of_length_one(a["images"]) - rows_of_length_one(a["anchor"])
+    t = a["random_texts"]
     want = scale**2 / (2 * len(t)) * np.mean([row @ t.T @ t @ row for row in d])
     assert terms_of("lipsum", a)["lipsum"] == pytest.approx(want, rel=1e-6, abs=1e-9)
 
@@ -216,12 +228,14 @@ def test_flyp_is_open_clips_loss(size, seed, scale):
     step, _ = step_of(arrays(size, seed, scale))
     images = torch.nn.functional.normalize(step.images, dim=-1)
     theirs = ClipLoss()(images, step.captions, torch.tensor(scale, dtype=torch.float64))
-    torch.testing.assert_close(METHODS["flyp"].terms(step)["flyp"], theirs, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(
+        loss_terms(METHODS["flyp"], step)["flyp"], theirs, rtol=1e-6, atol=1e-9
+    )
 
 
 def test_masked_flyp_of_one_class_is_zero_and_finite():
     step, leaves = step_of(some(labels=np.full(6, 3)))
-    loss = METHODS["flyp"].penalty(step, mask=True)
+    loss = METHODS["flyp"].load()(step, mask=True)
     loss.backward()
     assert loss.item() == 0
     for name in ("images", "captions"):
@@ -247,10 +261,11 @@ def needed(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_a_finite_scalar_of_what_it_needs(name):
-    entry, (step, leaves) = METHODS[name], step_of(some())
-    for field in vars(step).keys() - needed(name):
-        setattr(step, field, None)
-    loss = sum(entry.terms(step).values())
+    entry = METHODS[name]
+    step, leaves = step_of(some())
+    absent = vars(step).keys() - needed(name)
+    step = replace(step, **dict.fromkeys(absent))
+    loss = sum(loss_terms(entry, step).values())
     assert loss.shape == () and loss.isfinite()
     loss.backward()
     moved = {"images"} | ({"captions"} & entry.needs)

@@ -1,6 +1,7 @@
-"""The paper's items against pandas on our tidy rows and against the CSV of the paper's numbers, read directly."""
+"""The paper's items against pandas on our tidy rows and against the CSV of the paper's numbers."""
 
 import csv
+import itertools
 import json
 from pathlib import Path
 
@@ -13,11 +14,10 @@ from test_table import ALPHAS, fake
 from clipft.data import manifests
 from clipft.diagnostics.energy_map import EnergyMap
 from clipft.errors import ConfigError
-from clipft.figures.energy_map import energy_map
+from clipft.figures.energy_map import energy_map_figure
 from clipft.papers import beside, lipsum_ft
 from clipft.papers.published import PUBLISHED
-from clipft.reports import energy_gap as reports
-from clipft.reports.energy_map import energy_map as energy_map_
+from clipft.reports import energy_map as maps
 from clipft.runs.names import title_of
 
 METHODS = [
@@ -42,6 +42,11 @@ WITHOUT_RUNS = {
     "table_11": "gzsl_table",
 }
 WITHOUT_RUNS |= {"figure_9": "model=", "figure_12": "text_count=", "figure_13": "reference="}
+UNITS = {
+    "accuracy": ("accuracy (%)", 100, 1),
+    "nll": ("NLL (nats)", 1, 2),
+    "ece": ("ECE (%)", 100, 1),
+}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +59,6 @@ def paper():
 @pytest.fixture(autouse=True)
 def no_models(monkeypatch):
     """What opens runs is given made-up records."""
-    draw = np.random.default_rng(0)
 
     def distortion_table(runs):
         assert len(runs) == 2 * (len(METHODS))
@@ -64,10 +68,11 @@ def no_models(monkeypatch):
         ]
         return pd.DataFrame(rows).assign(reference=1.5, shifted=2.5)
 
-    places = draw.normal(size=(2, 5, 2))
-    found = EnergyMap(("real/test",) * 3 + ("art/test",) * 2, tuple("abcde"), np.arange(5), *places)
-    monkeypatch.setattr(reports, "distortion_table", distortion_table)
-    monkeypatch.setattr(reports, "energy_map", lambda run: found)
+    before, after = np.random.default_rng(0).normal(size=(2, 5, 2))
+    splits = ("real/test",) * 3 + ("art/test",) * 2
+    places = EnergyMap(splits, tuple("abcde"), np.arange(5), before, after)
+    monkeypatch.setattr(lipsum_ft, "distortion_table", distortion_table)
+    monkeypatch.setattr(maps, "energy_map", lambda run: places)
 
 
 def block(made, start):
@@ -79,10 +84,8 @@ def block(made, start):
 def test_every_item_of_the_paper_is_there():
     want = [f"table_{n}" for n in range(1, 12)] + [f"figure_{n}" for n in range(2, 16)]
     assert list(lipsum_ft.ITEMS) == want
-    assert (
-        lipsum_ft.file_name("table_1") == "table_01"
-        and lipsum_ft.file_name("figure_12") == "figure_12"
-    )
+    assert lipsum_ft.file_name("table_1") == "table_01"
+    assert lipsum_ft.file_name("figure_12") == "figure_12"
 
 
 @pytest.mark.parametrize("name", lipsum_ft.ITEMS)
@@ -99,9 +102,8 @@ def test_an_item_is_a_figure_with_a_caption(name, tmp_path):
 @pytest.mark.parametrize("name", ["table_5", "table_8", "table_10", "table_11", "figure_12"])
 def test_an_item_without_runs_of_ours_says_so(name, tmp_path):
     made = lipsum_ft.make(name, TABLE, tmp_path)
-    assert "n = 0 runs" in made.caption and not [
-        title for title in made.rows if title.startswith("Ours")
-    ]
+    assert "n = 0 runs" in made.caption
+    assert not [title for title in made.rows if title.startswith("Ours")]
 
 
 def test_an_unknown_item_is_refused_with_the_nearest_name():
@@ -126,23 +128,19 @@ def test_our_rows_are_pandas_means(tmp_path):
         part = TABLE[(TABLE.method == method) & (TABLE.alpha == 1) & (TABLE.metric == "accuracy")]
         for split in ("real", "art", "sketch"):
             values = 100 * part[part.split == f"{split}/test"]["mean"]
-            assert (
-                frame.loc[title_of(method), split]
-                == f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
-            )
+            want = f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
+            assert frame.loc[title_of(method), split] == want
         shift = 100 * part[part.role == "shift"].groupby("seed")["mean"].mean()
-        assert (
-            frame.loc[title_of(method), "mean shift"]
-            == f"{shift.mean():.1f} ± {shift.std(ddof=1):.1f}"
-        )
+        want = f"{shift.mean():.1f} ± {shift.std(ddof=1):.1f}"
+        assert frame.loc[title_of(method), "mean shift"] == want
 
 
 def test_our_calibration_has_its_units(tmp_path):
     made = lipsum_ft.make("table_2", TABLE, tmp_path)
-    for metric, unit, factor, digits in (("nll", "NLL (nats)", 1, 2), ("ece", "ECE (%)", 100, 1)):
-        (title,) = [
-            title for title in made.rows if title.startswith("Ours") and title.endswith(unit)
-        ]
+    for metric in ("nll", "ece"):
+        unit, factor, digits = UNITS[metric]
+        ours = [title for title in made.rows if title.startswith("Ours")]
+        (title,) = [title for title in ours if title.endswith(unit)]
         part = TABLE[(TABLE.method == "kd") & (TABLE.alpha == 1) & (TABLE.metric == metric)]
         values = factor * part[part.split == "real/test"]["mean"]
         want = f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
@@ -153,42 +151,36 @@ def test_our_calibration_has_its_units(tmp_path):
 def test_the_papers_rows_are_the_files(number, paper, tmp_path):
     made = lipsum_ft.make(f"table_{number}", TABLE, tmp_path)
     theirs = {title: frame for title, frame in made.rows.items() if title.startswith("Paper")}
-    units = {
-        "accuracy": ("accuracy (%)", 100, 1),
-        "nll": ("NLL (nats)", 1, 2),
-        "ece": ("ECE (%)", 100, 1),
-    }
-    seen, wanted = set(), [row for row in paper if row["table"] == str(number)]
+    seen = set()
+    wanted = [row for row in paper if row["table"] == str(number)]
     for row in wanted:
-        unit, factor, digits = units[row["metric"]]
-        title = f"Paper, table {number}: {row['benchmark']}, {row['model']}, reference {row['reference']}: {unit}"
-        frame, name = theirs[title], PUBLISHED.get(row["method"], row["method"])
-        rows = frame[frame.method == name]
+        unit, factor, digits = UNITS[row["metric"]]
+        kind = f"{row['benchmark']}, {row['model']}, reference {row['reference']}"
+        title = f"Paper, table {number}: {kind}: {unit}"
+        frame = theirs[title]
+        rows = frame[frame.method == PUBLISHED.get(row["method"], row["method"])]
         if "setting" in frame:
             rows = rows[rows.setting == row["variant"].replace(";", ", ")]
         want = f"{factor * float(row['mean']):.{digits}f}"
         want += f" ± {factor * float(row['std']):.{digits}f}" if row["std"] else ""
-        assert want in list(
-            rows[row["split"]]
-        )  # one row, but for table 8's default, which stands there twice
+        # one row, but for table 8's default, which stands there twice
+        assert want in list(rows[row["split"]])
         seen.add(title)
     assert seen == theirs.keys()
-    assert sum(
-        len(f) * (len(f.columns) - (2 + ("setting" in f) + ("mean shift" in f)))
-        for f in theirs.values()
-    ) == len(wanted)
+    count = 0
+    for frame in theirs.values():
+        others = {"source", "method", "setting", "mean shift"}
+        count += len(frame) * len(frame.columns.difference(others))
+    assert count == len(wanted)
 
 
 def test_table_3_has_no_published_numbers(paper, tmp_path):
     made = lipsum_ft.make("table_3", TABLE, tmp_path)
-    assert (
-        not [row for row in paper if row["table"] == "3"]
-        and "not in data_manifests/published" in made.caption
-    )
+    assert not [row for row in paper if row["table"] == "3"]
+    assert "not in data_manifests/published" in made.caption
     frame = block(made, "Ours")
-    assert set(frame.setting[1:]) == {
-        f"{a}, {b}" for a in ("KLD", "MSE") for b in ("class head", "context", "random texts")
-    }
+    pairs = itertools.product(("KLD", "MSE"), ("class head", "context", "random texts"))
+    assert set(frame.setting[1:]) == {f"{loss}, {texts}" for loss, texts in pairs}
     nine = block(lipsum_ft.make("table_9", TABLE, tmp_path), "Ours")
     assert set(nine.method[1:]) == {"CAR-FT", "Lipsum-FT", "MSE, context", "KLD, random texts"}
 
@@ -229,13 +221,14 @@ def test_figure_12_draws_our_lengths_too(tmp_path):
     table = lengths(tmp_path)
     figure = lipsum_ft.make("figure_12", table, tmp_path).figure
     (trace,) = [t for t in figure.data if t.name == "mean shift" and t.xaxis == "x2"]
-    moved = (
-        table[(table.metric == "accuracy") & (table.role == "shift")]
-        .groupby(["lr", "alpha"])["mean"]
-        .mean()
-    )
+    shift = table[(table.metric == "accuracy") & (table.role == "shift")]
+    moved = shift.groupby(["lr", "alpha"])["mean"].mean()
     want = [100 * (moved[lr, 1.0] - moved[lr, 0.0]) for lr in (1e-5, 1e-4)]
     assert list(trace.x) == [20, 80] and list(trace.y) == pytest.approx(want)
+    (trace,) = [t for t in figure.data if t.name == "mean shift" and t.xaxis == "x"]
+    assert list(trace.x) == [8] and list(trace.y) == pytest.approx(want[1:])
+    (trace,) = [t for t in figure.data if t.name == "reference, published" and t.xaxis == "x"]
+    assert list(trace.x) == [1, 2, 4, 8, 8, 16, 32]
 
 
 @pytest.mark.parametrize(("key", "item"), [("model", "table_5"), ("reference", "table_10")])
@@ -252,40 +245,31 @@ def test_kinds_have_a_block_each_and_are_never_mixed(key, item, tmp_path):
 
 def test_hollow_points_are_differences_of_the_files(paper):
     def of(table, method, split, reference, variant=""):
-        (row,) = [
-            row
-            for row in paper
-            if (row["table"], row["method"], row["split"], row["reference"])
-            == (table, method, split, reference)
-            and row["variant"] == variant
-            and row["model"] == "ViT-B-16"
-        ]
+        where = {"table": table, "method": method, "split": split, "reference": reference}
+        where |= {"variant": variant, "model": "ViT-B-16"}
+        (row,) = [row for row in paper if where.items() <= row.items()]
         return 100 * float(row["mean"])
 
     shifts = ["painting", "clipart", "infograph", "sketch"]
-    found = beside.hollow(beside.paper_points("6", "domainnet"))
-    row = found[(found.method == "TPGM-C") & (found.variant == "mu=0.5")].iloc[0]
+    points = beside.hollow(beside.paper_points("6", "domainnet"))
+    row = points[(points.method == "TPGM-C") & (points.variant == "mu=0.5")].iloc[0]
     start = {split: of("4", "Zero-shot", split, "real") for split in ["real", *shifts]}
     assert row.x == pytest.approx(of("6", "TPGM-C", "real", "real", "mu=0.5") - start["real"])
     want = np.mean([of("6", "TPGM-C", split, "real", "mu=0.5") - start[split] for split in shifts])
     assert row.y == pytest.approx(want)
-    found = beside.hollow(beside.paper_points("10", "domainnet"))
-    row = found[(found.method == "EMA") & (found.domain == "sketch")].iloc[0]
+    points = beside.hollow(beside.paper_points("10", "domainnet"))
+    row = points[(points.method == "EMA") & (points.domain == "sketch")].iloc[0]
     assert row.x == pytest.approx(of("10", "EMA", "sketch", "sketch") - start["sketch"])
 
 
 def test_figure_6_joins_the_alphas_of_a_method(tmp_path):
     figure = lipsum_ft.make("figure_6", TABLE, tmp_path).figure
     (trace,) = [t for t in figure.data if t.name == "FT + WiSE"]
-    part = (
-        TABLE[(TABLE.method == "ft") & (TABLE.metric == "accuracy")]
-        .groupby(["role", "alpha"])["mean"]
-        .mean()
-    )
+    ft = TABLE[(TABLE.method == "ft") & (TABLE.metric == "accuracy")]
+    mean = ft.groupby(["role", "alpha"])["mean"].mean()
     for values, role in ((trace.x, "reference"), (trace.y, "shift")):
-        assert list(values) == pytest.approx(
-            [100 * (part[role, a] - part[role, 0.0]) for a in ALPHAS]
-        )
+        want = [100 * (mean[role, alpha] - mean[role, 0.0]) for alpha in ALPHAS]
+        assert list(values) == pytest.approx(want)
     hollow = {t.name for t in figure.data if "open" in t.marker.symbol}
     assert {"FT + WiSE, published", "Lipsum-FT + TPGM-C, published"} <= hollow
 
@@ -294,36 +278,24 @@ def test_figure_5_gives_each_method_a_row(tmp_path):
     figure = lipsum_ft.make("figure_5", TABLE, tmp_path).figure
     titles = [note.text for note in figure.layout.annotations]
     assert titles == ["FT: zero-shot", "FT: tuned", "Lipsum-FT: zero-shot", "Lipsum-FT: tuned"]
-    one = energy_map(energy_map_("any"))
-    assert [list(t.x) for t in figure.data] == 2 * [
-        list(t.x) for t in sorted(one.data, key=lambda t: t.xaxis)
-    ]
+    one = energy_map_figure(maps.energy_map("any"))
+    traces = sorted(one.data, key=lambda t: t.xaxis)
+    assert [list(t.x) for t in figure.data] == 2 * [list(t.x) for t in traces]
     assert [t.name for t in figure.data if t.showlegend] == ["real", "art"]
 
 
 def test_without_soups_the_figure_says_what_makes_them(tmp_path):
     made = lipsum_ft.make("figure_7", TABLE[TABLE.method != "ft+greedy_soup"], tmp_path)
-    assert (
-        "clipft combine greedy_soup" in made.caption
-        and "no soup" in made.figure.layout.annotations[0].text
-    )
+    assert "clipft combine greedy_soup" in made.caption
+    assert "no soup" in made.figure.layout.annotations[0].text
 
 
 def test_on_the_papers_own_data_every_shift_has_its_points(tmp_path):
     mine = fake().assign(manifest="domainnet")
     mine = mine[mine.split != "art/test"]
-    figure = lipsum_ft.make("figure_2", mine, tmp_path).figure
-    assert len([t for t in figure.data if t.name == "FT, published"]) == 2
-    assert (
-        len(
-            [
-                t
-                for t in lipsum_ft.make("figure_2", fake(), tmp_path).figure.data
-                if t.name == "FT, published"
-            ]
-        )
-        == 1
-    )
+    for table, count in ((mine, 2), (fake(), 1)):
+        figure = lipsum_ft.make("figure_2", table, tmp_path).figure
+        assert len([t for t in figure.data if t.name == "FT, published"]) == count
 
 
 def test_the_batch_runs_every_item():

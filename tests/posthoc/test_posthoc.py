@@ -7,9 +7,9 @@ from hypothesis import given, settings, strategies as st
 from torch.nn import functional as F
 
 from clipft.errors import ConfigError, WeightsError
+from clipft.methods import POSTHOC, posthoc
 from clipft.posthoc.ensemble import distance, greedy_ensemble, output_ensemble
 from clipft.posthoc.fisher import diagonal_fisher, fisher_merge
-from clipft.posthoc.registry import POSTHOC, posthoc
 from clipft.posthoc.soup import greedy_soup, uniform_soup
 from clipft.posthoc.tpgm import project, tpgm
 from clipft.posthoc.wise import wise, wise_head
@@ -57,7 +57,8 @@ def test_the_ends_are_each_model_bit_for_bit(alpha, end):
 @settings(deadline=None)
 @given(st.floats(0, 1), seeds)
 def test_wise_formula(alpha, seed):
-    a, b = random_weights(seed), random_weights(seed + 1)
+    a = random_weights(seed)
+    b = random_weights(seed + 1)
     for name, found in wise(a, b, alpha).items():
         want = (1 - alpha) * as_float64(a[name]) + alpha * as_float64(b[name])
         np.testing.assert_allclose(found, want, rtol=1e-6, atol=1e-6)
@@ -65,7 +66,8 @@ def test_wise_formula(alpha, seed):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_the_mixture_keeps_the_dtype_and_is_rounded_once(dtype):
-    a, b = torch.linspace(-3, 3, 50).to(dtype), torch.linspace(5, -7, 50).to(dtype)
+    a = torch.linspace(-3, 3, 50).to(dtype)
+    b = torch.linspace(5, -7, 50).to(dtype)
     mixed = wise({"w": a}, {"w": b}, 0.3)["w"]
     assert mixed.dtype == dtype
     assert torch.equal(mixed, (0.7 * a.float() + 0.3 * b.float()).to(dtype))
@@ -88,8 +90,10 @@ def test_alpha_outside_its_range(mix, alpha):
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_wise_head_mixes_the_head_alone(alpha):
-    a, b = random_weights(0, HEADED), random_weights(1, HEADED)
-    mixed, whole = wise_head(a, b, alpha), wise(a, b, alpha)
+    a = random_weights(0, HEADED)
+    b = random_weights(1, HEADED)
+    mixed = wise_head(a, b, alpha)
+    whole = wise(a, b, alpha)
     assert bits(mixed) == bits(whole | {"visual.w": b["visual.w"]})
     assert mixed["visual.w"].data_ptr() != b["visual.w"].data_ptr()
 
@@ -149,15 +153,14 @@ def test_the_first_odd_tensor_is_named(mix, extra, words):
 @property_test
 @given(inner, seeds)
 def test_fisher_merge_formula(alpha, seed):
-    a, b = random_weights(seed), random_weights(seed + 1)
+    a = random_weights(seed)
+    b = random_weights(seed + 1)
     f0, f1 = (
         {k: t.abs() * (t.abs() > 0.5) for k, t in random_weights(seed + j).items()} for j in (2, 3)
     )
     for name, found in fisher_merge(a, b, f0, f1, alpha).items():
-        w0, w1 = (
-            (1 - alpha) * np.maximum(as_float64(f0[name]), 1e-8),
-            alpha * np.maximum(as_float64(f1[name]), 1e-8),
-        )
+        w0 = (1 - alpha) * np.maximum(as_float64(f0[name]), 1e-8)
+        w1 = alpha * np.maximum(as_float64(f1[name]), 1e-8)
         want = (w0 * as_float64(a[name]) + w1 * as_float64(b[name])) / (w0 + w1)
         np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-5)
 
@@ -165,7 +168,8 @@ def test_fisher_merge_formula(alpha, seed):
 @property_test
 @given(inner, seeds, st.sampled_from([0.0, 1.0, 37.0]))
 def test_equal_fishers_are_wise(alpha, seed, value):
-    a, b = random_weights(seed), random_weights(seed + 1)
+    a = random_weights(seed)
+    b = random_weights(seed + 1)
     same = {name: torch.full_like(tensor, value) for name, tensor in a.items()}
     torch.testing.assert_close(
         fisher_merge(a, b, same, same, alpha), wise(a, b, alpha), rtol=1e-5, atol=1e-6
@@ -182,7 +186,9 @@ def test_fisher_merge_ends_bit_for_bit_and_keeps_integers(alpha, end):
 def test_diagonal_fisher_of_a_logistic_regression():
     """-d log p(y|x) / dw = (sigmoid(w x) - y) x for each image; F is the mean of its square."""
     rng = np.random.default_rng(0)
-    x, y, w = rng.standard_normal((20, 3)), rng.integers(0, 2, 20), rng.standard_normal(3)
+    x = rng.standard_normal((20, 3))
+    y = rng.integers(0, 2, 20)
+    w = rng.standard_normal(3)
     weights = {"w": torch.tensor(w), "unused": torch.ones(2), "count": torch.tensor(3)}
 
     def loss(given, image):
@@ -227,7 +233,8 @@ def test_projection_formula(seed, share, norm):
 
 
 def test_mars_takes_each_number_of_a_vector_as_a_row():
-    a, b = {"w": torch.zeros(3)}, {"w": torch.tensor([1.0, -2.0, 4.0])}
+    a = {"w": torch.zeros(3)}
+    b = {"w": torch.tensor([1.0, -2.0, 4.0])}
     found = project(a, b, {"w": torch.tensor(2.0)}, "mars")["w"]
     torch.testing.assert_close(found, torch.tensor([1.0, -2.0, 2.0]))
 
@@ -247,7 +254,8 @@ def test_tpgm_finds_a_known_optimum(best):
 
 @pytest.mark.parametrize(("bound", "beyond"), [(1.0, 3.0), (0.0, -2.0)])
 def test_gammas_stop_at_their_bound_and_come_back(bound, beyond):
-    a, b = {"w": torch.zeros(2, 2)}, {"w": torch.ones(2, 2)}  # the norm of the change is 2
+    a = {"w": torch.zeros(2, 2)}
+    b = {"w": torch.ones(2, 2)}  # the norm of the change is 2
     lost = []
 
     def loss(weights, batch):
@@ -359,7 +367,7 @@ def test_a_soup_of_nothing(call):
 
 
 def plain_greedy(values, merit, limit=99):
-    """The walk of the paper: by falling merit alone, kept where the merit of the mean strictly rises."""
+    """The walk of the paper: by falling merit alone, kept where the mean's merit strictly rises."""
     order = np.argsort([-merit(value) for value in values], kind="stable")
     kept = [int(order[0])]
     for k in order[1:]:
@@ -406,10 +414,8 @@ def right(logits, labels):
 @given(st.integers(1, 6), st.integers(1, 12), st.integers(2, 4), st.integers(1, 5), seeds)
 def test_greedy_ensemble_is_the_capped_walk(members, images, classes, limit, seed):
     rng = np.random.default_rng(seed)
-    logits, labels = (
-        rng.integers(-5, 6, (members, images, classes)).astype(float),
-        rng.integers(0, classes, images),
-    )
+    logits = rng.integers(-5, 6, (members, images, classes)).astype(float)
+    labels = rng.integers(0, classes, images)
     kept = greedy_ensemble([torch.tensor(one) for one in logits], torch.tensor(labels), limit)
     assert kept == plain_greedy(list(logits), lambda mean: right(mean, labels), limit)
     assert len(kept) <= limit
@@ -423,7 +429,8 @@ def test_an_ensemble_of_nothing(count, limit):
 
 
 def test_ends_of_the_output_ensemble():
-    zero, tuned = torch.tensor([[1.0, -0.0]]), torch.tensor([[3.0, 3e-39]])
+    zero = torch.tensor([[1.0, -0.0]])
+    tuned = torch.tensor([[3.0, 3e-39]])
     assert bits({"w": output_ensemble(zero, tuned, 0.0)}) == bits({"w": zero})
     assert bits({"w": output_ensemble(zero, tuned, 1.0)}) == bits({"w": tuned})
     torch.testing.assert_close(output_ensemble(zero, tuned, 0.25), torch.tensor([[1.5, 0.0]]))

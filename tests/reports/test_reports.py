@@ -1,17 +1,21 @@
-"""Reports of finished runs against pandas on what the runs keep: images.parquet, scores, weights."""
+"""Reports of finished runs against pandas on what the runs keep: images.parquet, scores,
+weights.
+"""
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CLASSES, World
+from conftest import CLASSES, QUIET, Trained, World
 from scipy import stats
 
-from clipft import figures, results
+from clipft import results, trade_off_figure, wise_slider_figure
 from clipft.diagnostics.energy_map import energy_coordinates
-from clipft.disk import cache
+from clipft.disk.cache import default_cache
 from clipft.errors import ClipftError, ConfigError
-from clipft.reports import energy_gap as reports
+from clipft.evaluation.bench import GAP_TEXTS
+from clipft.figures.wise import wise_curve_figure
+from clipft.reports import energy_gap as reports, energy_map as maps
 from clipft.reports.energy_map import energy_map
 from clipft.reports.weight_paths import layer_table, path_table
 from clipft.runs.reading import (
@@ -37,7 +41,7 @@ def environment(tree, manifest_file, model_folder, tmp_path_factory):
         base = tmp_path_factory.mktemp("reports")
         patch.setenv("CLIPFT_DATA", str(tree))
         patch.setenv("CLIPFT_CACHE", str(base / "cache"))
-        patch.setattr("clipft.runs.run.GAP_TEXTS", 50)
+        patch.setattr(Trained, "gap_texts_count", GAP_TEXTS)
         yield World(manifest_file, model_folder, base / "runs")
 
 
@@ -46,7 +50,7 @@ def finished(environment):
     """A scored run of each method by name; do not change them."""
     runs = {method: environment.train(method=method) for method in METHODS}
     for run in runs.values():
-        run.score(ALPHAS, progress=False)
+        run.score(ALPHAS)
     return runs
 
 
@@ -54,24 +58,27 @@ def finished(environment):
 def trained(environment, tmp_path):
     """A scored run that a test may change, alone in its folder."""
     run = environment.train(runs=tmp_path / "own", steps=6)
-    run.score(ALPHAS, progress=False)
+    run.score(ALPHAS)
     return run
 
 
 @pytest.fixture(scope="module")
 def ensemble(finished, environment):
-    return combine("output_ensemble", [environment.train(method="ft", seed=1)])
+    members = [environment.train(method="ft", seed=1)]
+    run = Trained.of(combine("output_ensemble", members, reading=QUIET))
+    run.score(ALPHAS)
+    return run
 
 
 def images(run, split, alpha):
     """The rows of images.parquet of one split and alpha."""
-    table = pd.read_parquet(run.folder / "images.parquet")
+    table = pd.read_parquet(run.path / "images.parquet")
     return table[(table.split == split) & (table.alpha == alpha)].reset_index(drop=True)
 
 
 def means(run, metric, alpha):
     """Split -> value of a metric, from the run's scores."""
-    table = pd.read_parquet(run.folder / "scores.parquet")
+    table = pd.read_parquet(run.path / "scores.parquet")
     return table[(table.metric == metric) & (table.alpha == alpha)].set_index("split")["mean"]
 
 
@@ -98,13 +105,13 @@ def test_the_error_over_texts_is_of_the_runs_texts(finished):
     now, before = (torch.tensor(run.features(split, a).embeddings) for a in (1.0, 0.0))
     change = now / now.norm(dim=1, keepdim=True) - before / before.norm(dim=1, keepdim=True)
     per_text = ((run.clip.scale * change @ run.gap_texts.T) ** 2).mean(0).double()
-    assert len(per_text) == 50
+    assert len(per_text) == GAP_TEXTS
     found = reports.gap_table(run).set_index("split").text_error[split]
-    assert found == pytest.approx(float(per_text.std() / 50**0.5), rel=1e-4)
+    assert found == pytest.approx(float(per_text.std() / GAP_TEXTS**0.5), rel=1e-4)
 
 
 def test_zero_shot_has_no_gap_and_a_folder_is_a_run(finished):
-    table = reports.gap_table(str(finished["ft"].folder), 0.0)
+    table = reports.gap_table(str(finished["ft"].path), 0.0)
     assert (table.energy_gap == 0).all() and (table.image_error == 0).all()
     pd.testing.assert_frame_equal(
         reports.gap_table(finished["ft"].folder), reports.gap_table(finished["ft"])
@@ -139,7 +146,7 @@ def test_the_distortion_table_is_of_the_same_numbers_as_the_scores(finished):
     columns = {"raw": "feature_distortion", "normalised": "feature_distortion_normalised"}
     for row in table.itertuples():
         run = finished[row.method]
-        assert (row.run, row.seed) == (run.folder.name, run.config.seed)
+        assert (row.run, row.seed) == (run.id, run.config.seed)
         means_of = means(run, columns[row.kind], 1.0)
         assert row.reference == pytest.approx(means_of["real/test"], rel=1e-5)
         assert row.shifted == pytest.approx(means_of[row.split], rel=1e-5)
@@ -165,7 +172,7 @@ def test_zero_shot_is_not_distorted(finished):
 def test_an_energy_map_is_made_once(finished, monkeypatch):
     asked = {"per_split": 4, "perplexity": 3.0, "layout": "joint", "seed": 11}
     first = energy_map(finished["ft"], **asked)
-    assert "energy maps" in {entry.kind for entry in cache.entries()}
+    assert "energy maps" in {entry.kind for entry in default_cache().entries()}
 
     def no_more(*_, **__):
         raise AssertionError("made again")
@@ -190,16 +197,16 @@ def test_an_energy_map_is_made_once(finished, monkeypatch):
 def test_an_energy_map_is_of_the_first_test_images(finished, monkeypatch):
     run, seen = finished["lipsum"], []
     monkeypatch.setattr(
-        reports,
-        "energy_tsne",
-        lambda *places, **_: seen.extend(places) or [p[:, :2] for p in places],
+        maps, "energy_tsne", lambda *places, **_: seen.extend(places) or [p[:, :2] for p in places]
     )
     found = energy_map(run, alpha=0.5, per_split=3)
     tests = [split for split in SPLITS if split.endswith("/test")]
     assert found.split == tuple(split for split in tests for _ in range(3))
-    assert found.ids == tuple(name for split in tests for name in run.manifest.split(split).ids[:3])
+    assert found.ids == tuple(
+        name for split in tests for name in run.bench.manifest.split(split).ids[:3]
+    )
     assert found.label.tolist() == [
-        label for split in tests for label in run.manifest.split(split).labels[:3]
+        label for split in tests for label in run.bench.manifest.split(split).labels[:3]
     ]
     for alpha, place, drawn in ((0.0, seen[0], found.before), (0.5, seen[1], found.after)):
         embedded = np.concatenate([run.features(split, alpha).embeddings[:3] for split in tests])
@@ -240,7 +247,7 @@ def test_a_barrier_needs_both_ends(finished):
 
 def test_the_path_table_is_that_of_both_runs(trained):
     table = path_table(trained, ALPHAS)
-    made = [folder for folder in trained.folder.parent.iterdir() if folder != trained.folder]
+    made = [folder for folder in trained.path.parent.iterdir() if folder != trained.path]
     assert len(made) == 1 and sorted(set(table.alpha)) == [*ALPHAS]
     for kind, run in (("wise", trained), ("ensemble", Run.open(made[0]))):
         for alpha, split in ((0.5, "sketch/test"), (1.0, "real/test")):
@@ -254,7 +261,7 @@ def test_the_path_table_is_that_of_both_runs(trained):
     np.testing.assert_allclose(ends.wise_distance, 0, atol=1e-6)
     assert (ends.wise_agreement == 1).all() and (table[table.alpha == 0.5].wise_distance > 0).all()
     pd.testing.assert_frame_equal(path_table(trained, ALPHAS), table)  # made once
-    assert len([*trained.folder.parent.glob("*/config.json")]) == 2
+    assert len([*trained.path.parent.glob("*/config.json")]) == 2
 
 
 def test_the_path_table_has_only_what_was_asked(trained):
@@ -266,13 +273,10 @@ def test_the_path_table_has_only_what_was_asked(trained):
 
 def test_results_with_the_ensemble_of_a_path_are_drawn(trained):
     path_table(trained, [0.0, 1.0])
-    table = results(trained.folder.parent)
+    table = results(trained.path.parent)
     assert set(table.method) == {"ft", "ft+output_ensemble"}
-    assert (
-        figures.wise_slider(table).data
-        and figures.trade_off(table).data
-        and figures.wise_curves(table).data
-    )
+    for figure in (wise_slider_figure, trade_off_figure, wise_curve_figure):
+        assert figure(table).data
 
 
 # --- layers
@@ -312,7 +316,7 @@ def test_layers_that_do_not_train_stay(environment, method):
 
 def test_two_runs_are_compared_image_by_image(finished):
     first, second = finished["ft"], finished["flyp"]
-    table = compare_runs(first, second.folder, 0.5)
+    table = compare_runs(first, second.path, 0.5)
     assert table.split.tolist() == SPLITS
     for row in table.itertuples():
         a, b = (
@@ -340,6 +344,7 @@ def test_a_run_does_not_differ_from_itself(finished):
 
 def test_runs_on_other_images_are_not_compared(finished, environment):
     other = environment.train(reference="sketch", steps=2)
+    other.score([1.0])
     with pytest.raises(ConfigError, match="use one data set"):
         compare_runs(finished["ft"], other)
 
@@ -379,7 +384,7 @@ def test_reliability_is_of_the_runs_images(finished):
         (lambda run: class_table(run, "sketch/tset"), "did you mean 'sketch/test'"),
         (lambda run: reliability_of(run, "sketch/train"), "unknown reported split"),
         (lambda run: reports.gap_of(run, "sketsh/test"), "did you mean 'sketch'"),
-        (lambda run: reports.gap_table(run.folder / "nothing"), "missing"),
+        (lambda run: reports.gap_table(run.path / "nothing"), "missing"),
         (lambda run: energy_map(run, layout="jiont", per_split=5, perplexity=3.0), "jiont"),
         (lambda run: reports.gap_table(run, 1.5), "0 .zero-shot. ... 1 .tuned."),
     ],

@@ -5,31 +5,50 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given, settings, strategies as st
 from scipy.stats import kendalltau
-from test_table import COLUMNS, fake
+from test_table import fake
 
+from clipft.data.splits import SplitName
 from clipft.errors import ConfigError
 from clipft.runs import choosing
 
 ROLES = {"real/val": "val", "real/test": "reference", "sketch/test": "shift", "art/test": "shift"}
+SAME = {
+    "manifest": "mini",
+    "manifest_digest": "m1",
+    "model": "tiny",
+    "model_digest": "t1",
+    "lr": 1e-4,
+    "steps": 100,
+    "selection": "holdout",
+    "reference": "real",
+}
 
 
 def scored(*models):
-    """A tidy table; a model: run, seed, alpha, accuracies of ROLES' splits, energy gap on val, images of val."""
+    """A tidy table of models.
+
+    Each: run, seed, alpha, accuracies of ROLES' splits, energy gap on val, images of val.
+    """
     rows = []
     for run, seed, alpha, accuracies, gap, n in models:
-        kind = ("mini", "m1", "tiny", "t1", run.split("-")[0], 1e-4, 100, seed, "holdout", "real")
+        method = run.split("-")[0]
+        model = SAME | {
+            "run": run,
+            "recipe": method,
+            "method": method,
+            "seed": seed,
+            "alpha": alpha,
+        }
+
         for (split, role), accuracy in zip(ROLES.items(), accuracies, strict=True):
-            size = n if role == "val" else 7
-            values = {
-                "accuracy": accuracy,
-                "energy_gap": gap if role == "val" or gap is None else 99,
-            }
-            rows += [
-                (run, run.split("-")[0], *kind, alpha, split, role, name, value, 0, 1, size)
-                for name, value in values.items()
-                if value is not None
-            ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+            name = SplitName.parse(split)
+            head = model | {"split": split, "domain": name.domain, "part": name.part, "role": role}
+            tail = {"low": 0, "high": 1, "n": n if role == "val" else 7}
+            rows.append(head | {"metric": "accuracy", "mean": accuracy} | tail)
+            if gap is not None:
+                own_gap = gap if role == "val" else 99
+                rows.append(head | {"metric": "energy_gap", "mean": own_gap} | tail)
+    return pd.DataFrame(rows)
 
 
 # val, reference, shifts; the best val is 0.80 of 100 images: its standard error is 0.04
@@ -70,7 +89,10 @@ def test_what_each_rule_takes(rule, alpha):
     ("n", "alpha"), [(1, 0.0), (20, 0.25), (100, 0.5), (400, 0.75), (10**7, 0.75)]
 )
 def test_one_standard_error_of_the_best(n, alpha):
-    """sqrt(0.8 * 0.2 / n): 0.4, 0.089, 0.04, 0.02, 0.0001; the accuracies are 0.3, 0.05, 0.03, 0 and 0.01 below."""
+    """The error: sqrt(0.8 * 0.2 / n) = 0.4, 0.089, 0.04, 0.02, 0.0001.
+
+    The accuracies are 0.3, 0.05, 0.03, 0 and 0.01 below the best.
+    """
     rows = choosing.candidates(scored(*[(*model[:5], n) for model in ONE]))
     assert rows.loc[choosing.pick(rows, "energy_gap")].alpha == alpha
 
@@ -116,21 +138,19 @@ def test_choices_among_the_tuned_models_of_each_seed():
     found = choosing.choices(scored(*MODELS), "models").set_index("seed")
     assert list(found.index) == [0, 1] and found.of.tolist() == [3, 3] and "method" not in found
     for seed, row in found.iterrows():
-        assert [row[f"{rule}: run"] for rule in choosing.RULES] == [
-            f"a-{seed}",
-            f"b-{seed}",
-            f"c-{seed}",
-        ]
-        assert [row[f"{rule}: shift"] for rule in choosing.RULES] == pytest.approx([0.3, 0.5, 0.6])
-        assert [row[f"{rule}: reference"] for rule in choosing.RULES] == pytest.approx(
-            [0.8, 0.77, 0.6]
-        )
+        runs = [row[f"{rule}: run"] for rule in choosing.RULES]
+        shift = [row[f"{rule}: shift"] for rule in choosing.RULES]
+        reference = [row[f"{rule}: reference"] for rule in choosing.RULES]
+        assert runs == [f"a-{seed}", f"b-{seed}", f"c-{seed}"]
+        assert shift == pytest.approx([0.3, 0.5, 0.6])
+        assert reference == pytest.approx([0.8, 0.77, 0.6])
 
 
 def test_the_verdict_counts_and_averages():
     shift = [(0.5, 0.6), (0.5, 0.5), (0.7, 0.4), (0.2, 0.3), (0.1, 0.3)]
     table = pd.DataFrame(shift, columns=["accuracy: shift", "energy_gap: shift"])
-    table["accuracy: reference"], table["energy_gap: reference"] = 0.9, [0.8, 0.9, 0.9, 0.85, 0.9]
+    table["accuracy: reference"] = 0.9
+    table["energy_gap: reference"] = [0.8, 0.9, 0.9, 0.85, 0.9]
     found = choosing.verdict(table)
     assert (found.n, found.wins, found.ties, found.losses) == (5, 3, 1, 1)
     assert (found.shift, found.reference) == pytest.approx((0.1 / 5, -0.15 / 5))
@@ -153,13 +173,12 @@ numbers = st.integers(0, 1000)
 @given(st.lists(st.tuples(numbers, numbers, numbers), min_size=2, max_size=9))
 def test_ordered_pairs_are_kendalls_tau(values):
     val, gap, shift = (np.array(column) / 1000 for column in zip(*values, strict=True))
-    assume(
-        min(len(set(column)) for column in (val, gap, shift)) == len(values)
-    )  # tau counts ties otherwise
-    models = [
-        (f"m-{i}", 0, 1.0, (v, 0.5, s, s), g, 50)
-        for i, (v, g, s) in enumerate(zip(val, gap, shift, strict=True))
-    ]
+    for column in (val, gap, shift):
+        assume(len(set(column)) == len(values))  # tau counts ties otherwise
+
+    models = []
+    for i, (v, g, s) in enumerate(zip(val, gap, shift, strict=True)):
+        models.append((f"m-{i}", 0, 1.0, (v, 0.5, s, s), g, 50))
     found = choosing.ordered_pairs(scored(*models))
     assert found["accuracy"] == pytest.approx((kendalltau(val, shift).statistic + 1) / 2)
     assert found["energy_gap"] == pytest.approx((kendalltau(-gap, shift).statistic + 1) / 2)
@@ -173,7 +192,7 @@ def test_a_tie_is_half_told_and_equal_shifts_do_not_count():
         ("d-0", 0, 0.5, (0.1, 0.5, 0.9, 0.9), 9.0, 50),  # not a tuned model
     ]
     found = choosing.ordered_pairs(scored(*models))
-    # pairs that differ under shift: a b (accuracy tied, gap right) and a c (accuracy right, gap wrong)
+    # Pairs that differ under shift: a b (accuracy tied, gap right), a c (accuracy right, gap not).
     assert found == pytest.approx({"accuracy": 0.75, "energy_gap": 0.5})
 
 

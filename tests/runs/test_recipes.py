@@ -1,4 +1,4 @@
-"""Recipes: every shipped one is valid and says what its paper says; a sweep's choice follows its rule."""
+"""Recipes: the shipped ones say what their papers say; a sweep's choice follows its rule."""
 
 import json
 import math
@@ -13,8 +13,7 @@ from clipft.config import RunConfig, check_options
 from clipft.data.manifests import available, load_manifest, manifests_folder
 from clipft.disk.files import append_json, write_json
 from clipft.errors import ClipftError, ConfigError, RunError
-from clipft.objectives.registry import METHODS
-from clipft.posthoc.registry import POSTHOC
+from clipft.methods import METHODS, POSTHOC
 from clipft.runs import recipes as module
 from clipft.runs.recipes import Collection, candidates, load_preset, presets, recipe, write_presets
 
@@ -27,7 +26,8 @@ TRAINED = {name: preset for name, preset in SHIPPED.items() if not preset.after}
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_shipped_recipe_is_a_configuration(name):
-    config, preset = recipe({"preset": name}), TRAINED[name]
+    config = recipe({"preset": name})
+    preset = TRAINED[name]
     check_options(config.method, config.options, METHODS[config.method].options)
     assert preset.title and preset.source
     assert config.lam is None or METHODS[config.method].lam is not None
@@ -175,11 +175,11 @@ def test_another_method_leaves_the_presets_own_settings_behind():
 def test_a_sweep_without_learning_rates_or_with_a_broken_run_is_one_line(tmp_path, world):
     run = world.train(lr=1e-3)
     with pytest.raises(RunError, match="no run of flyp that chooses a learning rate"):
-        write_presets(run.folder.parent, tmp_path / "made.yaml")
+        write_presets(run.folder.path.parent, tmp_path / "made.yaml")
     assert not (tmp_path / "made.yaml").exists()
-    write_json(run.folder / "config.json", [])
+    write_json(run.folder.path / "config.json", [])
     with pytest.raises(RunError, match="no run's configuration"):
-        candidates(run.folder.parent)
+        candidates(run.folder.path.parent)
 
 
 @pytest.mark.parametrize("name", ["emoji/lipsun", "lipsum", 3, ["a"]])
@@ -274,7 +274,7 @@ def test_a_file_of_ones_own(shipped):
 
 @pytest.fixture
 def sweep(world):
-    """`sweep(accuracy, after=(name, options), **settings)` leaves the folder of one run, never trained."""
+    """`sweep(accuracy, after=(name, options), **settings)` leaves a run's folder, never trained."""
 
     def add(accuracy, after=None, val=(0.25,), **settings):
         config = RunConfig.read(world.settings() | settings).model_dump(mode="json")
@@ -324,7 +324,8 @@ def test_the_one_standard_error_rule(sweep, accuracies):
         sweep(accuracy, method="ema", ema=value / 10)
         sweep(accuracy, method="ft", lr=value)
         sweep(accuracy, after=("tpgm_c", {"mu": value}), method="ft", lr=1.0)
-    nearest, farthest = by_the_rule(accuracies, True), by_the_rule(accuracies, False)
+    nearest = by_the_rule(accuracies, True)
+    farthest = by_the_rule(accuracies, False)
     assert chosen(sweep.runs) == {
         ("kd", "lam"): nearest,
         ("ema", "ema"): nearest / 10,

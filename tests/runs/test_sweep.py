@@ -1,4 +1,6 @@
-"""Sweeps against pandas, scikit-learn and plain loops, and what stays of a run whose data set is elsewhere."""
+"""Sweeps against pandas, scikit-learn and plain loops, and what stays of a run whose data set is
+elsewhere.
+"""
 
 import base64
 import io
@@ -16,12 +18,13 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 from sklearn.calibration import calibration_curve
 
-from clipft.config import RunConfig
 from clipft.data.images import TILE, decode
 from clipft.errors import ClipftError, ConfigError, RunError
+from clipft.runs.folder import THUMBNAILS as PACK
+from clipft.runs.run import Run, read_sweep
 from clipft.runs.scores import Scores, from_frame, to_frame
-from clipft.runs.sweep import Sweep, read_sweep
-from clipft.runs.thumbnails import PACK, Thumbnails, pack_thumbnails
+from clipft.runs.sweep import Sweep
+from clipft.runs.thumbnails import Thumbnails, pack_thumbnails
 
 SPLITS = ("real/val", "sketch/test", "real/test", "clipart/test")
 ALPHAS = (0.0, 0.25, 0.6, 1.0)
@@ -64,19 +67,20 @@ def equal(one, other, leave=("folder", "about", "title", "classes")):
 
 
 def scored_runs(base: Path, manifest: Path, model: Path, tree: Path, after=None) -> World:
-    """A folder with two scored runs, one that is finished but not scored and one that is still being written."""
+    """A folder with two scored runs, one that is finished but not scored and one that is still
+    being written.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLIPFT_DATA", str(tree))
         patch.setenv("CLIPFT_CACHE", str(base / "cache"))
-        patch.setattr("clipft.runs.run.GAP_TEXTS", 50)
         world = World(manifest, model, base / "runs")
         world.tree = tree
         world.scored = [
             world.train(method=name, steps=6, eval_every=3, lr=3e-3) for name in ("ft", "lipsum")
         ]
         for run in world.scored:
-            run.score(SCORED, progress=False)
-        world.unscored = world.train(seed=7, steps=2).folder
+            run.score(SCORED)
+        world.unscored = world.train(seed=7, steps=2).path
         begun = world.config(seed=8)
         world.begun = world.runs / begun.id
         world.begun.mkdir()
@@ -237,7 +241,8 @@ def test_the_order_of_the_rows_does_not_matter(scores, random):
     frame = to_frame(scores)
     order = list(range(len(frame)))
     random.shuffle(order)
-    one, other = Sweep.of(scores, "real"), Sweep.of_frame(frame.iloc[order], "real")
+    one = Sweep.of(scores, reference="real")
+    other = Sweep.of_frame(frame.iloc[order], reference="real")
     assert one.splits == other.splits
     assert np.array_equal(one.accuracy, other.accuracy)
     sort = [np.lexsort((sweep.ids, sweep.split)) for sweep in (one, other)]
@@ -256,7 +261,7 @@ def test_images_that_are_not_there_at_every_alpha_are_left_out(seed, draw):
     counts = left.groupby(["split", "id"]).alpha.count()
     whole = set(counts[counts == len(ALPHAS)].index)
     kept = [key in whole for key in zip(frame.split, frame.id, strict=True)]
-    one, other = Sweep.of_frame(left, "real"), Sweep.of_frame(frame[kept], "real")
+    one, other = (Sweep.of_frame(some, reference="real") for some in (left, frame[kept]))
     assert set(zip(one.split, one.ids, strict=True)) == whole
     assert np.array_equal(one.accuracy, other.accuracy)
     assert one.energy_gap.sum() == pytest.approx(other.energy_gap.sum())
@@ -289,34 +294,37 @@ def test_classes_have_names_or_numbers():
 def test_a_gap_that_was_left_out_is_none():
     assert toy_sweep(gap=False).energy_gap is None
     frame = to_frame(toy()).assign(energy_gap=np.nan)
-    assert Sweep.of_frame(frame, "real").energy_gap is None
+    assert Sweep.of_frame(frame, reference="real").energy_gap is None
 
 
 def test_a_folder_gives_the_sweep_of_its_scores(at_home):
     for run in at_home.scored:
-        read = read_sweep(run.folder)
-        frame = pd.read_parquet(run.folder / "images.parquet")
-        for scores in (run.scores(SCORED, progress=False), from_frame(frame)):
-            equal(read, Sweep.of(scores, "real"))
+        read = read_sweep(run.path)
+        frame = pd.read_parquet(run.path / "images.parquet")
+        for scores in (run.all_scores(SCORED), from_frame(frame)):
+            equal(read, Sweep.of(scores, reference="real"))
         assert read.classes == tuple(run.manifest.names)
-        assert read.title == f"{run.method.title}, lr 0.003, 6 steps, seed 0"
-        table = run.score(SCORED, progress=False)
+        assert read.title == f"{run.name.title}, lr 0.003, 6 steps, seed 0"
+        table = run.score(SCORED)
         said = table[(table.metric == "accuracy") & (table.role != "val")].pivot_table(
             index="alpha", columns="split", values="mean"
         )
         np.testing.assert_allclose(read.accuracy, said[read.splits])
 
 
-def test_a_carried_run_says_the_same_with_numbers_for_names(scored, elsewhere, monkeypatch):
+def test_a_carried_run_says_the_same(scored, elsewhere, monkeypatch):
     for run in scored.scored:
-        away = read_sweep(elsewhere / run.folder.name)
+        away = read_sweep(elsewhere / run.id)
         with monkeypatch.context() as patch:
             patch.setenv("CLIPFT_DATA", str(scored.tree))
-            equal(away, read_sweep(run.folder))
-        assert away.name_of(1) == "class 1"
+            equal(away, read_sweep(run.path))
+        assert away.name_of(1) == CLASSES[1]
         assert away.splits[0] == "real/test"
         pictures = Thumbnails(away)
         assert [pictures[name] for name in away.ids] == [None] * len(away.ids)
+
+        (elsewhere / run.id / "manifest.json").unlink()  # as an older clipft left it
+        assert read_sweep(elsewhere / run.id).name_of(1) == "class 1"
 
 
 def test_folders_that_hold_no_sweep_are_one_line(scored, tmp_path):
@@ -324,7 +332,7 @@ def test_folders_that_hold_no_sweep_are_one_line(scored, tmp_path):
         read_sweep(scored.unscored)
     with pytest.raises(RunError, match="missing or no file"):
         read_sweep(tmp_path)
-    run = shutil.copytree(scored.scored[0].folder, tmp_path / "run")
+    run = shutil.copytree(scored.scored[0].path, tmp_path / "run")
     frame = pd.read_parquet(run / "images.parquet")
     frame[frame.alpha != 1].to_parquet(run / "images.parquet")
     with pytest.raises(
@@ -343,7 +351,7 @@ def opened(address):
 
 
 def test_thumbnails_are_the_images_in_small(at_home):
-    sweep = read_sweep(at_home.scored[0].folder)
+    sweep = read_sweep(at_home.scored[0].path)
     pictures = Thumbnails(sweep)
     for name in sweep.ids[:4]:
         small, whole = opened(pictures[name]), decode(at_home.tree / "mini" / name)
@@ -361,7 +369,7 @@ def test_packed_thumbnails_need_no_data_set(scored, tmp_path, monkeypatch):
     monkeypatch.setenv("CLIPFT_DATA", str(scored.tree))
     file = pack_thumbnails(runs)
     assert file == runs / PACK
-    sweep = read_sweep(scored.scored[0].folder)
+    sweep = read_sweep(scored.scored[0].path)
     want = {name: Thumbnails(sweep)[name] for name in sweep.ids}
     table = pd.read_parquet(file)
     assert sorted(table.id) == sorted(set(sweep.ids)), "one image each, however many runs show it"
@@ -371,13 +379,13 @@ def test_packed_thumbnails_need_no_data_set(scored, tmp_path, monkeypatch):
         shutil.move(scored.runs.parent / PACK, away / PACK)
     finally:
         (scored.runs.parent / PACK).unlink(missing_ok=True)
-    pictures = Thumbnails(read_sweep(away / scored.scored[0].folder.name))
+    pictures = Thumbnails(read_sweep(away / scored.scored[0].id))
     assert {name: pictures[name] for name in sweep.ids} == want
     assert None not in want.values()
 
 
 def test_images_of_another_manifest_are_not_taken_from_the_pack(elsewhere, scored):
-    name = scored.scored[0].folder.name
+    name = scored.scored[0].id
     sweep = read_sweep(elsewhere / name)
     rows = [("another", sweep.ids[0], b"x"), (sweep.about["manifest_digest"], sweep.ids[1], b"y")]
     pd.DataFrame(rows, columns=["manifest", "id", "image"]).to_parquet(elsewhere / PACK)
@@ -390,7 +398,7 @@ def test_an_image_that_cannot_be_read_is_left_out_of_the_pack(scored, tmp_path, 
     tree = shutil.copytree(scored.tree, tmp_path / "data")
     monkeypatch.setenv("CLIPFT_DATA", str(tree))
     runs = shutil.copytree(scored.runs, tmp_path / "runs")
-    name = scored.scored[0].folder.name
+    name = scored.scored[0].id
     ids = read_sweep(runs / name).ids
     (tree / "mini" / ids[0]).unlink()
     (tree / "mini" / ids[1]).write_bytes(b"no image")
@@ -406,7 +414,7 @@ def test_packing_nothing_is_one_line(tmp_path):
 
 def test_packing_damaged_scores_is_one_line(at_home, tmp_path):
     runs = shutil.copytree(at_home.runs, tmp_path / "runs")
-    (runs / at_home.scored[0].folder.name / "images.parquet").write_bytes(b"PAR1")
+    (runs / at_home.scored[0].id / "images.parquet").write_bytes(b"PAR1")
     with pytest.raises(ClipftError, match="damaged"):
         pack_thumbnails(runs)
 
@@ -422,15 +430,16 @@ def test_packing_without_the_data_set_keeps_the_old_pack(elsewhere):
 def test_a_damaged_pack_says_how_to_mend_it(elsewhere, scored):
     (elsewhere / PACK).write_bytes(b"PAR1")
     with pytest.raises(RunError, match=r"damaged.*clipft thumbnails"):
-        Thumbnails(read_sweep(elsewhere / scored.scored[0].folder.name))
+        Thumbnails(read_sweep(elsewhere / scored.scored[0].id))
 
 
 def test_a_combination_is_named_by_all_that_was_done(scored, tmp_path):
-    run = shutil.copytree(scored.scored[0].folder, tmp_path / "run")
+    run = shutil.copytree(scored.scored[0].path, tmp_path / "run")
     about = json.loads((run / "config.json").read_text())
     after = {"name": "output_ensemble", "options": {}, "of": ["tpgm"], "among": 1, "members": ["a"]}
+    (run / "config.json").write_text(json.dumps(about | {"after": after, "title": "Tuned"}))
+    assert read_sweep(run).title.startswith("Tuned, lr")
+    del about["title"]  # an older clipft recorded none
     (run / "config.json").write_text(json.dumps(about | {"after": after}))
     assert read_sweep(run).title.startswith("FT + TPGM + ")
-    assert (
-        RunConfig.read({k: v for k, v in about.items() if not k.endswith("_digest")}).method == "ft"
-    )
+    assert Run.open(run).config.method == "ft"

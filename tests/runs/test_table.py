@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from clipft.errors import ConfigError
-from clipft.objectives.registry import METHODS
-from clipft.posthoc.registry import POSTHOC
+from clipft.methods import METHODS, POSTHOC
 from clipft.runs import table as tables
 from clipft.runs.names import ordered, title_of
 from clipft.runs.table import CONFIG_COLUMNS
@@ -20,7 +19,9 @@ COLUMNS += ["metric", "mean", "low", "high", "n"]
 
 
 def fake(recipes=(("ft", 1e-4), ("lipsum", 1e-4)), seeds=(0, 1), alphas=ALPHAS, accuracy=None):
-    """A results table with random numbers; `accuracy(method, lr, split, alpha)` overrides the accuracies."""
+    """A results table with random numbers; `accuracy(method, lr, split, alpha)` overrides the
+    accuracies.
+    """
     rng, rows = np.random.default_rng(0), []
     for (method, lr), seed, alpha, (split, role) in itertools.product(
         recipes, seeds, alphas, SPLITS.items()
@@ -276,19 +277,3 @@ def test_changes_leave_out_what_has_no_zero_shot():
     for missing in (0.0, 1.0):
         with pytest.raises(ConfigError, match="no run is scored at alpha 0 and 1"):
             tables.changes(TABLE[TABLE.alpha != missing])
-
-
-def test_the_methods_tables_are_the_registries():
-    training, after = tables.method_tables()
-    assert [row["name"] for row in training] == [*METHODS] and [row["name"] for row in after] == [
-        *POSTHOC
-    ]
-    for row in training:
-        entry = METHODS[row["name"]]
-        assert (row["title"], row["source"]) == (entry.title, entry.paper)
-        assert row["lam"] == ("" if entry.lam is None else f"{entry.lam:g}")
-        assert [part.split("=")[0] for part in row["options"].split()] == [*entry.options]
-        assert row["trains"]
-    assert {
-        row["name"]: row["takes"] for row in after if row["name"] in ("wise", "uniform_soup")
-    } == {"wise": "a run", "uniform_soup": "runs"}

@@ -2,13 +2,15 @@
 
 import pytest
 import torch
+from conftest import QUIET, Trained
 from torch.nn import functional as F
 
 from clipft import Run, wise
 from clipft.disk.files import read_jsonl
 from clipft.errors import ClipftError, ConfigError, RunError, WeightsError
-from clipft.posthoc.registry import POSTHOC
-from clipft.training.combine import HeldOutImages, combine
+from clipft.methods import METHODS, POSTHOC
+from clipft.training import combine as combining
+from clipft.training.combine import HeldOutImages
 
 FEW = {
     "tpgm": {"steps": 3, "batch": 8},
@@ -18,14 +20,18 @@ FEW = {
 TUNED = {"lr": 3e-3, "steps": 8, "selection": "last"}
 
 
-@pytest.fixture(autouse=True)
-def few_texts(monkeypatch):
-    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 50)
-
-
 @pytest.fixture
 def pair(world):
     return [world.train(**TUNED, seed=seed) for seed in (0, 1)]
+
+
+def combine(name, runs, options=None):
+    """The combination as a run that also computes."""
+    return Trained.of(combining.combine(name, runs, options, QUIET))
+
+
+def held_out(run):
+    return HeldOutImages(run.bench, run)
 
 
 def same(one, other):
@@ -38,7 +44,7 @@ def made(name, runs, **options):
 
 
 def values(run, alphas, metric="accuracy"):
-    table = run.score(alphas, progress=False)
+    table = run.score(alphas)
     return table[table.metric == metric].set_index(["split", "alpha"])["mean"]
 
 
@@ -46,23 +52,23 @@ def test_every_method_leaves_a_run_that_is_scored_and_found_again(pair, monkeypa
     zero_shot = values(pair[0], [0.0]).to_dict()
     for name in POSTHOC:
         run = made(name, pair)
-        again = Run.open(run.folder)
+        again = Trained.of(Run.open(run.path))
         assert (again.config, again.after) == (run.config, run.after)
-        assert run.folder.parent == pair[0].folder.parent
-        assert set(run.after.members) <= {one.folder.name for one in pair}
+        assert run.path.parent == pair[0].path.parent
+        assert set(run.after.members) <= {one.id for one in pair}
         found = values(again, [0.0, 1.0])
         assert found.between(0, 1).all() and {key: found[key] for key in zero_shot} == zero_shot
         if not again.is_ensemble:
             assert all(tensor.isfinite().all() for tensor in again.tuned.values())
-            val = read_jsonl(run.folder / "metrics.jsonl")[-1]["val_accuracy"]
+            val = read_jsonl(run.path / "metrics.jsonl")[-1]["val_accuracy"]
             assert val == pytest.approx(found["real/val", 1.0])
-        files = {file: file.stat().st_mtime_ns for file in run.folder.iterdir()}
+        files = {file: file.stat().st_mtime_ns for file in run.path.iterdir()}
         with monkeypatch.context() as patch:
             patch.setattr(
                 "clipft.training.combine.HeldOutImages", None
             )  # nothing is computed again
-            assert made(name, pair).folder == run.folder
-        assert {file: file.stat().st_mtime_ns for file in run.folder.iterdir()} == files
+            assert made(name, pair).path == run.path
+        assert {file: file.stat().st_mtime_ns for file in run.path.iterdir()} == files
 
 
 def test_options_and_members_name_the_folder(pair):
@@ -72,7 +78,7 @@ def test_options_and_members_name_the_folder(pair):
         ("wise", pair[1:], {}),
         ("uniform_soup", pair, {}),
     ]
-    assert len({combine(*call).folder for call in calls}) == 4
+    assert len({combine(*call).path for call in calls}) == 4
 
 
 def test_wise_as_a_run_is_the_sweeps_own(pair):
@@ -110,9 +116,7 @@ def test_a_combination_can_be_combined(pair):
     mixed = combine("wise", [soup], {"alpha": 0.5})
     assert same(mixed.tuned, wise(soup.anchor, soup.tuned, 0.5))
     plain = combine("wise", pair[:1], {"alpha": 0.5})
-    assert (
-        Run.open(mixed.folder).after.members == (soup.folder.name,) and plain.folder != mixed.folder
-    )
+    assert Run.open(mixed.path).after.members == (soup.id,) and plain.path != mixed.path
 
 
 def test_two_towers_are_combined_like_any_other(world):
@@ -166,7 +170,7 @@ def test_an_ensemble_of_one_is_measured_against_wise(pair):
 
 
 def test_an_ensemble_of_two_has_no_distance(pair):
-    found = combine("output_ensemble", pair).score([0.0, 1.0], progress=False)
+    found = combine("output_ensemble", pair).score([0.0, 1.0])
     assert not {"wise_distance", "energy_gap"} & set(found.metric)
 
 
@@ -234,9 +238,9 @@ def test_runs_of_two_folders_are_refused(world, tmp_path):
 
 
 def test_an_unfinished_run_is_refused(pair):
-    (pair[1].folder / "weights.safetensors").unlink()
-    with pytest.raises(RunError, match=f"{pair[1].folder.name} is not finished"):
-        combine("uniform_soup", [one.folder for one in pair])
+    (pair[1].path / "weights.safetensors").unlink()
+    with pytest.raises(RunError, match=f"{pair[1].id} is not finished"):
+        combine("uniform_soup", [one.path for one in pair])
 
 
 # --- the held-out images
@@ -247,7 +251,7 @@ def test_an_unfinished_run_is_refused(pair):
 )
 def test_held_out_loss_is_the_students_with_gradient_to_all_of_it(world, changes):
     run = world.train(**TUNED | changes)
-    held = HeldOutImages(run)
+    held = held_out(run)
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in run.tuned.items()}
     run.student.load_state_dict(
         run.anchor
@@ -255,11 +259,15 @@ def test_held_out_loss_is_the_students_with_gradient_to_all_of_it(world, changes
     for number, batch in held.batches(3, 3):
         loss = held.loss(leaves, (number, batch))
         run.student.load_state_dict(run.tuned)
-        classes = run.student.prompts[:, number % 2] if run.two_towers else None
+        classes = (
+            run.student.prompts[:, number % 2] if METHODS[run.config.method].two_towers else None
+        )
         images, _, texts = run.student(batch.pixels, None, classes)
         rows = F.normalize(images, dim=-1)
         logits = (
-            run.student.scale * rows @ texts.T if run.two_towers else run.student.logits(images)
+            run.student.scale * rows @ texts.T
+            if METHODS[run.config.method].two_towers
+            else run.student.logits(images)
         )
         torch.testing.assert_close(
             loss, F.cross_entropy(logits, batch.labels), rtol=1e-5, atol=1e-6
@@ -270,10 +278,10 @@ def test_held_out_loss_is_the_students_with_gradient_to_all_of_it(world, changes
 
 
 def test_held_out_questions(pair):
-    held = HeldOutImages(pair[0])
+    held = held_out(pair[0])
     logits = held.logits(pair[0].tuned)
     assert logits.shape == (8, 4)
-    assert held.labels.tolist() == list(pair[0].selection_split().labels)
+    assert held.labels.tolist() == list(pair[0].on_bench.selection_split().labels)
     assert held.accuracy(pair[0].tuned) == pytest.approx(
         (logits.argmax(1) == held.labels).float().mean().item()
     )
@@ -282,7 +290,7 @@ def test_held_out_questions(pair):
 
 def test_labels_of_the_fisher_are_drawn_from_the_predictions(pair):
     """The mean over many draws of -log p(y | x) is the entropy of the predictions."""
-    held, weights = HeldOutImages(pair[0]), pair[0].anchor
+    held, weights = held_out(pair[0]), pair[0].anchor
     with torch.no_grad():
         batches = list(held.batches(8, 300))
         losses, again = (

@@ -1,13 +1,17 @@
-"""What a step holds: only what the method needs, each by another hand, and nothing of theta0 with a gradient."""
+"""What a step holds: only what the method needs, each by another hand, and nothing of theta0 with a
+gradient.
+"""
 
 import pytest
 import torch
 from lightning_fabric import Fabric
 from torch.nn.functional import normalize
 
-from clipft import Run
-from clipft.objectives.registry import METHODS
-from clipft.training.loop import Loop
+from clipft.methods import METHODS
+from clipft.objectives.loss import loss_terms
+from clipft.training.examples import EmbeddedExamples, PixelExamples
+from clipft.training.observer import Observer
+from clipft.training.state import State, trained_tensors
 
 VARIANTS = {name: {"method": name} for name in METHODS} | {
     "absorbed": {"head": "absorbed"},
@@ -19,24 +23,38 @@ THETA0 = ("anchor", "zero_shot", "context", "random_texts")
 HELD = ["l2sp", "kd", "car", "feat_kd", "lipsum", "mse_class", "mse_context", "kld_random"]
 
 
+class Begun:
+    """A run before its first step, and its first batch."""
+
+    def __init__(self, run):
+        self.run = run
+        self.method = METHODS[run.config.method]
+        self.student = run.bench.student(run.config)
+        fabric = Fabric(accelerator="cpu", devices=1)
+        if self.method.trains == "head":
+            self.student.visual.requires_grad_(False)
+            examples = EmbeddedExamples(run.bench, run.config, self.student)
+        else:
+            examples = PixelExamples(run.bench, run.config)
+        if self.method.head == "zeros":
+            weight, bias = self.student.linear()
+            self.student.start_from(torch.zeros_like(weight), torch.zeros_like(bias))
+        state = State.begin(self.student, run.config, None, fabric)
+        self.trained = trained_tensors(self.student)
+        self.batch = next(iter(examples.batches(range(1))))
+        self.observe = Observer(run.bench, run.config, state, fabric, examples.train)
+
+    def terms(self, step, lam=None):
+        return loss_terms(self.method, step, lam)
+
+
 @pytest.fixture
 def begun(world):
-    """The loop of a run before its first step, and a function that observes the first batch at any step."""
+    """A run before its first step, its first batch, and a function that observes it at any step."""
 
     def make(**changes):
-        run = Run.create(world.config(**changes), world.runs)
-        run.folder.mkdir(parents=True)
-        loop = Loop(run, Fabric(accelerator="cpu", devices=1), 0, False, False)
-        split = run.train_split()
-        batch = next(
-            iter(
-                (loop._embeddings if loop.method.trains == "head" else loop._pixels)(
-                    split, range(1)
-                )
-            )
-        )
-        domains = [split.domain_of(row) for row in batch.rows.tolist()]
-        return loop, batch, lambda step=0: loop.observe(batch, domains, step)
+        loop = Begun(world.bench(**changes))
+        return loop, loop.batch, lambda step=0: loop.observe(loop.batch, step)
 
     return make
 
@@ -54,7 +72,7 @@ def test_gradient_reaches_what_is_trained_and_nothing_of_theta0(begun, variant):
         *(seen.start or {}).values()
     ]
     assert not any(tensor.requires_grad for tensor in frozen)
-    terms = entry.terms(seen)
+    terms = loop.terms(seen)
     loss = sum(terms.values())
     assert loss.isfinite()
     loss.backward()
@@ -69,11 +87,11 @@ def test_gradient_reaches_what_is_trained_and_nothing_of_theta0(begun, variant):
 @pytest.mark.parametrize("name", HELD)
 def test_every_penalty_is_zero_before_the_first_step(begun, name):
     loop, _, see = begun(method=name)
-    assert float(loop.method.terms(see(), 1.0)[name].detach()) == pytest.approx(0, abs=1e-6)
+    assert float(loop.terms(see(), 1.0)[name].detach()) == pytest.approx(0, abs=1e-6)
     with torch.no_grad():
         for parameter in loop.trained.values():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    assert float(loop.method.terms(see(), 1.0)[name].detach()) > 1e-3
+    assert float(loop.terms(see(), 1.0)[name].detach()) > 1e-3
 
 
 def test_scale_is_the_pre_trained_one_while_a_head_trains_its_own(begun):

@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
-from conftest import held_elsewhere
+from conftest import QUIET, Trained, held_elsewhere
 
 from clipft import ClipftError, Run, train
 from clipft.config import RunConfig
@@ -23,9 +24,11 @@ from clipft.disk.lock import lock
 from clipft.errors import ConfigError, ImageError, RunError, Stopped, StorageError
 from clipft.inputs import batches as data
 from clipft.inputs.prompts import zero_shot_prompts
+from clipft.methods import METHODS
+from clipft.models import checkpoints
 from clipft.models.checkpoints import read_metadata, read_weights
-from clipft.objectives.registry import METHODS
-from clipft.training.loop import Loop, learning_rate
+from clipft.training import loop, state
+from clipft.training.loop import learning_rate
 
 
 def same(one, other):
@@ -34,7 +37,7 @@ def same(one, other):
 
 
 def metrics(run):
-    return read_jsonl(run.folder / "metrics.jsonl")
+    return read_jsonl(run.path / "metrics.jsonl")
 
 
 class Killed(BaseException):
@@ -43,14 +46,14 @@ class Killed(BaseException):
 
 def killed_at(monkeypatch, step):
     """Let the loop die in the middle of this step, before anything of it is kept."""
-    update = Loop._update
+    take_step = loop.take_step
 
-    def dying(loop, *args):
-        if loop.step == step:
+    def dying(training, state, terms):
+        if state.step == step:
             raise Killed
-        return update(loop, *args)
+        take_step(training, state, terms)
 
-    monkeypatch.setattr(Loop, "_update", dying)
+    monkeypatch.setattr(loop, "take_step", dying)
 
 
 def test_learning_rate_is_warm_up_then_cosine():
@@ -93,7 +96,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(world, variant, tmp_path, monk
         killed_at(patch, step)
         with pytest.raises(Killed):
             world.train(**changes)
-    assert (world.runs / whole.folder.name / "checkpoint.safetensors").exists() == (step >= 2)
+    assert (world.runs / whole.id / "checkpoint.safetensors").exists() == (step >= 2)
     resumed = world.train(**changes)
     assert same(resumed.tuned, whole.tuned)
     assert metrics(resumed) == metrics(whole)
@@ -101,9 +104,10 @@ def test_resumed_equals_uninterrupted_bit_for_bit(world, variant, tmp_path, monk
 
 def test_resumed_after_sigkill(world, tmp_path):
     settings = world.settings(steps=200, eval_every=10)
-    script = "import json, sys; from clipft import RunConfig, train; import torch; torch.set_num_threads(1)\n"
-    script += (
-        "train(RunConfig.read(json.loads(sys.argv[1])), sys.argv[2], device='cpu', progress=False)"
+    script = (
+        "import json, sys; from clipft import Reading, RunConfig, train; import torch\n"
+        "torch.set_num_threads(1); quiet = Reading(device='cpu', progress=False)\n"
+        "train(RunConfig.read(json.loads(sys.argv[1])), sys.argv[2], reading=quiet)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script, json.dumps(settings), str(world.runs)]
@@ -140,20 +144,17 @@ def test_best_validation_weights_are_kept(world):
     best = max(rows, key=lambda row: row["val_accuracy"])["step"]  # the first of equals
     last = world.train(steps=24, eval_every=2, lr=3e-3, selection="last")
     assert same(run.tuned, last.tuned) == (best == 24)
-    assert read_metadata(run.folder / "weights.safetensors")["step"] == str(best)
+    assert read_metadata(run.path / "weights.safetensors")["step"] == str(best)
 
 
 def test_selection_paper_looks_at_the_test_split(world):
-    names = {
-        s: Run.create(world.config(selection=s), world.runs).selection_split().name
-        for s in ("holdout", "paper")
-    }
+    names = {s: world.bench(selection=s).selection_split().name for s in ("holdout", "paper")}
     assert names == {"holdout": "real/val", "paper": "real/test"}
 
 
 def test_any_domain_can_be_the_reference(world):
     run = world.train(reference="sketch")
-    assert run.train_split().domain == "sketch"
+    assert run.on_bench.train_split().domain == "sketch"
     assert [split.name for split in run.reported_splits()] == [
         "sketch/val",
         "sketch/test",
@@ -163,7 +164,7 @@ def test_any_domain_can_be_the_reference(world):
 
 
 def test_several_domains_are_joined(world):
-    split = Run.create(world.config(train_domains=("real", "clipart")), world.runs).train_split()
+    split = world.bench(train_domains=("real", "clipart")).train_split()
     assert split.name == "real+clipart/train"
     assert all(name.startswith(split.domain_of(row)) for row, name in enumerate(split.ids))
 
@@ -171,11 +172,11 @@ def test_several_domains_are_joined(world):
 def test_finished_run_is_not_trained_again(world, monkeypatch):
     first = world.train()
     killed_at(monkeypatch, 0)
-    assert world.train().folder == first.folder
+    assert world.train().path == first.path
 
 
 def test_student_of_a_run_is_its_clip(world):
-    run = Run.create(world.config(), world.runs)
+    run = world.bench()
     prompts = zero_shot_prompts(run.manifest, run.clip.tokenizer)
     assert torch.equal(run.anchor["weight"], run.clip.zero_shot_head(prompts))
     visual = run.clip.model.visual.state_dict()
@@ -249,7 +250,7 @@ def test_another_head_under_the_same_name_is_refused(world, tmp_path):
         world.train(head_from=str(file))
     assert "\n" not in str(caught.value)
     file.unlink()  # a finished run needs it no more
-    assert set(Run.open(run.folder).score([1.0], progress=False).alpha) == {1.0}
+    assert set(Trained.of(Run.open(run.path)).score([1.0]).alpha) == {1.0}
 
 
 def test_other_weights_under_the_same_name_are_refused(world, tmp_path, checkpoint):
@@ -266,13 +267,13 @@ def test_other_weights_under_the_same_name_are_refused(world, tmp_path, checkpoi
 
 
 def test_finished_run_is_given_to_all_who_ask(world):
-    folder = world.train().folder
+    folder = world.train().path
     with held_elsewhere(folder):
-        assert world.train().folder == folder
+        assert world.train().path == folder
 
 
 def test_run_of_other_defaults_is_refused(world):
-    folder = world.train().folder
+    folder = world.train().path
     recorded = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(recorded | {"text_count": 9}))
     with pytest.raises(RunError, match="other defaults"):
@@ -294,7 +295,7 @@ def spoilt(world, tree, tmp_path, monkeypatch):
 
     shutil.copytree(tree, tmp_path / "data")
     monkeypatch.setenv("CLIPFT_DATA", str(tmp_path / "data"))
-    splits = Run.create(world.config(), world.runs)
+    splits = world.bench()
     file = tmp_path / "data/mini" / splits.train_split().ids[0]
     file.write_bytes(file.read_bytes()[:200])
     (tmp_path / "data/mini" / splits.manifest.split("sketch/test").ids[2]).unlink()
@@ -309,13 +310,14 @@ def test_unreadable_image_stops_and_is_named(world, spoilt):
 
 def test_unreadable_image_in_a_worker_is_one_line(world, spoilt):
     with pytest.raises(ImageError, match=spoilt.name) as caught:
-        train(world.config(), world.runs, device="cpu", workers=1, progress=False)
+        train(world.config(), world.runs, reading=replace(QUIET, workers=1))
     assert str(caught.value).startswith("image unreadable")
 
 
 def test_skipped_images_are_counted(world, spoilt, capsys):
-    run = train(world.config(), world.runs, device="cpu", skip_bad=True, progress=False)
-    table = run.score([0.0, 1.0], skip_bad=True, progress=False)
+    lenient = replace(QUIET, skip_bad=True)
+    run = Trained.of(train(world.config(), world.runs, reading=lenient))
+    table = run.score([0.0, 1.0], reading=lenient)
     said = capsys.readouterr().out
     assert f"skipped 1 of 24 images of real/train, the first is {spoilt}" in said
     assert "skipped 1 of 20 images of sketch/test" in said
@@ -324,9 +326,7 @@ def test_skipped_images_are_counted(world, spoilt, capsys):
 
 
 def test_full_disk_keeps_the_last_checkpoint(world, tmp_path, monkeypatch):
-    from clipft.training import loop as training
-
-    write, calls = training.write_weights, []
+    write, calls = checkpoints.write_weights, []
 
     def full(path, *args):
         calls.append(path)
@@ -335,7 +335,8 @@ def test_full_disk_keeps_the_last_checkpoint(world, tmp_path, monkeypatch):
         write(path, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "write_weights", full)
+        for writer in (loop, state):
+            patch.setattr(writer, "write_weights", full)
         with pytest.raises(ClipftError, match="no space left"):
             world.train(selection="last")
     folder = world.runs / world.config(selection="last").id
@@ -373,22 +374,18 @@ def test_finished_run_on_another_manifest_is_refused(world, tmp_path):
     run = world.train(manifest=str(file))
     text = file.read_text()
     file.write_text(text.replace("made up", "other prose"))
-    assert world.train(manifest=str(file)).folder == run.folder
+    assert world.train(manifest=str(file)).path == run.path
     file.write_text(text.replace("holdout: 0.25", "holdout: 0.5"))
     with pytest.raises(RunError, match="another manifest"):
         world.train(manifest=str(file))
     with pytest.raises(RunError, match="another manifest"):
-        Run.open(run.folder).score([0.0, 1.0])
+        Trained.of(Run.open(run.path)).score([0.0, 1.0])
 
 
 def test_a_batch_of_unreadable_images_stops(world, spoilt):
     with pytest.raises(ImageError, match="no image of step"):
         train(
-            world.config(batch_size=1, steps=40),
-            world.runs,
-            device="cpu",
-            skip_bad=True,
-            progress=False,
+            world.config(batch_size=1, steps=40), world.runs, reading=replace(QUIET, skip_bad=True)
         )
 
 
@@ -407,21 +404,19 @@ def test_selection_that_does_not_fit_is_decoded_again(world, tmp_path, monkeypat
     whole = world.train(tmp_path / "whole")
     seen, decode = [], decode_
     monkeypatch.setattr(data, "decode", lambda path: seen.append(path) or decode(path))
-    monkeypatch.setattr("clipft.training.loop.Pixels", partial(data.Pixels, keep=1))
+    monkeypatch.setattr("clipft.training.examples.Pixels", partial(data.Pixels, keep_bytes=1))
     monkeypatch.setattr(data, "pixel_chunks", in_single_images)
     run = world.train()
     assert metrics(run) == metrics(whole)
-    split = run.selection_split()
+    split = run.on_bench.selection_split()
     assert {seen.count(split.root / name) for name in split.ids} == {
         3
     }  # as often as it was evaluated
 
 
-def in_single_images(
-    split, transform, workers=0, skip_bad=False, say=True, chunks=data.pixel_chunks
-):
+def in_single_images(split, transform, reading, announce, chunks=data.pixel_chunks):
     for row in range(len(split)):
-        yield from chunks(split.take([row]), transform, workers, skip_bad, say)
+        yield from chunks(split.take([row]), transform, reading, announce=announce)
 
 
 def test_foreign_checkpoint_is_one_line(world, monkeypatch):
@@ -458,14 +453,13 @@ ARCHITECTURES = {
 def test_other_architectures_go_the_same_way(
     world, kind, method, model_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("clipft.runs.run.GAP_TEXTS", 20)
     config = json.loads((model_folder / "open_clip_config.json").read_text())
     config["model_cfg"] |= ARCHITECTURES[kind]
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     run = world.train(model=f"local-dir:{folder}", pretrained="none", method=method, steps=3)
-    scores = run.score([0.0, 0.5, 1.0], progress=False)
+    scores = run.score([0.0, 0.5, 1.0])
     assert scores[scores.metric == "energy_gap"]["mean"].isna().sum() == 0
     assert run.export(tmp_path / "out", alpha=0.5).exists()
 
@@ -477,18 +471,16 @@ def test_watch_sees_every_row_as_it_is_written(world, tmp_path):
         seen.append(dict(row))
         kept.append(read_jsonl(world.runs / world.config(method="lipsum").id / "metrics.jsonl"))
 
-    run = train(
-        world.config(method="lipsum"), world.runs, device="cpu", progress=False, watch=watch
-    )
+    run = train(world.config(method="lipsum"), world.runs, reading=QUIET, watch=watch)
     assert seen == metrics(run)
     assert kept == [seen[: number + 1] for number in range(len(seen))], (
         "a row is on disk before it is shown"
     )
     unwatched = world.train(tmp_path / "unwatched", method="lipsum")
-    assert same(run.tuned, unwatched.tuned)
+    assert same(Trained.of(run).tuned, unwatched.tuned)
     assert metrics(run) == metrics(unwatched)
     seen.clear()
-    train(world.config(method="lipsum"), world.runs, device="cpu", progress=False, watch=watch)
+    train(world.config(method="lipsum"), world.runs, reading=QUIET, watch=watch)
     assert seen == [], "a finished run is returned as it is"
 
 
@@ -511,19 +503,13 @@ def test_stopped_by_who_watches_equals_uninterrupted(world, variant, tmp_path):
 
     for count in (1, 4, rows):
         with contextlib.suppress(Stopped):
-            train(
-                world.config(**changes),
-                world.runs,
-                device="cpu",
-                progress=False,
-                watch=stopper(count),
-            )
+            train(world.config(**changes), world.runs, reading=QUIET, watch=stopper(count))
         with lock(world.runs / world.config(**changes).id):
             pass
     resumed = world.train(**changes)
     assert same(resumed.tuned, whole.tuned)
     assert metrics(resumed) == metrics(whole)
-    assert not (resumed.folder / "checkpoint.safetensors").exists()
+    assert not (resumed.path / "checkpoint.safetensors").exists()
 
 
 def test_logistic_probe_stopped_at_its_only_row_has_it_once(world, tmp_path):
@@ -533,7 +519,7 @@ def test_logistic_probe_stopped_at_its_only_row_has_it_once(world, tmp_path):
         raise Stopped("now")
 
     with pytest.raises(Stopped):
-        train(world.config(method="lp"), world.runs, device="cpu", progress=False, watch=stop)
+        train(world.config(method="lp"), world.runs, reading=QUIET, watch=stop)
     resumed, whole = world.train(method="lp"), world.train(tmp_path / "whole", method="lp")
     assert same(resumed.tuned, whole.tuned)
     assert metrics(resumed) == metrics(whole)
@@ -547,5 +533,5 @@ def test_what_watch_raises_comes_out_as_it_is(world):
         raise Odd("me")
 
     with pytest.raises(Odd, match="me"):
-        train(world.config(), world.runs, device="cpu", progress=False, watch=watch)
-    assert world.train().finished
+        train(world.config(), world.runs, reading=QUIET, watch=watch)
+    assert world.train().folder.is_finished

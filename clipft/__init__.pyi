@@ -1,0 +1,76 @@
+"""The front door: every public name and where it lives. This list is the only one."""
+
+from .batch.runner import run_batch as run_batch
+from .config import Reading as Reading, RunConfig as RunConfig
+from .data.images import sample_tiles as sample_tiles
+from .data.manifests import load_manifest as load_manifest
+from .diagnostics.energy_gap import energy_gap as energy_gap
+from .diagnostics.feature_distortion import feature_distortion as feature_distortion
+from .errors import ClipftError as ClipftError
+from .evaluation.bench import Bench as Bench
+from .evaluation.score import export as export, score as score
+from .figures.accuracy import accuracy_figure as accuracy_figure
+from .figures.calibration import reliability_figure as reliability_figure
+from .figures.distortion import distortion_figure as distortion_figure
+from .figures.energy_gap import (
+    class_figure as class_figure,
+    energy_gap_figure as energy_gap_figure,
+    leave_one_out_figure as leave_one_out_figure,
+)
+from .figures.energy_map import energy_map_figure as energy_map_figure
+from .figures.images import contact_sheet_figure as contact_sheet_figure
+from .figures.pages import save_figure as save_figure, show as show
+from .figures.tables import table_figure as table_figure
+from .figures.trade_off import choice_figure as choice_figure, trade_off_figure as trade_off_figure
+from .figures.training import training_figure as training_figure
+from .figures.weight_path import layer_figure as layer_figure, path_figure as path_figure
+from .figures.wise import (
+    sweep_figure as sweep_figure,
+    wise_curve_figure as wise_curve_figure,
+    wise_slider_figure as wise_slider_figure,
+)
+from .methods import METHODS as METHODS, POSTHOC as POSTHOC
+from .metrics.correlation import correlation as correlation, leave_one_out as leave_one_out
+from .models.load import load_clip as load_clip
+from .models.predict import Predictor as Predictor
+from .papers.published import published as published, published_rows as published_rows
+from .posthoc.wise import wise as wise
+from .reports.energy_gap import gap_table as gap_table
+from .reports.energy_map import energy_map as energy_map
+from .reports.weight_paths import layer_table as layer_table, path_table as path_table
+from .runs.choosing import choices as choices, ordered_pairs as ordered_pairs, verdict as verdict
+from .runs.names import is_ensemble as is_ensemble, ordered as ordered, title_of as title_of
+from .runs.reading import (
+    barrier_table as barrier_table,
+    class_table as class_table,
+    compare_runs as compare_runs,
+    distortion_table as distortion_table,
+    gzsl_table as gzsl_table,
+    reliability_of as reliability_of,
+)
+from .runs.recipes import recipe as recipe
+from .runs.run import Run as Run, open_runs as open_runs, read_sweep as read_sweep
+from .runs.sweep import Sweep as Sweep
+from .runs.table import (
+    best_by_val as best_by_val,
+    changes as changes,
+    effective as effective,
+    paths as paths,
+    recipes as recipes,
+    results as results,
+    results_table as results_table,
+    wide as wide,
+)
+from .testing import check_method as check_method
+from .training.combine import combine as combine
+from .training.train import train as train
+from .widgets.calibration import ReliabilityExplorer as ReliabilityExplorer
+from .widgets.distortion import DistortionExplorer as DistortionExplorer
+from .widgets.energy_gap import EnergyGapExplorer as EnergyGapExplorer
+from .widgets.energy_map import EnergyMapExplorer as EnergyMapExplorer
+from .widgets.form import FineTuneForm as FineTuneForm
+from .widgets.run_browser import RunBrowser as RunBrowser
+from .widgets.wise import WiseExplorer as WiseExplorer
+
+__version__: str
+__all__: list[str]

@@ -1,0 +1,49 @@
+"""Commands on models: export one, and predict with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from .app import Alpha, Device, RunPath, SkipBad, Workers
+from .terminal_tables import show
+
+
+def export(
+    run: RunPath,
+    folder: Annotated[Path, Argument(help="the open_clip local-dir: folder to write")],
+    alpha: Alpha = 1.0,
+    half: Annotated[bool, Option(help="write fp16")] = False,
+) -> None:
+    """Write a finished run as an ordinary open_clip model."""
+    from ..evaluation.score import export as export_run
+
+    written = export_run(run, folder, alpha, half=half)
+    print(f"open_clip.create_model_and_transforms('local-dir:{written}')")
+
+
+def predict(
+    folder: Annotated[Path, Argument(help="what `clipft export` wrote")],
+    images: Annotated[list[Path], Argument(help="image files, or folders of them")],
+    top: Annotated[int, Option(min=1, help="classes to show for each image")] = 1,
+    csv: Annotated[Path | None, Option(help="write the predictions here instead")] = None,
+    device: Device = "auto",
+    workers: Workers = 0,
+    skip_bad: SkipBad = False,
+) -> None:
+    """Classify image files with an exported model."""
+    from ..config import Reading
+    from ..disk.files import write_text
+    from ..models.load import pick_device
+    from ..models.predict import Predictor
+
+    predictor = Predictor(folder, pick_device(device))
+    reading = Reading(workers=workers, skip_bad=skip_bad)
+    predictions = predictor.predict(images, top, reading)
+    if csv:
+        write_text(csv, predictions.to_csv(index=False))
+    elif len(predictions):
+        shown = predictions.assign(probability=predictions.probability.map("{:.3f}".format))
+        show(shown.to_dict("records"))

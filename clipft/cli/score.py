@@ -1,0 +1,128 @@
+"""Commands on what runs are worth: evaluate, wise, diagnose, compare, pick, results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from typer import Argument, Option
+
+from .app import Alpha, Device, Markdown, RunPath, Runs, SkipBad, Workers
+from .terminal_tables import print_scores, show, show_frame
+
+if TYPE_CHECKING:
+    from ..config import Reading
+
+COARSE = (0.0, 0.25, 0.5, 0.75, 1.0)  # alphas where an adaptive sweep begins
+
+
+def evaluate(
+    run: RunPath, device: Device = "auto", workers: Workers = 0, skip_bad: SkipBad = False
+) -> None:
+    """Score a finished run's zero-shot and tuned model on every split."""
+    from ..config import TUNED, ZERO_SHOT, Reading
+
+    _sweep(run, (ZERO_SHOT, TUNED), Reading(device=device, workers=workers, skip_bad=skip_bad))
+
+
+def wise(
+    run: RunPath,
+    alpha: Annotated[list[float] | None, Option(help="0 zero-shot ... 1 tuned; repeatable")] = None,
+    adaptive: Annotated[
+        float, Option(min=0, max=1, help="more alphas where accuracy bends by more, e.g. 0.01")
+    ] = 0.0,
+    device: Device = "auto",
+    workers: Workers = 0,
+    skip_bad: SkipBad = False,
+) -> None:
+    """Sweep WiSE-FT's alpha over a finished run: 0, 0.1 ... 1 unless given, or 0, 0.25 ... and
+    where it bends.
+    """
+    from ..config import ALPHAS, Reading
+
+    default = COARSE if adaptive else ALPHAS
+    reading = Reading(device=device, workers=workers, skip_bad=skip_bad)
+    _sweep(run, alpha or default, reading, adaptive=adaptive)
+
+
+def _sweep(folder: Path, alphas: Sequence[float], reading: Reading, adaptive: float = 0) -> None:
+    """Score a run at these alphas, and at more of them if adaptive; print it."""
+    from ..evaluation.score import score
+
+    (run,) = score(folder, alphas, adaptive=adaptive, reading=reading)
+    scores = run.table()
+    if adaptive:
+        alphas = sorted(set(scores["alpha"]))
+    print_scores(scores, alphas, run.config.selection)
+
+
+def diagnose(run: RunPath, alpha: Alpha = 1.0, device: Device = "auto") -> None:
+    """Energy gap and its errors, feature distortion, loss barrier, and how far each layer moved."""
+    from ..config import ALPHAS, Reading
+    from ..evaluation.bench import Bench
+    from ..evaluation.score import score
+    from ..reports.energy_gap import gap_table
+    from ..reports.weight_paths import layer_table
+    from ..runs.reading import barrier_table, distortion_table
+
+    reading = Reading(device=device)
+    (opened,) = score(run, [*ALPHAS, alpha], summarise=False, reading=reading)
+    scale = Bench.of(opened, reading).clip.scale
+    gaps = gap_table(opened, alpha, reading)
+    units = f"squared logits, s = {scale:.4g}; cosine_gap = energy_gap / s^2"
+    show_frame(gaps, f"energy gap ({units})")
+    distortion = distortion_table([opened], alpha)
+    distortion = distortion.drop(columns=["run", "method", "seed", "domain", "part"])
+    show_frame(distortion, "feature distortion; theory: reference > shifted")
+    barriers = barrier_table(opened)
+    show_frame(barriers, "rise above the line between the ends: NLL (nats), error (fraction)")
+    show_frame(layer_table(opened, reading), "distance moved")
+
+
+def compare(
+    first: RunPath,
+    second: Annotated[Path, Argument(help="another's")],
+    alpha: Annotated[float, Option(help="of both: 0 zero-shot ... 1 tuned")] = 1.0,
+) -> None:
+    """Compare two runs on the same images: difference with its 95 % interval, McNemar's exact p."""
+    from ..evaluation.score import score
+    from ..runs.reading import compare_runs
+
+    score([first, second], [alpha], summarise=False)
+    table = compare_runs(first, second, alpha)
+    show_frame(table, "accuracy (fractions); only_first: images that the first alone gets right")
+
+
+def pick(
+    runs: Runs = "runs",
+    among: Annotated[str, Option(help="alphas of each run, or models of each seed")] = "alphas",
+) -> None:
+    """Choose alpha, or a model, without shift labels: by reference accuracy or energy gap too."""
+    from ..runs.choosing import choices, verdict
+    from ..runs.table import results as read_results
+
+    chosen = choices(read_results(runs), cast(Any, among))  # which refuses any other word
+    show_frame(chosen, "fractions; oracle: what the shift's own labels would take")
+    print(f"by energy gap instead of accuracy: {verdict(chosen)}")
+
+
+def results(
+    runs: Runs = "runs",
+    csv: Annotated[Path | None, Option(help="also write the tidy table here")] = None,
+    calibration: Annotated[bool, Option(help="also NLL (nats) and ECE (%)")] = False,
+    as_markdown: Markdown = False,
+) -> None:
+    """Print the table of all finished runs."""
+    from ..disk.files import write_text
+    from ..runs.table import KIND, results as read_results, results_table
+
+    scores = read_results(runs)
+    for (manifest, _, model, _, reference, selection), group in scores.groupby(KIND):
+        kind = f"{model} on {manifest}, reference {reference}, selection {selection}"
+        rows = results_table(group, calibration=calibration).to_dict("records")
+        show(rows, f"{kind}: %, mean ± std over seeds", as_markdown)
+    if scores.attrs["unfinished"]:
+        print(f"left out, not finished or not scored: {', '.join(scores.attrs['unfinished'])}")
+    if csv:
+        write_text(csv, scores.to_csv(index=False))

@@ -1,0 +1,111 @@
+"""Commands that make runs, or choose among those of a sweep: train, combine, choose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from ..errors import ConfigError
+from .app import Device, Plugin, Runs, SkipBad, Workers
+from .terminal_tables import print_scores, show
+
+if TYPE_CHECKING:
+    from ..config import Reading
+    from ..runs.run import Run
+
+
+def train(
+    settings: Annotated[
+        list[str] | None, Argument(help="KEY=VALUE, e.g. method=lipsum lr=3e-4")
+    ] = None,
+    preset: Annotated[str | None, Option(help="a recipe of `clipft presets`")] = None,
+    config: Annotated[Path | None, Option(help="YAML file of settings; KEY=VALUE wins")] = None,
+    runs: Runs = "runs",
+    device: Device = "auto",
+    workers: Workers = 0,
+    skip_bad: SkipBad = False,
+    score: Annotated[bool, Option(help="sweep WiSE over all splits at the end")] = True,
+    plugin: Plugin = None,
+) -> None:
+    """Train one run, or go on where it stopped; then score it."""
+    from ..config import Reading, parse_settings
+    from ..methods import use_plugins
+    from ..runs.recipes import recipe
+    from ..training.train import train as train_run
+
+    use_plugins(plugin or ())
+    reading = Reading(device=device, workers=workers, skip_bad=skip_bad)
+    values: dict[str, Any] = {"preset": preset} if preset else {}
+    if config:
+        values |= _read_settings(config)
+    values |= parse_settings(settings or [])
+    run = train_run(recipe(values), runs, reading=reading)
+    print(f"trained {run.folder}")
+    if score:
+        _print_sweep(run, reading)
+
+
+def _read_settings(config: Path) -> dict[str, Any]:
+    """The settings in a YAML file."""
+    from ..disk.files import read_yaml
+
+    values = read_yaml(config)
+    if not isinstance(values, dict):
+        kind = type(values).__name__
+        raise ConfigError(f"{config}: expected a mapping of names to values, got {kind}")
+    return values
+
+
+def combine(
+    name: Annotated[str, Argument(help="a post-hoc method of `clipft methods`, or its preset")],
+    given: Annotated[
+        list[str], Argument(metavar="RUN... [KEY=VALUE...]", help="run folders, then options")
+    ],
+    device: Device = "auto",
+    workers: Workers = 0,
+    score: Annotated[bool, Option(help="sweep alpha over all splits at the end")] = True,
+) -> None:
+    """Apply a post-hoc method (TPGM, soups ...) to finished runs: a new run beside them."""
+    from ..config import Reading, parse_settings
+    from ..training.combine import combine as combine_runs
+
+    runs = [text for text in given if "=" not in text or Path(text).is_dir()]
+    options = parse_settings([text for text in given if text not in runs])
+    reading = Reading(device=device, workers=workers)
+    run = combine_runs(name, runs, options, reading)
+    members = [member.id for member in run.members]
+    print(f"made {run.folder} of {', '.join(members)}")
+    if score:
+        _print_sweep(run, reading)
+
+
+def _print_sweep(run: Run, reading: Reading) -> None:
+    """Sweep alpha over all splits; print the scores at both ends and in the middle."""
+    from ..config import TUNED, ZERO_SHOT
+    from ..evaluation.score import score
+
+    score(run, reading=reading)
+    print_scores(run.table(), (ZERO_SHOT, 0.5, TUNED), run.config.selection)
+
+
+def choose(
+    runs: Runs = "runs",
+    write: Annotated[
+        Path | None, Option(help="write the recipes here, e.g. presets/emoji.yaml")
+    ] = None,
+) -> None:
+    """Show what a sweep's held-out reference images choose: the one-standard-error rule."""
+    from ..runs.recipes import candidates, write_presets
+
+    rows = candidates(runs).to_dict("records")
+    for row in rows:
+        row["value"] = f"{row['value']:g}"
+        row["accuracy"] = f"{100 * row['accuracy']:.1f}"
+        row["error"] = f"{100 * row['error']:.1f}"
+        row["chosen"] = "*" if row["chosen"] else ""
+    show(rows, "held-out reference accuracy (%) and its standard error")
+    if write:
+        write_presets(runs, write)
+        print(f"wrote {write}")

@@ -1,0 +1,250 @@
+"""What runs of one model and one data set share: manifest, zero-shot model, prompts, head, splits,
+random texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..config import Reading, RunConfig
+from ..data.manifests import Manifest, load_manifest
+from ..data.splits import Split
+from ..diagnostics.energies import second_moment
+from ..errors import ConfigError, RunError
+from ..inputs.batches import few_shot
+from ..inputs.prompts import Captions, random_texts, zero_shot_prompts
+from ..inputs.seeds import rng
+from ..methods import METHODS
+from ..models.checkpoints import read_weights
+from ..models.embeddings import texts
+from ..models.head import Head, read_head
+from ..models.load import Clip, load_clip, pick_device
+from ..models.students import Classifier, Student, TwoTowers
+from ..posthoc.weights import Weights
+from ..progress import write
+from ..runs.folder import RunFolder
+from ..runs.run import Run
+from .mixtures import Mixtures
+
+# the fixed set on which energy gaps are measured, as in Lipsum-FT
+GAP_TEXTS = 10_000
+GAP_LENGTH = 8  # tokens
+ORIGINS = {  # digest in a run's configuration -> what is another one today
+    "model_digest": "other weights of {model}",
+    "manifest_digest": "another manifest",
+    "head_digest": "another head",
+    "method_digest": "another source of its method",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What it takes to run models on a data set. No run folder is known here.
+
+    config: of any of the runs; its model, pretrained and manifest count (and the seed, where the
+    weights are random). gap_texts: how many random texts energy gaps are measured on.
+    """
+
+    config: RunConfig
+    reading: Reading = field(default_factory=Reading)
+    gap_texts: int = GAP_TEXTS
+
+    @classmethod
+    def of(cls, run: Run | RunFolder | Path | str, reading: Reading | None = None) -> Bench:
+        """A finished run's bench; raises RunError where model or manifest have changed since."""
+        run = Run.open(run)
+        bench = cls(run.config, reading or Reading())
+        bench.check_made_of(run)
+        return bench
+
+    @staticmethod
+    def key(config: RunConfig) -> tuple[Any, ...]:
+        """What runs that share a bench have in common."""
+        seed = config.seed if config.pretrained == "none" else None
+        return config.model, config.pretrained, config.manifest, seed
+
+    @cached_property
+    def device(self) -> str:
+        """Where models run."""
+        return pick_device(self.reading.device)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The data set."""
+        return load_manifest(self.config.manifest)
+
+    @cached_property
+    def clip(self) -> Clip:
+        """The zero-shot model theta0, frozen."""
+        if self.config.pretrained != "none":
+            return load_clip(self.config.model, self.config.pretrained, self.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(rng(self.config.seed, "weights").initial_seed())
+            return load_clip(self.config.model, "none", self.device)
+
+    @cached_property
+    def prompts(self) -> Tensor:
+        """Tokens (C, T, context) of the zero-shot head."""
+        return zero_shot_prompts(self.manifest, self.clip.tokenizer)
+
+    @cached_property
+    def zero_shot(self) -> Tensor:
+        """The zero-shot head W0 (D, C)."""
+        return texts(self.clip, self.prompts, "zero-shot head", self.clip.zero_shot_head)
+
+    @cached_property
+    def random_texts(self) -> Tensor:
+        """Unit embeddings (M, D) of the fixed random texts on which every run's energy gap is
+        measured.
+
+        Raises ConfigError where the model has no byte-pair text tower to draw them for.
+        """
+        draw = rng(0, "energy_gap")
+        tokens = random_texts(
+            self.clip.tokenizer, self.gap_texts, GAP_LENGTH, draw, self.clip.vocabulary
+        )
+        return texts(self.clip, tokens, "random texts")
+
+    def gap_moment(self) -> Tensor:
+        """The second moment (D, D) of the random texts; NaN, and a line why, without any."""
+        try:
+            return second_moment(self.random_texts, self.clip.scale)
+        except ConfigError as error:
+            write(f"energy gap left out: {error}")
+            dimensions = len(self.zero_shot)
+            return torch.full((dimensions, dimensions), float("nan"))
+
+    def captions(self) -> Captions:
+        """Draws captions of the data set's classes."""
+        return Captions(self.manifest, self.clip.tokenizer)
+
+    def student(self, config: RunConfig) -> Student:
+        """The module that a run's method trains, at the zero-shot weights."""
+        method = METHODS[config.method]
+        if method.two_towers:
+            frozen_text = method.trains == "image"
+            scale = config.logit_scale or "trained"
+            student: Student = TwoTowers(
+                self.clip, self.prompts, frozen_text=frozen_text, logit_scale=scale
+            )
+        else:
+            scale = config.logit_scale or "frozen"
+            student = Classifier(self.clip, self.zero_shot, config.head, scale)
+        return student.to(self.device)
+
+    def given_head(self, config: RunConfig) -> Head:
+        """The head of `head_from`; raises ConfigError where its classes are not the data set's."""
+        head = read_head(config.head_from)
+        head.check_classes(self.manifest.names, self.manifest.name)
+        head.check_dimensions(len(self.zero_shot), config.model)
+        return head
+
+    def check(self, config: RunConfig) -> None:
+        """Raise ConfigError for a name or setting that cannot be trained; nothing is loaded."""
+        for domain in (self.reference(config), *config.train_domains):
+            self.manifest.check_domain(domain)
+        METHODS[config.method].check(config)
+
+    def reference(self, config: RunConfig) -> str:
+        """The in-distribution domain."""
+        return config.reference or self.manifest.reference
+
+    def train_split(self, config: RunConfig) -> Split:
+        """The rows to train on: the reference or all train_domains; `shots` of each class."""
+        return self._drawn(self._joined("train", config), config)
+
+    def selection_split(self, config: RunConfig) -> Split:
+        """The rows on which the weights are chosen: held-out val, or the reported test with
+        selection "paper".
+
+        In a few-shot run it is as small as the training set.
+        """
+        part = "test" if config.selection == "paper" else "val"
+        return self._drawn(self._joined(part, config), config)
+
+    def _joined(self, part: str, config: RunConfig) -> Split:
+        domains = config.train_domains or (self.reference(config),)
+        return Split.join([self.manifest.split(f"{domain}/{part}") for domain in domains])
+
+    def _drawn(self, split: Split, config: RunConfig) -> Split:
+        if not config.shots:
+            return split
+        draw = rng(config.seed, f"few_shot:{split.name}")
+        return few_shot(split, config.shots, draw, self.manifest.names)
+
+    def reported_splits(self, config: RunConfig) -> list[Split]:
+        """Reference val, reference test, and every shift's test."""
+        reference = self.reference(config)
+        splits = [self.manifest.split(f"{reference}/{part}") for part in ("val", "test")]
+        for shift in self.manifest.shifts(reference):
+            splits.append(self.manifest.split(f"{shift}/test"))
+        return splits
+
+    def made_of(self, config: RunConfig) -> dict[str, str]:
+        """Digests of what a run of this configuration is made of, kept with it."""
+        digests = {"model_digest": self.clip.digest(), "manifest_digest": self.manifest.digest()}
+        if config.head_from:
+            digests["head_digest"] = self.given_head(config).digest()
+        source = METHODS[config.method].source_digest()
+        if source:  # a method from outside the package
+            digests["method_digest"] = source
+        return digests
+
+    def check_made_of(self, run: Run) -> None:
+        """Raise RunError where a run was made of other weights or another manifest than today's."""
+        today = {"model_digest": self.clip.digest(), "manifest_digest": self.manifest.digest()}
+        compare_digests(run.folder, run.made_of, today, run.config.model)
+
+    def tuned(self, run: Run) -> Weights:
+        """Weights that training chose, or a post-hoc method made, on the device."""
+        weights = read_weights(run.folder.weights_file)
+        return {name: tensor.to(self.device) for name, tensor in weights.items()}
+
+    def mixtures(self, run: Run) -> Mixtures:
+        """The run's model at any alpha; an ensemble's ends are its members'."""
+        members = run.members if run.is_ensemble else [run]
+        return Mixtures(
+            student=self.student(run.config),
+            start=self.student(run.config).state_dict(),
+            ends=[self.tuned(member) for member in members],
+            moment=self.gap_moment,
+            is_ensemble=run.is_ensemble,
+            reading=self.reading,
+        )
+
+
+def compare_digests(
+    folder: RunFolder, recorded: Mapping[str, Any], today: Mapping[str, str], model: str
+) -> None:
+    """Raise RunError that names the first of today's digests that a folder was not begun from."""
+    for key, digest in today.items():
+        if recorded.get(key) != digest:
+            other = ORIGINS[key].format(model=model)
+            raise RunError(
+                f"{folder} was begun from {other}; use another runs folder, or delete it"
+            )
+
+
+class Benches:
+    """Benches by what they share: ten runs of one model and manifest load one CLIP."""
+
+    def __init__(self, reading: Reading | None = None, gap_texts: int = GAP_TEXTS):
+        self._reading = reading or Reading()
+        self._gap_texts = gap_texts
+        self._benches: dict[tuple[Any, ...], Bench] = {}
+
+    def of(self, run: Run) -> Bench:
+        """The bench of a run, see `Bench.of`."""
+        key = Bench.key(run.config)
+        if key not in self._benches:
+            self._benches[key] = Bench(run.config, self._reading, self._gap_texts)
+        bench = self._benches[key]
+        bench.check_made_of(run)
+        return bench

@@ -1,0 +1,275 @@
+"""A model at any alpha, scored: where alpha mixes, and the one engine that scores any number of
+mixtures at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import TUNED, ZERO_SHOT, Reading, check_alpha
+from ..data.splits import Split
+from ..diagnostics.energy_gap import energy_gap
+from ..diagnostics.feature_distortion import feature_distortion
+from ..errors import ConfigError, RunError
+from ..inputs.batches import Pixels
+from ..metrics.curves import kinks
+from ..models.embeddings import Features, Point, extract, stream, tower_digest
+from ..models.students import Student
+from ..posthoc.ensemble import distance, output_ensemble
+from ..posthoc.weights import Weights, check_same_shape
+from ..posthoc.wise import mix_into, wise
+from ..progress import progress_bar
+from ..runs.scores import PREDICTED, Scores
+from .predictions import Heads, predictions
+
+MOST_ALPHAS = 65  # where refinement stops
+Columns = dict[str, "Tensor"]
+Embeddings = Iterator[tuple[Any, Tensor]]
+
+
+@dataclass(frozen=True)
+class Refine:
+    """Also score between alphas, where the accuracy of a split is further than `tolerance` (a
+    fraction) from the line between its neighbours.
+    """
+
+    tolerance: float
+    most: int = MOST_ALPHAS
+
+    def next_alphas(self, scores: Sequence[Scores], splits: Sequence[Split]) -> list[float]:
+        """Alphas to score next: the middles of the intervals at which the accuracy bends."""
+        accuracy = {}
+        for split_scores in scores:
+            key = (split_scores.split, split_scores.alpha)
+            accuracy[key] = float(split_scores.correct.mean())
+        alphas = sorted({alpha for _, alpha in accuracy})
+        curves = []
+        for alpha in alphas:
+            curves.append([accuracy[split.name, alpha] for split in splits])
+        room = max(0, self.most - len(alphas))
+        return kinks(alphas, np.array(curves), self.tolerance)[:room]
+
+
+@dataclass
+class Mixtures:
+    """A run's weights from zero-shot to tuned, and its model at any alpha on that line.
+
+    start: weights theta0, head included; ends: the tuned weights; an ensemble's are those of its
+    members, and its alpha mixes logits. moment: the second moment (D, D) of the random texts, asked
+    for when a sweep begins. The student is left at some mixture; start and ends must not be its own
+    tensors.
+    """
+
+    student: Student
+    start: Weights
+    ends: Sequence[Weights]
+    moment: Callable[[], Tensor]
+    is_ensemble: bool = False
+    reading: Reading = field(default_factory=Reading)
+
+    @property
+    def tuned(self) -> Weights:
+        """The weights training chose or a post-hoc method made; raises RunError for an ensemble."""
+        if self.is_ensemble:
+            raise RunError("this is an ensemble and has no weights of its own; use its members")
+        return self.ends[0]
+
+    def at(self, alpha: float) -> Weights:
+        """WiSE-FT's weights at this alpha, see `posthoc.wise`."""
+        return wise(self.start, self.tuned, alpha) if alpha else self.start
+
+    def features(self, split: Split, alpha: float = TUNED) -> Features:
+        """Embeddings of a split by the model at this alpha, from the cache if they are there."""
+        self.student.load_state_dict(self.at(alpha))
+        return extract(self.student, split, self.reading)
+
+    def score(
+        self,
+        splits: Sequence[Split],
+        alphas: Sequence[float],
+        refine: Refine | None = None,
+        known: Sequence[Scores] = (),
+    ) -> list[Scores]:
+        """Score the model at every alpha on every split; each image is decoded once for the whole
+        sweep.
+
+        known: scores of earlier sweeps, which are not made again. Raises ConfigError for an alpha
+        outside 0 ... 1, WeightsError where the models differ, ImageError for an unreadable image
+        unless skip_bad, which leaves it out and says so.
+        """
+        for end in self.ends:
+            check_same_shape(self.start, end)
+        scored = {scores.alpha for scores in known}
+        todo = [check_alpha(alpha) for alpha in alphas if alpha not in scored]
+        if self.is_ensemble:
+            if refine is not None:
+                raise ConfigError(
+                    "adaptive alphas are for runs with weights;"
+                    " give an ensemble's alphas one by one"
+                )
+            return score_splits(EnsembleJudge(self, todo), splits, {})
+
+        scores = list(known)
+        moment = self.moment().to(self.student.device)
+        pixels = {}
+        if refine is not None:
+            # Several passes over the same images: decoded once, kept as far as memory goes.
+            for split in splits:
+                pixels[split.name] = Pixels(split, self.student.transform, self.reading)
+            if not todo:
+                # Every alpha that was asked for is there: look only where a curve still bends.
+                todo = refine.next_alphas(scores, splits)
+        while todo:
+            scores += score_splits(WiseJudge(self, todo, moment), splits, pixels)
+            todo = [] if refine is None else refine.next_alphas(scores, splits)
+        return scores[len(known) :]
+
+
+class Judge:
+    """What the engine asks: the models to show a split to, and what they say of each chunk."""
+
+    points: Mapping[Any, Point]
+
+    def __init__(self, mixtures: Mixtures, alphas: Sequence[float]):
+        self.mixtures = mixtures
+        self.alphas = alphas
+
+    def __call__(self, labels: Tensor, embeddings: Embeddings) -> Iterator[tuple[float, Columns]]:
+        """Labels (n,), each point's embeddings (n, D) -> alpha and columns (n,) of `Scores`."""
+        raise NotImplementedError
+
+
+class WiseJudge(Judge):
+    """Weights mixed: the embeddings of each mixture against those of zero-shot."""
+
+    def __init__(self, mixtures: Mixtures, alphas: Sequence[float], moment: Tensor):
+        super().__init__(mixtures, alphas)
+        self.moment = moment
+        start, tuned = mixtures.start, mixtures.tuned
+        digests = {ZERO_SHOT: tower_digest(start), TUNED: tower_digest(tuned)}
+        frozen_tower = digests[ZERO_SHOT] == digests[TUNED]
+        target = mixtures.student.state_dict()
+        points: dict[Any, Point] = {}
+        # Alpha 0 comes first: all others are compared with it.
+        for alpha in dict.fromkeys([ZERO_SHOT, *alphas]):
+            digest = digests[ZERO_SHOT] if frozen_tower else digests.get(alpha)
+            points[alpha] = Point(partial(mix_into, target, start, tuned, alpha), digest)
+        self.points = points
+        self.heads = Heads(mixtures.student, points)
+
+    def __call__(self, labels: Tensor, embeddings: Embeddings) -> Iterator[tuple[float, Columns]]:
+        """See `Judge`."""
+        before = None
+        for alpha, now in embeddings:
+            if before is None:
+                before = now
+            if alpha in self.alphas:
+                yield alpha, self._columns(alpha, labels, now, before)
+
+    @torch.inference_mode()
+    def _columns(self, alpha: float, labels: Tensor, now: Tensor, before: Tensor) -> Columns:
+        columns = _predicted(self.heads.logits(alpha, now), labels)
+        columns["energy_gap"] = energy_gap(now, before, moment=self.moment)
+        columns["feature_distortion"] = feature_distortion(now, before)
+        columns["feature_distortion_normalised"] = feature_distortion(now, before, normalised=True)
+        return columns
+
+
+class EnsembleJudge(Judge):
+    """Logits mixed: (1 - alpha) logits0 + alpha * mean of the members' logits.
+
+    With one member also its distance to WiSE at the same alpha, in logits, and how often the two
+    predict alike. There is no embedding of an ensemble, hence no energy gap.
+    """
+
+    def __init__(self, mixtures: Mixtures, alphas: Sequence[float]):
+        super().__init__(mixtures, alphas)
+        start, members = mixtures.start, mixtures.ends
+        target = mixtures.student.state_dict()
+        self.single = len(members) == 1
+
+        mix_start = partial(mix_into, target, start, start, 0)
+        points: dict[Any, Point] = {"zero-shot": Point(mix_start, tower_digest(start))}
+        for number, member in enumerate(members):
+            mix_member = partial(mix_into, target, start, member, 1)
+            points[number] = Point(mix_member, tower_digest(member))
+        if self.single:
+            for alpha in alphas:
+                if alpha not in (ZERO_SHOT, TUNED):
+                    mix_wise = partial(mix_into, target, start, members[0], alpha)
+                    points["wise", alpha] = Point(mix_wise)
+        self.points = points
+        self.heads = Heads(mixtures.student, points)
+
+    def __call__(self, labels: Tensor, embeddings: Embeddings) -> Iterator[tuple[float, Columns]]:
+        """See `Judge`."""
+        logits = {name: self.heads.logits(name, now) for name, now in embeddings}
+        numbers = range(len(self.mixtures.ends))
+        mean = torch.stack([logits[number] for number in numbers]).mean(0)
+        # At the ends WiSE is the models themselves.
+        logits["wise", ZERO_SHOT] = logits["zero-shot"]
+        logits["wise", TUNED] = logits[0]
+        for alpha in self.alphas:
+            mixed = output_ensemble(logits["zero-shot"], mean, alpha)
+            columns = _predicted(mixed, labels)
+            if self.single:
+                wise_logits = logits["wise", alpha]
+                agrees = mixed.argmax(-1) == wise_logits.argmax(-1)
+                columns["wise_distance"] = distance(mixed, wise_logits)
+                columns["wise_agreement"] = agrees.float()
+            yield alpha, columns
+
+
+def _predicted(logits: Tensor, labels: Tensor) -> Columns:
+    return dict(zip(PREDICTED, predictions(logits, labels), strict=True))
+
+
+def score_splits(
+    judge: Judge, splits: Sequence[Split], pixels: Mapping[str, Pixels]
+) -> list[Scores]:
+    """Show every split to every point, chunk by chunk; gather what the judge says at each alpha."""
+    images = sum(len(split) for split in splits)
+    show = judge.mixtures.reading.progress
+    scores = []
+    with progress_bar(images * len(judge.points), "scoring", "image", show=show) as bar:
+        for split in splits:
+            scores += _score_split(judge, split, pixels.get(split.name), bar.update)
+    return scores
+
+
+def _score_split(
+    judge: Judge, split: Split, pixels: Pixels | None, progress: Callable[[int], object]
+) -> list[Scores]:
+    mixtures = judge.mixtures
+    rows: list[int] = []
+    chunks_at: dict[float, dict[str, list[np.ndarray]]] = {}
+    chunks = stream(
+        mixtures.student,
+        judge.points,
+        split,
+        chunks=pixels,
+        reading=mixtures.reading,
+        progress=progress,
+    )
+    for chunk, embeddings in chunks:
+        if not len(chunk.rows):
+            continue
+        rows += chunk.rows.tolist()
+        for alpha, columns in judge(chunk.labels, embeddings):
+            gathered = chunks_at.setdefault(alpha, {})
+            for name, column in columns.items():
+                gathered.setdefault(name, []).append(column.cpu().numpy())
+
+    read = split if len(rows) == len(split) else split.take(rows)
+    scores = []
+    for alpha, gathered in chunks_at.items():
+        arrays = {name: np.concatenate(chunks) for name, chunks in gathered.items()}
+        scores.append(Scores(read.name, alpha, read.ids, np.asarray(read.labels), **arrays))
+    return scores

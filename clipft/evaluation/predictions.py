@@ -1,0 +1,74 @@
+"""Pixels or embeddings in, logits and predictions out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..diagnostics.energies import unit
+from ..errors import ImageError
+from ..inputs.batches import Batch
+from ..models.embeddings import Point, embed
+from ..models.students import Student
+
+
+@torch.inference_mode()
+def logits_of(student: Student, pixels: Tensor) -> Tensor:
+    """uint8 (N, 3, H, W) -> logits (N, C), on the student's device."""
+    return student.logits(embed(student, pixels)).float()
+
+
+@torch.inference_mode()
+def predictions(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits (N, C), labels (N,) -> predicted class, its probability, and nats of the true class,
+    each (N,).
+
+    Of tied classes the lower index wins, as torch.argmax promises.
+    """
+    logs = logits.float().log_softmax(-1)  # (N, C)
+    prediction = logs.argmax(-1)
+    confidence = logs.gather(-1, prediction[:, None])[:, 0].exp()
+    nll = -logs.gather(-1, labels.to(logs.device)[:, None])[:, 0]
+    return prediction, confidence, nll
+
+
+def accuracy_on(student: Student, chunks: Iterable[Batch]) -> float:
+    """Top-1 accuracy on decoded pixels, in evaluation mode; raises ImageError without images."""
+    was_training = student.training
+    student.eval()
+    correct = 0
+    seen = 0
+    for chunk in chunks:
+        if not len(chunk.rows):
+            continue
+        prediction, _, _ = predictions(logits_of(student, chunk.pixels), chunk.labels)
+        correct += int((prediction.cpu() == chunk.labels).sum())
+        seen += len(chunk.labels)
+    student.train(was_training)
+    if not seen:
+        raise ImageError(
+            "no image of the selection split can be read; the weights cannot be chosen"
+        )
+    return correct / seen
+
+
+class Heads:
+    """The linear head of each point, built once: it may cost a pass over all class prompts."""
+
+    def __init__(self, student: Student, points: Mapping[Any, Point]):
+        self._student = student
+        self._points = points
+        self._built: dict[Any, tuple[Tensor, Tensor]] = {}
+
+    @torch.inference_mode()
+    def logits(self, name: Any, embeddings: Tensor) -> Tensor:
+        """Embeddings (N, D), not normalised -> logits (N, C) of the point's head."""
+        if name not in self._built:
+            self._points[name].load()
+            weight, bias = self._student.linear()
+            self._built[name] = (weight.detach().clone(), bias.detach().clone())
+        weight, bias = self._built[name]
+        return unit(embeddings) @ weight + bias

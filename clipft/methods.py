@@ -1,0 +1,356 @@
+"""What each method is called, trains and takes: one entry each; its formula is loaded by name.
+
+Nothing here needs torch, so tables, figures and configurations may ask for a title or an option:
+the file that an entry names is imported when the method is computed. The order of the entries is
+the order in tables and figures. Methods of other people come from a notebook cell, or from a
+plugin: a Python file, or an installed package with an entry point in the group `clipft.methods`.
+"""
+
+import contextlib
+import hashlib
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set as AbstractSet
+from dataclasses import dataclass, field
+from importlib import import_module, util
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar, get_args
+
+from .config import RunConfig, check_options, defaults, digest
+from .errors import ClipftError, ConfigError, unknown
+
+Need = Literal["anchor", "context", "random_texts", "captions", "class_captions", "weights"]
+PLUGINS = "CLIPFT_PLUGINS"  # the environment's name for a list of plugin files
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What methods of training and methods after it have in common.
+
+    `function` says where the formula lives, as "package.module:function"; somebody else's entry may
+    hold the function itself, and then its keyword arguments are the options.
+    """
+
+    name: str
+    title: str
+    paper: str
+    function: str | Callable[..., Any] | None = None
+    options: Mapping[str, bool | int | float | str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if callable(self.function):
+            object.__setattr__(self, "options", defaults(self.function))
+
+    def load(self) -> Callable[..., Any]:
+        """The function that computes the method; raises ConfigError where it cannot be imported."""
+        if callable(self.function):
+            return self.function
+        module, _, function = str(self.function).partition(":")
+        try:
+            return getattr(import_module(module), function)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConfigError(f"{self.name}: cannot load {self.function!r}: {error}") from error
+
+    def source_digest(self) -> str:
+        """12 letters of the sha256 of the function's source text; "" for this package's own."""
+        home = self.function
+        if callable(home):
+            home = str(getattr(home, "__module__", ""))
+        if home is None or home.split(".")[0] == "clipft":
+            return ""
+
+        try:
+            source = inspect.getsource(inspect.unwrap(self.load()))
+        except (OSError, TypeError):
+            return "unknown"  # the text is nowhere, e.g. of a function made by `exec`
+        return hashlib.sha256(source.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Method(Entry):
+    """A fine-tuning method: its loss is cross-entropy + lam * penalty, or penalty alone.
+
+    The penalty is `function(step, **options)`; without one the loss is cross-entropy. Text-side
+    needs: captions (one an image), class_captions (one a class, every step: the logits then come
+    from the text tower instead of a head).
+    """
+
+    needs: AbstractSet[Need] = frozenset()
+    lam: float | None = None
+    # vision: tower and head; image, both: towers and scale, the head is built from the text tower
+    trains: Literal["head", "vision", "image", "both"] = "vision"
+    # where the head starts; probe: a linear probe
+    head: Literal["zero_shot", "zeros", "probe"] = "zero_shot"
+    # decay of the averaged weights that are kept in place of the trained ones
+    ema: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "needs", frozenset(self.needs))
+        for need in self.needs - set(get_args(Need)):
+            raise unknown(f"need of {self.name}", need, get_args(Need))
+
+    @property
+    def uses_cross_entropy(self) -> bool:
+        """Whether cross-entropy over the classes is a term of the loss."""
+        return self.function is None or self.lam is not None
+
+    @property
+    def two_towers(self) -> bool:
+        """Whether the head is built from the text tower; else it is a layer that trains."""
+        return self.trains in ("image", "both")
+
+    def check(self, config: RunConfig) -> None:
+        """Raise ConfigError for a setting that is not known here or that would do nothing."""
+        check_options(self.name, config.options, self.options)
+        fault = ""
+        if config.lam is not None and self.lam is None:
+            fault = f"has no regulariser, so lam={config.lam:g} would do nothing; leave it out"
+        elif self.two_towers and (config.head != "fixed" or config.head_from):
+            fault = "builds its head from its text tower; leave out head and head_from"
+        elif config.head_from and self.head != "zero_shot":
+            fault = "says itself where its head starts; head_from goes with method=ft"
+        elif config.solver == "adamw" and self.head != "probe":
+            fault = "has no linear probe, so solver=adamw would do nothing; leave it out"
+        elif config.head == "absorbed" and config.logit_scale in ("trained", "clamped"):
+            advice = "leave out logit_scale"
+            raise ConfigError(f"head=absorbed holds the logit scale in its weights; {advice}")
+        elif config.solver == "adamw" and self.trains != "head":
+            fault = "takes solver=logistic; for a head that AdamW trained: method=lp solver=adamw, "
+            fault += "clipft export, then method=ft head_from=FOLDER/head.safetensors"
+        if fault:
+            raise ConfigError(f"{self.name} {fault}")
+
+
+@dataclass(frozen=True)
+class Posthoc(Entry):
+    """A method after training.
+
+    `function(anchor, members, held_out, **options)` gives weights, or for an ensemble the positions
+    of the members whose mean logits it is.
+    """
+
+    many: bool = False  # takes several runs
+    ensemble: bool = False
+
+    def check(self, count: int, options: Mapping[str, Any]) -> None:
+        """Raise ConfigError for a bad option or a number of runs that this method does not take."""
+        check_options(self.name, options, self.options)
+        if count < 1 or (count > 1 and not self.many):
+            takes = "one run or more" if self.many else "one run"
+            raise ConfigError(f"{self.name} takes {takes}, got {count}")
+
+
+E = TypeVar("E", bound=Entry)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Registry(dict[str, E], Generic[E]):
+    """Name -> entry: a dict that refuses kindly an unknown name, and a name that is given twice."""
+
+    def __init__(self, kind: str, record: type[E], entries: Iterable[E]):
+        super().__init__()
+        self.kind = kind
+        self.record = record
+        for entry in entries:
+            self.add(entry)
+
+    def __missing__(self, name: str) -> E:
+        # Nobody pays for plugins until a name is asked for that is not here.
+        load_plugins()
+        if name not in self:
+            raise unknown(self.kind, name, self)
+        return self[name]
+
+    def add(self, entry: E) -> None:
+        """Register an entry under its name; raises ConfigError where the name is taken."""
+        if entry.name in self:
+            fault = f"{self.kind} {entry.name!r} is registered twice"
+            raise ConfigError(f"{fault}; choose another name")
+        self[entry.name] = entry
+
+    @contextlib.contextmanager
+    def undone_on_error(self) -> Iterator[None]:
+        """Nothing that is added in this block stays where the block fails."""
+        before = dict(self)
+        try:
+            yield
+        except BaseException:
+            self.clear()
+            self.update(before)
+            raise
+
+    def register(self, name: str, **about: Any) -> Callable[[F], F]:
+        """A decorator that adds its function; `about` are the other fields of the entry."""
+
+        def add(function: F) -> F:
+            self.add(self.record(name, function=function, **about))
+            return function
+
+        return add
+
+
+# fmt: off
+METHODS = Registry("method", Method, [
+    Method("ft", "FT", "arXiv:2109.01903"),
+    Method("scratch_ft", "Scratch-FT", "arXiv:2404.00860", head="zeros"),
+    Method("lp", "LP", "arXiv:2103.00020", trains="head", head="probe"),
+    Method("lp_ft", "LP-FT", "arXiv:2202.10054", head="probe"),
+    Method("ema", "EMA", "arXiv:2404.00860", ema=0.999),
+    Method("l2sp", "L2-SP", "arXiv:1802.01483", "clipft.objectives.l2sp:l2sp",
+           needs={"weights"}, lam=0.01),
+    Method("kd", "KD", "arXiv:1503.02531", "clipft.objectives.kd:kd",
+           needs={"anchor"}, lam=1.0, options={"tau": 1.0}),
+    Method("feat_kd", "FeatKD", "arXiv:2404.00860", "clipft.objectives.feat_kd:feat_kd",
+           needs={"anchor"}, lam=1.0),
+    Method("car", "CAR-FT", "arXiv:2211.16175", "clipft.objectives.car:car",
+           needs={"anchor", "context"}, lam=1.0, options={"tau": 1.0}),
+    Method("lipsum", "Lipsum-FT", "arXiv:2404.00860", "clipft.objectives.lipsum:lipsum",
+           needs={"anchor", "random_texts"}, lam=1.0),
+    Method("flyp", "FLYP", "arXiv:2212.00638", "clipft.objectives.flyp:flyp",
+           needs={"captions"}, trains="both", options={"mask": False}),
+    Method("flyp_image", "FLYP, image tower", "arXiv:2212.00638", "clipft.objectives.flyp:flyp",
+           needs={"captions"}, trains="image", options={"mask": False}),
+    Method("flyp_ce", "FLYP, CE", "arXiv:2212.00638", needs={"class_captions"}, trains="both"),
+    Method("flyp_with_ce", "FLYP + CE", "arXiv:2212.00638", "clipft.objectives.flyp:flyp",
+           needs={"captions", "class_captions"}, lam=1.0, trains="both", options={"mask": False}),
+    Method("mse_class", "MSE, class head", "arXiv:2404.00860",
+           "clipft.objectives.ablations:mse_class", needs={"anchor"}, lam=1.0),
+    Method("mse_context", "MSE, context", "arXiv:2404.00860",
+           "clipft.objectives.ablations:mse_context", needs={"anchor", "context"}, lam=1.0),
+    Method("kld_random", "KLD, random texts", "arXiv:2404.00860",
+           "clipft.objectives.ablations:kld_random", needs={"anchor", "random_texts"}, lam=1.0,
+           options={"tau": 1.0}),
+])
+
+POSTHOC = Registry("post-hoc method", Posthoc, [
+    Posthoc("wise", "WiSE", "arXiv:2109.01903", "clipft.posthoc.wise:apply_wise",
+            options={"alpha": 0.5}),
+    Posthoc("wise_head", "WiSE, head", "arXiv:2109.01903", "clipft.posthoc.wise:apply_wise_head",
+            options={"alpha": 0.5}),
+    Posthoc("wise_fisher", "WiSE, Fisher", "arXiv:2111.09832", "clipft.posthoc.fisher:apply_fisher",
+            options={"alpha": 0.5, "images": 256}),
+    Posthoc("tpgm", "TPGM", "arXiv:2303.10720", "clipft.posthoc.tpgm:apply_tpgm",
+            options={"steps": 200, "batch": 64, "lr": 0.01, "norm": "frobenius"}),
+    Posthoc("tpgm_c", "TPGM-C", "arXiv:2303.10720", "clipft.posthoc.tpgm:apply_tpgm_c",
+            options={"mu": 1.0, "steps": 200, "batch": 64, "lr": 0.01, "norm": "frobenius"}),
+    Posthoc("uniform_soup", "uniform soup", "arXiv:2203.05482",
+            "clipft.posthoc.soup:apply_uniform_soup", many=True),
+    Posthoc("greedy_soup", "greedy soup", "arXiv:2203.05482",
+            "clipft.posthoc.soup:apply_greedy_soup", many=True),
+    Posthoc("output_ensemble", "output ensemble", "arXiv:2109.01903",
+            "clipft.posthoc.ensemble:apply_output_ensemble", many=True, ensemble=True),
+    Posthoc("greedy_ensemble", "greedy ensemble", "arXiv:2203.05482",
+            "clipft.posthoc.ensemble:apply_greedy_ensemble", many=True, ensemble=True,
+            options={"limit": 4}),
+])
+# fmt: on
+
+# Decorators for other people's functions: @method("mine", title="Mine", paper="yours", lam=1.0)
+method = METHODS.register
+posthoc = POSTHOC.register
+
+
+# --- what `clipft methods` prints
+
+
+# fmt: off
+TRAINS = {"head": "head", "vision": "vision tower, head",
+          "image": "vision tower, scale", "both": "both towers, scale"}
+# fmt: on
+
+
+def method_tables() -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """A row for each method to train, and for each method after training."""
+    load_plugins()
+    training = []
+    for entry in METHODS.values():
+        lam = "" if entry.lam is None else f"{entry.lam:g}"
+        training.append(_row(entry, lam=lam, trains=TRAINS[entry.trains]))
+    after = []
+    for entry in POSTHOC.values():
+        after.append(_row(entry, takes="runs" if entry.many else "a run"))
+    return training, after
+
+
+def _row(entry: Entry, **own: str) -> dict[str, str]:
+    """What all have, with options and their defaults as they are written on the command line."""
+    row = {"name": entry.name, "title": entry.title} | own
+    options = [f"{name}={json.dumps(value)}" for name, value in entry.options.items()]
+    return row | {"options": " ".join(options), "source": entry.paper}
+
+
+# --- plugins
+
+
+def use_plugins(paths: Iterable[Path | str]) -> None:
+    """Load these files, here and in every process that this one starts (kernels above all).
+
+    Raises ConfigError as `load_plugin` does.
+    """
+    files = _named_files()
+    for path in paths:
+        load_plugin(path)
+        files.append(str(Path(path).resolve()))
+    os.environ[PLUGINS] = os.pathsep.join(dict.fromkeys(files))
+
+
+def load_plugins() -> None:
+    """Load what is not loaded yet: the files of $CLIPFT_PLUGINS, then installed entry points."""
+    for path in _named_files():
+        load_plugin(path)
+    load_entry_points()
+
+
+def _named_files() -> list[str]:
+    """The files of $CLIPFT_PLUGINS."""
+    return [path for path in os.environ.get(PLUGINS, "").split(os.pathsep) if path]
+
+
+def load_plugin(path: Path | str) -> None:
+    """Import a Python file, which registers methods; once a process.
+
+    Raises ConfigError in one line where it is missing or fails; none of its methods stays then.
+    """
+    file = Path(path).resolve()
+    name = f"clipft_plugin_{digest(str(file))}"
+    if name in sys.modules:
+        return
+    if not file.is_file():
+        raise ConfigError(f"plugin {path}: there is no such file")
+    spec = util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"plugin {path}: expected a Python file, whose name ends in .py")
+
+    module = util.module_from_spec(spec)
+    # Dataclasses and `inspect` look for the module there while it is still being run.
+    sys.modules[name] = module
+    try:
+        with _whole_or_not(str(path)):
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+
+
+def load_entry_points() -> None:
+    """Import the entry points `clipft.methods` of installed packages, which register methods."""
+    for point in entry_points(group="clipft.methods"):
+        with _whole_or_not(point.value):
+            point.load()
+
+
+@contextlib.contextmanager
+def _whole_or_not(plugin: str) -> Iterator[None]:
+    """Say what fails in a plugin in one line that names it, and take its methods back."""
+    try:
+        with METHODS.undone_on_error(), POSTHOC.undone_on_error():
+            yield
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        if not isinstance(error, ClipftError):
+            reason = f"{type(error).__name__}: {reason}"
+        raise ConfigError(f"plugin {plugin}: {reason}") from error

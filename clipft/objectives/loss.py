@@ -1,0 +1,28 @@
+"""The loss of a step: cross-entropy and the method's penalty, each with its weight."""
+
+from torch import Tensor
+
+from ..methods import Method
+from .cross_entropy import cross_entropy
+from .step import Step
+
+
+def loss_terms(
+    method: Method, step: Step, lam: float | None = None, **options: float
+) -> dict[str, Tensor]:
+    """The terms of the loss by name, weighted: their sum is minimised.
+
+        L = CE + lam * penalty,   or the penalty alone where the method has no lam
+
+    lam: None for the method's own; options: of the penalty, see `clipft methods`.
+    """
+    terms = {}
+    if method.uses_cross_entropy:
+        terms["cross_entropy"] = cross_entropy(step)
+    if method.function is not None:
+        penalty = method.load()(step, **options)
+        weight = method.lam if lam is None else lam
+        if weight is not None:
+            penalty = weight * penalty
+        terms[method.name] = penalty
+    return terms

@@ -1,0 +1,177 @@
+"""What an item of a paper is: a table or a figure, its caption, and the runs of ours in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+
+from ..runs.folder import RunFolder
+from ..runs.names import MethodName, ordered, title_of
+from ..runs.table import best_by_val, wide
+from .published import published_rows
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+Blocks = Mapping[str, pd.DataFrame]
+
+COMBINATIONS = "combinations"  # values of `Item.across` that are no column of the results
+SETTINGS = "settings"
+
+# Parts of captions.
+MEANS = (
+    " Mean ± standard deviation over seeds; of each method the recipe best on held-out reference"
+    " images."
+)
+UNLIKE = "another model and data set, so compare directions, not sizes."
+UNPUBLISHED = (
+    " The paper's numbers of this item are not in data_manifests/published/, so none stand beside"
+    " ours."
+)
+
+
+class Made(NamedTuple):
+    """One item: its figure, its caption, and the rows of a table by block (a figure has none)."""
+
+    figure: go.Figure
+    caption: str
+    rows: Blocks = {}
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Our finished runs: their tidy results, and the folder that they lie in."""
+
+    results: pd.DataFrame
+    folder: Path
+
+    def one_kind(self) -> pd.DataFrame:
+        """The results; raises ConfigError where runs of several kinds are mixed."""
+        wide(self.results)
+        return self.results
+
+    def of(self, recipes: Collection[str]) -> pd.DataFrame:
+        """The results of these recipes."""
+        return self.results[self.results.recipe.isin(recipes)]
+
+    def config(self, run: str) -> dict[str, Any]:
+        """A run's configuration, which holds more than the results; empty without its folder."""
+        folder = RunFolder(self.folder / run)
+        return folder.config() if folder.is_begun else {}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One table or figure: how it is drawn, what it shows, and which numbers stand in it."""
+
+    draw: Callable[[Item, Ours], Made]
+    number: str  # of the published table beside ours; empty: no numbers were published
+    what: str  # the first sentence of its caption
+    benchmarks: tuple[str, ...] = ("domainnet", "imagenet")  # of the paper's numbers
+    measures: tuple[str, ...] = ("accuracy",)
+    methods: tuple[str, ...] = ()  # ours, by name; empty: all that a published table has too ...
+    methods_of: str = ""  # ... this one, or that of `number`
+    setting: Callable[[str, dict[str, Any]], str] | None = None  # method, configuration -> setting
+    across: str = ""  # what is compared: a column of the results, COMBINATIONS or SETTINGS
+    command: str = ""  # what makes the runs that are missing
+
+    def runs(self, ours: Ours) -> pd.DataFrame:
+        """The results of this item's methods; raises ConfigError for kinds it does not compare."""
+        results = ours.results
+        if self.across not in results:
+            results = ours.one_kind()
+        methods = self.methods
+        if not methods:
+            published = published_rows(self.methods_of if self.methods_of else self.number)
+            titles = set(published.method)
+            methods = [name for name in results.method.unique() if title_of(name) in titles]
+        return results[results.method.isin(methods)]
+
+    def recipes(self, ours: Ours) -> dict[str, str]:
+        """Recipe -> its setting in a table: of each kind, method and setting the best of our runs.
+
+        The best is that by reference validation. A setting without a name is told by lr and steps.
+        There are none where our runs are too few to be compared.
+        """
+        results = self.runs(ours)
+        recipes: dict[str, str] = {}
+        if self.across in results and ours.results[self.across].nunique() == 1:
+            return recipes
+        for _, kind in results.groupby(["manifest", "model", "reference"]):
+            for method in ordered(kind.method.unique()):
+                recipes |= self._best_recipes(method, kind[kind.method == method], ours)
+        if self.across == SETTINGS and len(recipes) == 1:
+            return {}
+        return recipes
+
+    def _best_recipes(self, method: str, results: pd.DataFrame, ours: Ours) -> dict[str, str]:
+        setting_by_run = dict.fromkeys(results.run, "")
+        if self.setting is not None:
+            for run in setting_by_run:
+                setting_by_run[run] = self.setting(method, ours.config(run))
+        settings = results.run.map(setting_by_run)
+        recipes = {}
+        for setting in sorted(sorted(set(setting_by_run.values())), key=len):
+            recipe = best_by_val(results[settings == setting])[method]
+            first = results[results.recipe == recipe].iloc[0]
+            recipes[recipe] = setting if setting else f"lr {first.lr:g}, {first.steps} steps"
+        return recipes
+
+    def missing(self, ours: Ours) -> str:
+        """The command that makes what is compared, where our runs do not have it."""
+        if self.across == COMBINATIONS:
+            enough = self.runs(ours).method.map(is_combined).any()
+        elif self.across == SETTINGS:
+            enough = len(self.recipes(ours)) > 0
+        else:
+            enough = not self.across or ours.results[self.across].nunique() > 1
+        return "" if enough else self.command
+
+    def made(
+        self, figure: go.Figure, used: pd.DataFrame, command: str = "", rows: Blocks | None = None
+    ) -> Made:
+        """The item with its caption: what it shows, how many runs are ours, where the rest is from.
+
+        used: results of the runs in it; command: what makes those that are missing; rows: a table.
+        """
+        text = self.what
+        marked = "Hollow"
+        if rows is not None:
+            marked = "Rows marked paper, ± its own"
+            text += MEANS if len(used) else ""
+        text += f" {_count(used)}"
+        if command:
+            purpose = "For the rest" if len(used) else "To make them"
+            text += f" {purpose}: {command}."
+        if self.number:
+            text += f" {marked}: Lipsum-FT's table {self.number}; {UNLIKE}"
+        else:
+            text += UNPUBLISHED
+        return Made(figure, text, rows if rows is not None else {})
+
+
+def is_combined(method: str) -> bool:
+    """Whether something was done after training."""
+    return bool(MethodName.parse(method).after)
+
+
+def _count(used: pd.DataFrame) -> str:
+    """How many runs, of which models on which data, with how many seeds and images."""
+    if used.empty:
+        return "Ours: none (n = 0 runs, no seeds)."
+    kinds = used[["model", "manifest"]].drop_duplicates().to_numpy()
+    names = "; ".join(f"{model} on {manifest}" for model, manifest in kinds)
+    seeds = _span(used.groupby("recipe").seed.nunique())
+    images = _span(used[used.role != "val"].n)
+    runs = f"Ours: n = {used.run.nunique()} runs ({names})"
+    return f"{runs}, seeds a recipe: {seeds}, test images a split: {images}."
+
+
+def _span(values: pd.Series) -> str:
+    low = values.min()
+    high = values.max()
+    return f"{low}" if low == high else f"{low} to {high}"

@@ -1,0 +1,33 @@
+"""What post-hoc methods may ask of the held-out images, on which all choices are made."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from .weights import Weights
+
+Loss = Callable[[Weights, Any], Tensor]  # of weights on a batch, a scalar
+
+
+class HeldOut(Protocol):
+    """The images on which choices are made, as questions about weights; N images, C classes."""
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,)."""
+
+    def accuracy(self, weights: Weights) -> float:
+        """Top-1 accuracy, a fraction."""
+
+    def logits(self, weights: Weights) -> Tensor:
+        """(N, C)."""
+
+    def batches(self, size: int, steps: int) -> Iterable[Any]:
+        """Shuffled batches, for `loss`."""
+
+    def loss(self, weights: Weights, batch: Any) -> Tensor:
+        """Cross-entropy of one batch in evaluation mode, with gradient to the weights."""
+
+    def sampled_loss(self, weights: Weights, batch: Any) -> Tensor:
+        """The same with labels drawn from the model's own predictions."""

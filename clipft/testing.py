@@ -1,0 +1,217 @@
+"""The contract of a method, somebody else's too: `check_method("mine")` says what it breaks.
+
+A made-up step takes the place of a run: it costs milliseconds, needs no data and is the same every
+time.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import get_args
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from .config import RunConfig, check_options, defaults
+from .errors import ConfigError
+from .methods import METHODS, Method, Need
+from .objectives.cross_entropy import cross_entropy
+from .objectives.loss import loss_terms
+from .objectives.step import ABSENT, Step, readable
+
+SCALE = 10.0
+
+
+def check_method(method: Method | str) -> None:
+    """Raise ConfigError, in one line, for the first thing in which a method breaks the contract.
+
+    method: an entry or its name.
+
+    Its options are numbers, true or false with a default. From a step that holds no more than what
+    it `needs`, it makes one finite number, the same every time, and leaves the step as it was. A
+    finite gradient reaches the images, captions or weights, at the start of training too, where the
+    model is still theta0. With lam 0 the loss is cross-entropy, bit for bit.
+    """
+    entry = METHODS[method] if isinstance(method, str) else method
+    if "+" in entry.name:
+        raise _breach(entry, "a + in its name; it joins a method with what is done after it")
+    if entry.function is not None:
+        _check_options(entry)
+        _check_needs(entry)
+        for at_theta0 in (False, True):
+            _check_value(entry, at_theta0=at_theta0)
+            _check_gradient(entry, at_theta0=at_theta0)
+    for at_theta0 in (False, True):
+        _check_loss(entry, at_theta0=at_theta0)
+
+
+class Toy:
+    """A made-up step with the fields that a method may read; at theta0 nothing has moved yet.
+
+    6 images, 8 dimensions, 5 classes, 4 templates, 7 random texts. leaves: the tensors in it that a
+    run would train, by what they are.
+    """
+
+    def __init__(self, method: Method, *, at_theta0: bool = False):
+        self.where = "at the start of training" if at_theta0 else "on a step"
+        draw = torch.Generator().manual_seed(0)
+        anchor = 3 * _numbers(draw, 6, 8)
+        zero_shot = _unit_rows(draw, 5, 8).T
+        start = {"visual.w": _numbers(draw, 5), "weight": zero_shot}
+        self.leaves = {"images": anchor, "head": zero_shot, "tower": start["visual.w"]}
+        if not at_theta0:
+            for name, tensor in self.leaves.items():
+                self.leaves[name] = tensor + _numbers(draw, *tensor.shape)
+        self.leaves["captions"] = _unit_rows(draw, 6, 8)
+        for name, tensor in self.leaves.items():
+            self.leaves[name] = tensor.clone().requires_grad_()
+
+        # No leaves, as outputs of a network: writing into them is seen, where torch would refuse.
+        images = self.leaves["images"].clone()
+        whole = Step(
+            images=images,
+            labels=torch.arange(6) % 5,
+            scale=SCALE,
+            logits=SCALE * normalize(images, dim=-1) @ self.leaves["head"],
+            anchor=anchor,
+            zero_shot=zero_shot,
+            context=_unit_rows(draw, 4, 8).T,
+            random_texts=_unit_rows(draw, 7, 8),
+            captions=self.leaves["captions"].clone(),
+            weights={"visual.w": self.leaves["tower"], "weight": self.leaves["head"]},
+            start=start,
+        )
+        absent = vars(whole).keys() - readable(method)
+        self.step = replace(whole, **dict.fromkeys(absent, ABSENT))
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """(name, tensor) of all that the step holds."""
+        for field, value in vars(self.step).items():
+            if isinstance(value, Tensor):
+                yield field, value
+            elif isinstance(value, Mapping):
+                for name, tensor in value.items():
+                    yield f"{field}[{name!r}]", tensor
+
+    def gradients(self, loss: Tensor) -> dict[str, Tensor]:
+        """The gradients of a loss with respect to the leaves that it reaches."""
+        if loss.requires_grad:
+            loss.backward()
+        leaves = self.leaves.items()
+        return {name: leaf.grad for name, leaf in leaves if leaf.grad is not None}
+
+
+def _numbers(draw: torch.Generator, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=draw)
+
+
+def _unit_rows(draw: torch.Generator, *shape: int) -> Tensor:
+    return normalize(_numbers(draw, *shape), dim=-1)
+
+
+def _breach(method: Method, what: str) -> ConfigError:
+    return ConfigError(f"method {method.name!r} breaks the contract: {' '.join(what.split())}")
+
+
+def _penalty(method: Method, step: Step) -> Tensor:
+    """The penalty under a seed of its own, as in training."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return method.load()(step)
+
+
+def _check_options(method: Method) -> None:
+    function = method.load()
+    for parameter in [*inspect.signature(function).parameters.values()][1:]:
+        if parameter.default is parameter.empty:
+            raise _breach(method, f"its argument {parameter} has no default; give it one")
+
+    options = defaults(function)
+    if options != method.options:
+        entry = f"its entry says options {dict(method.options)}"
+        raise _breach(method, f"{entry}, its function {options}")
+    for name, value in options.items():
+        if not isinstance(value, bool | int | float):
+            records = "a run records numbers, true and false alone"
+            raise _breach(method, f"option {name} is {value!r}; {records}")
+    try:
+        check_options(method.name, options, options)
+        method.check(RunConfig(method=method.name, options=options))
+    except ConfigError as error:
+        raise _breach(method, f"its own defaults are refused: {error}") from None
+
+
+def _check_needs(method: Method) -> None:
+    """Whether the function runs on what it asks for, and what more it would take."""
+    failure = _failure(method)
+    if failure is None:
+        return
+    for need in get_args(Need):
+        more = replace(method, needs=method.needs | {need})
+        if need not in method.needs and _failure(more) is None:
+            raise _breach(method, f"it reads what it does not ask for; add {need!r} to its needs")
+    reason = f"{type(failure).__name__}: {failure}"
+    raise _breach(method, f"it fails on a step: {reason}") from failure
+
+
+def _failure(method: Method) -> Exception | None:
+    """What the function raises on a step that holds what it needs."""
+    try:
+        _penalty(method, Toy(method).step)
+    except Exception as error:
+        return error
+    return None
+
+
+def _check_value(method: Method, *, at_theta0: bool) -> None:
+    """One finite number, the same twice, and the step as it was."""
+    toy = Toy(method, at_theta0=at_theta0)
+    before = {name: tensor.detach().clone() for name, tensor in toy.tensors()}
+    value = _penalty(method, toy.step)
+    after = dict(toy.tensors())
+    for name in sorted(before.keys() | after.keys()):
+        if name not in before or name not in after or not torch.equal(before[name], after[name]):
+            raise _breach(method, f"it changes step.{name} in place; work on a copy")
+    if not isinstance(value, Tensor) or value.shape != ():
+        kind = f"{type(value).__name__} of shape {tuple(getattr(value, 'shape', ()))}"
+        raise _breach(method, f"it returns a {kind}; wanted: one number, a Tensor of shape ()")
+    if not value.isfinite():
+        raise _breach(method, f"it is {value.item()} {toy.where}; wanted: a finite number")
+    again = _penalty(method, Toy(method, at_theta0=at_theta0).step)
+    if not torch.equal(value, again):
+        advice = "draw from torch's own generator, which a run seeds for every step"
+        fault = f"it has another value on the same step; {advice}"
+        raise _breach(method, f"{fault}, and keep nothing from step to step")
+
+
+def _check_gradient(method: Method, *, at_theta0: bool) -> None:
+    """A finite gradient reaches what is trained."""
+    toy = Toy(method, at_theta0=at_theta0)
+    gradients = toy.gradients(_penalty(method, toy.step))
+    if not gradients:
+        raise _breach(method, "no gradient reaches the images, captions or weights")
+    for name, gradient in gradients.items():
+        if not gradient.isfinite().all():
+            fault = f"the gradient to the {name} is not finite {toy.where}"
+            raise _breach(method, f"{fault}; e.g. a root at 0")
+
+
+def _check_loss(method: Method, *, at_theta0: bool) -> None:
+    """With lam 0 the loss and its gradient are cross-entropy's, bit for bit."""
+    if not method.uses_cross_entropy:
+        return
+    toy = Toy(method, at_theta0=at_theta0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        loss = torch.stack([*loss_terms(method, toy.step, 0.0).values()]).sum()
+    gradients = toy.gradients(loss)
+
+    # On a step of its own, which the method has not seen.
+    untouched = Toy(method, at_theta0=at_theta0)
+    plain = cross_entropy(untouched.step)
+    same = torch.equal(loss, plain)
+    for name, gradient in untouched.gradients(plain).items():
+        same = same and torch.equal(gradients[name], gradient)
+    if not same:
+        raise _breach(method, f"with lam=0 the loss is not cross-entropy {toy.where}, bit for bit")

@@ -1,0 +1,108 @@
+"""All that a training step changes, as one thing that is saved and restored to the same bits."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ..config import RunConfig
+from ..errors import RunError
+from ..models.checkpoints import read_metadata, read_weights, write_weights
+from ..models.students import Student
+from ..posthoc.weights import Weights
+
+
+@dataclass
+class State:
+    """Student and optimiser, the average that is kept in the student's place (if any), and how far
+    they have come.
+
+    module: the student as the forward pass goes through it. unread: rows of images that were left
+    out.
+    """
+
+    student: Student
+    module: nn.Module
+    optimizer: Any
+    average: Any  # AveragedModel or None
+    step: int = 0
+    best: float = -1.0
+    unread: set[int] = field(default_factory=set)
+
+    @classmethod
+    def begin(cls, student: Student, config: RunConfig, ema: float | None, fabric: Fabric) -> State:
+        """The state before the first step; ema: decay of the averaged weights, None for none."""
+        optimizer = torch.optim.AdamW(
+            trained_tensors(student).values(),
+            lr=config.lr,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        module, wrapped = fabric.setup(student, optimizer)
+        average = None
+        if ema is not None:
+            average = AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(ema))
+            # The first call copies: the average starts at theta0.
+            average.update_parameters(student)
+        return cls(student, module, wrapped, average)
+
+    @property
+    def kept(self) -> Student:
+        """The student whose weights are evaluated and kept: the average, if there is one."""
+        return self.student if self.average is None else self.average.module
+
+    def save(self, file: Path) -> None:
+        """Write everything, whole or not at all; every random draw follows from the step."""
+        tensors = _with_prefix("student.", self.student.state_dict())
+        if self.average is not None:
+            tensors |= _with_prefix("average.", self.kept.state_dict())
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= _with_prefix(f"optimizer.{index}.", moments)
+        progress = {"step": self.step, "best": self.best, "bad": sorted(self.unread)}
+        write_weights(file, tensors, {"progress": json.dumps(progress)})
+
+    def restore(self, file: Path) -> None:
+        """Go back to what `save` wrote; raises RunError where the file is something else."""
+        tensors = read_weights(file)
+        metadata = read_metadata(file)
+        if "progress" not in metadata:
+            raise RunError(f"{file} is no checkpoint of clipft; delete it to begin again")
+        progress = json.loads(metadata["progress"])
+        self.step = progress["step"]
+        self.best = progress["best"]
+        self.unread = set(progress["bad"])
+
+        self.student.load_state_dict(_without_prefix("student.", tensors))
+        if self.average is not None:
+            self.kept.load_state_dict(_without_prefix("average.", tensors))
+        moments: dict[int, Weights] = {}
+        for name, tensor in _without_prefix("optimizer.", tensors).items():
+            index, key = name.split(".")
+            moments.setdefault(int(index), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def trained_tensors(student: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a student that training changes, by name."""
+    return {name: tensor for name, tensor in student.named_parameters() if tensor.requires_grad}
+
+
+def _with_prefix(prefix: str, tensors: Weights) -> Weights:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def _without_prefix(prefix: str, tensors: Weights) -> Weights:
+    own = {}
+    for name, tensor in tensors.items():
+        if name.startswith(prefix):
+            own[name.removeprefix(prefix)] = tensor
+    return own

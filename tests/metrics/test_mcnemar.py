@@ -1,0 +1,46 @@
+"""Two models on the same images, against statsmodels."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
+
+from clipft.errors import ConfigError
+from clipft.metrics.accuracy import mean
+from clipft.metrics.comparison import mcnemar
+from clipft.metrics.intervals import interval, resampled
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 200), st.floats(0, 1), st.floats(0, 1))
+def test_mcnemar_is_statsmodels(seed, n, one, other):
+    rng = np.random.default_rng(seed)
+    first, second = rng.random(n) < one, rng.random(n) < other
+    found = mcnemar(first, second)
+    table = np.array(
+        [[((first == a) & (second == b)).sum() for b in (True, False)] for a in (True, False)]
+    )
+    assert found.p == pytest.approx(their_mcnemar(table, exact=True).pvalue)
+    assert (found.n, found.only_first, found.only_second) == (n, table[0, 1], table[1, 0])
+    assert (found.first, found.second) == pytest.approx((first.mean(), second.mean()))
+    assert found.difference == pytest.approx(second.mean() - first.mean())
+    assert found.low <= found.high
+
+
+def test_models_on_other_images_are_not_compared():
+    with pytest.raises(ConfigError, match="3 and 2 values") as caught:
+        mcnemar(np.ones(3, bool), np.ones(2, bool))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="unpack"):
+        resampled({"a": mean(np.ones(3)), "b": mean(np.ones(2))})
+
+
+def test_a_paired_interval_is_narrower():
+    """Two models that err on the same images differ more surely than their own intervals tell."""
+    rng = np.random.default_rng(0)
+    first = rng.random(400) < 0.5
+    second = first | (rng.random(400) < 0.05)
+    found = mcnemar(first, second)
+    alone = interval(resampled({"": mean(first)})[""])
+    assert found.low > 0 and found.p < 0.05
+    assert found.high - found.low < (alone[1] - alone[0]) / 2
