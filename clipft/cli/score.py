@@ -60,7 +60,6 @@ def _sweep(folder: Path, alphas: Sequence[float], reading: Reading, adaptive: fl
 def diagnose(run: RunPath, alpha: Alpha = 1.0, device: Device = "auto") -> None:
     """Energy gap and its errors, feature distortion, loss barrier, and how far each layer moved."""
     from ..config import ALPHAS, Reading
-    from ..evaluation.bench import Bench
     from ..evaluation.score import score
     from ..reports.energy_gap import gap_table
     from ..reports.weight_paths import layer_table
@@ -68,9 +67,8 @@ def diagnose(run: RunPath, alpha: Alpha = 1.0, device: Device = "auto") -> None:
 
     reading = Reading(device=device)
     (opened,) = score(run, [*ALPHAS, alpha], summarise=False, reading=reading)
-    scale = Bench.of(opened, reading).clip.scale
     gaps = gap_table(opened, alpha, reading)
-    units = f"squared logits, s = {scale:.4g}; cosine_gap = energy_gap / s^2"
+    units = f"squared logits, s = {gaps.attrs['scale']:.4g}; cosine_gap = energy_gap / s^2"
     show_frame(gaps, f"energy gap ({units})")
     distortion = distortion_table([opened], alpha)
     distortion = distortion.drop(columns=["run", "method", "seed", "domain", "part"])

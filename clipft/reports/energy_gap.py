@@ -35,6 +35,7 @@ def gap_table(run: Given, alpha: float = TUNED, reading: Reading | None = None) 
     """Energy gap of every reported split: mean, its standard errors over images and over texts, n.
 
     In squared logits, with the logit scale s inside; cosine_gap = gap / s^2 is without it.
+    attrs["scale"] is the zero-shot model's s.
     """
     import pandas as pd
 
@@ -54,7 +55,9 @@ def gap_table(run: Given, alpha: float = TUNED, reading: Reading | None = None) 
                 "n": len(gap.per_image),
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    table.attrs["scale"] = bench.clip.scale
+    return table
 
 
 def _gap(bench: Bench, mixtures: Mixtures, split: Split, alpha: float) -> EnergyGap:
