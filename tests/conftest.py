@@ -149,7 +149,28 @@ QUIET = Reading(device="cpu", progress=False)
 FEW_TEXTS = 50  # random texts of the energy gap: enough for a test
 
 
-class OnBench:
+class Lent:
+    """What a bench lends to a configuration: of `self.bench` and `self.config`."""
+
+    @property
+    def clip(self):
+        return self.bench.clip
+
+    @property
+    def gap_texts(self):
+        return self.bench.random_texts
+
+    def train_split(self):
+        return self.bench.train_split(self.config)
+
+    def selection_split(self):
+        return self.bench.selection_split(self.config)
+
+    def reported_splits(self):
+        return self.bench.reported_splits(self.config)
+
+
+class OnBench(Lent):
     """A configuration with all that its runs are made of: what tests ask of a run that need not be
     trained.
     """
@@ -169,10 +190,6 @@ class OnBench:
         return self.bench.student(self.config).state_dict()
 
     @property
-    def clip(self):
-        return self.bench.clip
-
-    @property
     def manifest(self):
         return self.bench.manifest
 
@@ -184,21 +201,8 @@ class OnBench:
     def zero_shot(self):
         return self.bench.zero_shot
 
-    @property
-    def gap_texts(self):
-        return self.bench.random_texts
-
     def captions(self):
         return self.bench.captions()
-
-    def train_split(self):
-        return self.bench.train_split(self.config)
-
-    def selection_split(self):
-        return self.bench.selection_split(self.config)
-
-    def reported_splits(self):
-        return self.bench.reported_splits(self.config)
 
     def features(self, split: str, alpha: float = 0.0):
         """Of the zero-shot model: nothing was tuned."""
@@ -209,7 +213,7 @@ class OnBench:
         return mixtures.features(self.manifest.split(split), alpha)
 
 
-class Trained(Run):
+class Trained(Lent, Run):
     """A finished run that also computes: what tests ask of the weights behind it."""
 
     gap_texts_count = FEW_TEXTS
@@ -241,23 +245,6 @@ class Trained(Run):
     @property
     def tuned(self):
         return self.mixtures.tuned
-
-    @property
-    def clip(self):
-        return self.bench.clip
-
-    @property
-    def gap_texts(self):
-        return self.bench.random_texts
-
-    def train_split(self):
-        return self.bench.train_split(self.config)
-
-    def selection_split(self):
-        return self.bench.selection_split(self.config)
-
-    def reported_splits(self):
-        return self.bench.reported_splits(self.config)
 
     def features(self, split: str, alpha: float = 1.0):
         return self.mixtures.features(self.bench.manifest.split(split), alpha)
