@@ -68,6 +68,7 @@ from .widgets.calibration import ReliabilityExplorer as ReliabilityExplorer
 from .widgets.distortion import DistortionExplorer as DistortionExplorer
 from .widgets.energy_gap import EnergyGapExplorer as EnergyGapExplorer
 from .widgets.energy_map import EnergyMapExplorer as EnergyMapExplorer
+from .widgets.explore import RunExplorer as RunExplorer, explore as explore
 from .widgets.form import FineTuneForm as FineTuneForm
 from .widgets.run_browser import RunBrowser as RunBrowser
 from .widgets.wise import WiseExplorer as WiseExplorer

@@ -175,11 +175,13 @@ class OnBench(Lent):
     trained.
     """
 
-    def __init__(self, config: RunConfig, reading: Reading = QUIET, gap_texts: int = FEW_TEXTS):
+    def __init__(
+        self, config: RunConfig, reading: Reading = QUIET, gap_texts: int = FEW_TEXTS, kept=None
+    ):
         from clipft.evaluation.bench import Bench
 
         self.config = config
-        self.bench = Bench(config, reading, gap_texts)
+        self.bench = Bench(config, reading, gap_texts, kept)
 
     @cached_property
     def student(self):
@@ -224,7 +226,8 @@ class Trained(Lent, Run):
 
     @cached_property
     def on_bench(self) -> OnBench:
-        return OnBench(self.config, gap_texts=self.gap_texts_count)
+        kept = Run.open(self.folder).manifest
+        return OnBench(self.config, gap_texts=self.gap_texts_count, kept=kept)
 
     @property
     def bench(self):
@@ -292,6 +295,15 @@ class World:
 
     def bench(self, **changes) -> OnBench:
         return OnBench(self.config(**changes))
+
+    def folder(self, **changes) -> Path:
+        """Where the run of these settings lies, or will."""
+        from clipft.runs.identity import as_kept, run_id
+
+        on_bench = self.bench(**changes)
+        kept = as_kept(on_bench.config, on_bench.manifest)
+        made_of = on_bench.bench.made_of(on_bench.config)
+        return self.runs / run_id(kept, on_bench.manifest, made_of)
 
     def train(self, runs=None, **changes) -> Trained:
         from clipft import train

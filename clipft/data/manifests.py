@@ -243,10 +243,20 @@ def available() -> list[str]:
 
 
 def load_manifest(name: str) -> Manifest:
-    """A manifest by name or by the path of its YAML file; an unknown name is a ConfigError."""
+    """A manifest by name, of those that come with clipft or of NAME.yaml here, or by its file's
+    path; an unknown name is a ConfigError.
+    """
     path = manifests_folder() / f"{name}.yaml"
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
+    elif not path.is_file():
+        path = Path(f"{name}.yaml")
     if not path.is_file():
         raise unknown("data set", name, available())
     return Manifest.open(path)
+
+
+def is_shipped(manifest: Manifest) -> bool:
+    """Whether clipft comes with this manifest: its name and its content."""
+    path = manifests_folder() / f"{manifest.name}.yaml"
+    return path.is_file() and Manifest.open(path).digest() == manifest.digest()

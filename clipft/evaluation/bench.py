@@ -30,6 +30,7 @@ from ..models.students import Classifier, Student, TwoTowers
 from ..posthoc.weights import Weights
 from ..progress import write
 from ..runs.folder import RunFolder
+from ..runs.identity import rows_digest
 from ..runs.run import Run
 from .mixtures import Mixtures
 
@@ -41,6 +42,7 @@ ORIGINS = {  # digest in a run's configuration -> what is another one today
     "manifest_digest": "another manifest",
     "head_digest": "another head",
     "method_digest": "another source of its method",
+    "rows_digest": "other images or labels than its data set lists today",
 }
 
 
@@ -49,26 +51,22 @@ class Bench:
     """What it takes to run models on a data set. No run folder is known here.
 
     config: of any of the runs; its model, pretrained and manifest count (and the seed, where the
-    weights are random). gap_texts: how many random texts energy gaps are measured on.
+    weights are random). gap_texts: how many random texts energy gaps are measured on. kept: the
+    runs' own copy of the manifest, in place of the one that the configuration names.
     """
 
     config: RunConfig
     reading: Reading = field(default_factory=Reading)
     gap_texts: int = GAP_TEXTS
+    kept: Manifest | None = None
 
     @classmethod
     def of(cls, run: Run | RunFolder | Path | str, reading: Reading | None = None) -> Bench:
-        """A finished run's bench; raises RunError where model or manifest have changed since."""
-        run = Run.open(run)
-        bench = cls(run.config, reading or Reading())
-        bench.check_made_of(run)
-        return bench
+        """A finished run's bench, on its own copy of the manifest.
 
-    @staticmethod
-    def key(config: RunConfig) -> tuple[Any, ...]:
-        """What runs that share a bench have in common."""
-        seed = config.seed if config.pretrained == "none" else None
-        return config.model, config.pretrained, config.manifest, seed
+        Raises RunError where the model has changed since.
+        """
+        return Benches(reading).of(Run.open(run))
 
     @cached_property
     def device(self) -> str:
@@ -78,7 +76,7 @@ class Bench:
     @cached_property
     def manifest(self) -> Manifest:
         """The data set."""
-        return load_manifest(self.config.manifest)
+        return self.kept or load_manifest(self.config.manifest)
 
     @cached_property
     def clip(self) -> Clip:
@@ -188,8 +186,13 @@ class Bench:
         return splits
 
     def made_of(self, config: RunConfig) -> dict[str, str]:
-        """Digests of what a run of this configuration is made of, kept with it."""
-        digests = {"model_digest": self.clip.digest(), "manifest_digest": self.manifest.digest()}
+        """Digests of what a run of this configuration is made of, kept with it.
+
+        The rows come first: a list that is missing is said before a model is loaded.
+        """
+        rows = rows_digest([self.train_split(config), self.selection_split(config)])
+        digests = {"rows_digest": rows, "manifest_digest": self.manifest.digest()}
+        digests["model_digest"] = self.clip.digest()
         if config.head_from:
             digests["head_digest"] = self.given_head(config).digest()
         source = METHODS[config.method].source_digest()
@@ -225,10 +228,13 @@ def compare_digests(
 ) -> None:
     """Raise RunError that names the first of today's digests that a folder was not begun from."""
     for key, digest in today.items():
+        if key == "rows_digest" and key not in recorded:
+            continue  # an older clipft did not look
         if recorded.get(key) != digest:
             other = ORIGINS[key].format(model=model)
             raise RunError(
-                f"{folder} was begun from {other}; use another runs folder, or delete it"
+                f"{folder} was begun from {other}; to train anew use another runs folder"
+                " (--runs), or delete this one"
             )
 
 
@@ -242,9 +248,21 @@ class Benches:
 
     def of(self, run: Run) -> Bench:
         """The bench of a run, see `Bench.of`."""
-        key = Bench.key(run.config)
+        config = run.config
+        manifest = run.manifest
+        # Random weights are drawn by the seed.
+        seed = config.seed if config.pretrained == "none" else None
+        key = (config.model, config.pretrained, seed, manifest.digest(), _place(manifest))
         if key not in self._benches:
-            self._benches[key] = Bench(run.config, self._reading, self._gap_texts)
+            self._benches[key] = Bench(config, self._reading, self._gap_texts, manifest)
         bench = self._benches[key]
         bench.check_made_of(run)
         return bench
+
+
+def _place(manifest: Manifest) -> Path | None:
+    """Where the images lie; None where nobody said it, which ends only what reads them."""
+    try:
+        return manifest.place
+    except ConfigError:
+        return None

@@ -126,7 +126,7 @@ def export(
     of all others are set to 0. Raises RunError for an ensemble, which has no weights.
     """
     run = Run.open(run)
-    bench = Bench(run.config, reading or Reading())
+    bench = Bench.of(run, reading)
     mixtures = bench.mixtures(run)
     weights = wise(mixtures.start, mixtures.tuned, alpha)
     extra = {}

@@ -1,6 +1,9 @@
 """The training curves of one run."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -8,9 +11,17 @@ from plotly.subplots import make_subplots
 from .marks import FIRST, SECOND
 from .style import COLOURS, LAYOUT
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def training_figure(history: Sequence[Mapping]) -> go.Figure:
-    """Loss (each term and the sum) and reference validation accuracy (%) over a run's steps."""
+
+def training_figure(history: pd.DataFrame | Sequence[Mapping]) -> go.Figure:
+    """Loss (each term and the sum) and reference validation accuracy (%) over a run's steps.
+
+    history: `Run.history()`, or the same rows as mappings.
+    """
+    if not isinstance(history, Sequence):
+        history = [row.dropna().to_dict() for _, row in history.iterrows()]
     titles = ["loss", "reference validation accuracy (%)"]
     figure = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.1)
 

@@ -1,20 +1,25 @@
-"""What lies in a run folder: the name of every file, the lock, what is finished. What it means is
-said elsewhere.
+"""What lies in a run folder: the name of every file, the lock, what is finished.
 
-config.json             settings, digests of what the run is made of, its title, what was done after
-training manifest.json           a copy of the data set's manifest, so that the folder can be read
-anywhere metrics.jsonl           a row per logged step and validation checkpoint.safetensors  state
-of an unfinished training; best.safetensors: the weights chosen so far weights.safetensors     the
-tuned weights; with them the run is finished images.parquet          what the model at each scored
-alpha says of every image scores.parquet          every metric of them, with intervals
+- config.json: settings, digests of what the run is made of, its title, what was done afterwards
+- manifest.json: a copy of the data set's manifest, so that the folder can be read anywhere
+- metrics.jsonl: a row per logged step and validation
+- checkpoint.safetensors: the state of an unfinished training
+- best.safetensors: the weights chosen so far, while training
+- weights.safetensors: the tuned weights; with them the run is finished
+- images.parquet: what the model at each scored alpha says of every image
+- scores.parquet: every metric of them, with intervals
+
+What the files mean is said elsewhere.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from string import hexdigits
 from typing import TYPE_CHECKING, Any
 
 from ..disk.files import (
@@ -37,6 +42,8 @@ if TYPE_CHECKING:
 
 FORMAT = 2  # of the folder; 1 had neither title nor copy of the manifest
 ABOUT = ("title", "format")  # of config.json, what is no setting and no ingredient
+DEFAULT_RUNS = "runs"  # the folder of runs where none is named
+WANTED = "wanted: a Run, its folder, or the first letters of its id; or a list or folder of them"
 THUMBNAILS = "thumbnails.parquet"  # beside the runs: their images in small
 
 
@@ -47,9 +54,37 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def of(cls, given: RunFolder | Path | str) -> RunFolder:
-        """The folder itself, or that of a path."""
-        return given if isinstance(given, RunFolder) else cls(Path(given))
+    def find(cls, given: RunFolder | Path | str) -> RunFolder:
+        """The folder itself, that of a path, or the one whose id begins with the path's last part.
+
+        `runs/15fe` is the run in runs/ whose id begins with 15fe; a bare `15fe` is looked for here,
+        then in runs/. Raises RunError where no run is there, or several begin so.
+        """
+        if isinstance(given, RunFolder):
+            return given
+        if not isinstance(given, str | Path):
+            raise RunError(f"{given!r:.80} is no run; {WANTED}")
+        path = Path(given)
+        folder = cls(path)
+        if folder.is_begun:
+            return folder
+
+        places = [path.parent]
+        if path.parent == Path():
+            places.append(Path(DEFAULT_RUNS))
+        for place in places:
+            fitting = [
+                run for run in run_folders(place) if path.name and run.name.startswith(path.name)
+            ]
+            if len(fitting) == 1:
+                return fitting[0]
+            if fitting:
+                ids = ", ".join(run.name for run in fitting)
+                raise RunError(f"{given} fits {len(fitting)} runs: {ids}; give more of the id")
+        raise RunError(
+            f"no run at {given}; wanted: a run's folder, or the first letters of its id,"
+            f" {DEFAULT_RUNS}/15fe"
+        )
 
     def __str__(self) -> str:
         return str(self.path)
@@ -124,6 +159,11 @@ class RunFolder:
         return self.has_weights or self.images_file.exists()
 
     @property
+    def is_resumable(self) -> bool:
+        """Whether something was learned here: else the next run of this id begins anew."""
+        return self.has_weights or self.checkpoint_file.exists()
+
+    @property
     def is_scored(self) -> bool:
         """Whether metrics are there."""
         return self.scores_file.exists()
@@ -174,6 +214,11 @@ class RunFolder:
             os.replace(self.best_file, self.weights_file)
         self.checkpoint_file.unlink()
 
+    def discard(self) -> None:
+        """Remove the folder of a training that ended before anything was kept."""
+        if not self.is_resumable:
+            shutil.rmtree(self.path, ignore_errors=True)
+
     def images(self, alpha: float | None = None) -> pd.DataFrame:
         """Scores of single images, at one alpha or at all.
 
@@ -213,6 +258,29 @@ def run_folders(runs: Path | str) -> Iterator[RunFolder]:
     """The folders under a folder of runs in which a run was begun, in order of names."""
     for file in sorted(Path(runs).glob("*/config.json")):
         yield RunFolder(file.parent)
+
+
+def folders_of(given: Any) -> list[RunFolder]:
+    """The begun folders of a run, of several, or of a folder of runs; a Run is its folder.
+
+    None for a folder of runs that is empty or not there yet. Raises RunError for what is no run.
+    """
+    if isinstance(given, str | Path):
+        path = Path(given)
+        is_id = path.name != "" and set(path.name) <= set(hexdigits)
+        if not RunFolder(path).is_begun and (path.is_dir() or not is_id):
+            return list(run_folders(path))
+        return [RunFolder.find(given)]
+    if isinstance(given, RunFolder) or hasattr(given, "folder"):
+        return [RunFolder.find(getattr(given, "folder", given))]
+    try:
+        several = list(given)
+    except TypeError:
+        raise RunError(f"{given!r:.80} is no run; {WANTED}") from None
+    folders = []
+    for run in several:
+        folders += folders_of(run)
+    return folders
 
 
 def read_scores(path: Path, *, alpha: float | None = None, mend: str = "") -> pd.DataFrame:

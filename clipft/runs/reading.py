@@ -1,7 +1,8 @@
 """Questions to scored runs, answered from their folders as tables. Nothing is computed by a model,
 nothing is written.
 
-Every function takes a Run or its folder. What was not scored is a RunError with the line to run.
+Every function takes a Run, its folder, or `runs/` and the first letters of its id. What was not
+scored is a RunError with the line to run.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ..metrics.calibration import Reliability, reliability
 from ..metrics.curves import barrier
 from ..metrics.distortion_test import DistortionTest, distortion_test
 from ..progress import progress_bar
-from .run import Run
+from .run import Run, open_runs
 from .scores import Scores, compare
 
 if TYPE_CHECKING:
@@ -48,17 +49,18 @@ def class_table(run: Given, split: str, alpha: float = TUNED) -> pd.DataFrame:
     return table
 
 
-def distortion_table(runs: Sequence[Given], alpha: float = TUNED) -> pd.DataFrame:
+def distortion_table(runs: Given | Sequence[Given], alpha: float = TUNED) -> pd.DataFrame:
     """The test of feature-distortion theory: a row per run, shift and kind (raw, normalised), see
     `DistortionTest`.
 
-    Raises ConfigError for an ensemble, which has no features.
+    runs: one, several, or a folder of runs. Raises ConfigError for an ensemble, which has no
+    features.
     """
     import pandas as pd
 
     rows = []
-    for given in progress_bar(runs, "feature distortion", "run", show=len(runs) > 4):
-        run = Run.open(given)
+    opened = open_runs(runs)
+    for run in progress_bar(opened, "feature distortion", "run", show=len(opened) > 4):
         scores = run.scores(alpha)
         for kind, column in DISTORTIONS.items():
             rows += _distortion_rows(run, scores, kind, column)

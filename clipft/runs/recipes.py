@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..config import Record, RunConfig
-from ..data.manifests import load_manifest, manifests_folder
+from ..data.manifests import manifests_folder
 from ..data.splits import SplitName
 from ..disk.files import read_yaml, write_text
 from ..errors import ConfigError, RunError, unknown
 from ..methods import METHODS, POSTHOC, Method
-from .folder import run_folders
+from .folder import RunFolder, folders_of
+from .identity import manifest_of
 from .names import UNKNOWN, MethodName
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+
+    from ..data.manifests import Manifest
 
 
 class Preset(Record):
@@ -119,7 +122,8 @@ def candidates(runs: Path | str) -> pd.DataFrame:
         raise ConfigError(
             f"{runs} holds runs of several data sets or references; a choice needs one"
         )
-    count = _held_out_images(runs_table.manifest.iloc[0], runs_table.reference.iloc[0])
+    first = runs_table.iloc[0]
+    count = _held_out_images(manifest_of(first.folder, first.manifest), first.reference)
     tried["error"] = (tried.accuracy * (1 - tried.accuracy) / count) ** 0.5
     tried["chosen"] = False
     for (_, key), values in tried.groupby(["method", "key"]):
@@ -142,31 +146,32 @@ def _tried_runs(runs: Path | str) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for recorded, history in _recorded_runs(runs):
+    for folder, recorded in _recorded_runs(runs):
+        history = folder.history()
         accuracies = [row["val_accuracy"] for row in history if "val_accuracy" in row]
         if not accuracies or recorded["selection"] != "holdout":
             continue
         # The best weights are the ones that were kept.
-        data = (recorded["manifest"], recorded["reference"])
+        data = (recorded["manifest"], recorded["reference"], folder)
         rows.append((*_open_key(recorded), max(accuracies), *data))
     if not rows:
         raise RunError(
             f"no run chosen on held-out images under {runs}; run the sweep first: clipft batch"
         )
-    columns = ["method", "key", "value", "accuracy", "manifest", "reference"]
+    columns = ["method", "key", "value", "accuracy", "manifest", "reference", "folder"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _recorded_runs(runs: Path | str) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """(configuration, history) of every run; raises RunError where a file is no configuration."""
-    for folder in run_folders(runs):
+def _recorded_runs(runs: Path | str) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
+    """(folder, configuration) of every run; raises RunError where a file is no configuration."""
+    for folder in folders_of(runs):
         recorded = folder.config()
         if not recorded.keys() >= RECORDED:
             raise RunError(
                 f"{folder}/config.json is no run's configuration;"
                 " delete the folder and run it again"
             )
-        yield recorded, folder.history()
+        yield folder, recorded
 
 
 def _open_key(recorded: dict[str, Any]) -> tuple[str, str, float]:
@@ -181,9 +186,8 @@ def _open_key(recorded: dict[str, Any]) -> tuple[str, str, float]:
     return str(name), "lr", recorded["lr"]
 
 
-def _held_out_images(manifest_name: str, reference: str) -> int:
+def _held_out_images(manifest: Manifest, reference: str) -> int:
     """How many images the choice is made on; reference: "" for the manifest's own."""
-    manifest = load_manifest(manifest_name)
     if not reference:
         reference = manifest.reference
     return len(manifest.split(str(SplitName(reference, "val"))))
@@ -197,7 +201,7 @@ HEAD = (
     "# Written by `make tune-emoji` from the runs of papermill_runs/tune_emoji.yaml. "
     "A key under `tuned` was\n"
     "# chosen on held-out images of the reference by the one-standard-error rule, "
-    "see clipft/presets.py.\n"
+    "see clipft/runs/recipes.py.\n"
 )
 SOURCE = "papermill_runs/tune_emoji.yaml; the methods' sources in `clipft methods`"
 Chosen = dict[tuple[str, str], float]  # (method, key) -> value
@@ -239,7 +243,7 @@ def _chosen_values(runs: Path | str) -> Chosen:
 def _common_settings(runs: Path | str) -> dict[str, Any]:
     """What all runs have in common and is not a default, in the order of the first run's file."""
     plain = RunConfig().model_dump(mode="json")
-    first, *others = [recorded for recorded, _ in _recorded_runs(runs)]
+    first, *others = [recorded for _, recorded in _recorded_runs(runs)]
     common = {}
     for key, value in first.items():
         if key not in plain or (value == plain[key] and key not in NAMES):

@@ -6,21 +6,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import Record, RunConfig, check_alpha
-from ..data.manifests import Manifest, load_manifest
+from ..config import TUNED, ZERO_SHOT, Record, RunConfig, check_alpha
 from ..errors import ClipftError, RunError
-from .folder import ABOUT, RunFolder, run_folders
+from ..progress import progress_bar
+from .folder import ABOUT, RunFolder, folders_of
+from .identity import manifest_of, model_name
 from .names import MethodName
 from .scores import Scores, from_frame
 from .sweep import Sweep
+from .table import reference_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
+
+    from ..data.manifests import Manifest
+
+NAMES = {ZERO_SHOT: "zero-shot %", TUNED: "tuned %"}  # alpha -> its column
 
 
 class After(Record):
@@ -33,7 +40,7 @@ class After(Record):
     members: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """One finished run: `Run.open(folder)`. `train` and `combine` make one, `score` adds scores."""
 
@@ -46,10 +53,13 @@ class Run:
 
     @classmethod
     def open(cls, given: Run | RunFolder | Path | str) -> Run:
-        """The run that lies in a folder; raises RunError where none is or it is not finished."""
+        """The run that lies in a folder, or whose id begins so: `Run.open("runs/15fe")`.
+
+        Raises RunError where there is none, several begin so, or it is not finished.
+        """
         if isinstance(given, Run):
             return given
-        folder = RunFolder.of(given)
+        folder = RunFolder.find(given)
         recorded = folder.config()
         source = f"{folder}/config.json"
         after = None
@@ -91,6 +101,48 @@ class Run:
         config = self.config
         return f"{recorded}, lr {config.lr:g}, {config.steps} steps, seed {config.seed}"
 
+    def __repr__(self) -> str:
+        return f"Run {self.id}: {self.title}, {self.data}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what it is, and its accuracies where it is scored."""
+        head = f"<b>{escape(self.title)}</b><br>{escape(self.data)}; run <code>{self.id}</code>"
+        if not self.folder.is_scored:
+            return f"<div>{head}<br>not scored yet: <code>clipft.score(run)</code></div>"
+        return f"<div>{head}{self.accuracies().to_html(index=False, border=0)}</div>"
+
+    @property
+    def data(self) -> str:
+        """Which model was tuned on what, as a figure's title says it."""
+        model = model_name(self.config.model)
+        pretrained = self.config.pretrained
+        if pretrained:
+            model += f" ({Path(pretrained).name})"
+        return f"{model} on {self.manifest.name}, reference {self.reference}"
+
+    def accuracies(self, alphas: Sequence[float] = (ZERO_SHOT, TUNED)) -> pd.DataFrame:
+        """A row per test split, the reference first: accuracy (%) with its 95 % interval at these
+        alphas, of those that are scored, in words.
+
+        Raises RunError where it was not scored.
+        """
+        import pandas as pd
+
+        table = self.table()
+        tests = table[(table.metric == "accuracy") & (table.part == "test")]
+        rows = []
+        for split in reference_first(tests["split"].unique(), self.reference):
+            row = {"split": split}
+            for scored in tests[tests["split"] == split].to_dict("records"):
+                alpha = scored["alpha"]
+                if alpha in alphas:
+                    column = NAMES.get(alpha, f"alpha {alpha:g} %")
+                    row[column] = "{mean:.1f} [{low:.1f}, {high:.1f}]".format(
+                        **{name: 100 * scored[name] for name in ("mean", "low", "high")}
+                    )
+            rows.append(row)
+        return pd.DataFrame(rows)
+
     @property
     def is_ensemble(self) -> bool:
         """Whether this is the mean of its members' logits, which has no weights of its own."""
@@ -106,17 +158,18 @@ class Run:
     @cached_property
     def manifest(self) -> Manifest:
         """The run's copy of its data set's manifest, or today's where an older clipft left none."""
-        copy = self.folder.manifest()
-        return load_manifest(self.config.manifest) if copy is None else Manifest.from_copy(copy)
+        return manifest_of(self.folder, self.config.manifest)
 
     @property
     def reference(self) -> str:
         """The in-distribution domain."""
         return self.config.reference or self.manifest.reference
 
-    def history(self) -> list[dict[str, Any]]:
-        """Its logged steps and validations, in order."""
-        return self.folder.history()
+    def history(self) -> pd.DataFrame:
+        """Its logged steps and validations, in order: step, loss, its terms, lr, val_accuracy."""
+        import pandas as pd
+
+        return pd.DataFrame(self.folder.history())
 
     def table(self) -> pd.DataFrame:
         """Every metric with its 95 % interval, as it was scored: the tidy rows of `scores.table`.
@@ -167,28 +220,44 @@ class Run:
         )
 
 
-def read_sweep(given: Run | RunFolder | Path | str) -> Sweep:
+Given = Run | RunFolder | Path | str
+
+
+def read_sweep(given: Given) -> Sweep:
     """The sweep of a finished run, see `Run.sweep`."""
     return Run.open(given).sweep()
 
 
-def open_runs(given: Run | RunFolder | Path | str | Iterable[Run | Path | str]) -> list[Run]:
+def open_runs(given: Given | Iterable[Given]) -> list[Run]:
     """One run, several, or a folder of runs, as a list of finished runs.
+
+    Of a folder of runs the unfinished ones are left out. Raises RunError where there is none, or
+    one that was named is not finished.
+    """
+    if isinstance(given, Run):
+        return [given]
+    is_folder_of_runs = isinstance(given, str | Path) and not RunFolder(Path(given)).is_begun
+    runs = []
+    for folder in folders_of(given):
+        try:
+            runs.append(Run.open(folder))
+        except ClipftError:
+            if not is_folder_of_runs:
+                raise
+    if not runs:
+        where = f"in {given}" if isinstance(given, str | Path) else "was given"
+        raise RunError(f"no finished run {where}; train one: clipft train")
+    return runs
+
+
+def read_sweeps(given: Any) -> list[Sweep]:
+    """The sweeps of what an explorer was given: sweeps, or whatever `open_runs` takes.
 
     Raises RunError where there is none.
     """
-    if isinstance(given, Run | RunFolder):
-        return [Run.open(given)]
-    if not isinstance(given, str | Path):
-        return [Run.open(run) for run in given]
-    if RunFolder.of(given).is_begun or not Path(given).is_dir():
-        return [Run.open(given)]
-    runs = []
-    for folder in run_folders(given):
-        try:
-            runs.append(Run.open(folder))
-        except ClipftError:  # unfinished: somebody trains it
-            continue
-    if not runs:
-        raise RunError(f"no finished run in {given}; train one: clipft train")
-    return runs
+    if isinstance(given, Sweep):
+        return [given]
+    if isinstance(given, list | tuple) and any(isinstance(sweep, Sweep) for sweep in given):
+        return [sweep if isinstance(sweep, Sweep) else read_sweep(sweep) for sweep in given]
+    runs = open_runs(given)
+    return [run.sweep() for run in progress_bar(runs, "sweeps", "run", show=len(runs) > 20)]

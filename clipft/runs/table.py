@@ -10,17 +10,18 @@ from ..config import TUNED, ZERO_SHOT, digest
 from ..data.splits import SplitName
 from ..errors import ConfigError, RunError
 from ..metrics.correlation import effective_robustness
-from .folder import ABOUT, RunFolder, run_folders, with_split_columns
+from .folder import ABOUT, DEFAULT_RUNS, RunFolder, folders_of, with_split_columns
+from .identity import model_name, without_places
 from .names import MethodName, is_ensemble, ordered, title_of
 from .scores import REFERENCE, SHIFT, VAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     import pandas as pd
 
-# alike in runs that can be compared
+# alike in runs that can be compared; the names beside the digests are for the eye
+COMPARABLE = ["manifest_digest", "model_digest", "reference", "selection"]
 KIND = ["manifest", "manifest_digest", "model", "model_digest", "reference", "selection"]
 # name a recipe: its runs differ in their seed alone
 RECIPE = ["method", "lr", "steps", "recipe"]
@@ -29,12 +30,19 @@ CONFIG_COLUMNS = (
     *("manifest", "manifest_digest", "model", "model_digest"),
     *("method", "lr", "steps", "seed", "selection"),
 )
-NO_RECIPE = ("seed", "after", *ABOUT)  # of a recorded configuration, what names no recipe
+NO_RECIPE = (
+    "seed",
+    "after",
+    "rows_digest",
+    *ABOUT,
+)  # of a recorded configuration, what names no recipe
 RUN_KEYS = ["run", *RECIPE, "seed", "alpha"]
 
 
-def results(runs: Path | str) -> pd.DataFrame:
-    """Every scored run under a folder as one tidy table: one row per run, alpha, split and metric.
+def results(runs: Any = DEFAULT_RUNS) -> pd.DataFrame:
+    """Every scored run as one tidy table: one row per run, alpha, split and metric.
+
+    runs: a folder of runs, a Run, its folder, or a list of these.
 
     Columns: run, recipe (all of the configuration but the seed, as 6 letters), those of
     CONFIG_COLUMNS, then reference, alpha, split, domain, part, role, metric, mean, low, high (95 %
@@ -46,7 +54,7 @@ def results(runs: Path | str) -> pd.DataFrame:
 
     tables = []
     unfinished = []
-    for folder in run_folders(runs):
+    for folder in folders_of(runs):
         if folder.is_scored:
             tables.append(_tidy(folder))
         else:
@@ -69,7 +77,7 @@ def _tidy(folder: RunFolder) -> pd.DataFrame:
             f"{folder}/config.json is no run's configuration; delete the folder and run it again"
         )
     table = folder.scores()
-    settings = config | {"method": str(_name(config))}
+    settings = config | {"method": str(_name(config)), "model": model_name(config["model"])}
     for column, key in enumerate(CONFIG_COLUMNS):
         table.insert(column, key, settings[key])
     table.insert(0, "recipe", _recipe(config))
@@ -87,7 +95,8 @@ def _name(config: dict[str, Any]) -> MethodName:
 
 def _recipe(config: dict[str, Any]) -> str:
     """6 letters that name what differs not by the seed alone."""
-    recipe = {key: value for key, value in config.items() if key not in NO_RECIPE}
+    placeless = without_places(config)
+    recipe = {key: value for key, value in placeless.items() if key not in NO_RECIPE}
     after = config.get("after")
     if after is not None:
         # Of which runs is left out: they carry the seed.
@@ -101,20 +110,30 @@ def wide(results: pd.DataFrame) -> pd.DataFrame:
     Raises ConfigError where runs of several data sets, models or references are mixed: they cannot
     be compared.
     """
-    for key in KIND:
-        kinds = sorted(results[key].astype(str).unique())
-        if len(kinds) > 1:
-            listed = ", ".join(kinds)
-            raise ConfigError(
-                f"runs of several kinds of {key} ({listed});"
-                f" keep one: results[results.{key} == ...]"
-            )
+    _check_comparable(results)
     rows = with_split_columns(results)
     where = ["reference", "alpha", "split", "domain", "part", "role", "n"]
     keys = ["run", *RECIPE, "seed", *where]
     return rows.pivot_table(
         index=keys, columns="metric", values="mean", observed=True
     ).reset_index()
+
+
+def _check_comparable(results: pd.DataFrame) -> None:
+    """Raise ConfigError for what is no table of results, or mixes runs of several kinds."""
+    missing = {"run", "metric", *COMPARABLE}.difference(getattr(results, "columns", ()))
+    if missing:
+        got = type(results).__name__
+        raise ConfigError(f"expected the table of clipft.results(RUNS), got {got} {results!r:.60}")
+    for key in COMPARABLE:
+        if results[key].nunique() > 1:
+            named = [key.removesuffix("_digest"), key]
+            kinds = results[list(dict.fromkeys(named))].drop_duplicates().astype(str)
+            listed = ", ".join(sorted(kinds.agg(" ".join, axis=1)))
+            raise ConfigError(
+                f"runs of several kinds of {named[0]} ({listed});"
+                f" keep one: results[results.{key} == ...]"
+            )
 
 
 def paths(results: pd.DataFrame) -> pd.DataFrame:

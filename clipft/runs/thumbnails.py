@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.images import thumbnail
-from ..data.manifests import load_manifest
 from ..disk.files import write_parquet
 from ..errors import ClipftError, RunError
 from ..progress import progress_bar
 from .folder import THUMBNAILS, RunFolder, read_scores, run_folders
+from .run import Run
 
 if TYPE_CHECKING:
     from .sweep import Sweep
@@ -28,7 +28,7 @@ class Thumbnails:
             return
         self._packed = _packed(RunFolder(sweep.folder), sweep.about.get("manifest_digest", ""))
         try:
-            self._root = load_manifest(sweep.about["manifest"]).place
+            self._root = Run.open(sweep.folder).manifest.place
         except ClipftError:  # the pack has to do
             return
 
@@ -66,23 +66,22 @@ def pack_thumbnails(runs: Path | str) -> Path:
     """
     import pandas as pd
 
-    manifest_of_image: dict[tuple[str, str], str] = {}
+    root_of_image: dict[tuple[str, str], Path] = {}
     for folder in run_folders(runs):
         if not folder.images_file.exists():
             continue
-        config = folder.config()
+        manifest = Run.open(folder).manifest
+        digest = manifest.digest()
+        root = manifest.root()
         for name in folder.images()["id"].astype(str).unique():
-            manifest_of_image.setdefault((config["manifest_digest"], name), config["manifest"])
-    if not manifest_of_image:
+            root_of_image.setdefault((digest, name), root)
+    if not root_of_image:
         raise RunError(f"no scored run under {runs}; score one: clipft wise RUN")
 
-    roots = {}
-    for manifest in set(manifest_of_image.values()):
-        roots[manifest] = load_manifest(manifest).root()
     rows = []
-    for image, manifest in progress_bar(list(manifest_of_image.items()), "thumbnails", "image"):
+    for image, root in progress_bar(list(root_of_image.items()), "thumbnails", "image"):
         digest, name = image
-        small = thumbnail(roots[manifest] / name)
+        small = thumbnail(root / name)
         if small is not None:
             rows.append((digest, name, small))
     file = Path(runs) / THUMBNAILS

@@ -29,7 +29,7 @@ from ..runs.recipes import load_preset
 from ..runs.run import After, Run, open_runs
 
 # of runs that can be combined; the digests are of the zero-shot weights and of the data set
-ALIKE = ("manifest", "manifest_digest", "reference", "model", "model_digest", "head", "selection")
+ALIKE = ("manifest_digest", "model_digest", "head", "selection")
 
 
 def combine(
@@ -48,7 +48,7 @@ def combine(
     name or shape.
     """
     method, options = _method_and_options(name, options or {})
-    members = open_runs(runs)
+    members = open_runs(runs) if runs else []
     method.check(len(members), options)
     recorded = [member.folder.config() for member in members]
     _check_alike(members, recorded)
@@ -110,6 +110,11 @@ def _check_alike(members: Sequence[Run], recorded: Sequence[dict[str, Any]]) -> 
             theirs = config.get(key)
             if mine != theirs:
                 raise ConfigError(f"{folder} has {key} {theirs!r}, {first} {mine!r}; keep to one")
+        if member.reference != members[0].reference:
+            mine = members[0].reference
+            raise ConfigError(
+                f"{folder} has reference {member.reference!r}, {first} {mine!r}; keep to one"
+            )
         if folder.path.parent.resolve() != first.path.parent.resolve():
             raise ConfigError(f"{folder} lies beside other runs than {first}; use one folder")
 

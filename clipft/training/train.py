@@ -22,6 +22,7 @@ from ..models.head import Head
 from ..models.load import pick_device
 from ..models.students import Student
 from ..runs.folder import RunFolder
+from ..runs.identity import PLACED, as_kept, run_id
 from ..runs.run import Run
 from .examples import EmbeddedExamples, Examples, PixelExamples
 from .linear_probe import probe_head
@@ -56,17 +57,23 @@ def train(
     made_of = bench.made_of(config)
     _check_texts(bench, config)
 
-    folder = RunFolder(Path(runs) / config.id)
+    kept = as_kept(config, bench.manifest)
+    folder = RunFolder(Path(runs) / run_id(kept, bench.manifest, made_of))
     if folder.has_weights:  # without the lock: several processes may ask for the same finished run
-        _check_begun(folder, config, made_of)
+        _check_begun(folder, kept, made_of)
         return Run.open(folder)
     with folder.lock():
-        _check_begun(folder, config, made_of)
+        _check_begun(folder, kept, made_of)
         if not folder.has_weights:  # else by another process, meanwhile
             title = METHODS[config.method].title
             folder.write_manifest(bench.manifest.copy_for_run())
-            folder.write_config(config.model_dump(mode="json") | made_of | {"title": title})
-            _train(bench, config, folder, fabric, watch or _ignore)
+            folder.write_config(kept.model_dump(mode="json") | made_of | {"title": title})
+            try:
+                _train(bench, config, folder, fabric, watch or _ignore)
+            except Exception:
+                # Nothing to go on from must not stand in the way of the corrected command.
+                folder.discard()
+                raise
     return Run.open(folder)
 
 
@@ -88,13 +95,17 @@ def _check_texts(bench: Bench, config: RunConfig) -> None:
 
 
 def _check_begun(folder: RunFolder, config: RunConfig, made_of: dict[str, str]) -> None:
-    """Raise RunError where the folder was begun from other settings, files or model."""
-    if not folder.is_begun:
+    """Raise RunError where the folder was begun from other settings, files or model.
+
+    One in which nothing was kept yet is taken over.
+    """
+    if not (folder.is_begun and folder.is_resumable):
         return
     begun = folder.config()
     compare_digests(folder, begun, made_of, config.model)
-    settings = {key: begun.get(key) for key in RunConfig.model_fields}
-    if config.model_dump(mode="json") != settings:
+    # Where the files lay then does not count: the digests say what they are.
+    settings = {key: begun.get(key) for key in RunConfig.model_fields if key not in PLACED}
+    if config.model_dump(mode="json", exclude=set(PLACED)) != settings:
         raise RunError(
             f"{folder} was begun by a clipft with other defaults; use another runs folder"
         )

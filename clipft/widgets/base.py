@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import traitlets
 
 from ..errors import MissingExtra
 from ..figures.pages import VIEW, bundle, save_figure
 from ..progress import headless
+from ..runs.folder import folders_of
+from ..runs.table import results
 
 try:
     import anywidget
@@ -19,6 +21,7 @@ except ImportError as error:
     raise MissingExtra(error.name or "ipywidgets", "notebooks") from None
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
 
 HERE = Path(__file__).parent
@@ -86,6 +89,21 @@ class Explorer(traitlets.HasTraits):
             shown = f"{len(value)} items" if isinstance(value, tuple) else repr(value)
             traits.append(f"{name}={shown}")
         return f"{type(self).__name__}({', '.join(traits)})"
+
+
+def results_of(given: Any, runs: Path | str) -> tuple[pd.DataFrame, Path | str]:
+    """The table of results and the folder of the runs, from either: a table, or runs.
+
+    The folder is "" where the runs lie in several. Raises RunError for what is neither.
+    """
+    import pandas as pd
+
+    if isinstance(given, pd.DataFrame):
+        return given, runs
+    parents = {folder.path.parent for folder in folders_of(given)}
+    if not runs and len(parents) == 1:
+        runs = parents.pop()
+    return results(given), runs
 
 
 def box(*children: W.Widget) -> W.HBox:

@@ -1,5 +1,7 @@
 """Explorer of calibration: slide alpha and see accuracy against confidence."""
 
+from typing import Any
+
 import pandas as pd
 import traitlets
 
@@ -7,6 +9,7 @@ from ..config import TUNED, ZERO_SHOT
 from ..figures.calibration import reliability_figure
 from ..figures.style import COLOURS, GREY, Look
 from ..metrics.calibration import Reliability
+from ..runs.run import read_sweep
 from ..runs.sweep import Sweep
 from .base import Chart, Explorer, W, alpha_slider, dropdown, text_panel
 from .marks import Spec, chart, mark
@@ -16,14 +19,15 @@ from .texts import table_html
 class ReliabilityExplorer(Explorer):
     """Slide alpha and see calibration: accuracy against confidence, and the ECE.
 
-    The zero-shot model, the one here and the tuned one are drawn. Traits: alpha (0 ... 1; the
-    nearest scored one is shown), split.
+    run: a Run, its folder or a `Sweep`. The zero-shot model, the one here and the tuned one are
+    drawn. Traits: alpha (0 ... 1; the nearest scored one is shown), split.
     """
 
     alpha = traitlets.Float(0.5, min=0, max=1)
     split = traitlets.Unicode()
 
-    def __init__(self, sweep: Sweep, alpha: float = 0.5, split: str = "", bins: int = 15):
+    def __init__(self, run: Any, alpha: float = 0.5, split: str = "", bins: int = 15):
+        sweep = run if isinstance(run, Sweep) else read_sweep(run)
         super().__init__(alpha=alpha, split=split or sweep.splits[-1])
         self.sweep = sweep
         self.bins = bins

@@ -1,5 +1,7 @@
 """Explorer of feature distortion: how far tuning moved reference images against shifted ones."""
 
+from typing import Any
+
 import pandas as pd
 import traitlets
 
@@ -7,6 +9,7 @@ from ..errors import ConfigError
 from ..figures.distortion import NORMS, distortion_figure
 from ..figures.style import GREY, style
 from ..runs.names import title_of
+from ..runs.reading import distortion_table
 from .base import Chart, Explorer, W, box, dropdown, text_panel
 from .marks import chart, mark, padded, run_points
 from .texts import paragraph
@@ -15,16 +18,18 @@ from .texts import paragraph
 class DistortionExplorer(Explorer):
     """Feature distortion of reference against shifted images, a point per run.
 
-    table: `reports.distortion_table(RUNS)`. The theory has every point below the dashed line.
-    Traits: shift (a split), kind (raw, normalised).
+    table: `distortion_table(RUNS)`, or the runs themselves: their folder, or a list. The theory has
+    every point below the dashed line. Traits: shift (a split), kind (raw, normalised).
     """
 
     shift = traitlets.Unicode()
     kind = traitlets.Unicode("raw")
 
-    def __init__(self, table: pd.DataFrame, **traits: object):
+    def __init__(self, table: Any, **traits: object):
+        if not isinstance(table, pd.DataFrame):
+            table = distortion_table(table)
         if table.empty:
-            raise ConfigError("no feature distortion to draw: reports.distortion_table(RUNS)")
+            raise ConfigError("no feature distortion to draw: these runs were scored on no shift")
         shifts = sorted(table.split.unique())
         kinds = sorted(table.kind.unique(), reverse=True)  # raw first
         super().__init__(**{"shift": shifts[0], "kind": kinds[0]} | traits)

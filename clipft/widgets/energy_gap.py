@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import traitlets
@@ -16,7 +17,7 @@ from ..runs.run import read_sweep
 from ..runs.sweep import Sweep
 from ..runs.table import wide
 from ..runs.thumbnails import Thumbnails
-from .base import Chart, Explorer, W, box, dropdown, text_panel
+from .base import Chart, Explorer, W, box, dropdown, results_of, text_panel
 from .configs import changed_settings, settings_table
 from .marks import axis, chart, run_points
 from .texts import heading, paragraph, table_html, tiles_html
@@ -28,8 +29,9 @@ HINT = "Click a point, or walk with the arrow keys and press Enter, to see its r
 class EnergyGapExplorer(Explorer):
     """Energy gap, or another measure, against robustness: a point per run; r follows what is shown.
 
-    results: `results(RUNS)`. runs: the folder of the runs; with it a click shows a run's
-    configuration, WiSE curve and most-moved images. Traits: shift (a split), methods (shown), x, y
+    results: the table `results(RUNS)`, or the runs themselves: their folder, or a list. runs: the
+    folder of a table's runs; with it a click shows a run's configuration, WiSE curve and most-moved
+    images. Traits: shift (a split), methods (shown), x, y
     (metrics), selection (a run's id, or "").
     """
 
@@ -39,7 +41,8 @@ class EnergyGapExplorer(Explorer):
     y = traitlets.Unicode("relative_accuracy")
     selection = traitlets.Unicode()
 
-    def __init__(self, results: DataFrame, runs: Path | str = "", alpha: float = TUNED, **traits):
+    def __init__(self, results: Any, runs: Path | str = "", alpha: float = TUNED, **traits):
+        results, runs = results_of(results, runs)
         rows = wide(results)
         rows = rows[(rows.role == "shift") & (rows.alpha == alpha)].reset_index(drop=True)
         if rows.empty:

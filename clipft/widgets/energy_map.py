@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ import traitlets
 from ..errors import ConfigError
 from ..figures.energy_map import energy_map_figure
 from ..figures.style import COLOURS, GREY, SYMBOLS, Look, domain_of, look_of
+from ..runs.run import Run, read_sweep
 from ..runs.sweep import Sweep
 from ..runs.thumbnails import Thumbnails
 from .base import Chart, Explorer, Html, W, box, dropdown, text_panel
@@ -31,21 +32,29 @@ HINT = "Draw around images with the mouse; with the keyboard: arrows, then Enter
 class EnergyMapExplorer(Explorer):
     """t-SNE of energy vectors before and after tuning, with an arrow for each image.
 
-    energies: `reports.energy_map(run)`; sweep: the same run's, for class names, predictions and
-    thumbnails. Traits: colour (split, class, gap), places (both, before, after), selection
-    (positions of the images inside the lasso).
+    energies: `energy_map(run)` with the same run's sweep, for class names, predictions and
+    thumbnails; or the run itself, whose map is made then. Traits: colour (split, class,
+    gap), places (both, before, after), selection (positions of the images inside the lasso).
     """
 
     colour = traitlets.Enum(COLOURINGS, "split")
     places = traitlets.Enum(PLACES, "both")
     selection = traitlets.Tuple()
 
-    def __init__(self, energies: EnergyMap, sweep: Sweep, **traits: object):
+    def __init__(self, energies: Any, sweep: Any = None, **traits: object):
         super().__init__(**traits)
+        if not hasattr(energies, "ids"):
+            from ..reports.energy_map import energy_map  # torch: a model is asked
+
+            run = Run.open(energies)
+            sweep = run.sweep()
+            energies = energy_map(run)
+        elif not isinstance(sweep, Sweep):
+            sweep = read_sweep(sweep)
         if not len(energies.ids):
             take = "take more: reports.energy_map(RUN, per_split=100)"
             raise ConfigError(f"an energy map without images; {take}")
-        self.energies = energies
+        self.energies: EnergyMap = energies
         self.sweep = sweep
         self.rows = rows_in(sweep, energies)
         self.texts = [self._text(row) for row in self.rows]

@@ -19,7 +19,7 @@ from ..figures.tables import table_figure
 from ..figures.training import training_figure
 from ..methods import METHODS
 from ..progress import headless
-from ..runs.folder import RunFolder
+from ..runs.identity import find_begun
 from ..runs.names import title_of
 from ..runs.run import Run
 from .base import Chart, Explorer, W, box, dropdown, text_panel
@@ -47,6 +47,7 @@ class FineTuneForm(Explorer):
         self.runs = Path(runs)
         self.reading = reading
         self.run: Any = None  # a Run, when it is finished
+        self.trained: RunConfig | None = None  # what it was asked for
         self.error: BaseException | None = None
         self.thread: threading.Thread | None = None
         self.stopping = threading.Event()
@@ -84,7 +85,8 @@ class FineTuneForm(Explorer):
         return self._history(self.config)
 
     def _history(self, config: RunConfig) -> list[dict]:
-        return RunFolder(self.runs / config.id).history()
+        folder = find_begun(self.runs, config)
+        return folder.history() if folder is not None else []
 
     def figure(self):
         """The static twin: the curves so far, or the settings where nothing was trained yet."""
@@ -127,7 +129,7 @@ class FineTuneForm(Explorer):
             self._end("finished")
             return self.run
 
-        if self.run is None or self.run.config != self.config:
+        if self.run is None or self.trained != self.config:
             self.start()
         try:
             while self.thread is not None and self.thread.is_alive():
@@ -150,6 +152,7 @@ class FineTuneForm(Explorer):
     def _train_watched(self, config: RunConfig) -> None:
         try:
             self.run = self._train(config, Watch(self, self._history(config)))
+            self.trained = config
             self.draw(self._history(config))
             self._end("finished")
         except Stopped as error:

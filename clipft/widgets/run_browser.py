@@ -17,7 +17,7 @@ from ..runs.run import read_sweep
 from ..runs.scores import Scores, compare
 from ..runs.sweep import Sweep
 from ..runs.table import wide
-from .base import Chart, Explorer, W, box, dropdown, text_panel
+from .base import Chart, Explorer, W, box, dropdown, results_of, text_panel
 from .configs import config_diff
 from .texts import heading, paragraph, table_html
 from .wise import wise_spec
@@ -32,7 +32,8 @@ LEGEND = [
 class RunBrowser(Explorer):
     """All finished runs: filter them, and compare two: settings, accuracies, McNemar's p.
 
-    results: `results(RUNS)`; runs: their folder. Traits: query (words that a row must contain),
+    results: the table `results(RUNS)`, or the runs themselves: their folder, or a list. runs: the
+    folder of a table's runs. Traits: query (words that a row must contain),
     first and second (run ids).
     """
 
@@ -40,8 +41,9 @@ class RunBrowser(Explorer):
     first = traitlets.Unicode()
     second = traitlets.Unicode()
 
-    def __init__(self, results: pd.DataFrame, runs: Path | str):
+    def __init__(self, results: Any, runs: Path | str = ""):
         super().__init__()
+        results, runs = results_of(results, runs)
         self.folder = Path(runs)
         self.sweep_of = cache(read_sweep)  # by folder
         self.table = tuned_accuracies(results)

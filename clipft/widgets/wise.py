@@ -1,6 +1,7 @@
 """Explorer of WiSE: slide alpha from zero-shot to tuned, see accuracy and images that flip."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from ..config import TUNED, ZERO_SHOT
 from ..errors import ClipftError, ConfigError
 from ..figures.style import COLOURS, GREY, Look
 from ..figures.wise import ENDS, sweep_figure
+from ..runs.run import read_sweeps
 from ..runs.sweep import Sweep
 from ..runs.thumbnails import Thumbnails
 from .base import Chart, Explorer, W, alpha_slider, box, dropdown, text_panel
@@ -75,22 +77,19 @@ def _bar_panel(sweep: Sweep) -> Spec:
 class WiseExplorer(Explorer):
     """Slide alpha: a marker on the WiSE curve, bars per split, and the predictions that flip.
 
-    sweeps: a `Sweep`, or several to choose from. Traits: alpha (0 ... 1), run (which sweep),
-    selection (ids of the images shown). Between scored alphas accuracy is on the line, predictions
-    are those of the nearest scored one; "exact here" scores this alpha on `probe` images of each
-    split (it needs the run's weights and the images).
+    runs: a Run, its folder or a `Sweep`; or several to choose from, as a list or a folder of runs.
+    Traits: alpha (0 ... 1), run (which sweep), selection (ids of the images shown). Between scored
+    alphas accuracy is on the line, predictions are those of the nearest scored one; "exact here"
+    scores this alpha on `probe` images of each split (it needs the run's weights and the images).
     """
 
     alpha = traitlets.Float(0.5, min=0, max=1)
     run = traitlets.Int(0)
     selection = traitlets.Tuple()
 
-    def __init__(self, sweeps: Sweep | Sequence[Sweep], alpha: float = 0.5, probe: int = 100):
-        self.sweeps = [sweeps] if isinstance(sweeps, Sweep) else list(sweeps)
+    def __init__(self, runs: Any, alpha: float = 0.5, probe: int = 100):
+        self.sweeps = read_sweeps(runs)
         self.probe = probe
-        if not self.sweeps or not all(isinstance(sweep, Sweep) for sweep in self.sweeps):
-            given = f"{sweeps!r:.80}"
-            raise ConfigError(f"no sweep to explore in {given}; read one: read_sweep(FOLDER)")
         super().__init__(alpha=alpha)
         self.thumbnails = [Thumbnails(sweep) for sweep in self.sweeps]
 

@@ -81,7 +81,7 @@ def test_train_then_score_then_results(clipft, tmp_path):
     world = clipft.world
     code, out, _ = clipft("train", *settings(world), "--runs", world.runs, "--device", "cpu")
     assert code == 0 and "sketch/test" in out
-    folder = world.runs / world.config().id
+    folder = world.folder()
     code, out, _ = clipft("wise", folder, "--alpha", "0.25", "--device", "cpu")
     assert code == 0 and "0.25" in out
     assert clipft("evaluate", folder, "--device", "cpu")[0] == 0
@@ -89,7 +89,7 @@ def test_train_then_score_then_results(clipft, tmp_path):
     assert code == 0 and "zero-shot" in out
     import pandas as pd
 
-    assert set(pd.read_csv(tmp_path / "table.csv").run) == {world.config().id}
+    assert set(pd.read_csv(tmp_path / "table.csv").run) == {world.folder().name}
 
 
 def test_settings_from_a_file_and_the_line(clipft, tmp_path):
@@ -109,9 +109,7 @@ def test_settings_from_a_file_and_the_line(clipft, tmp_path):
         "cpu",
     )
     assert code == 0
-    assert (
-        clipft.world.runs / clipft.world.config(steps=3, seed=5).id / "weights.safetensors"
-    ).exists()
+    assert (clipft.world.folder(steps=3, seed=5) / "weights.safetensors").exists()
 
 
 def lines_of(clipft, *arguments):
@@ -413,7 +411,7 @@ def test_yaml_numbers_as_people_write_them(clipft):
         "--device",
         "cpu",
     )
-    assert (clipft.world.runs / clipft.world.config(steps=3, lr=1e-3).id).exists()
+    assert (clipft.world.folder(steps=3, lr=1e-3)).exists()
 
 
 # --- diagnostics

@@ -14,6 +14,7 @@ from clipft.evaluation.predictions import logits_of
 from clipft.methods import METHODS
 from clipft.models.checkpoints import read_weights, write_weights
 from clipft.models.load import load_clip
+from clipft.runs.run import open_runs
 from clipft.training import loop
 
 LAST = {"selection": "last", "steps": 3, "eval_every": 3}
@@ -222,4 +223,4 @@ def test_a_head_of_other_classes_names_the_first(world, probe, classes, words):
     with pytest.raises(ConfigError, match=words) as caught:
         world.train(head_from=str(file))
     assert "\n" not in str(caught.value)
-    assert not (world.runs / world.config(head_from=str(file)).id).exists()
+    assert not [run for run in open_runs(world.runs) if run.config.head_from == str(file)]

@@ -233,7 +233,10 @@ def test_figure_12_draws_our_lengths_too(tmp_path):
 
 @pytest.mark.parametrize(("key", "item"), [("model", "table_5"), ("reference", "table_10")])
 def test_kinds_have_a_block_each_and_are_never_mixed(key, item, tmp_path):
-    other = TABLE.assign(**{key: "other", "run": TABLE.run + "x", "recipe": TABLE.recipe + "x"})
+    changes = {key: "other", "run": TABLE.run + "x", "recipe": TABLE.recipe + "x"}
+    if key == "model":
+        changes["model_digest"] = "other"
+    other = TABLE.assign(**changes)
     both = pd.concat([TABLE, other])
     made = lipsum_ft.make(item, both, tmp_path)
     assert len([title for title in made.rows if title.startswith("Ours")]) == 2

@@ -384,7 +384,7 @@ def test_reliability_is_of_the_runs_images(finished):
         (lambda run: class_table(run, "sketch/tset"), "did you mean 'sketch/test'"),
         (lambda run: reliability_of(run, "sketch/train"), "unknown reported split"),
         (lambda run: reports.gap_of(run, "sketsh/test"), "did you mean 'sketch'"),
-        (lambda run: reports.gap_table(run.path / "nothing"), "missing"),
+        (lambda run: reports.gap_table(run.path / "nothing"), "no run at"),
         (lambda run: energy_map(run, layout="jiont", per_split=5, perplexity=3.0), "jiont"),
         (lambda run: reports.gap_table(run, 1.5), "0 .zero-shot. ... 1 .tuned."),
     ],

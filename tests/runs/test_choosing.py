@@ -203,7 +203,7 @@ def test_a_tie_is_half_told_and_equal_shifts_do_not_count():
         (lambda: scored(ONE[0]), "nothing to choose among the alphas"),
         (lambda: scored(*ONE).query("role != 'shift'"), "validation, reference and shift"),
         (lambda: scored(*ONE).query("role != 'val'"), "validation, reference and shift"),
-        (lambda: fake().assign(manifest=lambda t: t.run), "several kinds of manifest"),
+        (lambda: fake().assign(manifest_digest=lambda t: t.run), "several kinds of manifest"),
     ],
 )
 def test_nothing_to_choose_is_one_line(table, words):

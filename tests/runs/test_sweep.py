@@ -82,7 +82,7 @@ def scored_runs(base: Path, manifest: Path, model: Path, tree: Path, after=None)
             run.score(SCORED)
         world.unscored = world.train(seed=7, steps=2).path
         begun = world.config(seed=8)
-        world.begun = world.runs / begun.id
+        world.begun = world.folder(seed=8)
         world.begun.mkdir()
         (world.begun / "config.json").write_text(json.dumps(begun.model_dump(mode="json")))
         if after:
@@ -330,7 +330,7 @@ def test_a_carried_run_says_the_same(scored, elsewhere, monkeypatch):
 def test_folders_that_hold_no_sweep_are_one_line(scored, tmp_path):
     with pytest.raises(RunError, match="no scores of single images; score it: clipft wise"):
         read_sweep(scored.unscored)
-    with pytest.raises(RunError, match="missing or no file"):
+    with pytest.raises(RunError, match="no run at"):
         read_sweep(tmp_path)
     run = shutil.copytree(scored.scored[0].path, tmp_path / "run")
     frame = pd.read_parquet(run / "images.parquet")

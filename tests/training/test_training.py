@@ -1,19 +1,23 @@
 """One loop: exact resume, choice of weights, and what happens when things go wrong."""
 
 import contextlib
+import hashlib
 import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from conftest import QUIET, Trained, held_elsewhere
 
 from clipft import ClipftError, Run, train
@@ -27,7 +31,8 @@ from clipft.inputs.prompts import zero_shot_prompts
 from clipft.methods import METHODS
 from clipft.models import checkpoints
 from clipft.models.checkpoints import read_metadata, read_weights
-from clipft.training import loop, state
+from clipft.models.clip import Clip
+from clipft.training import loop, state, train as training
 from clipft.training.loop import learning_rate
 
 
@@ -112,7 +117,7 @@ def test_resumed_after_sigkill(world, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", script, json.dumps(settings), str(world.runs)]
     )
-    folder = world.runs / RunConfig.read(settings).id
+    folder = world.folder(steps=200, eval_every=10)
     while not (folder / "checkpoint.safetensors").exists():
         assert process.poll() is None
         time.sleep(0.05)
@@ -239,31 +244,40 @@ def test_a_temperature_of_zero_is_one_line(world):
     assert not list(world.runs.glob("*/weights.safetensors"))
 
 
-def test_another_head_under_the_same_name_is_refused(world, tmp_path):
+def test_another_head_under_the_same_name_is_another_run(world, tmp_path):
     file = world.train(steps=2).export(tmp_path / "out") / "head.safetensors"
     run = world.train(head_from=str(file))
     other = world.train(steps=2, seed=1, lr=1e-2, selection="last")
     other.export(tmp_path / "out")
-    with pytest.raises(
-        RunError, match="was begun from another head; use another runs folder"
-    ) as caught:
-        world.train(head_from=str(file))
-    assert "\n" not in str(caught.value)
+    assert world.train(head_from=str(file)).path != run.path
     file.unlink()  # a finished run needs it no more
     assert set(Trained.of(Run.open(run.path)).score([1.0]).alpha) == {1.0}
 
 
-def test_other_weights_under_the_same_name_are_refused(world, tmp_path, checkpoint):
+def test_other_weights_under_the_same_name_are_another_run(world, tmp_path, checkpoint):
+    """A begun run goes on with its own weights; a finished one is not scored with others."""
     file = tmp_path / "weights.pt"
     state = torch.load(checkpoint)
     torch.save(state, file)
-    with pytest.MonkeyPatch.context() as patch:
-        killed_at(patch, 5)
-        with pytest.raises(Killed):
-            world.train(pretrained=str(file))
+    run = world.train(pretrained=str(file))
     torch.save({name: tensor * 2 for name, tensor in state.items()}, file)
     with pytest.raises(RunError, match="other weights"):
-        world.train(pretrained=str(file))
+        Trained.of(Run.open(run.path)).score([0.0])
+    assert world.train(pretrained=str(file)).path != run.path
+
+
+def test_a_named_model_of_other_weights_is_refused(world, monkeypatch):
+    """A name stays the same when its weights change: a begun run must not go on with others."""
+    changes = {"model": "emoji-tiny", "pretrained": ""}
+    with monkeypatch.context() as patch:
+        killed_at(patch, 5)
+        with pytest.raises(Killed):
+            world.train(**changes)
+    digest = Clip.digest
+    monkeypatch.setattr(Clip, "digest", lambda clip: digest(clip)[::-1])
+    with pytest.raises(RunError, match="other weights of emoji-tiny") as caught:
+        world.train(**changes)
+    assert "\n" not in str(caught.value)
 
 
 def test_finished_run_is_given_to_all_who_ask(world):
@@ -281,7 +295,7 @@ def test_run_of_other_defaults_is_refused(world):
 
 
 def test_locked_run_is_refused_at_once(world):
-    folder = world.runs / world.config().id
+    folder = world.folder()
     with held_elsewhere(folder), pytest.raises(RunError, match="another process"):
         world.train()
     with lock(folder):
@@ -339,7 +353,7 @@ def test_full_disk_keeps_the_last_checkpoint(world, tmp_path, monkeypatch):
             patch.setattr(writer, "write_weights", full)
         with pytest.raises(ClipftError, match="no space left"):
             world.train(selection="last")
-    folder = world.runs / world.config(selection="last").id
+    folder = world.folder(selection="last")
     assert read_weights(folder / "checkpoint.safetensors")
     assert same(
         world.train(selection="last").tuned, world.train(tmp_path / "whole", selection="last").tuned
@@ -365,21 +379,112 @@ def test_diverged_run_stops_and_names_the_step(world):
     assert not list(world.runs.glob("*/weights.safetensors"))
 
 
-def test_finished_run_on_another_manifest_is_refused(world, tmp_path):
-    import shutil
-    from pathlib import Path
-
+@pytest.fixture
+def own_manifest(world, tmp_path) -> Path:
+    """A copy of the miniature manifest that a test may move and edit."""
     folder = shutil.copytree(Path(world.manifest).parent, tmp_path / "manifests")
-    file = folder / "mini.yaml"
-    run = world.train(manifest=str(file))
-    text = file.read_text()
-    file.write_text(text.replace("made up", "other prose"))
-    assert world.train(manifest=str(file)).path == run.path
-    file.write_text(text.replace("holdout: 0.25", "holdout: 0.5"))
-    with pytest.raises(RunError, match="another manifest"):
-        world.train(manifest=str(file))
-    with pytest.raises(RunError, match="another manifest"):
-        Trained.of(Run.open(run.path)).score([0.0, 1.0])
+    return folder / "mini.yaml"
+
+
+def test_a_manifest_of_another_content_is_another_run(world, own_manifest):
+    """Prose does not count; what does makes a new run, and the old one keeps to its own copy."""
+    run = world.train(manifest=str(own_manifest))
+    text = own_manifest.read_text()
+    own_manifest.write_text(text.replace("made up", "other prose"))
+    assert world.train(manifest=str(own_manifest)).path == run.path
+    own_manifest.write_text(text.replace("holdout: 0.25", "holdout: 0.5"))
+    other = world.train(manifest=str(own_manifest))
+    assert other.path != run.path
+    assert [len(Run.open(one.path).manifest.split("real/val")) for one in (run, other)] == [8, 16]
+    Trained.of(Run.open(run.path)).score([0.0, 1.0])
+
+
+def test_the_spelling_of_a_path_names_no_run(world, own_manifest, model_folder, monkeypatch):
+    """Relative, absolute, moved: the same manifest, model and checkpoint are the same run."""
+    run = world.train(manifest=str(own_manifest))
+    monkeypatch.chdir(own_manifest.parent)
+    shutil.copytree(model_folder, "model")
+    places = {"model": "local-dir:model", "pretrained": "model/random.pt"}
+    assert world.train(manifest="mini.yaml", **places).path == run.path
+    assert world.train(manifest="mini", **places).path == run.path
+    moved = shutil.move(own_manifest.parent, own_manifest.parent.parent / "moved")
+    monkeypatch.chdir(moved)
+    assert world.train(manifest=f"{moved}/mini.yaml", **places).path == run.path
+    assert run.config.manifest == "mini"
+
+
+def test_a_head_is_known_by_its_content(world, tmp_path, monkeypatch):
+    head = world.train(method="lp").export(tmp_path / "lp") / "head.safetensors"
+    run = world.train(head_from=str(head))
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(head, "same.safetensors")
+    assert world.train(head_from="same.safetensors").path == run.path
+    other = world.train(method="lp", seed=1, shots=2).export(tmp_path / "other")
+    assert world.train(head_from=str(other / "head.safetensors")).path != run.path
+
+
+@pytest.mark.parametrize("edit", ["a row less", "another label"])
+def test_other_rows_are_said_with_both_ways_out(world, tree, tmp_path, monkeypatch, edit):
+    """After a training list is edited the old run is not passed off as that of the new list."""
+    monkeypatch.setenv("CLIPFT_DATA", str(shutil.copytree(tree, tmp_path / "data")))
+    run = world.train()
+    file = tmp_path / "data/mini/real_train.txt"
+    first, *others = file.read_text().splitlines()
+    changed = [] if edit == "a row less" else [first.replace("apple", "bee")]
+    if changed:
+        image = tmp_path / "data/mini" / changed[0].split()[0]
+        image.write_bytes((tmp_path / "data/mini" / first.split()[0]).read_bytes())
+    file.write_text("\n".join([*changed, *others]) + "\n")
+    with pytest.raises(RunError, match=r"other images or labels.*another runs folder.*or delete"):
+        world.train()
+    shutil.rmtree(run.path)
+    assert world.train().path == run.path
+
+
+def test_the_rows_digest_is_of_paths_and_labels(world):
+    """Against a plain transcription; an older run, which has none, is still found."""
+    run = world.train()
+    lines = []
+    for split in (run.train_split(), run.selection_split()):
+        lines += [
+            split.name,
+            *(f"{label} {name}" for name, label in zip(split.ids, split.labels, strict=True)),
+        ]
+    whole = hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+    assert run.made_of["rows_digest"] == whole[:12]
+    config = json.loads((run.path / "config.json").read_text())
+    del config["rows_digest"]
+    (run.path / "config.json").write_text(json.dumps(config))
+    assert world.train().path == run.path
+
+
+def test_a_start_that_fails_leaves_nothing_in_the_way(world, tree, tmp_path, monkeypatch):
+    """A missing list is said before a file is written; what begins and fails is removed."""
+    monkeypatch.setenv("CLIPFT_DATA", str(shutil.copytree(tree, tmp_path / "data")))
+    values = yaml.safe_load(Path(world.manifest).read_text())
+    del values["holdout"]
+    shutil.copy(Path(world.manifest).parent / "mini.classes.yaml", tmp_path)
+    own = tmp_path / "mini.yaml"
+    own.write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError, match=r"real_val\.txt"):
+        world.train(manifest=str(own))
+    assert not world.runs.exists()
+    own.write_text(yaml.safe_dump(values | {"holdout": 0.25}))
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "fit", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            world.train(manifest=str(own))
+    assert not list(world.runs.glob("*/config.json"))
+    world.train(manifest=str(own))
+
+
+def test_a_folder_in_which_nothing_was_kept_is_taken_over(world):
+    """Killed before the first validation, by another clipft: the run begins anew."""
+    folder = world.folder()
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"method": "ft", "model_digest": "other"}))
+    run = world.train()
+    assert run.path == folder and run.config.lr == 1e-3
 
 
 def test_a_batch_of_unreadable_images_stops(world, spoilt):
@@ -426,7 +531,7 @@ def test_foreign_checkpoint_is_one_line(world, monkeypatch):
             world.train()
     from clipft.models.checkpoints import write_weights
 
-    write_weights(world.runs / world.config().id / "checkpoint.safetensors", {"a": torch.zeros(2)})
+    write_weights(world.folder() / "checkpoint.safetensors", {"a": torch.zeros(2)})
     with pytest.raises(RunError, match="no checkpoint of clipft; delete it"):
         world.train()
 
@@ -469,7 +574,7 @@ def test_watch_sees_every_row_as_it_is_written(world, tmp_path):
 
     def watch(row):
         seen.append(dict(row))
-        kept.append(read_jsonl(world.runs / world.config(method="lipsum").id / "metrics.jsonl"))
+        kept.append(read_jsonl(world.folder(method="lipsum") / "metrics.jsonl"))
 
     run = train(world.config(method="lipsum"), world.runs, reading=QUIET, watch=watch)
     assert seen == metrics(run)
@@ -504,7 +609,7 @@ def test_stopped_by_who_watches_equals_uninterrupted(world, variant, tmp_path):
     for count in (1, 4, rows):
         with contextlib.suppress(Stopped):
             train(world.config(**changes), world.runs, reading=QUIET, watch=stopper(count))
-        with lock(world.runs / world.config(**changes).id):
+        with lock(world.folder(**changes)):
             pass
     resumed = world.train(**changes)
     assert same(resumed.tuned, whole.tuned)

@@ -499,10 +499,14 @@ def test_an_alpha_outside_0_and_1_is_refused(alpha):
         assert explorer.alpha == explorer.slider.value == 0.4
 
 
-@pytest.mark.parametrize("given", [[], "runs/ID", [toy_sweep(), "runs/ID"]])
-def test_wise_without_sweeps_is_one_line(given):
-    with pytest.raises(ConfigError, match=r"no sweep to explore in .*read_sweep\(FOLDER\)"):
-        WiseExplorer(given)
+@pytest.mark.parametrize("given", [[], "runs/ID", [toy_sweep(), "runs/ID"], None, 3, [3], {}])
+@pytest.mark.parametrize(
+    "make", [WiseExplorer, EnergyGapExplorer, RunBrowser, ReliabilityExplorer, DistortionExplorer]
+)
+def test_an_explorer_of_what_is_no_run_is_one_line(make, given):
+    with pytest.raises(RunError, match=r"no run|no finished run|no scored run") as caught:
+        make(given)
+    assert "\n" not in str(caught.value)
 
 
 def test_exact_here_at_a_scored_alpha_says_what_was_scored(at_home):
@@ -665,7 +669,7 @@ def test_gap_without_shifts_is_one_line():
 
 
 def test_results_of_several_kinds_are_one_line(tmp_path):
-    other = pd.concat([TABLE, fake(seeds=(5,)).assign(model="large")])
+    other = pd.concat([TABLE, fake(seeds=(5,)).assign(model="large", model_digest="l")])
     for make in (EnergyGapExplorer, functools.partial(RunBrowser, runs=tmp_path)):
         with pytest.raises(ConfigError, match="several kinds of model"):
             make(other)
@@ -1026,7 +1030,7 @@ def test_a_form_trains_and_gives_its_run(world):
     made.observe(lambda change: states.append(change["new"]), "state")
     run = made.wait()
     assert states == ["running", "finished"]
-    assert run.path == world.runs / config.id and str(run.path) in made.note.value
+    assert run.path == world.folder(method="lipsum") and str(run.path) in made.note.value
     assert made.rows == read_jsonl(run.path / "metrics.jsonl")
     assert made.bar.value == made.bar.max == 12
     loss, accuracy = (panel["marks"][0] for panel in made.chart.spec["panels"])
@@ -1189,7 +1193,7 @@ def test_a_batch_trains_in_its_own_thread(world, monkeypatch):
     run = made.wait()
     assert made.thread is None and made.state == "finished"
     assert made._repr_mimebundle_().keys() == {FIGURE, "text/plain"}
-    assert run.id == world.config().id
+    assert run.path == world.folder()
 
 
 def test_two_forms_on_one_run_do_not_write_over_each_other(world, monkeypatch):

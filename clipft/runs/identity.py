@@ -1,0 +1,114 @@
+"""What a run is called: a hash of what it is made of, never of how a path to it is spelled."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import RunConfig
+from ..data.manifests import Manifest, is_shipped, load_manifest
+from ..errors import ClipftError
+from .folder import RunFolder, run_folders
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..data.splits import Split
+
+LOCAL = "local-dir:"  # what open_clip writes before the folder of a model
+PLACED = ("manifest", "model", "pretrained", "head_from")  # settings that may be paths
+
+
+def as_kept(config: RunConfig, manifest: Manifest) -> RunConfig:
+    """The configuration as its run keeps it: the data set's name, absolute paths of other files."""
+    changes: dict[str, Any] = {"manifest": manifest.name}
+    if config.model.startswith(LOCAL):
+        folder = Path(config.model.removeprefix(LOCAL)).expanduser()
+        changes["model"] = f"{LOCAL}{folder.resolve()}"
+    for name in ("pretrained", "head_from"):
+        file = Path(getattr(config, name)).expanduser()
+        if file.is_file():
+            changes[name] = str(file.resolve())
+    return config.model_copy(update=changes)
+
+
+def run_id(kept: RunConfig, manifest: Manifest, made_of: Mapping[str, str]) -> str:
+    """12 letters, the hash of the settings, with digests in place of files.
+
+    made_of: `model_digest` and `head_digest`, see `Bench.made_of`. A data set that comes with
+    clipft, an open_clip model and a published tag go by their names.
+    """
+    content: dict[str, Any] = {}
+    if not is_shipped(manifest):
+        content["manifest"] = f"{manifest.name}@{manifest.digest()}"
+    if kept.model.startswith(LOCAL) or is_file(kept.pretrained):
+        content["model"] = f"@{made_of['model_digest']}"
+        content["pretrained"] = "none" if kept.pretrained == "none" else ""
+    if kept.head_from:
+        content["head_from"] = f"@{made_of['head_digest']}"
+    return kept.model_copy(update=content).id
+
+
+def manifest_of(folder: RunFolder, name: str) -> Manifest:
+    """A run's copy of its manifest, or today's of that name where an older clipft left none."""
+    copy = folder.manifest()
+    return load_manifest(name) if copy is None else Manifest.from_copy(copy)
+
+
+def find_begun(runs: Path | str, config: RunConfig) -> RunFolder | None:
+    """The folder in which a run of this configuration was begun, without a look at its model.
+
+    None where there is none, or where its data set cannot be opened.
+    """
+    try:
+        manifest = load_manifest(config.manifest)
+    except ClipftError:
+        return None
+    kept = as_kept(config, manifest).model_dump(mode="json")
+    digest = manifest.digest()
+    for folder in run_folders(runs):
+        recorded = folder.config()
+        settings = {key: recorded.get(key) for key in kept}
+        if (
+            settings == kept
+            and recorded.get("manifest_digest") == digest
+            and not recorded.get("after")
+        ):
+            return folder
+    return None
+
+
+def model_name(kept: str) -> str:
+    """A kept model as tables show it: of a folder its last part alone."""
+    if not kept.startswith(LOCAL):
+        return kept
+    return f"{LOCAL}{Path(kept.removeprefix(LOCAL)).name}"
+
+
+def is_file(kept: str) -> bool:
+    """Whether a kept setting is the path of a file: names and tags are never absolute."""
+    return Path(kept).is_absolute()
+
+
+def without_places(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded configuration without the settings that say where a file lies.
+
+    The digests beside them say what it is.
+    """
+    kept = dict(recorded)
+    for name in PLACED:
+        value = str(recorded.get(name, ""))
+        if value.startswith(LOCAL) or is_file(value):
+            del kept[name]
+    return kept
+
+
+def rows_digest(splits: Sequence[Split]) -> str:
+    """12 letters that name the rows of splits: paths inside the data set, and labels."""
+    content = hashlib.sha256()
+    for split in splits:
+        content.update(f"{split.name}\n".encode())
+        for name, label in zip(split.ids, split.labels, strict=True):
+            content.update(f"{label} {name}\n".encode())
+    return content.hexdigest()[:12]

@@ -1,0 +1,96 @@
+"""One run at a glance: the alpha slider, how it was trained, and what it mixes up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import traitlets
+
+from ..figures.style import COLOURS
+from ..runs.run import Run, open_runs
+from ..runs.sweep import Sweep
+from .base import Chart, Explorer, W, box, dropdown, text_panel
+from .energy_gap import EnergyGapExplorer
+from .form import ACCURACY, curve_of, curve_panel
+from .marks import chart
+from .texts import paragraph, table_html
+from .wise import WiseExplorer
+
+TABS = ("alpha", "training", "confusions")
+
+
+def explore(runs: Any, alpha: float = 0.5) -> Explorer:
+    """The explorer that fits: a `RunExplorer` for one run, the `EnergyGapExplorer` for several.
+
+    runs: a Run, its folder, the first letters of its id; a list, or a folder of runs. Raises
+    RunError where there is no scored run.
+    """
+    opened = open_runs(runs)
+    if len(opened) == 1:
+        return RunExplorer(opened[0], alpha)
+    return EnergyGapExplorer(runs if isinstance(runs, str | Path) else opened)
+
+
+class RunExplorer(Explorer):
+    """One scored run in three tabs: alpha, training, confusions.
+
+    run: a Run, its folder, or the first letters of its id. Traits: alpha (0 ... 1, that of the
+    slider), split (whose confusions are listed).
+    """
+
+    alpha = traitlets.Float(0.5, min=0, max=1)
+    split = traitlets.Unicode()
+
+    def __init__(self, run: Any, alpha: float = 0.5):
+        self.run = Run.open(run)
+        self.wise = WiseExplorer(self.run, alpha)
+        super().__init__(alpha=alpha, split=self.sweep.splits[-1])
+
+        self.training = Chart(spec=training_spec(self.run.folder.history()))
+        self.confused = text_panel("confusions")
+        menu = dropdown(self.sweep.splits, "split", self.split)
+        self.tabs = W.Tab([self.wise.widget, self.training, W.VBox([box(menu), self.confused])])
+        self.tabs.titles = TABS
+        about = text_panel("run")
+        about.value = paragraph(repr(self.run)) + table_html(self.run.accuracies())
+        self.widget = W.VBox([about, self.tabs])
+
+        traitlets.link((self, "alpha"), (self.wise, "alpha"))
+        self.bind(self._show_confusions, split=menu)
+        self.observe(self._show_confusions, "alpha")
+        self._show_confusions()
+
+    @property
+    def sweep(self) -> Sweep:
+        """The run's scores."""
+        return self.wise.sweep
+
+    def figure(self):
+        """The static twin: the slider alone; it works without a kernel."""
+        return self.wise.figure()
+
+    def confusions(self) -> pd.DataFrame:
+        """What the model at this alpha takes for what, see `Sweep.confusions`."""
+        return self.sweep.confusions(self.split, self.alpha)
+
+    def _show_confusions(self, _change: object = None) -> None:
+        table = self.confusions()
+        nearest = self.sweep.alphas[self.sweep.nearest(self.alpha)]
+        said = f"{self.split} at alpha {nearest:.2f}: the most frequent confusions"
+        self.confused.value = paragraph(said) + table_html(table)
+
+
+def training_spec(history: list[dict]) -> dict[str, Any]:
+    """Loss and validation accuracy over the steps, or no chart where nothing was logged."""
+    last_step = max((row["step"] for row in history), default=0)
+    panels = []
+    if any("loss" in row for row in history):
+        loss = curve_of(history, "loss")
+        panels.append(curve_panel(loss, "loss", last_step, colour=COLOURS[0], size=2))
+    accuracy = curve_of(history, "val_accuracy")
+    if accuracy.size:
+        accuracy[1] *= 100
+        panels.append(curve_panel(accuracy, ACCURACY, last_step, colour=COLOURS[2], size=4))
+    return chart("training curves", 260, panels) if panels else {}
