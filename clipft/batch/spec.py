@@ -15,9 +15,12 @@ from ..config import Record, digest
 from ..data.manifests import load_manifest
 from ..disk.files import read_json, read_yaml
 from ..errors import ConfigError, MissingExtra, unknown
+from ..runs.identity import LOCAL
 from ..runs.recipes import Preset, presets
 from .notebook import read_parameters
 
+# parameters and settings that may be paths
+PATHS = ("manifest", "model", "pretrained", "head_from", "runs", "figures_folder")
 # parameters in which the runs of a batch differ most
 TITLE = ("preset", "name", "method", "lr", "steps", "seed")
 
@@ -108,7 +111,7 @@ def read_spec(path: Path | str) -> Spec:
 
 
 def plan(spec: Spec, base: Path, out: Path) -> list[list[Job]]:
-    """The jobs of every stage; notebooks are looked for relative to `base`, the spec's folder.
+    """The jobs of every stage; notebooks and paths are relative to `base`, the spec's folder.
 
     A job's folder is named by its notebook's content, its parameters, the content of the manifest
     and presets that they name, and the stage before: a job of the same name need not run again.
@@ -132,21 +135,42 @@ def plan(spec: Spec, base: Path, out: Path) -> list[list[Job]]:
         jobs = []
         for parameters in stage.combinations():
             wanted.check(parameters)
-            key = digest([source, parameters, before, _named_digests(parameters, recipes)], 10)
+            filled = _fill_in(parameters, out, base)
+            key = digest([source, parameters, before, _named_digests(filled, recipes)], 10)
             folder = out / "notebooks" / f"{notebook.stem}-{key}"
-            jobs.append(Job(notebook, _fill_in(parameters, out), folder))
+            jobs.append(Job(notebook, filled, folder))
         stages.append(jobs)
         before = digest([job.folder.name for job in jobs])
     return stages
 
 
-def _fill_in(parameters: dict[str, Any], out: Path) -> dict[str, Any]:
-    """The parameters with the out folder in place of `{out}`."""
-    filled = dict(parameters)
-    for name, value in parameters.items():
-        if isinstance(value, str):
-            filled[name] = value.replace("{out}", str(out))
-    return filled
+def _fill_in(value: Any, out: Path, base: Path, key: str = "") -> Any:
+    """Parameters with the out folder in place of `{out}` and with absolute paths, however deep.
+
+    A path is relative to `base`, the spec's folder: the kernel works elsewhere.
+    """
+    if isinstance(value, dict):
+        return {name: _fill_in(inner, out, base, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_fill_in(inner, out, base, key) for inner in value]
+    if not isinstance(value, str):
+        return value
+    filled = value.replace("{out}", str(out))
+    return _absolute(key, filled, base) if key in PATHS else filled
+
+
+def _absolute(key: str, value: str, base: Path) -> str:
+    """The value of a parameter that may be a path; names, tags and nothing stay what they are."""
+    if key == "model":
+        folder = value.removeprefix(LOCAL)
+        return value if folder == value else f"{LOCAL}{(base / folder).resolve()}"
+    is_name = {
+        "manifest": not value.endswith((".yaml", ".yml")),
+        "pretrained": not (base / value).is_file(),
+    }
+    if not value or is_name.get(key, False):
+        return value
+    return str((base / value).resolve())
 
 
 def _named_digests(parameters: dict[str, Any], recipes: dict[str, Preset]) -> list[str]:

@@ -186,19 +186,25 @@ class Bench:
         return splits
 
     def made_of(self, config: RunConfig) -> dict[str, str]:
-        """Digests of what a run of this configuration is made of, kept with it.
-
-        The rows come first: a list that is missing is said before a model is loaded.
-        """
-        rows = rows_digest([self.train_split(config), self.selection_split(config)])
-        digests = {"rows_digest": rows, "manifest_digest": self.manifest.digest()}
-        digests["model_digest"] = self.clip.digest()
+        """Digests of what a run of this configuration is made of, kept with it."""
+        digests = {"model_digest": self.clip.digest(), "manifest_digest": self.manifest.digest()}
         if config.head_from:
             digests["head_digest"] = self.given_head(config).digest()
         source = METHODS[config.method].source_digest()
         if source:  # a method from outside the package
             digests["method_digest"] = source
         return digests
+
+    def rows_of(self, config: RunConfig) -> dict[str, str]:
+        """The digest of the rows that are trained and chosen on; those of EmojiShift follow from
+        its manifest.
+
+        Raises ConfigError where a list is missing or malformed.
+        """
+        if self.manifest.emoji is not None:
+            return {}
+        rows = [self.train_split(config), self.selection_split(config)]
+        return {"rows_digest": rows_digest(rows)}
 
     def check_made_of(self, run: Run) -> None:
         """Raise RunError where a run was made of other weights or another manifest than today's."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..config import TUNED, ZERO_SHOT, Record, RunConfig, check_alpha
 from ..errors import ClipftError, RunError
 from ..progress import progress_bar
-from .folder import ABOUT, RunFolder, folders_of
+from .folder import ABOUT, WANTED, RunFolder, folders_of
 from .identity import manifest_of, model_name
 from .names import MethodName
 from .scores import Scores, from_frame
@@ -244,6 +244,8 @@ def open_runs(given: Given | Iterable[Given]) -> list[Run]:
         except ClipftError:
             if not is_folder_of_runs:
                 raise
+    if not runs and isinstance(given, str | Path) and not Path(given).exists():
+        raise RunError(f"no run and no folder of runs at {given}; {WANTED}")
     if not runs:
         where = f"in {given}" if isinstance(given, str | Path) else "was given"
         raise RunError(f"no finished run {where}; train one: clipft train")

@@ -4,6 +4,7 @@ where it stopped.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 
 from ..config import Reading, RunConfig
-from ..errors import RunError
+from ..errors import ConfigError, RunError
 from ..evaluation.bench import Bench, compare_digests
 from ..inputs.prompts import random_texts
 from ..inputs.seeds import rng
@@ -54,14 +55,17 @@ def train(
     fabric = _fabric(reading.device, config)
     bench = Bench(config, replace(reading, device=str(fabric.device)))
     bench.check(config)
-    made_of = bench.made_of(config)
     _check_texts(bench, config)
+    made_of = bench.made_of(config)
 
     kept = as_kept(config, bench.manifest)
     folder = RunFolder(Path(runs) / run_id(kept, bench.manifest, made_of))
     if folder.has_weights:  # without the lock: several processes may ask for the same finished run
+        with contextlib.suppress(ConfigError):  # it is given to those without the data set, too
+            made_of |= bench.rows_of(config)
         _check_begun(folder, kept, made_of)
         return Run.open(folder)
+    made_of |= bench.rows_of(config)
     with folder.lock():
         _check_begun(folder, kept, made_of)
         if not folder.has_weights:  # else by another process, meanwhile

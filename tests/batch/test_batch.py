@@ -3,9 +3,11 @@
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -16,6 +18,7 @@ from test_cli import run_cli
 
 from clipft.batch.runner import AGAIN, run_batch
 from clipft.batch.spec import Spec, choose, plan, read_spec
+from clipft.data.manifests import load_manifest, manifests_folder
 from clipft.errors import ConfigError, MissingExtra, RunError
 from clipft.runs.recipes import Preset
 
@@ -70,6 +73,47 @@ def test_plan_is_the_product_of_each_grid_entry(folder):
     ]
     assert len({job.folder for job in jobs}) == 5
     assert {job.parameters["out"] for job in jobs} == {str(folder / "out")}
+
+
+def test_paths_are_relative_to_the_spec_and_reach_the_kernel_absolute(tmp_path, monkeypatch):
+    """In parameters, in settings inside them, and in lists; names and tags stay names."""
+    (tmp_path / "specs").mkdir()
+    notebook(
+        tmp_path / "specs/all.ipynb",
+        "manifest = model = pretrained = runs = figures_folder = ''\nsettings: dict = {}\n"
+        "members: list = []",
+    )
+    (tmp_path / "weights.pt").write_bytes(b"")
+    (tmp_path / "own.yaml").write_text(
+        yaml.safe_dump(load_manifest("emoji_start").model_dump() | {"classes": "own.classes.yaml"})
+    )
+    shutil.copy(manifests_folder() / "emoji_shift.classes.yaml", tmp_path / "own.classes.yaml")
+    paths = {"manifest": "../own.yaml", "model": "local-dir:../tuned", "runs": "{out}/runs"}
+    values = {"pretrained": "../weights.pt", "head_from": "../head.safetensors"}
+    names = {
+        "manifest": "emoji_start",
+        "model": "ViT-B-16",
+        "pretrained": "openai",
+        "head_from": "",
+    }
+    parameters = paths | {"settings": values, "members": [names, {"settings": paths}]}
+    spec = Spec.read({"name": "t", "stages": [{"notebook": "all.ipynb", "parameters": parameters}]})
+    monkeypatch.chdir(tmp_path)
+    ((job,),) = plan(spec, Path("specs"), tmp_path / "out")
+    placed = {
+        "manifest": f"{tmp_path}/own.yaml",
+        "model": f"local-dir:{tmp_path}/tuned",
+        "runs": f"{tmp_path}/out/runs",
+    }
+    assert {key: job.parameters[key] for key in placed} == placed
+    assert job.parameters["members"] == [names, {"settings": placed}]
+    assert job.parameters["settings"] == {
+        "pretrained": f"{tmp_path}/weights.pt",
+        "head_from": f"{tmp_path}/head.safetensors",
+    }
+    shutil.move(tmp_path / "specs", tmp_path / "moved")  # a job keeps its name: it is not run again
+    ((moved,),) = plan(spec, tmp_path / "moved", tmp_path / "out")
+    assert moved.folder == job.folder
 
 
 def test_a_later_stage_is_planned_anew_when_an_earlier_one_changes(folder):

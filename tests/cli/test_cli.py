@@ -253,7 +253,7 @@ MISTAKES = [
         "is a recipe to train; use it so: clipft train --preset emoji/ft",
     ),
     (["combine", "emoji/tpgm", "nowhere"], "did you mean 'emoji/tpgm_c'"),
-    (["combine", "wise", "nowhere"], "is missing"),
+    (["combine", "wise", "nowhere"], "no run"),
     (["combine", "wise", "alpha=0.5"], "wise takes one run, got 0"),
     (["combine", "wise"], "RUN..."),
     (["choose", "--runs", "nowhere"], "no run chosen on held-out images under nowhere"),
@@ -275,7 +275,7 @@ MISTAKES = [
     (["datasets", "domainet"], "did you mean 'domainnet'"),
     (["batch", "papermill_runs/dmeo.yaml"], "unknown batch spec"),
     (["results", "--runs", "nowhere"], "no scored run under nowhere"),
-    (["evaluate", "nowhere"], "is missing"),
+    (["evaluate", "nowhere"], "no run and no folder of runs at nowhere"),
     (["wise", "nowhere", "--alpha", "1.5"], "expected 0 (zero-shot) ... 1 (tuned)"),
 ]
 
@@ -556,10 +556,10 @@ def test_wise_adds_alphas_where_accuracy_bends(clipft):
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        (["diagnose", "nowhere"], "is missing"),
+        (["diagnose", "nowhere"], "no run and no folder of runs at nowhere"),
         (["diagnose", "RUN", "--alpha", "2"], "expected 0 (zero-shot) ... 1 (tuned)"),
         (["diagnose", "RUN", "--device", "cuda:7"], "no device 'cuda:7'"),
-        (["compare", "RUN", "nowhere"], "is missing"),
+        (["compare", "RUN", "nowhere"], "no run at nowhere"),
         (["compare", "RUN"], "Missing argument"),
         (["compare", "RUN", "RUN", "--alpha", "-1"], "expected 0 (zero-shot) ... 1 (tuned)"),
         (["pick", "--runs", "nowhere"], "no scored run under nowhere"),

@@ -6,13 +6,17 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from conftest import FEW_TEXTS, QUIET, Trained, World
 
-from clipft.errors import RunError
+import clipft as widgets
+from clipft.errors import ClipftError, RunError
 from clipft.evaluation import bench
-from clipft.evaluation.score import score
+from clipft.evaluation.score import export, score
+from clipft.figures.training import training_figure
 from clipft.runs.folder import FORMAT, RunFolder
 from clipft.runs.reading import (
     barrier_table,
@@ -21,8 +25,9 @@ from clipft.runs.reading import (
     distortion_table,
     reliability_of,
 )
-from clipft.runs.run import Run, open_runs
+from clipft.runs.run import Run, open_runs, read_sweep
 from clipft.runs.table import results
+from clipft.runs.thumbnails import pack_thumbnails
 from clipft.training.combine import combine
 
 
@@ -160,9 +165,141 @@ def test_a_combination_is_titled_by_all_that_was_done(scored, tmp_path):
 
 
 def test_open_runs_takes_what_people_have(scored, tmp_path):
-    folder = scored[0].path
-    for given in (scored[0], RunFolder(folder), folder, str(folder), [folder]):
-        assert [run.id for run in open_runs(given)] == [scored[0].id]
-    assert {run.id for run in open_runs(folder.parent)} == {run.id for run in scored}
-    with pytest.raises(RunError, match="no finished run in"):
-        open_runs(tmp_path)
+    run, other = scored
+    folder = run.path
+    short = folder.parent / run.id[:5]
+    for given in (run, RunFolder(folder), folder, str(folder), [folder], short, str(short), [run]):
+        assert [opened.id for opened in open_runs(given)] == [run.id]
+    both = {run.id, other.id}
+    for given in (folder.parent, str(folder.parent), [run, other.path], (run, [other])):
+        assert {opened.id for opened in open_runs(given)} == both
+        assert set(results(given).run) == both
+    assert all(isinstance(opened, Run) for opened in open_runs(folder.parent))
+    for nothing, words in ((tmp_path, "no finished run in"), (tmp_path / "runs", "no run and no")):
+        with pytest.raises(RunError, match=words):
+            open_runs(nothing)
+    with pytest.raises(RunError, match="no finished run was given"):
+        open_runs([])
+
+
+def test_the_first_letters_of_an_id_are_enough(scored, carried, monkeypatch):
+    """In a folder of runs, here, and in runs/; what fits two runs names both."""
+    run, other = scored
+    assert Run.open(carried / run.id[:4]).id == run.id
+    monkeypatch.chdir(carried)
+    assert Run.open(run.id[:4]).path == Path(run.id)
+    carried.rename(carried.parent / "runs")
+    monkeypatch.chdir(carried.parent)
+    assert Run.open(run.id[:4]).path == Path("runs") / run.id
+    (Path("runs") / other.id).rename(Path("runs") / f"{run.id[:6]}000000")
+    with pytest.raises(RunError, match=f"fits 2 runs: .*{run.id}.*; give more") as caught:
+        Run.open(run.id[:6])
+    assert "\n" not in str(caught.value)
+    assert Run.open(run.id).id == run.id
+    for nothing in ("abc0", "runs/abc0", "runs/none", 3, None):
+        with pytest.raises(RunError, match=r"no run at .*wanted|is no run; wanted"):
+            Run.open(nothing)
+
+
+def test_every_reader_takes_a_run_its_folder_or_its_letters(scored, carried, monkeypatch):
+    """The same answers, whatever a run is given as; explorers too."""
+    run, _ = scored
+    monkeypatch.chdir(carried.parent)
+    for given in (run, carried / run.id, f"{carried.name}/{run.id[:5]}"):
+        read_sweep(given), class_table(given, "sketch/test"), barrier_table(given)
+        reliability_of(given, "sketch/test"), compare_runs(given, given)
+        assert set(distortion_table(given).run) == {run.id}
+        explorers = [widgets.WiseExplorer(given), widgets.ReliabilityExplorer(given)]
+        explorers += [widgets.EnergyGapExplorer(given), widgets.RunBrowser(given)]
+        explorers += [widgets.DistortionExplorer(given), widgets.explore(given)]
+        assert all(explorer.figure() for explorer in explorers)
+    for several in (str(carried), carried, [carried / one.id for one in scored], scored):
+        assert len(widgets.WiseExplorer(several).sweeps) == 2
+        explorer = widgets.EnergyGapExplorer(several)
+        explorer.selection = run.id
+        assert "WiSE curve" in explorer.curve.spec["title"]  # it knows where the runs lie
+        browser = widgets.RunBrowser(several)
+        assert browser.comparison().p.tolist()
+        assert widgets.explore(several).rows.run.nunique() == 2
+
+
+def test_a_run_shows_itself(scored, carried):
+    """One line in a console; in a notebook what it is, and its accuracies as they were scored."""
+    run = scored[0]
+    assert "\n" not in repr(run)
+    for words in (run.id, "FT, lr 0.001, 4 steps, seed 0", "on mini, reference real"):
+        assert words in repr(run)
+    page = run._repr_html_()
+    table = run.table()
+    tests = table[(table.metric == "accuracy") & (table.part == "test") & table.alpha.isin([0, 1])]
+    assert len(tests) == 6
+    for row in tests.itertuples():
+        assert row.split in page
+        assert f"{100 * row.mean:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]" in page
+    assert "digest" not in page
+    (carried / run.id / "scores.parquet").unlink()
+    assert "not scored yet" in Run.open(carried / run.id)._repr_html_()
+
+
+def test_the_history_of_a_run_is_a_table(scored):
+    lines = (scored[0].path / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    history = scored[0].history()
+    assert history.step.tolist() == [row["step"] for row in rows]
+    assert history.loss.dropna().tolist() == [row["loss"] for row in rows if "loss" in row]
+    assert training_figure(history) == training_figure(rows)
+
+
+def test_confusions_are_counted(scored):
+    """Against a plain count of pairs."""
+    sweep = scored[0].sweep()
+    table = sweep.confusions("sketch/test", 0.9)
+    scores = scored[0].scores(0.9)["sketch/test"]
+    before = scored[0].scores(0.0)["sketch/test"].prediction
+    pairs = Counter()
+    also = Counter()
+    names = sweep.classes
+    for label, now, then in zip(scores.label, scores.prediction, before, strict=True):
+        if label != now:
+            pairs[names[label], names[now]] += 1
+            also[names[label], names[now]] += now == then
+    assert {(row[0], row[1]): row[2] for row in table.itertuples(index=False)} == pairs
+    assert {(row[0], row[1]): row[3] for row in table.itertuples(index=False)} == also
+    assert table.images.is_monotonic_decreasing
+
+
+def test_a_copied_runs_folder_works_elsewhere(
+    tree, model_folder, manifest_file, tmp_path, monkeypatch
+):
+    """Trained by a relative path, copied; the manifest is gone, another folder is worked in."""
+    begun, away = tmp_path / "begun", tmp_path / "away"
+    shutil.copytree(manifest_file.parent, begun)
+    away.mkdir()
+    monkeypatch.setenv("CLIPFT_DATA", str(tree))
+    monkeypatch.setenv("CLIPFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(begun)
+    world = World("mini.yaml", model_folder, Path("runs"))
+    ids = [world.train(steps=4, eval_every=2, seed=seed).id for seed in (0, 1)]
+    shutil.copytree("runs", away / "copied")
+    monkeypatch.chdir(away)
+    shutil.rmtree(begun)
+
+    runs = score("copied", [0.0, 0.5, 1.0], reading=QUIET, gap_texts=FEW_TEXTS)
+    assert {run.id for run in runs} == set(ids)
+    assert set(results("copied").run) == set(ids) and set(results("copied").manifest) == {"mini"}
+    assert widgets.WiseExplorer("copied").thumbnails[0][runs[0].sweep().ids[0]]
+    soup = combine("uniform_soup", "copied", {}, QUIET)
+    assert {member.id for member in soup.members} == set(ids)
+    assert export(soup, "tuned", 0.5, reading=QUIET).is_dir()
+    pack_thumbnails("copied")
+    monkeypatch.delenv("CLIPFT_DATA")
+    with pytest.raises(ClipftError, match=r"where is mini\?.*CLIPFT_DATA"):
+        score("copied", [0.25], reading=QUIET, gap_texts=FEW_TEXTS)
+
+
+def test_a_manifest_named_in_two_ways_makes_one_soup(world, tmp_path, monkeypatch):
+    one = world.train(steps=2)
+    shutil.copytree(Path(world.manifest).parent, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    other = world.train(steps=2, seed=1, manifest="mini.yaml", reference="real")
+    assert len(combine("uniform_soup", [one, other], {}, QUIET).members) == 2
