@@ -279,7 +279,10 @@ def folders_of(given: Any) -> list[RunFolder]:
         raise RunError(f"{given!r:.80} is no run; {WANTED}") from None
     folders = []
     for run in several:
-        folders += folders_of(run)
+        of_one = folders_of(run)
+        if not of_one:
+            raise RunError(f"no run at {run}; {WANTED}")
+        folders += of_one
     return folders
 
 

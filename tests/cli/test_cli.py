@@ -253,7 +253,7 @@ MISTAKES = [
         "is a recipe to train; use it so: clipft train --preset emoji/ft",
     ),
     (["combine", "emoji/tpgm", "nowhere"], "did you mean 'emoji/tpgm_c'"),
-    (["combine", "wise", "nowhere"], "no run"),
+    (["combine", "wise", "nowhere"], "no run at nowhere"),
     (["combine", "wise", "alpha=0.5"], "wise takes one run, got 0"),
     (["combine", "wise"], "RUN..."),
     (["choose", "--runs", "nowhere"], "no run chosen on held-out images under nowhere"),
