@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo diagnostics demo-full tune-emoji test test-browser bench emoji-tiny clean
+.PHONY: setup demo diagnostics demo-full tune-emoji test test-browser bench docs documents emoji-tiny clean
 
 setup: $(READY)
 
@@ -43,6 +43,14 @@ test-browser: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m pytest tests/benchmarks -s -o python_files='bench_*.py' -p no:xdist
+
+# every docstring as HTML pages that open without a network: build/docs/index.html
+docs: $(READY)
+	$(BIN)/python tests/documents.py reference build/docs
+
+# write again what commands make of the documents, e.g. the tables of methods
+documents: $(READY)
+	$(BIN)/python tests/documents.py write
 
 # train the shipped tiny CLIP again (about 20 minutes on two cores); writes clipft/assets/emoji-tiny
 emoji-tiny: $(READY)

@@ -6,7 +6,8 @@ That is figures side by side, lines of published and own points, a figure that s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -24,7 +25,8 @@ def panel_row(titles: Sequence[str]) -> go.Figure:
     return make_subplots(1, len(titles), **options, shared_yaxes=True)
 
 
-class Panel(NamedTuple):
+@dataclass(frozen=True)
+class Panel:
     """One panel of a figure: the traces on one of its x axes."""
 
     figure: go.Figure

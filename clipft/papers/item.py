@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -34,12 +34,13 @@ UNPUBLISHED = (
 )
 
 
-class Made(NamedTuple):
+@dataclass(frozen=True)
+class Made:
     """One item: its figure, its caption, and the rows of a table by block (a figure has none)."""
 
     figure: go.Figure
     caption: str
-    rows: Blocks = {}
+    rows: Blocks = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
