@@ -3,8 +3,8 @@
     python tests/documents.py write            every made part again, in place
     python tests/documents.py reference OUT    the HTML reference
 
-A made part stands between two comments, `<!-- made by: COMMAND -->` and `<!-- end -->`; COMMAND is
-`clipft ...` or `python -m MODULE`. One that reads a folder of runs which is not here stays as it is.
+A made part stands between two comments, `<!-- made by: COMMAND -->` and `<!-- end -->`. COMMAND
+is `clipft ...` or `python -m MODULE`. One that reads a folder of runs stays where there is none.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ def documents() -> list[Path]:
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of code: its language, the name of a file where it stands for one, its text."""
+    """A fenced block of code: its language, a file's name where it stands for one, and its text."""
 
     language: str
     file: str
@@ -52,7 +52,7 @@ def blocks(text: str, language: str) -> list[Block]:
 
 
 def commands(code: str) -> list[list[str]]:
-    """The commands of a shell's block as words; `#` begins a comment, `&&` and `;` end a command."""
+    """A shell block's commands as words; `#` begins a comment, `&&` or `;` ends a command."""
     whole_lines = re.sub(r"\\\n\s*", " ", code)
     found: list[list[str]] = []
     for line in whole_lines.splitlines():

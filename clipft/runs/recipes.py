@@ -35,6 +35,8 @@ class Preset(Record):
     tuned: tuple[str, ...] = ()
     # keys that neither a paper nor a sweep gives: ours, untried
     unknown: tuple[str, ...] = ()
+    # key -> the sentence, table or line of a release that its value is from
+    sources: dict[str, str] = {}
     after: str = ""  # a post-hoc method, whose options the settings are
     note: str = ""
 
@@ -44,21 +46,32 @@ class Collection(Record):
 
     source: str
     common: dict[str, Any] = {}
+    sources: dict[str, str] = {}  # of keys that several presets have
+    agrees: tuple[str, ...] = ()  # what was compared with the authors' release and is the same
+    differs: tuple[str, ...] = ()  # and what is not
     presets: dict[str, Preset]
+
+
+def collections() -> dict[str, Collection]:
+    """The files of data_manifests/presets by name; raises ConfigError for a malformed one."""
+    files = sorted((manifests_folder() / "presets").glob("*.yaml"))
+    return {file.stem: Collection.read(read_yaml(file), str(file)) for file in files}
 
 
 def presets() -> dict[str, Preset]:
     """All recipes by `file/name`; raises ConfigError for a malformed file."""
     recipes = {}
-    for file in sorted((manifests_folder() / "presets").glob("*.yaml")):
-        collection = Collection.read(read_yaml(file), str(file))
+    for file_name, collection in collections().items():
         for name, preset in collection.presets.items():
             changes: dict[str, Any] = {}
             if not preset.after:  # a post-hoc method has options of its own
                 changes["settings"] = collection.common | preset.settings
             if not preset.source:
                 changes["source"] = collection.source
-            recipes[f"{file.stem}/{name}"] = preset.model_copy(update=changes)
+            settings = changes.get("settings", preset.settings)
+            sources = collection.sources | preset.sources
+            changes["sources"] = {key: sources[key] for key in settings if key in sources}
+            recipes[f"{file_name}/{name}"] = preset.model_copy(update=changes)
     return recipes
 
 
