@@ -28,13 +28,16 @@ NAMED = ("method", "manifest")  # settings that say what is trained, and on what
 
 def paper_index() -> str:
     """The whole index as Markdown, to stand in a file of `clipft/objectives/`."""
-    parts = ["## While training", _methods_table(METHODS.values())]
+    files = collections()
+    whole = presets()
+    used_in = _presets_of_methods(files, whole)
+    parts = ["## While training", _methods_table(METHODS.values(), used_in)]
     parts += [_file_section(*group) for group in _by_file(METHODS.values()).items()]
-    parts += ["## After training", _methods_table(POSTHOC.values())]
+    parts += ["## After training", _methods_table(POSTHOC.values(), used_in)]
     parts += [_file_section(*group) for group in _by_file(POSTHOC.values()).items()]
     parts += ["## Presets", PRESETS_INTRODUCTION]
-    for name, collection in collections().items():
-        parts.append(_collection_section(name, collection))
+    for name, collection in files.items():
+        parts.append(_collection_section(name, collection, whole))
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
@@ -46,28 +49,34 @@ value without a source is listed as unknown. `clipft presets NAME` shows one pre
 # --- methods
 
 
-def _methods_table(entries: Iterable[Entry]) -> str:
+def _methods_table(entries: Iterable[Entry], used_in: Mapping[str, list[str]]) -> str:
     """A row for each method: title, name, paper, file, presets."""
     rows = ["| method | name | paper | file | presets |", "| --- | --- | --- | --- | --- |"]
     for entry in entries:
         file = _file_of(entry)
         link = f"[{file.name}]({_beside_objectives(file)})"
-        used_in = ", ".join(f"`{name}`" for name in _preset_groups(entry.name)) or "none"
-        cells = (entry.title, f"`{entry.name}`", _linked(entry.paper), link, used_in)
+        names = ", ".join(f"`{name}`" for name in used_in.get(entry.name, ())) or "none"
+        cells = (entry.title, f"`{entry.name}`", _linked(entry.paper), link, names)
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
-def _preset_groups(method: str) -> list[str]:
-    """The presets that use a method; many of one file are named together, as `file/*`."""
-    by_collection: dict[str, list[str]] = {}
-    for name, preset in presets().items():
-        if method in (preset.after, preset.settings.get("method")):
-            by_collection.setdefault(name.split("/")[0], []).append(name)
-    groups = []
-    for collection, names in by_collection.items():
-        groups += names if len(names) < 3 else [f"{collection}/*"]
-    return groups
+def _presets_of_methods(
+    files: Mapping[str, Collection], whole: Mapping[str, Preset]
+) -> dict[str, list[str]]:
+    """Method -> the presets that use it; many of one file are named together, as `file/*`."""
+    used_in: dict[str, list[str]] = {}
+    for file, collection in files.items():
+        names: dict[str, list[str]] = {}
+        for name in (f"{file}/{short}" for short in collection.presets):
+            preset = whole[name]
+            method = preset.after or str(preset.settings["method"])
+            names.setdefault(method, []).append(name)
+        for method, of_method in names.items():
+            used_in.setdefault(method, []).extend(
+                of_method if len(of_method) < 3 else [f"{file}/*"]
+            )
+    return used_in
 
 
 def _by_file(entries: Iterable[Entry]) -> dict[Path, list[Entry]]:
@@ -126,7 +135,7 @@ def _linked(text: str) -> str:
 # --- presets
 
 
-def _collection_section(name: str, collection: Collection) -> str:
+def _collection_section(name: str, collection: Collection, whole: Mapping[str, Preset]) -> str:
     """One file of presets: what is compared with the release, then where each value is from."""
     parts = [f"### `{name}`", f"Source: {_linked(collection.source)}."]
     if collection.agrees:
@@ -136,7 +145,7 @@ def _collection_section(name: str, collection: Collection) -> str:
     if name == SWEPT:
         parts.append(_swept_table(name, collection))
     else:
-        parts.append(_values_table(name, collection))
+        parts.append(_values_table(name, collection, whole))
     return "\n\n".join(parts)
 
 
@@ -144,12 +153,12 @@ def _bullets(sentences: Iterable[str]) -> str:
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
-def _values_table(name: str, collection: Collection) -> str:
+def _values_table(name: str, collection: Collection, whole: Mapping[str, Preset]) -> str:
     """A row for each key and value: the presets that have it, and where it is from."""
     rows = ["| key | value | presets | from |", "| --- | --- | --- | --- |"]
     found: dict[tuple[str, str, str], list[str]] = {}
     for preset_name in collection.presets:
-        preset = presets()[f"{name}/{preset_name}"]
+        preset = whole[f"{name}/{preset_name}"]
         for key, value in preset.settings.items():
             if key not in NAMED:
                 cell = (key, _shown(value), _origin(key, preset))
