@@ -45,10 +45,9 @@ class Block:
 FENCED = re.compile(r"^```(\w*) ?([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(text: str, language: str) -> list[Block]:
-    """The fenced blocks of one language, in order."""
-    found = [Block(*match.groups()) for match in FENCED.finditer(text)]
-    return [block for block in found if block.language == language]
+def blocks(text: str) -> list[Block]:
+    """The fenced blocks, in order."""
+    return [Block(*match.groups()) for match in FENCED.finditer(text)]
 
 
 def commands(code: str) -> list[list[str]]:

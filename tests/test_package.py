@@ -1,7 +1,6 @@
-"""What is shipped: the wheel in a fresh venv, the tiny CLIP, the README's example."""
+"""What is shipped: the wheel in a fresh venv, the tiny CLIP, the batch specs."""
 
 import json
-import re
 import subprocess
 import sys
 import sysconfig
@@ -14,7 +13,6 @@ import pytest
 import torch
 from torchvision.transforms.functional import pil_to_tensor
 
-import clipft
 from clipft import load_clip, load_manifest
 from clipft.config import seed_of
 from clipft.data import emoji_shift as emoji
@@ -104,89 +102,6 @@ def test_tiny_clip_knows_the_benchmark():
     # targets 55 ... 75 % and 40 ... 65 %; 200 images are good for +- 7 points
     assert 0.48 < accuracy["twemoji"] < 0.82, accuracy
     assert all(0.33 < accuracy[domain] < 0.72 for domain in ("openmoji", "line", "glyph")), accuracy
-
-
-@pytest.fixture
-def readme(world, monkeypatch, tmp_path):
-    """The README's Python blocks, made to run on the miniature world."""
-    monkeypatch.chdir(tmp_path)
-    kept = ("method", "options")
-    small = lambda **given: world.config(**{key: given[key] for key in kept if key in given})  # noqa: E731
-    monkeypatch.setattr(clipft, "RunConfig", small, raising=False)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    return dict(zip(("explore", "example", "diagnostics", "own method"), blocks, strict=True))
-
-
-def test_explorers_of_the_readme_open(readme, world, tmp_path):
-    run = world.train(tmp_path / "runs")
-    run.score([0.0, 0.5, 1.0])
-    space: dict = {}
-    exec(readme["explore"].replace("runs/ID", f"runs/{run.id}"), space)
-    assert space["slider"].alpha == 0.3
-    assert "plotly" in (tmp_path / "wise.html").read_text()
-
-
-def test_readme_example_runs(readme, tmp_path):
-    exec(readme["example"], {})
-    assert list((tmp_path / "runs").glob("*/scores.parquet"))
-    assert (tmp_path / "tuned/open_clip_config.json").exists()
-
-
-def test_diagnostics_of_the_readme_run(readme, world, tmp_path, capsys):
-    space = {
-        "run": world.train(tmp_path / "runs"),
-        "other": world.train(tmp_path / "runs", method="lipsum"),
-    }
-    for run in space.values():
-        run.score()
-    exec(readme["diagnostics"].replace("perplexity=30", "perplexity=5"), space)
-    assert "better under shift in" in capsys.readouterr().out
-    assert (tmp_path / "map.html").stat().st_size > 100_000
-    assert set(space["table"].columns) >= {
-        "run",
-        "method",
-        "alpha",
-        "split",
-        "metric",
-        "mean",
-        "low",
-        "high",
-    }
-
-
-def test_own_method_of_the_readme_is_a_method_like_any_other(readme):
-    from clipft import METHODS
-    from clipft.disk.files import read_jsonl
-
-    assert len(readme["own method"].strip().splitlines()) <= 14
-    before = dict(METHODS)
-    try:
-        space = {}
-        exec(readme["own method"], space)
-        run = space["run"]
-        assert METHODS["norm_keep"].options == {"power": 2.0}
-        assert run.folder.is_finished and "norm_keep" in read_jsonl(run.path / "metrics.jsonl")[0]
-    finally:
-        for name in METHODS.keys() - before.keys():
-            del METHODS[name]
-
-
-def test_readme_tables_of_methods_are_those_of_the_registry():
-    done = subprocess.run(
-        [sys.executable, "-m", "clipft.cli", "methods", "--markdown"],
-        capture_output=True,
-        text=True,
-    )
-    rows = [line.strip() for line in done.stdout.splitlines() if line.startswith("|")]
-    assert len(rows) > 20
-    assert "\n".join(rows[:4]) in (ROOT / "README.md").read_text()
-    assert [row for row in rows if row not in (ROOT / "README.md").read_text()] == []
-
-
-@pytest.mark.parametrize("command", ["make demo", "make test"])
-def test_readme_names_commands_that_exist(command):
-    assert command in (ROOT / "README.md").read_text()
-    assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,312 @@
+"""Every document does what it says: its code runs, its links lead somewhere, its tables are made.
+
+A document's blocks run in order, in a scratch folder with a small data set and two finished runs.
+```python and ```bash blocks run, in one namespace per document; a block with a file's name behind
+its language is that file. Every ```diff block is applied to a copy of the package, and the Python
+behind the first of them runs there, in a process of its own. What is changed to make it small:
+training takes a miniature model, data set and recipe (`shrunk`), and ID, ID2 or four letters of an
+id stand for the two runs.
+
+Commands that are only looked at, see `LOOKED_AT` and `CHECKS`: those that serve until they are
+stopped, start a kernel for each job or want a sweep of an hour (each has tests of its own), `make`
+(its target must exist), Python files and modules (they must exist), and what is of the system.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import documents
+import pytest
+from conftest import QUIET, World, draw_tree
+from documents import ROOT
+
+from clipft import cli, methods
+
+DOCUMENTS = documents.documents()
+TEXTS = {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in DOCUMENTS}
+LIMITS = {"README.md": 150, ".github/CONTRIBUTING.md": 40}  # lines
+LONGEST_CHANGE = 34  # lines of a change to the package: 30, and its head
+SMALL = {
+    *("manifest", "reference", "train_domains", "model", "pretrained", "lr", "steps"),
+    *("batch_size", "eval_every", "crop", "text_count", "text_length", "precision", "shots"),
+}
+
+
+# --- the scratch folder
+
+
+@pytest.fixture(scope="module")
+def used_folder(tree, manifest_file, model_folder, tmp_path_factory):
+    """A reader's folder after a while: two finished and scored runs, and photographs."""
+    folder = tmp_path_factory.mktemp("reader")
+    world = World(manifest_file, model_folder, folder / "runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIPFT_DATA", str(tree))
+        patch.setenv("CLIPFT_CACHE", str(folder / "cache"))
+        for method in ("ft", "lipsum"):
+            world.train(method=method).score()
+        yield world
+
+
+@pytest.fixture
+def scratch(used_folder, tree, tmp_path, monkeypatch):
+    """An own copy of it, which is the working folder; training there is small, and methods that a
+    document adds are gone at the end.
+    """
+    from clipft.training import train as training
+
+    monkeypatch.setenv(methods.PLUGINS, "")
+    shutil.copytree(used_folder.runs, tmp_path / "runs")
+    draw_tree(tmp_path / "photos", domains=["studio", "phone", "sketch"], classes=["cup", "key"])
+    for lists in (tmp_path / "photos").glob("*.txt"):
+        lists.unlink()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPFT_DATA", str(tree))
+    monkeypatch.setenv("CLIPFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    train = training.train
+
+    def train_small(config, *args, **kwargs):
+        return train(shrunk(config, used_folder), *args, **{"reading": QUIET} | kwargs)
+
+    monkeypatch.setattr(training, "train", train_small)
+    known = [(registry, dict(registry)) for registry in (methods.METHODS, methods.POSTHOC)]
+    yield tmp_path
+    for registry, entries in known:
+        registry.clear()
+        registry.update(entries)
+
+
+def shrunk(config, world):
+    """A configuration with the miniature's model, data and recipe; an own data set stays."""
+    small = world.config().model_dump()
+    kept = {"manifest", "reference"} if Path(config.manifest).is_file() else set()
+    return config.model_copy(update={key: small[key] for key in SMALL - kept})
+
+
+def with_ids(code, folder):
+    """The code with the ids of the two runs for ID and ID2, or for four letters of an id."""
+    ids = sorted(path.name for path in (folder / "runs").iterdir() if path.is_dir())
+    names = dict.fromkeys(re.findall(r"\bruns/(ID2?|[0-9a-f]{4})\b", code))
+    for name, run_id in zip(sorted(names, key=len), ids, strict=False):
+        code = re.sub(rf"\bruns/{name}\b", f"runs/{run_id}", code)
+    return code
+
+
+# --- shell
+
+
+# command of clipft -> why a document's line is parsed, and not run
+LOOKED_AT = {
+    "lab": "serves until it is stopped: tests/cli and tests/browser",
+    "batch": "starts a kernel for each job: tests/batch",
+    "html": "wants an executed notebook: tests/batch",
+    "choose": "wants the runs of a sweep: tests/runs",
+}
+
+
+def run_clipft(words):
+    """A line of clipft's, in this process: refused by nobody, exit code 0."""
+    if words[0] in LOOKED_AT:
+        command_of(words[0]).make_context(words[0], words[1:])
+        assert_there([word for word in words[1:] if word.startswith(("papermill_", "notebooks/"))])
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["clipft", *words])
+        try:
+            cli.main()
+            code: object = 0
+        except SystemExit as leaving:
+            code = leaving.code
+    assert not code, f"clipft {' '.join(words)} left with {code}"
+
+
+def command_of(name):
+    from typer.main import get_command
+
+    known = get_command(cli.app).commands
+    assert name in known
+    return known[name]
+
+
+def assert_there(paths):
+    missing = [path for path in paths if not (ROOT / path).exists()]
+    assert missing == []
+
+
+def check_make(words):
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(words) <= set(targets)
+
+
+def check_pip(words):
+    """Extras that a line installs are those of pyproject.toml."""
+    import tomllib
+
+    assert words[0] == "install"
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = re.findall(r"\[(.*?)\]", " ".join(words))
+    extras = {extra for group in wanted for extra in group.split(",")}
+    assert extras <= set(known["optional-dependencies"])
+
+
+def check_python(words):
+    if words[0] == "-m" and words[1] == "pip":
+        return check_pip(words[2:])
+    if words[0] == "-m" and words[1] == "clipft":
+        return run_clipft(words[2:])
+    if words[0] == "-m":
+        assert find_spec(words[1])
+        words = words[2:]
+    return assert_there([word for word in words if word.endswith(".py") or "tests/" in word])
+
+
+def check_nothing(words):
+    """A program of the system, which is none of ours."""
+
+
+CHECKS = {
+    "clipft": run_clipft,
+    "make": check_make,
+    "pip": check_pip,
+    "python": check_python,
+    **dict.fromkeys(["git", "cd", "ls", "cp", "mkdir", "apt-get", "ruff"], check_nothing),
+}
+
+
+def check_command(words):
+    """Run a command, or look at it."""
+    while re.fullmatch(r"[A-Z_]+=.*", words[0]):  # variables before a command
+        words = words[1:]
+    program = words[0].removeprefix(".venv/bin/")
+    assert program in CHECKS, f"no document's test knows {program!r}; teach it in CHECKS"
+    CHECKS[program](words[1:])
+
+
+def test_a_command_that_is_wrong_is_found(scratch):
+    with pytest.raises(AssertionError, match="knows 'clpft'"):
+        check_command(["clpft", "methods"])
+    with pytest.raises(AssertionError, match="left with 2"):
+        check_command(["clipft", "train", "lerning_rate=1"])
+    with pytest.raises(AssertionError):
+        check_command(["make", "tset"])
+    with pytest.raises(AssertionError):
+        check_command(["pip", "install", "clipft[emojis]"])
+    with pytest.raises(AssertionError):
+        check_command(["python", "tests/nothing.py"])
+
+
+# --- what reads documents
+
+
+def test_a_shells_block_is_read_as_commands():
+    code = "make demo   # ten models\n\nX=1 clipft train \\\n  method=ft && clipft results\n"
+    want = [["make", "demo"], ["X=1", "clipft", "train", "method=ft"], ["clipft", "results"]]
+    assert documents.commands(code) == want
+
+
+def test_a_change_is_made_where_its_lines_stand_and_nowhere_else(tmp_path):
+    (tmp_path / "a.py").write_text("one\ntwo\nthree\n")
+    head = "--- a/a.py\n+++ b/a.py\n@@ here\n"
+    documents.apply_change(f"{head} one\n-two\n+deux\n+zwei\n", tmp_path)
+    assert (tmp_path / "a.py").read_text() == "one\ndeux\nzwei\nthree\n"
+    documents.apply_change("--- /dev/null\n+++ b/b/c.py\n@@ new file\n+x = 1\n", tmp_path)
+    assert (tmp_path / "b/c.py").read_text() == "x = 1\n"
+    for wrong in (f"{head} two\n+zwei\n", "one\n+two\n"):
+        with pytest.raises(ValueError, match="lines 0 times|no change"):
+            documents.apply_change(wrong, tmp_path)
+
+
+def test_links_and_headings_are_read_as_on_github():
+    text = "# A `b` C, d!\n[x](y.md#a-b-c-d) `[no](z)` ![p](q.png)\n```bash\n# no\n[n](o)\n```\n"
+    assert documents.links(text) == ["y.md#a-b-c-d", "q.png"]
+    assert documents.anchors(text) == {"a-b-c-d"}
+
+
+def test_what_is_made_is_replaced_and_what_reads_absent_runs_stays():
+    text = "a\n<!-- made by: clipft datasets -->\nold\n<!-- end -->\nb\n"
+    new = documents.rewritten(text)
+    assert new.startswith("a\n<!-- made by: clipft datasets -->\n") and new.endswith("-->\nb\n")
+    assert "emoji_shift" in new and "old" not in new
+    absent = text.replace("datasets", "results --runs papermill_runs/out/nothing/runs")
+    assert documents.rewritten(absent) == absent
+
+
+# --- documents
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_documents_code_runs(name, scratch):
+    space: dict = {}
+    changes = []
+    in_changed_package = []
+    for block in documents.blocks(TEXTS[name]):
+        code = with_ids(block.code, scratch)
+        if block.language == "diff":
+            changes.append(code)
+        elif block.file:
+            (scratch / block.file).parent.mkdir(parents=True, exist_ok=True)
+            (scratch / block.file).write_text(code, encoding="utf-8")
+        elif block.language == "python" and changes:
+            in_changed_package.append(code)
+        elif block.language == "python":
+            exec(compile(code, f"a block of {name}", "exec"), space)
+        elif block.language == "bash":
+            for words in documents.commands(code):
+                check_command(words)
+    if changes:
+        run_changed(changes, "\n".join(in_changed_package), scratch)
+
+
+def run_changed(changes, code, scratch):
+    """Run code on a copy of the package to which the changes of a document were made."""
+    package = scratch / "package"
+    parts = shutil.ignore_patterns("assets", "__pycache__", "*.md")
+    shutil.copytree(ROOT / "clipft", package / "clipft", ignore=parts)
+    shutil.copytree(ROOT / "data_manifests", package / "data_manifests", ignore=parts)
+    (package / "clipft/assets").symlink_to(ROOT / "clipft/assets")
+    for change in changes:
+        assert len(change.splitlines()) <= LONGEST_CHANGE
+        documents.apply_change(change, package)
+    environment = os.environ | {"PYTHONPATH": str(package)}
+    command = [sys.executable, "-W", "error::UserWarning", "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_documents_links_lead_somewhere(name):
+    folder = (ROOT / name).parent
+    for link in documents.links(TEXTS[name]):
+        if link.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = folder / path if path else ROOT / name
+        assert target.exists(), link
+        if anchor:
+            assert anchor in documents.anchors(target.read_text(encoding="utf-8")), link
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_what_a_command_makes_of_a_document_is_what_it_would_make(name):
+    """`make documents` writes it again."""
+    for command, text in documents.made_parts(TEXTS[name]):
+        if documents.can_be_made(command):
+            assert documents.make(command) == text
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_document_is_short(name):
+    assert len(TEXTS[name].splitlines()) <= LIMITS[name]
+
+
+def test_documents_lie_where_they_are_looked_for():
+    """No folder holds a Markdown file that is not among them."""
+    git = ROOT / ".git"
+    assert git.exists() or len(DOCUMENTS) > 5
+    assert {"README.md", "clipft/README.md", "clipft/objectives/README.md"} <= set(TEXTS)
