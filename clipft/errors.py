@@ -7,7 +7,18 @@ SHOWN = 12  # known names in the error for an unknown one
 
 
 class ClipftError(Exception):
-    """Base of all errors meant for the user; the command line prints its text and exits with 2."""
+    """Base of all errors meant for the user; the command line prints its text and exits with 2.
+
+    Arguments:
+        text: one line that says what came, what was wanted and what to try.
+
+    Example:
+        >>> try:
+        ...     clipft.load_manifest("emoji_shfit")
+        ... except clipft.ClipftError as error:
+        ...     print(error)
+        unknown data set 'emoji_shfit'; did you mean 'emoji_shift'? known: ...
+    """
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows of it: the one line, as on the command line."""

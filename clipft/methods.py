@@ -149,7 +149,25 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Registry(dict[str, E], Generic[E]):
-    """Name -> entry: a dict that refuses kindly an unknown name, and a name that is given twice."""
+    """Name -> entry: a dict that refuses kindly an unknown name, and a name that is given twice.
+
+    `clipft.METHODS` holds the methods to train, `clipft.POSTHOC` what is done to runs, both
+    in the order of tables and figures.
+
+    Arguments:
+        kind: what its entries are called in errors.
+        record: the class of its entries.
+        entries: what it holds at first.
+
+    Example:
+        >>> clipft.METHODS["lipsum"].title
+        'Lipsum-FT'
+        >>> clipft.POSTHOC["tpgm_c"].options["mu"]
+        1.0
+        >>> clipft.METHODS["lipsumm"]
+        Traceback (most recent call last):
+        clipft.errors.ConfigError: unknown method 'lipsumm'; did you mean 'lipsum'? ...
+    """
 
     def __init__(self, kind: str, record: type[E], entries: Iterable[E]):
         super().__init__()

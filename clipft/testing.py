@@ -24,14 +24,26 @@ SCALE = 10.0
 
 
 def check_method(method: Method | str) -> None:
-    """Raise ConfigError, in one line, for the first thing in which a method breaks the contract.
-
-    method: an entry or its name.
+    """Refuse, in one line, the first thing in which a method breaks the contract.
 
     Its options are numbers, true or false with a default. From a step that holds no more than what
     it `needs`, it makes one finite number, the same every time, and leaves the step as it was. A
     finite gradient reaches the images, captions or weights, at the start of training too, where the
     model is still theta0. With lam 0 the loss is cross-entropy, bit for bit.
+
+    Arguments:
+        method: an entry, or its name.
+
+    Raises:
+        ConfigError: with what is broken.
+
+    Example:
+        >>> from clipft.methods import Method
+        >>> clipft.check_method("lipsum")
+        >>> wrong = Method("mine", "Mine", "yours", lambda step: step.images.mean(0), lam=1.0)
+        >>> clipft.check_method(wrong)
+        Traceback (most recent call last):
+        clipft.errors.ConfigError: method 'mine' breaks the contract: it returns a Tensor ...
     """
     entry = METHODS[method] if isinstance(method, str) else method
     if "+" in entry.name:

@@ -12,6 +12,9 @@ stopped, start a kernel for each job or want a sweep of an hour (each has tests 
 (its target must exist), Python files and modules (they must exist), and what is of the system.
 """
 
+import ast
+import doctest
+import inspect
 import os
 import re
 import shutil
@@ -25,6 +28,7 @@ import pytest
 from conftest import QUIET, World, draw_tree
 from documents import ROOT
 
+import clipft
 from clipft import cli, methods
 
 DOCUMENTS = documents.documents()
@@ -310,3 +314,102 @@ def test_documents_lie_where_they_are_looked_for():
     git = ROOT / ".git"
     assert git.exists() or len(DOCUMENTS) > 5
     assert {"README.md", "clipft/README.md", "clipft/objectives/README.md"} <= set(TEXTS)
+
+
+# --- docstrings
+
+
+PUBLIC = {name: getattr(clipft, name) for name in clipft.__all__}
+FOUNDATION = ("METHODS", "POSTHOC")  # instances, whose class is documented
+SECTION = re.compile(r"^(Arguments|Returns|Raises|Example):\n((?:\n| +.*\n?)+)", re.MULTILINE)
+
+
+def documented(name):
+    """What carries the docstring of a public name."""
+    return type(PUBLIC[name]) if name in FOUNDATION else PUBLIC[name]
+
+
+def sections(thing):
+    """Section -> its lines, of a docstring."""
+    return {match[1]: match[2] for match in SECTION.finditer(inspect.getdoc(thing) + "\n")}
+
+
+def examples_of(thing):
+    """The examples of a function, or of a class and its methods."""
+    finder = doctest.DocTestFinder()
+    return [test for test in finder.find(thing, thing.__name__) if test.examples]
+
+
+def arguments_of(thing):
+    """Names of the arguments that a caller gives."""
+    if isinstance(thing, type) and issubclass(thing, Exception):
+        return set()
+    return {name for name in inspect.signature(thing).parameters if name != "self"}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_example_of_a_public_name_runs(name, scratch, capsys):
+    tests = examples_of(documented(name))
+    assert tests, f"{name} has no example"
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    for test in tests:
+        test.globs = {"clipft": clipft}
+        failures, _ = doctest.DocTestRunner(optionflags=flags).run(test)
+        assert failures == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_says_what_it_takes_gives_and_refuses(name):
+    """By its signature and its code: arguments by name, a result where there is one, and errors
+    that it raises itself.
+    """
+    thing = documented(name)
+    said = sections(thing)
+    arguments = re.findall(r"^ {4}(\w+):", said.get("Arguments", ""), re.MULTILINE)
+    assert set(arguments) >= arguments_of(thing)
+    if inspect.isfunction(thing):
+        gives = inspect.signature(thing).return_annotation not in (None, "None")
+        assert ("Returns" in said) == gives
+        raised = set(re.findall(r"raise (\w+Error)\(", inspect.getsource(thing)))
+        assert raised <= set(re.findall(r"^ {4}(\w+):", said.get("Raises", ""), re.MULTILINE))
+
+
+MODULES = sorted((ROOT / "clipft").rglob("*.py"))
+
+
+def undocumented(tree, inside=""):
+    """Public functions, classes and methods without a docstring."""
+    for node in tree.body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        name = f"{inside}{node.name}"
+        if node.name.startswith("_"):
+            continue
+        if not ast.get_docstring(node):
+            yield name
+        if isinstance(node, ast.ClassDef):
+            yield from undocumented(node, f"{name}.")
+
+
+def test_the_finder_of_missing_docstrings_sees_one():
+    source = "class A:\n    'a'\n    def b(self): ...\n    def _c(self): ...\ndef d(): ..."
+    assert list(undocumented(ast.parse(source))) == ["A.b", "d"]
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_public_docstring_is_missing(file):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    assert list(undocumented(tree)) == []
+
+
+def test_the_reference_builds_and_has_every_public_name(tmp_path):
+    """As `make docs` does it, in a process of its own, which loads the whole package."""
+    command = [sys.executable, "tests/documents.py", "reference", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    front = (tmp_path / "clipft.html").read_text()
+    assert [name for name in PUBLIC if f'id="{name}"' not in front] == []
+    assert "Traceback" not in done.stdout
+    for page in tmp_path.rglob("*.html"):
+        assert not re.search(r'src="(https?:)?//', page.read_text()), page

@@ -40,11 +40,28 @@ def run_batch(
     gpus: str = "",
     only: Sequence[str] = (),
 ) -> Path:
-    """Run a spec; leaves notebooks/, runs/, figures/, results.csv and index.html under `out`.
+    """Run a spec: notebooks times parameters, a process each, finished ones skipped.
 
-    Finished runs are skipped. gpus: ids as in "0,1", one run at a time on each. only: words that
-    name the runs wanted, see `choose`. Returns `out`. Raises ConfigError for a bad spec, RunError
-    when a run failed (the others are finished first) or another batch writes the folder.
+    Leaves notebooks/, runs/, figures/, results.csv and index.html under `out`.
+
+    Arguments:
+        path: the spec, see `papermill_runs/*.yaml`.
+        out: where it all goes; None for out/NAME beside the spec.
+        jobs: how many run side by side; 0 for one per GPU, or what the spec says.
+        gpus: ids as in "0,1", one run at a time on each; "" for all that are visible.
+        only: words that name the runs wanted, see `batch.spec.choose`; empty for all.
+
+    Returns:
+        `out`.
+
+    Raises:
+        ConfigError: where the spec is wrong.
+        RunError: when a run failed (the others are finished first), or another batch writes there.
+
+    Example:
+        >>> clipft.run_batch("papermill_runs/nothing.yaml")
+        Traceback (most recent call last):
+        clipft.errors.ConfigError: ...
     """
     path = Path(path)
     spec = read_spec(path)

@@ -47,9 +47,27 @@ def thumbnail(file: Path) -> bytes | None:
 def sample_tiles(
     manifest: Manifest, classes: int = 12, size: int = 64
 ) -> tuple[list[str], dict[str, list[np.ndarray]]]:
-    """Names of some classes, evenly spread, and for each domain one test image of each.
+    """Small test images of some classes, one of each domain, for `contact_sheet_figure`.
 
-    An image is uint8 (size, size, 3); a class that a domain lacks is a grey tile there.
+    Arguments:
+        manifest: the data set, see `load_manifest`.
+        classes: how many, evenly spread over all.
+        size: pixels of a side.
+
+    Returns:
+        The names of the classes; and domain -> an image (size, size, 3), uint8, of each of them. A
+        class that a domain lacks is a grey tile there.
+
+    Raises:
+        ImageError: where a file is missing or unreadable.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> names, tiles = clipft.sample_tiles(run.manifest, classes=3)
+        >>> names
+        ['apple', 'bee', 'zebra']
+        >>> tiles["sketch"][0].shape
+        (64, 64, 3)
     """
     names = manifest.names
     labels = np.linspace(0, len(names) - 1, min(classes, len(names)), dtype=int).tolist()

@@ -243,8 +243,23 @@ def available() -> list[str]:
 
 
 def load_manifest(name: str) -> Manifest:
-    """A manifest by name, of those that come with clipft or of NAME.yaml here, or by its file's
-    path; an unknown name is a ConfigError.
+    """Open a data set's description: what it holds, how it is called, where it lies.
+
+    Arguments:
+        name: a name of `clipft datasets`, NAME of a NAME.yaml here, or the path of a YAML file.
+
+    Returns:
+        The manifest; no image is touched.
+
+    Raises:
+        ConfigError: for an unknown name, and for a wrong key or value in the file.
+
+    Example:
+        >>> manifest = clipft.load_manifest("domainnet")
+        >>> manifest.shifts()
+        ['painting', 'clipart', 'infograph', 'sketch']
+        >>> len(manifest.names)
+        345
     """
     path = manifests_folder() / f"{name}.yaml"
     if name.endswith((".yaml", ".yml")):

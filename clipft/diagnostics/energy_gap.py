@@ -21,13 +21,30 @@ def energy_gap(
     *,
     moment: Tensor | None = None,
 ) -> Tensor:
-    """EG(x) = mean_t (E_theta(x, t) - E_theta0(x, t))^2 per image, by the texts' second moment.
+    """Energy gap of each image: EG(x) = mean_t (E_theta(x, t) - E_theta0(x, t))^2.
 
-    images, anchors (N, D): embeddings of the same images by the tuned and the zero-shot model,
-    normalised here; texts (M, D) unit rows with the logit scale s, or their
-    `energies.second_moment` (D, D) at once. -> (N,), in squared logits (s is inside). The mean over
-    images is the energy gap of Lipsum-FT, arXiv:2404.00860, section 4.
-    Raises ConfigError where shapes differ or neither texts nor moment is given.
+    Computed by the texts' second moment, without any N x M matrix. The mean over images is the
+    energy gap of Lipsum-FT, arXiv:2404.00860, section 4.
+
+    Arguments:
+        images: (N, D) embeddings by the tuned model; normalised here.
+        anchors: (N, D) embeddings of the same images by the zero-shot model; normalised here.
+        texts: (M, D) unit rows.
+        scale: the logit scale s, which is inside the gap.
+        moment: (D, D), `energies.second_moment` of the texts, in place of texts and scale.
+
+    Returns:
+        (N,), in squared logits.
+
+    Raises:
+        ConfigError: where shapes differ, or neither texts nor moment is given.
+
+    Example:
+        >>> import torch
+        >>> before = torch.eye(3)
+        >>> after = before[[1, 0, 2]]  # two images change places, the third stays
+        >>> clipft.energy_gap(after, before, texts=torch.eye(3), scale=10.0)
+        tensor([66.6667, 66.6667,  0.0000])
     """
     check_same_images(images, anchors)
     if moment is None:

@@ -6,10 +6,25 @@ from .energies import check_same_images, unit
 
 
 def feature_distortion(images: Tensor, anchors: Tensor, *, normalised: bool = False) -> Tensor:
-    """||F_theta(x) - F_theta0(x)||_2 per image, on unit rows if `normalised`.
+    """Feature distortion of each image: ||F_theta(x) - F_theta0(x)||_2.
 
-    (N, D), (N, D) -> (N,). Source: Kumar et al., LP-FT, arXiv:2202.10054; as measured in Lipsum-FT.
-    Raises ConfigError where shapes differ.
+    Source: Kumar et al., LP-FT, arXiv:2202.10054; as measured in Lipsum-FT, arXiv:2404.00860.
+
+    Arguments:
+        images: (N, D) embeddings by the tuned model.
+        anchors: (N, D) embeddings of the same images by the zero-shot model.
+        normalised: measure on unit rows.
+
+    Returns:
+        (N,), in units of the embedding.
+
+    Raises:
+        ConfigError: where shapes differ.
+
+    Example:
+        >>> import torch
+        >>> clipft.feature_distortion(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2))
+        tensor([5.])
     """
     check_same_images(images, anchors)
     if normalised:

@@ -20,7 +20,21 @@ TITLES = {ZERO_SHOT: "zero-shot", TUNED: "tuned"}
 def accuracy_figure(
     scores: pd.DataFrame, alphas: Sequence[float] = (ZERO_SHOT, 0.5, TUNED)
 ) -> go.Figure:
-    """Accuracy (%) of every split for a few alphas of one run: zero-shot, mixtures, tuned."""
+    """Accuracy (%) of every split for a few alphas of one run: zero-shot, mixtures, tuned.
+
+    Arguments:
+        scores: `run.table()`.
+        alphas: which to draw, a bar each.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> figure = clipft.accuracy_figure(run.table(), alphas=[0, 0.3, 1])
+        >>> [bars.name for bars in figure.data]
+        ['zero-shot', 'WiSE, alpha 0.3', 'tuned']
+    """
     rows = scores[(scores.metric == "accuracy") & (scores.role != "val")]
 
     figure = go.Figure()

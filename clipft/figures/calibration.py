@@ -16,6 +16,19 @@ def reliability_figure(diagrams: Mapping[str, Reliability], title: str = "") -> 
     """Accuracy against confidence in equal-width bins, a line per model; below, images of each bin.
 
     Source: Guo et al., arXiv:1706.04599.
+
+    Arguments:
+        diagrams: name of a model -> `reliability_of` it.
+        title: above the figure.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> before = clipft.reliability_of(run, "sketch/test", alpha=0)
+        >>> after = clipft.reliability_of(run, "sketch/test")
+        >>> figure = clipft.reliability_figure({"zero-shot": before, "tuned": after})
     """
     figure = make_subplots(2, 1, row_heights=[0.75, 0.25], shared_xaxes=True, vertical_spacing=0.04)
     for number, (name, diagram) in enumerate(diagrams.items()):

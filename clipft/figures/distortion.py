@@ -18,10 +18,24 @@ NORMS = {"raw": "||F - F0||", "normalised": "||f - f0||, unit rows"}
 
 
 def distortion_figure(table: pd.DataFrame, kind: str = "raw") -> go.Figure:
-    """Feature distortion of reference against shifted images (`distortion_table`).
+    """Feature distortion of reference against shifted images, a panel per shift, a point per run.
 
-    A panel per shift, a point per run. The theory has every point below the dashed line; each title
-    counts where Welch's interval says so. Raises ConfigError where no row is of this kind.
+    The theory has every point below the dashed line; each title counts where Welch's interval says
+    so.
+
+    Arguments:
+        table: of `distortion_table`.
+        kind: raw, or normalised: on unit rows.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ConfigError: where no row is of this kind.
+
+    Example:
+        >>> table = clipft.distortion_table(clipft.open_runs("runs"))
+        >>> figure = clipft.distortion_figure(table, kind="normalised")
     """
     rows = table[table.kind == kind]
     if rows.empty:

@@ -24,10 +24,27 @@ if TYPE_CHECKING:
 def energy_gap_figure(
     results: pd.DataFrame, x: str = "energy_gap", y: str = "relative_accuracy", alpha: float = TUNED
 ) -> go.Figure:
-    """Energy gap (or another metric) against relative accuracy (or another) of every model.
+    """Energy gap (or another metric) against relative accuracy (or another), a point per model.
 
     A panel per shift; each title carries Pearson's r with its 95 % interval. Both are measured on
-    the shift's own test images. Raises ConfigError where no run has both at this alpha.
+    the shift's own test images.
+
+    Arguments:
+        results: of `clipft.results`.
+        x: metric to the right.
+        y: metric upwards.
+        alpha: of all models.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ConfigError: where no run has both metrics at this alpha, or runs cannot be compared.
+
+    Example:
+        >>> figure = clipft.energy_gap_figure(clipft.results("runs"))
+        >>> figure.layout.xaxis.title.text
+        'energy gap (squared logits)'
     """
     rows = wide(results)
     rows = rows[(rows.role == "shift") & (rows.alpha == alpha)]
@@ -63,8 +80,19 @@ def leave_one_out_figure(
 ) -> go.Figure:
     """Pearson's r with 95 % intervals of all runs, and without each method in turn.
 
-    panels: title -> (of all runs, method -> without it). A correlation that is undefined (too few
-    points, a constant) is named and not drawn.
+    A correlation that is undefined (too few points, a constant) is named and not drawn.
+
+    Arguments:
+        panels: title -> (`correlation` of all runs, `leave_one_out` of them).
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> gap, accuracy, method = [3, 2, 1, 0], [1, 2, 3, 5], ["ft", "ft", "lipsum", "lipsum"]
+        >>> whole = clipft.correlation(gap, accuracy)
+        >>> parts = clipft.leave_one_out(gap, accuracy, method)
+        >>> figure = clipft.leave_one_out_figure({"sketch": (whole, parts)})
     """
     figure = panel_row(list(panels))
     most = 0
@@ -98,9 +126,21 @@ def _or_none(value: float) -> float | None:
 
 
 def class_figure(table: pd.DataFrame, labels: int = 5) -> go.Figure:
-    """Every class: mean energy gap against its change of accuracy (`class_table`).
+    """Every class: mean energy gap against its change of accuracy.
 
-    The `labels` classes of the largest gap are named. Raises ConfigError where there is no gap.
+    Arguments:
+        table: of `class_table`.
+        labels: so many classes of the largest gap are named.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ConfigError: where there is no gap.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> figure = clipft.class_figure(clipft.class_table(run, "sketch/test"))
     """
     if "energy_gap" not in table:
         raise ConfigError("these classes have no energy gap: an ensemble has none; use its members")

@@ -19,6 +19,18 @@ def energy_map_figure(energy_map: EnergyMap) -> go.Figure:
     """t-SNE of energy vectors before and after tuning, coloured by split.
 
     The legend hides a split in both panels. Source: Lipsum-FT, arXiv:2404.00860.
+
+    Arguments:
+        energy_map: of `clipft.energy_map`.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> figure = clipft.energy_map_figure(clipft.energy_map(run, per_split=10, perplexity=5))
+        >>> [title.text for title in figure.layout.annotations]
+        ['zero-shot', 'tuned']
     """
     figure = make_subplots(1, 2, subplot_titles=["zero-shot", "tuned"], horizontal_spacing=0.03)
     splits = np.array(energy_map.split)

@@ -13,7 +13,18 @@ def contact_sheet_figure(
 ) -> go.Figure:
     """Thumbnails as a grid: a row per domain, a column per class.
 
-    tiles[domain][i] is uint8 (S, S, 3).
+    Arguments:
+        tiles: domain -> an image (S, S, 3), uint8, of each class; all of one size.
+        names: of the classes.
+        title: above the figure.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> names, tiles = clipft.sample_tiles(run.manifest)
+        >>> figure = clipft.contact_sheet_figure(tiles, names, title="Every class, every domain")
     """
     stacked = np.array(list(tiles.values()))  # (R, C, S, S, 3)
     rows, columns, size = stacked.shape[:3]

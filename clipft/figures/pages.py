@@ -25,9 +25,23 @@ STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
 
 def save_figure(figure: go.Figure, folder: Path | str, name: str, caption: str = "") -> Path:
-    """Write NAME.html (self-contained, opens offline) into a folder, and return it.
+    """Write a figure as NAME.html, which holds all it needs and opens offline.
 
     NAME.json lies beside it, for the index and for images.
+
+    Arguments:
+        figure: any plotly figure.
+        folder: made where it is missing.
+        name: of the files, without an ending.
+        caption: below the figure.
+
+    Returns:
+        The HTML file.
+
+    Example:
+        >>> figure = clipft.wise_curve_figure(clipft.results("runs"))
+        >>> print(clipft.save_figure(figure, "figures", "curves", "WiSE curves of two runs."))
+        figures/curves.html
     """
     target = Path(folder) / f"{name}.html"
     spec = {"figure": json.loads(figure.to_json()), "caption": caption}
@@ -50,7 +64,16 @@ def bundle(figure: go.Figure) -> dict[str, Any]:
 def show(figure: go.Figure, folder: Path | str = "", name: str = "", caption: str = "") -> None:
     """Show a figure in a notebook, without the button that would send it away.
 
-    Save it too where a folder is given.
+    Arguments:
+        figure: any plotly figure.
+        folder: where a folder is given, it is saved there, too, see `save_figure`.
+        name: of the saved files.
+        caption: below the saved figure.
+
+    Example:
+        >>> figure = clipft.wise_curve_figure(clipft.results("runs"))
+        >>> clipft.show(figure, "figures", "curves")
+        {'application/vnd.plotly.v1+json': ...
     """
     if folder:
         save_figure(figure, folder, name, caption)

@@ -21,7 +21,17 @@ EDGE = layout(l=10, r=10, t=10, b=10)
 
 
 def table_figure(frame: pd.DataFrame) -> go.Figure:
-    """A data frame of texts as a figure."""
+    """A data frame of texts as a figure, to lie beside others.
+
+    Arguments:
+        frame: its columns are the head.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> figure = clipft.table_figure(clipft.results_table(clipft.results("runs")))
+    """
     head = {"values": [f"<b>{name}</b>" for name in frame], **HEAD}
     figure = go.Figure(go.Table(header=head, **_columns(frame, height=26)))
     return figure.update_layout(**EDGE, height=80 + LINE * len(frame))

@@ -25,9 +25,24 @@ def trade_off_figure(
     """What each run gained on the reference and under shift, in points against its zero-shot model.
 
     One point per run; lines join the learning rates and lengths of one method (means over seeds).
-    published: columns method, model, domain, reference, shift (fractions) with a row Zero-shot for
-    each model and domain, drawn hollow, from another data set and model. Raises ConfigError where
-    that row is missing.
+
+    Arguments:
+        results: of `clipft.results`.
+        published: of `clipft.published`, drawn hollow; of another data set and model.
+        alpha: of all runs.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ConfigError: where the published table has no zero-shot row of a model and domain, or no run
+            is scored at alpha 0 and at this alpha.
+
+    Example:
+        >>> paper = clipft.published("1")
+        >>> figure = clipft.trade_off_figure(clipft.results("runs"), paper)
+        >>> figure.layout.title.text
+        'The trade-off, 2 runs (hollow: published)'
     """
     rows = changes(results, alpha)
     looks = style(rows.method.unique())
@@ -76,8 +91,18 @@ def _add_published(figure: go.Figure, published: pd.DataFrame, looks: dict[str, 
 def choice_figure(table: pd.DataFrame, caption: str = "") -> go.Figure:
     """Mean shift accuracy (%) of what reference accuracy chooses against what energy gap chooses.
 
-    table: of `choosing.choices`, a row per run whose alpha is chosen; without a column method, a
-    row per choice among models. On the dashed line both ways to choose are equal.
+    On the dashed line both ways to choose are equal.
+
+    Arguments:
+        table: of `choices`: a row per run whose alpha is chosen, or per choice among models.
+        caption: below the title.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> chosen = clipft.choices(clipft.results("runs"))
+        >>> figure = clipft.choice_figure(chosen, caption=str(clipft.verdict(chosen)))
     """
     looks = style(table.method.unique()) if "method" in table else {"": look_of(0, "models")}
 

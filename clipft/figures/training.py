@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 def training_figure(history: pd.DataFrame | Sequence[Mapping]) -> go.Figure:
     """Loss (each term and the sum) and reference validation accuracy (%) over a run's steps.
 
-    history: `Run.history()`, or the same rows as mappings.
+    Arguments:
+        history: of `Run.history`, or the same rows as mappings.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> figure = clipft.training_figure(run.history())
     """
     if not isinstance(history, Sequence):
         history = [row.dropna().to_dict() for _, row in history.iterrows()]

@@ -19,9 +19,19 @@ METRICS = (("accuracy", 100), ("nll", 1))  # a panel each, and the factor to its
 
 
 def path_figure(table: pd.DataFrame) -> go.Figure:
-    """Accuracy (%) and NLL (nats) along alpha on every split (`path_table`).
+    """Accuracy (%) and NLL (nats) along alpha on every split.
 
     Solid: WiSE, where weights are mixed; dotted: the output-space ensemble, where logits are.
+
+    Arguments:
+        table: of `path_table`.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> figure = clipft.path_figure(clipft.path_table(run, alphas=[0, 0.5, 1]))
     """
     rows = table[table.role != "val"].sort_values("alpha")
     titles = ["accuracy (%)", "NLL (nats)"]
@@ -44,9 +54,22 @@ def path_figure(table: pd.DataFrame) -> go.Figure:
 
 
 def layer_figure(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
-    """Relative distance moved by each layer (`layer_table`), a line per method, the head last.
+    """Relative distance moved by each layer, a line per method, the head last.
 
     Layers that stayed where they were are not drawn.
+
+    Arguments:
+        tables: method -> `layer_table` of one of its runs.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> runs = clipft.open_runs("runs")
+        >>> tables = {run.config.method: clipft.layer_table(run) for run in runs}
+        >>> figure = clipft.layer_figure(tables)
+        >>> [line.name for line in figure.data]
+        ['FT', 'Lipsum-FT']
     """
     figure = go.Figure()
     for method, look in style(tables).items():

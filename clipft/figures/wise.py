@@ -33,9 +33,23 @@ TILE = {"sizex": 0.95 / TILES, "sizey": 0.3, "xanchor": "left", "yanchor": "top"
 def wise_slider_figure(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
     """A slider of alpha moves a marker on each method's WiSE curve, and the bars of every split.
 
-    One recipe per method, chosen on reference validation accuracy, mean over seeds; methods that
-    were scored at fewer alphas than others are left out. start: where the slider stands at first.
-    Raises ConfigError where alpha 0 or 1 is missing. Source: WiSE-FT, arXiv:2109.01903.
+    It needs no kernel: a saved page's slider works offline. One recipe per method, chosen on
+    reference validation accuracy, mean over seeds; methods that were scored at fewer alphas than
+    others are left out. Source: WiSE-FT, arXiv:2109.01903.
+
+    Arguments:
+        results: of `clipft.results`.
+        start: where the slider stands at first.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ConfigError: where alpha 0 or 1 is missing, or runs cannot be compared.
+
+    Example:
+        >>> figure = clipft.wise_slider_figure(clipft.results("runs"), start=0.3)
+        >>> figure.write_html("wise.html")
     """
     rows = _best_curves(results)
     alphas = np.sort(rows.alpha.unique())
@@ -145,7 +159,22 @@ def _add_zero_shot(figure: go.Figure, zero_shot: pd.Series, splits: list[str]) -
 
 
 def wise_curve_figure(results: pd.DataFrame) -> go.Figure:
-    """Every recipe's WiSE curve: reference against mean shift accuracy (%), mean over seeds."""
+    """Every recipe's WiSE curve: reference against mean shift accuracy (%), mean over seeds.
+
+    Arguments:
+        results: of `clipft.results`.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ConfigError: where runs cannot be compared.
+
+    Example:
+        >>> figure = clipft.wise_curve_figure(clipft.results("runs"))
+        >>> len(figure.data)
+        2
+    """
     rows = recipes(results).sort_values("alpha")
     looks = style(rows.method.unique())
 
@@ -169,8 +198,20 @@ def sweep_figure(
 ) -> go.Figure:
     """One run's WiSE curve, its splits and how many predictions flip; a slider over its alphas.
 
-    thumbnails: also, for each alpha, images that zero-shot got right and the mixture does not, most
-    confident first; not where there are many alphas.
+    Arguments:
+        sweep: of `read_sweep`.
+        alpha: where the slider stands at first.
+        thumbnails: show also, for each alpha, images that zero-shot got right and the mixture does
+            not, most confident first; not where there are many alphas.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> sweep = clipft.read_sweep(clipft.open_runs("runs")[0])
+        >>> figure = clipft.sweep_figure(sweep, alpha=0.3)
+        >>> len(figure.layout.sliders[0].steps)
+        11
     """
     active = sweep.nearest(alpha)
     if len(sweep.alphas) > MOST_STEPS:

@@ -27,7 +27,19 @@ class Correlation:
 def correlation(x: ArrayLike, y: ArrayLike) -> Correlation:
     """Pearson's r of two vectors; undefined below three points or where one of them is constant.
 
-    Raises ConfigError where the vectors are not equally long.
+    Arguments:
+        x: n numbers.
+        y: as many.
+
+    Returns:
+        r with its 95 % interval (Fisher), and n.
+
+    Raises:
+        ConfigError: where the vectors are not equally long.
+
+    Example:
+        >>> print(clipft.correlation([0, 1, 2, 3], [3, 2, 1, 1]))
+        r = -0.94 [-1.00, 0.19], n = 4
     """
     from scipy import stats
 
@@ -48,7 +60,21 @@ def correlation(x: ArrayLike, y: ArrayLike) -> Correlation:
 def leave_one_out(x: np.ndarray, y: np.ndarray, groups: Sequence[str]) -> dict[str, Correlation]:
     """The correlation without each group (a method, say) in turn: does it hang on one of them?
 
-    In order of names. Raises ConfigError where there is not one group for each point.
+    Arguments:
+        x: n numbers.
+        y: as many.
+        groups: the group of each point.
+
+    Returns:
+        Group -> the correlation of all other points, in order of names.
+
+    Raises:
+        ConfigError: where there is not one group for each point.
+
+    Example:
+        >>> without = clipft.leave_one_out([0, 1, 2, 9], [2, 1, 0, 9], ["a", "a", "a", "b"])
+        >>> print(without["b"])
+        r = -1.00 [-1.00, 1.00], n = 3
     """
     x = np.asarray(x)
     y = np.asarray(y)

@@ -50,11 +50,25 @@ class Source:
 def load_clip(
     model: str = "emoji-tiny", pretrained: str = "", device: str | torch.device = "cpu"
 ) -> Clip:
-    """Load any open_clip model, frozen: a name, `local-dir:FOLDER`, or the shipped `emoji-tiny`.
+    """Load any open_clip model, frozen.
 
-    pretrained: a published tag or a checkpoint file; "" takes what the folder holds, "none" random
-    weights (drawn from torch's global generator). Raises ConfigError on an unknown name or tag,
-    WeightsError on a truncated or foreign file.
+    Arguments:
+        model: a name of open_clip, `local-dir:FOLDER`, or the shipped `emoji-tiny`.
+        pretrained: a published tag or a checkpoint file; "" takes what the folder holds, "none"
+            random weights (drawn from torch's global generator).
+        device: where its weights lie.
+
+    Returns:
+        The model with its tokenizer and its preprocessing.
+
+    Raises:
+        ConfigError: for an unknown name or tag.
+        WeightsError: where a file is truncated or of another model.
+
+    Example:
+        >>> clip = clipft.load_clip()
+        >>> clip.embed_texts(clip.tokenizer(["a fox", "a cup of tea"])).shape
+        torch.Size([2, 128])
     """
     source = find_source(model, pretrained)
     try:

@@ -27,7 +27,21 @@ if TYPE_CHECKING:
 
 
 class Predictor:
-    """An exported folder as a classifier of image files."""
+    """An exported folder as a classifier of image files.
+
+    Arguments:
+        folder: what `clipft.export` wrote.
+        device: where the model runs.
+
+    Raises:
+        ConfigError: where the folder holds no model, or its head is of another.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> predictor = clipft.Predictor(clipft.export(run, "tuned"))
+        >>> predictor.predict("photos/phone/cup").columns.tolist()
+        ['file', 'rank', 'label', 'probability']
+    """
 
     def __init__(self, folder: Path | str, device: str = "cpu"):
         self.clip = load_clip(f"local-dir:{folder}", device=device)
@@ -39,11 +53,20 @@ class Predictor:
     def predict(
         self, paths: Sequence[Path | str] | Path | str, top: int = 1, reading: Reading = Reading()
     ) -> pd.DataFrame:
-        """Classify files, and all images in folders: one row per file and rank.
+        """Classify files, and all images in folders.
 
-        Columns: file, rank, label, probability; the device is the predictor's. Raises ConfigError
-        for top < 1, ImageError for a file that is missing or unreadable (reading.skip_bad leaves it
-        out and says so), and where there is no image at all.
+        Arguments:
+            paths: image files and folders, or one.
+            top: so many classes for each image, the most probable first.
+            reading: how images are read; the device is the predictor's.
+
+        Returns:
+            A row per file and rank: file, rank from 1, label, probability.
+
+        Raises:
+            ConfigError: for top < 1.
+            ImageError: where a file is missing or unreadable (reading.skip_bad leaves it out and
+                says so), and where there is no image at all.
         """
         import pandas as pd
 

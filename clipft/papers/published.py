@@ -13,10 +13,27 @@ PUBLISHED = {"L2SP": "L2-SP", "Linear-probed": "LP"}  # names of the papers' tab
 def published_rows(
     table: str, benchmark: str = "domainnet", paper: str = "lipsum_ft", metric: str = "accuracy"
 ) -> pd.DataFrame:
-    """One table of a paper, a row per number: the columns of its CSV, methods by our titles.
+    """One table of a paper, a row per number.
 
-    Fractions or nats; `std` is NaN where the paper has none. How it was read says
-    `data_manifests/published/README.md`. Raises ConfigError where there is no such table.
+    How it was read says `data_manifests/published/README.md`.
+
+    Arguments:
+        table: its number there, as a text.
+        benchmark: domainnet, imagenet ...
+        paper: the name of its CSV: lipsum_ft or flyp.
+        metric: accuracy, ece, nll ...
+
+    Returns:
+        The columns of the CSV, methods by our titles; fractions or nats, `std` is NaN where the
+        paper has none.
+
+    Raises:
+        ConfigError: where there is no such table.
+
+    Example:
+        >>> rows = clipft.published_rows("1")
+        >>> rows[(rows.method == "Lipsum-FT") & (rows.split == "sketch")]["mean"].item()
+        0.562
     """
     file = manifests_folder() / "published" / f"{paper}.csv"
     if not file.is_file():
@@ -33,10 +50,24 @@ def published_rows(
 def published(
     table: str, benchmark: str = "domainnet", paper: str = "lipsum_ft", metric: str = "accuracy"
 ) -> pd.DataFrame:
-    """`published_rows` as method, variant, model, domain, reference and shift (mean), fractions.
+    """One table of a paper, a row per method: accuracy on what it was tuned on, and on the shifts.
 
-    domain is what was tuned on, reference the accuracy (or other metric) on its own test images,
-    shift that on all others.
+    Arguments:
+        table: its number there, as a text.
+        benchmark: domainnet, imagenet ...
+        paper: the name of its CSV: lipsum_ft or flyp.
+        metric: accuracy, ece, nll ...
+
+    Returns:
+        Columns method, variant, model, domain (what was tuned on), reference (on its own test
+        images) and shift (mean of all others), as fractions.
+
+    Raises:
+        ConfigError: where there is no such table.
+
+    Example:
+        >>> clipft.published("1").set_index("method").loc["Lipsum-FT", "reference"].item()
+        0.89
     """
     rows = published_rows(table, benchmark, paper, metric).rename(columns={"reference": "domain"})
     keys = ["method", "variant", "model", "domain"]

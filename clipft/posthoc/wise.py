@@ -16,12 +16,27 @@ from .weights import HEAD, Members, Weights, check_same_shape
 
 
 def wise(anchor: Weights, tuned: Weights, alpha: float) -> Weights:
-    """(1 - alpha) anchor + alpha tuned over every floating tensor, in fp32, kept in its own dtype.
+    """WiSE-FT: (1 - alpha) anchor + alpha tuned over every floating tensor.
 
-    Integer buffers are the tuned model's (the anchor's at alpha 0). The ends are each model bit for
-    bit.
-    Raises ConfigError for alpha outside 0 ... 1, WeightsError with the first odd name where models
-    differ.
+    Mixed in fp32, kept in its own dtype. Integer buffers are the tuned model's (the anchor's at
+    alpha 0). The ends are each model bit for bit. Source: arXiv:2109.01903.
+
+    Arguments:
+        anchor: the zero-shot model's weights by name.
+        tuned: the tuned model's.
+        alpha: 0 (zero-shot) ... 1 (tuned).
+
+    Returns:
+        Weights by name.
+
+    Raises:
+        ConfigError: for alpha outside 0 ... 1.
+        WeightsError: with the first odd name, where models differ.
+
+    Example:
+        >>> import torch
+        >>> clipft.wise({"w": torch.zeros(2)}, {"w": torch.ones(2)}, alpha=0.25)
+        {'w': tensor([0.2500, 0.2500])}
     """
     check_same_shape(anchor, tuned)
     mixed = {name: torch.empty_like(tensor) for name, tensor in tuned.items()}

@@ -32,10 +32,25 @@ def gap_of(
 
 
 def gap_table(run: Given, alpha: float = TUNED, reading: Reading | None = None) -> pd.DataFrame:
-    """Energy gap of every reported split: mean, its standard errors over images and over texts, n.
+    """Energy gap of every reported split, with its errors.
 
-    In squared logits, with the logit scale s inside; cosine_gap = gap / s^2 is without it.
-    attrs["scale"] is the zero-shot model's s.
+    Arguments:
+        run: a run, or its folder.
+        alpha: of the model that is compared with zero-shot.
+        reading: how images are read, where embeddings are not in the cache.
+
+    Returns:
+        A row per split: energy_gap, its standard errors over images and over texts, n; in squared
+        logits, with the logit scale s inside. cosine_gap = gap / s^2 is without it; attrs["scale"]
+        is s.
+
+    Raises:
+        RunError: where the run is not finished, or its model or data set have changed since.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> clipft.gap_table(run).columns.tolist()
+        ['split', 'energy_gap', 'image_error', 'text_error', 'cosine_gap', 'n']
     """
     import pandas as pd
 

@@ -25,11 +25,29 @@ def energy_map(
     reading: Reading | None = None,
     **settings: Any,
 ) -> EnergyMap:
-    """t-SNE of the energy vectors of the first images of every reported test split, before and
-    after tuning.
+    """t-SNE of the energy vectors of test images, before and after tuning, on one map.
 
-    settings: layout, perplexity, pca and seed of `energy_tsne`. Kept in the cache. Raises as
-    `energy_tsne` does.
+    Kept in the cache. Source: Lipsum-FT, arXiv:2404.00860.
+
+    Arguments:
+        run: a run, or its folder.
+        alpha: of the model after tuning.
+        per_split: the first so many images of every reported test split.
+        reading: how images are read, where embeddings are not in the cache.
+        settings: layout, perplexity, pca and seed of `diagnostics.energy_map.energy_tsne`.
+
+    Returns:
+        Split, id and class of each image, and its places (N, 2) before and after.
+
+    Raises:
+        ConfigError: where there are too few images for the perplexity, or a setting is wrong.
+        RunError: where the run is not finished, or its model or data set have changed since.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> places = clipft.energy_map(run, per_split=10, perplexity=5)
+        >>> places.before.shape  # three test splits
+        (30, 2)
     """
     run = Run.open(run)
     bench = Bench.of(run, reading)

@@ -22,11 +22,28 @@ if TYPE_CHECKING:
 def path_table(
     run: Given, alphas: Sequence[float] = ALPHAS, reading: Reading | None = None
 ) -> pd.DataFrame:
-    """WiSE against the output-space ensemble at every alpha and split: accuracies, NLL, distance of
-    logits, agreement.
+    """WiSE against the output-space ensemble: weights mixed, and logits mixed.
 
-    The ensemble is a run of its own beside this one, made once (`combine output_ensemble`). Equal
-    where logits are linear in the weights.
+    Equal where logits are linear in the weights. The ensemble is a run of its own beside this one,
+    made once (`combine output_ensemble`).
+
+    Arguments:
+        run: a run, or its folder.
+        alphas: where to compare them; what was not scored there is.
+        reading: how images are read.
+
+    Returns:
+        A row per alpha and split: accuracy and NLL of both, wise_distance (of logits) and
+        wise_agreement (fraction of equal predictions).
+
+    Raises:
+        RunError: where the run is not finished, or its model or data set have changed since.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> table = clipft.path_table(run, alphas=[0, 0.5, 1])
+        >>> sorted(table.alpha.unique().tolist())
+        [0.0, 0.5, 1.0]
     """
     ensemble = combine("output_ensemble", [Run.open(run)], reading=reading)
     score([run, ensemble], alphas, reading=reading)
@@ -47,7 +64,23 @@ def _by_metric(run: Run, alphas: Sequence[float]) -> pd.DataFrame:
 
 
 def layer_table(run: Given, reading: Reading | None = None) -> pd.DataFrame:
-    """How far tuning moved each layer: ||theta - theta0||_2, and relative to ||theta0||_2."""
+    """How far tuning moved each layer: ||theta - theta0||_2, and relative to ||theta0||_2.
+
+    Arguments:
+        run: a run, or its folder.
+        reading: on which device.
+
+    Returns:
+        A row per layer: layer, distance, relative.
+
+    Raises:
+        RunError: where the run is not finished, or its model or data set have changed since.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> clipft.layer_table(run).columns.tolist()
+        ['layer', 'distance', 'relative']
+    """
     import pandas as pd
 
     run = Run.open(run)

@@ -19,8 +19,22 @@ from .texts import table_html
 class ReliabilityExplorer(Explorer):
     """Slide alpha and see calibration: accuracy against confidence, and the ECE.
 
-    run: a Run, its folder or a `Sweep`. The zero-shot model, the one here and the tuned one are
-    drawn. Traits: alpha (0 ... 1; the nearest scored one is shown), split.
+    The zero-shot model, the one here and the tuned one are drawn.
+    Traits: alpha (0 ... 1; the nearest scored one is shown), split.
+
+    Arguments:
+        run: a Run, its folder, the first letters of its id, or a `Sweep`.
+        alpha: where the slider stands at first.
+        split: what is shown at first; "" for the last shift.
+        bins: of equal width, between 0 and 1.
+
+    Raises:
+        RunError: where there is no scored run.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> clipft.ReliabilityExplorer(run, split="sketch/test")
+        ReliabilityExplorer(alpha=0.5, split='sketch/test')
     """
 
     alpha = traitlets.Float(0.5, min=0, max=1)

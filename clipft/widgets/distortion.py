@@ -18,8 +18,19 @@ from .texts import paragraph
 class DistortionExplorer(Explorer):
     """Feature distortion of reference against shifted images, a point per run.
 
-    table: `distortion_table(RUNS)`, or the runs themselves: their folder, or a list. The theory has
-    every point below the dashed line. Traits: shift (a split), kind (raw, normalised).
+    The theory has every point below the dashed line.
+    Traits: shift (a split), kind (raw, normalised).
+
+    Arguments:
+        table: of `distortion_table`, or the runs themselves: their folder, or a list.
+        traits: what is shown at first.
+
+    Raises:
+        ConfigError: where there is nothing to draw.
+
+    Example:
+        >>> clipft.DistortionExplorer("runs", shift="sketch/test")
+        DistortionExplorer(kind='raw', shift='sketch/test')
     """
 
     shift = traitlets.Unicode()

@@ -29,10 +29,23 @@ HINT = "Click a point, or walk with the arrow keys and press Enter, to see its r
 class EnergyGapExplorer(Explorer):
     """Energy gap, or another measure, against robustness: a point per run; r follows what is shown.
 
-    results: the table `results(RUNS)`, or the runs themselves: their folder, or a list. runs: the
-    folder of a table's runs; with it a click shows a run's configuration, WiSE curve and most-moved
-    images. Traits: shift (a split), methods (shown), x, y
-    (metrics), selection (a run's id, or "").
+    Traits: shift (a split), methods (shown), x, y (metrics), selection (a run's id, or "").
+
+    Arguments:
+        results: of `clipft.results`, or the runs themselves: their folder, or a list.
+        runs: the folder of a table's runs; with it a click shows a run's configuration, WiSE curve
+            and most-moved images.
+        alpha: of all models.
+        traits: what is shown at first.
+
+    Raises:
+        ConfigError: where no run is scored on a shift at this alpha, or runs cannot be compared.
+
+    Example:
+        >>> explorer = clipft.EnergyGapExplorer("runs")
+        >>> explorer.methods
+        ('ft', 'lipsum')
+        >>> explorer.selection = clipft.open_runs("runs")[0].id  # as a click does
     """
 
     shift = traitlets.Unicode()

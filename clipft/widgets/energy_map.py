@@ -32,9 +32,20 @@ HINT = "Draw around images with the mouse; with the keyboard: arrows, then Enter
 class EnergyMapExplorer(Explorer):
     """t-SNE of energy vectors before and after tuning, with an arrow for each image.
 
-    energies: `energy_map(run)` with the same run's sweep, for class names, predictions and
-    thumbnails; or the run itself, whose map is made then. Traits: colour (split, class,
-    gap), places (both, before, after), selection (positions of the images inside the lasso).
+    Traits: colour (split, class, gap), places (both, before, after), selection (positions of the
+    images inside the lasso).
+
+    Arguments:
+        energies: of `energy_map`, or a run, whose map is made then.
+        sweep: the same run, or its `Sweep`: for class names, predictions and thumbnails; not wanted
+            where a run is given first.
+        traits: what is shown at first.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> places = clipft.energy_map(run, per_split=10, perplexity=5)
+        >>> explorer = clipft.EnergyMapExplorer(places, run, colour="gap")
+        >>> explorer.selection = (0, 3)  # as the lasso does
     """
 
     colour = traitlets.Enum(COLOURINGS, "split")

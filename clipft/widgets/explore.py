@@ -24,8 +24,20 @@ TABS = ("alpha", "training", "confusions")
 def explore(runs: Any, alpha: float = 0.5) -> Explorer:
     """The explorer that fits: a `RunExplorer` for one run, the `EnergyGapExplorer` for several.
 
-    runs: a Run, its folder, the first letters of its id; a list, or a folder of runs. Raises
-    RunError where there is no scored run.
+    Arguments:
+        runs: a Run, its folder, the first letters of its id; a list, or a folder of runs.
+        alpha: where the slider of one run stands at first.
+
+    Returns:
+        The explorer, to be the last line of a cell.
+
+    Raises:
+        RunError: where there is no scored run.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> clipft.explore(run, alpha=0.3)
+        RunExplorer(alpha=0.3, split=...)
     """
     opened = open_runs(runs)
     if len(opened) == 1:
@@ -36,8 +48,20 @@ def explore(runs: Any, alpha: float = 0.5) -> Explorer:
 class RunExplorer(Explorer):
     """One scored run in three tabs: alpha, training, confusions.
 
-    run: a Run, its folder, or the first letters of its id. Traits: alpha (0 ... 1, that of the
-    slider), split (whose confusions are listed).
+    Traits: alpha (0 ... 1, that of the slider), split (whose confusions are listed).
+
+    Arguments:
+        run: a Run, its folder, or the first letters of its id.
+        alpha: where the slider stands at first.
+
+    Raises:
+        RunError: where there is no such run, or it was not scored.
+
+    Example:
+        >>> explorer = clipft.RunExplorer(clipft.open_runs("runs")[0])
+        >>> explorer.alpha = 0.3
+        >>> explorer.confusions().columns.tolist()
+        ['class', 'taken for', 'images', 'zero-shot']
     """
 
     alpha = traitlets.Float(0.5, min=0, max=1)

@@ -32,11 +32,24 @@ ACCURACY = "reference validation accuracy (%)"
 
 
 class FineTuneForm(Explorer):
-    """One run as a form. `wait()` gives the finished Run: it presses run if nobody did.
+    """One run as a form: settings, live curves, stop and go on.
 
-    config: what the form starts from; settings that it does not show are kept. A run that was
-    stopped, here or elsewhere, goes on from its last validation. Traits: state (ready, running,
-    stopped, finished, failed).
+    `wait()` gives the finished Run: it presses run if nobody did. A run that was stopped, here or
+    elsewhere, goes on from its last validation. Traits: state (ready, running, stopped, finished,
+    failed).
+
+    Arguments:
+        config: what the form starts from; settings that it does not show are kept.
+        runs: the folder of the runs.
+        reading: how images are read.
+
+    Example:
+        >>> form = clipft.FineTuneForm(clipft.RunConfig(method="lipsum", lr=3e-4, steps=120))
+        >>> form.state
+        'ready'
+        >>> run = form.wait()
+        >>> run.config.method
+        'lipsum'
     """
 
     state = traitlets.Enum(("ready", "running", "stopped", "finished", "failed"), "ready")
@@ -122,7 +135,11 @@ class FineTuneForm(Explorer):
     def wait(self) -> Run:
         """The finished run; trains it where it is not.
 
-        Raises what training raised, Stopped if that is stopped.
+        Returns:
+            The run.
+
+        Raises:
+            Stopped: where the training was stopped; else what training raises.
         """
         if headless():  # a batch: in this thread, with a bar in its log
             self.run = self._train(self.config)

@@ -32,9 +32,19 @@ LEGEND = [
 class RunBrowser(Explorer):
     """All finished runs: filter them, and compare two: settings, accuracies, McNemar's p.
 
-    results: the table `results(RUNS)`, or the runs themselves: their folder, or a list. runs: the
-    folder of a table's runs. Traits: query (words that a row must contain),
-    first and second (run ids).
+    Traits: query (words that a row must contain), first and second (run ids).
+
+    Arguments:
+        results: of `clipft.results`, or the runs themselves: their folder, or a list.
+        runs: the folder of a table's runs.
+
+    Raises:
+        RunError: where there is no scored run.
+
+    Example:
+        >>> browser = clipft.RunBrowser("runs")
+        >>> browser.query = "lipsum"
+        >>> browser.first, browser.second = [run.id for run in clipft.open_runs("runs")]
     """
 
     query = traitlets.Unicode()
@@ -124,7 +134,11 @@ class RunBrowser(Explorer):
     def comparison(self, alpha: float = TUNED) -> pd.DataFrame:
         """Accuracies (%) of both runs on each test split, and McNemar's p.
 
-        The difference comes with its 95 % interval. Raises ConfigError where they saw other images.
+        Returns:
+            A row per split; the difference comes with its 95 % interval.
+
+        Raises:
+            ConfigError: where the runs saw other images.
         """
         first, second = self._sweeps()
         rows = []

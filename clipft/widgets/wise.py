@@ -77,10 +77,23 @@ def _bar_panel(sweep: Sweep) -> Spec:
 class WiseExplorer(Explorer):
     """Slide alpha: a marker on the WiSE curve, bars per split, and the predictions that flip.
 
-    runs: a Run, its folder or a `Sweep`; or several to choose from, as a list or a folder of runs.
-    Traits: alpha (0 ... 1), run (which sweep), selection (ids of the images shown). Between scored
-    alphas accuracy is on the line, predictions are those of the nearest scored one; "exact here"
-    scores this alpha on `probe` images of each split (it needs the run's weights and the images).
+    Between scored alphas accuracy is on the line, predictions are those of the nearest scored one;
+    "exact here" scores this alpha on some images (it needs the run's weights and the images).
+    Traits: alpha (0 ... 1), run (which sweep), selection (ids of the images shown).
+
+    Arguments:
+        runs: a Run, its folder, the first letters of its id, or a `Sweep`; or several to choose from,
+            as a list or a folder of runs.
+        alpha: where the slider stands at first.
+        probe: on so many images of each split "exact here" scores.
+
+    Raises:
+        RunError: where there is no scored run.
+
+    Example:
+        >>> slider = clipft.WiseExplorer("runs")
+        >>> slider.alpha = 0.3
+        >>> slider.figure().write_html("wise.html")  # its static twin
     """
 
     alpha = traitlets.Float(0.5, min=0, max=1)
@@ -174,7 +187,9 @@ class WiseExplorer(Explorer):
     def exact(self) -> pd.DataFrame | None:
         """Score this alpha on `probe` images of each split; what the line says is beside it.
 
-        Columns split, images, exact, line (fractions); None, and a note, where it cannot be scored.
+        Returns:
+            Columns split, images, exact, line (fractions); None, and a note, where it cannot be
+            scored.
         """
         from ..reports.exact import exact
 
