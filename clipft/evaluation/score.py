@@ -33,16 +33,35 @@ def score(
     reading: Reading | None = None,
     gap_texts: int = GAP_TEXTS,
 ) -> list[Run]:
-    """Score what is missing of one run, several, or a folder of runs; one model is loaded for all
-    alike.
+    """Score what is missing of one run, several, or a folder of runs; alike ones share one model.
 
     What the model at each alpha says of every image of the reported splits is kept as
     images.parquet, every metric of it, with 95 % intervals, as scores.parquet: read them by
-    `Run.scores`, `Run.table`. adaptive: also score between alphas, where the accuracy of a split
-    bends by more than this fraction. summarise: off, no scores.parquet is written, and `results`
-    shows nothing new: enough for a diagnosis, which asks the images. Returns the runs. Raises
-    ConfigError for an alpha outside 0 ... 1, RunError where another process writes a folder or the
-    model is no longer what a run was made of.
+    `Run.scores`, `Run.table`.
+
+    Arguments:
+        runs: a Run, its folder, the first letters of its id; a list, or a folder of runs.
+        alphas: 0 zero-shot ... 1 tuned.
+        adaptive: also score between alphas, where the accuracy of a split bends by more than this
+            fraction.
+        summarise: off, no scores.parquet is written, and `results` shows nothing new: enough for a
+            diagnosis, which asks the images.
+        reading: how images are read.
+        gap_texts: how many random texts the energy gap is measured on.
+
+    Returns:
+        The runs.
+
+    Raises:
+        ConfigError: for an alpha outside 0 ... 1, and adaptive alphas of an ensemble.
+        RunError: where another process writes a folder, or the model is no longer what a run was
+            made of.
+
+    Example:
+        >>> (run,) = clipft.score(clipft.open_runs("runs")[0], [0.37])
+        >>> table = run.table()
+        >>> bool((table.alpha == 0.37).any())
+        True
     """
     wanted = sorted({check_alpha(alpha) for alpha in alphas})
     if not wanted:
@@ -118,12 +137,30 @@ def export(
     half: bool = False,
     reading: Reading | None = None,
 ) -> Path:
-    """Write a run's model at this alpha as an open_clip `local-dir:` folder, in fp16 if `half`.
+    """Write a run's model at this alpha as an open_clip `local-dir:` folder.
 
     The head and the class names lie beside it; open_clip alone would classify with the zero-shot
     head. A model that was pre-trained here from random weights knows only the tokens of its
     captions: those are listed in clipft.json (random texts are drawn from them), and the embeddings
-    of all others are set to 0. Raises RunError for an ensemble, which has no weights.
+    of all others are set to 0.
+
+    Arguments:
+        run: a Run, its folder, or the first letters of its id.
+        folder: where to write.
+        alpha: 0 zero-shot ... 1 tuned.
+        half: in fp16.
+        reading: on which device.
+
+    Returns:
+        The folder.
+
+    Raises:
+        RunError: for an ensemble, which has no weights.
+
+    Example:
+        >>> folder = clipft.export(clipft.open_runs("runs")[0], "tuned", alpha=0.5)
+        >>> sorted(file.name for file in folder.iterdir())[-2:]
+        ['open_clip_config.json', 'open_clip_model.safetensors']
     """
     run = Run.open(run)
     bench = Bench.of(run, reading)

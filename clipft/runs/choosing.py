@@ -49,11 +49,25 @@ def pick(rows: pd.DataFrame, rule: str) -> Any:
 
 
 def choices(results: pd.DataFrame, among: str = "alphas") -> pd.DataFrame:
-    """What each rule takes and what that is worth: a row per run (its alphas) or seed (its models).
+    """What each rule takes and is worth: by reference accuracy, by energy gap, by an oracle.
 
-    Columns: run or seed and how many there were to choose from, then for each rule the alpha (or
-    the run), reference and mean shift test accuracy, as fractions. Runs without an energy gap are
-    left out. Raises ConfigError where nothing is left to choose.
+    The rules stand on top of `clipft.runs.choosing`. Runs without an energy gap are left out.
+
+    Arguments:
+        results: of `clipft.results`.
+        among: alphas of each run, or models of each seed.
+
+    Returns:
+        A row per run or seed, how many there were to choose from, then for each rule the alpha (or
+        the run), reference and mean shift test accuracy, as fractions.
+
+    Raises:
+        ConfigError: where nothing is left to choose, or `among` is another word.
+
+    Example:
+        >>> chosen = clipft.choices(clipft.results("runs"))
+        >>> chosen[["method", "accuracy: alpha", "energy_gap: alpha", "oracle: alpha"]].shape
+        (2, 4)
     """
     import pandas as pd
 
@@ -137,7 +151,19 @@ class Verdict:
 
 
 def verdict(chosen: pd.DataFrame) -> Verdict:
-    """Count where the energy gap's choice is better, equal or worse than accuracy's: `choices`."""
+    """Count where the energy gap's choice is better under shift, equal or worse than accuracy's.
+
+    Arguments:
+        chosen: of `choices`.
+
+    Returns:
+        wins, ties, losses of n, and the mean differences under shift and on the reference, as
+        fractions; as a text it is one line.
+
+    Example:
+        >>> print(clipft.verdict(clipft.choices(clipft.results("runs"))))
+        better under shift in ... of 2, equal in ..., worse in ...; on average ...
+    """
     change = chosen["energy_gap: shift"] - chosen["accuracy: shift"]
     cost = chosen["energy_gap: reference"] - chosen["accuracy: reference"]
     return Verdict(
@@ -153,9 +179,21 @@ def verdict(chosen: pd.DataFrame) -> Verdict:
 def ordered_pairs(results: pd.DataFrame) -> dict[str, float]:
     """Of all pairs of tuned models, the fraction whose order under shift reference images tell.
 
-    By accuracy (higher is better) and by energy gap (lower is better), both on held-out reference
-    images; a tie is half told, 0.5 is a coin. Raises ConfigError where no two models differ under
-    shift.
+    A tie is half told, 0.5 is a coin.
+
+    Arguments:
+        results: of `clipft.results`.
+
+    Returns:
+        accuracy (higher is better) and energy_gap (lower is better) -> the fraction, both on
+        held-out reference images.
+
+    Raises:
+        ConfigError: where no two models differ under shift.
+
+    Example:
+        >>> sorted(clipft.ordered_pairs(clipft.results("runs")))
+        ['accuracy', 'energy_gap']
     """
     rows = candidates(results)
     rows = rows[rows.alpha == TUNED]

@@ -54,17 +54,50 @@ class MethodName:
 
 
 def title_of(method: str) -> str:
-    """The title of a method or combination given as text, see `MethodName.title`."""
+    """The title of a method or combination, as in figures and tables.
+
+    Arguments:
+        method: a name of `clipft methods`, or several joined by +.
+
+    Returns:
+        The title; what no registry knows keeps its name.
+
+    Example:
+        >>> clipft.title_of("lipsum+tpgm")
+        'Lipsum-FT + TPGM'
+    """
     return MethodName.parse(method).title
 
 
 def is_ensemble(method: str) -> bool:
-    """Whether a method given as text is an ensemble, see `MethodName.is_ensemble`."""
+    """Whether a method is an ensemble, whose alpha mixes logits.
+
+    Arguments:
+        method: a name of `clipft methods`, or several joined by +.
+
+    Returns:
+        True where the last of them is one.
+
+    Example:
+        >>> clipft.is_ensemble("ft+greedy_ensemble")
+        True
+    """
     return MethodName.parse(method).is_ensemble
 
 
 def ordered(methods: Iterable[str]) -> list[str]:
-    """Each name once, in the order of the registries, combinations after their method."""
+    """Each name once, in the order of the registries, combinations after their method.
+
+    Arguments:
+        methods: names of methods and combinations.
+
+    Returns:
+        The names, sorted.
+
+    Example:
+        >>> clipft.ordered(["lipsum", "ft+tpgm", "ft", "lipsum"])
+        ['ft', 'ft+tpgm', 'lipsum']
+    """
 
     def place(method: str) -> tuple[list[int], str]:
         return MethodName.parse(method).place

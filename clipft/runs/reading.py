@@ -32,7 +32,26 @@ DISTORTIONS = {"raw": "feature_distortion", "normalised": "feature_distortion_no
 
 
 def class_table(run: Given, split: str, alpha: float = TUNED) -> pd.DataFrame:
-    """Every class on one split: images, accuracy zero-shot and tuned, gain, mean energy gap."""
+    """Every class on one split, before and after tuning.
+
+    Arguments:
+        run: a Run, its folder, or the first letters of its id.
+        split: of those that were scored, e.g. sketch/test.
+        alpha: of the model after tuning.
+
+    Returns:
+        A row per class: class, n (images), zero_shot and accuracy (fractions), change, energy_gap
+        (mean, squared logits; an ensemble has none).
+
+    Raises:
+        ConfigError: for a split that is not there.
+        RunError: where this alpha was not scored.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> clipft.class_table(run, "sketch/test").columns.tolist()
+        ['class', 'n', 'zero_shot', 'accuracy', 'change', 'energy_gap']
+    """
     import pandas as pd
 
     run = Run.open(run)
@@ -50,11 +69,24 @@ def class_table(run: Given, split: str, alpha: float = TUNED) -> pd.DataFrame:
 
 
 def distortion_table(runs: Given | Sequence[Given], alpha: float = TUNED) -> pd.DataFrame:
-    """The test of feature-distortion theory: a row per run, shift and kind (raw, normalised), see
-    `DistortionTest`.
+    """The test of feature-distortion theory, which says that tuning moves reference images further.
 
-    runs: one, several, or a folder of runs. Raises ConfigError for an ensemble, which has no
-    features.
+    Arguments:
+        runs: one, several, or a folder of runs.
+        alpha: of the models after tuning.
+
+    Returns:
+        A row per run, shift and kind (raw, normalised): mean distortions, their difference with
+        Welch's 95 % interval, and the verdict (holds, fails, open), see `DistortionTest`.
+
+    Raises:
+        ConfigError: for an ensemble, which has no features.
+        RunError: where this alpha was not scored.
+
+    Example:
+        >>> table = clipft.distortion_table("runs")
+        >>> len(table)  # two runs, two shifts, two kinds
+        8
     """
     import pandas as pd
 
@@ -90,8 +122,23 @@ def _distortion_rows(
 
 
 def barrier_table(run: Given, alphas: Sequence[float] = ALPHAS) -> pd.DataFrame:
-    """The linear path from zero-shot to tuned: on each split how far NLL (nats) and error
-    (fraction) rise above the line between its ends, and at which alpha; 0 where they never do.
+    """The way from zero-shot to tuned: how far it rises above the line between its ends.
+
+    Arguments:
+        run: a Run, its folder, or the first letters of its id.
+        alphas: where to look.
+
+    Returns:
+        A row per split: nll_barrier (nats) and error_barrier (fraction), each with the alpha of its
+        highest point; 0 where the curve never rises above the line.
+
+    Raises:
+        RunError: where an alpha was not scored.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> clipft.barrier_table(run, alphas=[0, 0.5, 1]).columns.tolist()
+        ['split', 'nll_barrier', 'nll_alpha', 'error_barrier', 'error_alpha']
     """
     import pandas as pd
 
@@ -120,7 +167,26 @@ def barrier_table(run: Given, alphas: Sequence[float] = ALPHAS) -> pd.DataFrame:
 
 
 def compare_runs(first: Given, second: Given, alpha: float = TUNED) -> pd.DataFrame:
-    """Two runs on the same images, a row per split; raises ConfigError for other images."""
+    """Two runs on the same images: a paired comparison of every split.
+
+    Arguments:
+        first: a Run, its folder, or the first letters of its id.
+        second: another.
+        alpha: of both.
+
+    Returns:
+        A row per split: accuracies, their difference with its 95 % interval, how many images one
+        alone gets right, and McNemar's exact p.
+
+    Raises:
+        ConfigError: where they were scored on other images.
+        RunError: where this alpha was not scored.
+
+    Example:
+        >>> first, second = clipft.open_runs("runs")
+        >>> clipft.compare_runs(first, second).split.tolist()
+        ['real/val', 'real/test', 'sketch/test', 'clipart/test']
+    """
     import pandas as pd
 
     first_scores = Run.open(first).scores(alpha)
@@ -137,10 +203,24 @@ def compare_runs(first: Given, second: Given, alpha: float = TUNED) -> pd.DataFr
 
 
 def gzsl_table(run: Given, unseen: Sequence[str], alpha: float = TUNED) -> pd.DataFrame:
-    """Generalised zero-shot accuracies S, U and H of every test split; unseen: names of classes
-    kept out of training.
+    """Generalised zero-shot accuracies of every test split: on seen and on unseen classes.
 
-    Raises ConfigError for an unknown class.
+    Arguments:
+        run: a Run, its folder, or the first letters of its id.
+        unseen: names of the classes that were kept out of training.
+        alpha: of the model.
+
+    Returns:
+        A row per split: seen S, unseen U and harmonic H = 2 S U / (S + U), fractions.
+
+    Raises:
+        ConfigError: for an unknown class.
+        RunError: where this alpha was not scored.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> clipft.gzsl_table(run, unseen=["bee"]).columns.tolist()
+        ['split', 'seen', 'unseen', 'harmonic']
     """
     import pandas as pd
 
@@ -158,7 +238,26 @@ def gzsl_table(run: Given, unseen: Sequence[str], alpha: float = TUNED) -> pd.Da
 
 
 def reliability_of(run: Given, split: str, alpha: float = TUNED, bins: int = 15) -> Reliability:
-    """The reliability diagram of a run on one split."""
+    """The reliability diagram of a run on one split: is it right as often as it is confident?
+
+    Arguments:
+        run: a Run, its folder, or the first letters of its id.
+        split: of those that were scored, e.g. sketch/test.
+        alpha: of the model.
+        bins: of equal width, between 0 and 1.
+
+    Returns:
+        Of each bin the mean confidence, the accuracy and the number of images.
+
+    Raises:
+        ConfigError: for a split that is not there.
+        RunError: where this alpha was not scored.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> int(clipft.reliability_of(run, "sketch/test").count.sum())
+        20
+    """
     scores = scores_of(Run.open(run), split, alpha)
     return reliability(scores.confidence, scores.correct, bins)
 

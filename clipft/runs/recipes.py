@@ -87,11 +87,25 @@ OWN = ("lam", "ema", "options")  # settings that belong to one method
 
 
 def recipe(settings: dict[str, Any], **changes: Any) -> RunConfig:
-    """Settings as a configuration; `preset` stands for those of that name, later ones win.
+    """Settings as a configuration; a `preset` among them stands for its own, and later ones win.
 
     With another method than the preset's, what belongs to that method (lam, ema, options) is left
     behind.
-    Raises ConfigError for an unknown preset and a bad setting.
+
+    Arguments:
+        settings: of `RunConfig`, and `preset`.
+        changes: more of them, which win.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: for an unknown preset, one of a post-hoc method, and a bad setting.
+
+    Example:
+        >>> config = clipft.recipe({"preset": "lipsum_ft/domainnet_b16"}, reference="sketch")
+        >>> config.steps, config.batch_size, config.reference
+        (5000, 256, 'sketch')
     """
     settings = settings | changes
     name = settings.pop("preset", "")

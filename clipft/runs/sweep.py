@@ -28,9 +28,29 @@ if TYPE_CHECKING:
 class Sweep:
     """What one run says of N images at A alphas (0 zero-shot ... 1 tuned), rising.
 
-    split, ids, label (N,); prediction (A, N) class index, confidence (A, N) fraction, energy_gap
-    (A, N) squared logits or None. classes: their names, empty where the manifest is not at hand.
-    about: the run's configuration.
+    Arguments:
+        title: what the run is called.
+        reference: its in-distribution domain.
+        alphas: (A,).
+        split: (N,) names.
+        ids: (N,) paths of the images inside the data set.
+        label: (N,) class index.
+        prediction: (A, N) class index.
+        confidence: (A, N) fraction.
+        energy_gap: (A, N) squared logits, or None.
+        classes: their names, empty where the manifest is not at hand.
+        folder: the run's.
+        about: its configuration.
+
+    Example:
+        >>> sweep = clipft.read_sweep(clipft.open_runs("runs")[0])
+        >>> sweep.splits
+        ['real/test', 'clipart/test', 'sketch/test']
+        >>> sweep.accuracy_at(0.37).shape
+        (3,)
+        >>> lost = sweep.flips(0.4, against=0.0)["lost"]  # right before, wrong here
+        >>> sweep.ids[lost].dtype.kind
+        'U'
     """
 
     title: str

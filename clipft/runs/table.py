@@ -40,15 +40,26 @@ RUN_KEYS = ["run", *RECIPE, "seed", "alpha"]
 
 
 def results(runs: Any = DEFAULT_RUNS) -> pd.DataFrame:
-    """Every scored run as one tidy table: one row per run, alpha, split and metric.
+    """Every scored run as one tidy table: a row per run, alpha, split and metric.
 
-    runs: a folder of runs, a Run, its folder, or a list of these.
+    The method of a combination is, say, `lipsum+tpgm`; its lr and steps are those of its first run.
 
-    Columns: run, recipe (all of the configuration but the seed, as 6 letters), those of
-    CONFIG_COLUMNS, then reference, alpha, split, domain, part, role, metric, mean, low, high (95 %
-    bootstrap over images), n. The method of a combination is, say, `lipsum+tpgm`; its lr and steps
-    are those of its first run. Unfinished runs are left out and listed in `.attrs["unfinished"]`.
-    Raises RunError where there is no scored run.
+    Arguments:
+        runs: a folder of runs, a Run, its folder, or a list of these.
+
+    Returns:
+        Columns run, recipe (all of the configuration but the seed, as 6 letters), CONFIG_COLUMNS,
+        reference, alpha, split, domain, part, role, metric, mean, low, high (95 % bootstrap over
+        images), n. Unfinished runs are left out and listed in attrs["unfinished"].
+
+    Raises:
+        RunError: where there is no scored run.
+
+    Example:
+        >>> table = clipft.results("runs")
+        >>> rows = table[(table.metric == "accuracy") & (table.alpha == 1)]
+        >>> rows.pivot(index="split", columns="method", values="mean").shape
+        (4, 2)
     """
     import pandas as pd
 
@@ -105,10 +116,24 @@ def _recipe(config: dict[str, Any]) -> str:
 
 
 def wide(results: pd.DataFrame) -> pd.DataFrame:
-    """Tidy results -> one row per run, alpha and split with a column per metric.
+    """Tidy results with a column per metric: a row per run, alpha and split.
 
-    Raises ConfigError where runs of several data sets, models or references are mixed: they cannot
-    be compared.
+    Arguments:
+        results: of `clipft.results`.
+
+    Returns:
+        run, recipe, method, lr, steps, seed, reference, alpha, split, domain, part, role, n, and
+        the metrics.
+
+    Raises:
+        ConfigError: where runs of several data sets, models or references are mixed: they cannot be
+            compared.
+
+    Example:
+        >>> rows = clipft.wide(clipft.results("runs"))
+        >>> shifts = rows[(rows.role == "shift") & (rows.alpha == 1)]
+        >>> print(clipft.correlation(shifts.energy_gap, shifts.relative_accuracy).n)
+        4
     """
     _check_comparable(results)
     rows = with_split_columns(results)
@@ -137,7 +162,22 @@ def _check_comparable(results: pd.DataFrame) -> None:
 
 
 def paths(results: pd.DataFrame) -> pd.DataFrame:
-    """A row per run and alpha: reference accuracy, mean shift accuracy, that of every split."""
+    """A row per run and alpha: reference accuracy, mean shift accuracy, that of every split.
+
+    Arguments:
+        results: of `clipft.results`.
+
+    Returns:
+        run, recipe, method, lr, steps, seed, alpha, a column per test split, reference_accuracy,
+        shift_accuracy; fractions.
+
+    Raises:
+        ConfigError: where runs cannot be compared.
+
+    Example:
+        >>> len(clipft.paths(clipft.results("runs")))  # two runs, 11 alphas
+        22
+    """
     rows = wide(results)
     of_reference = rows[rows.role == REFERENCE].set_index(RUN_KEYS)["accuracy"]
     of_shifts = rows[rows.role == SHIFT].groupby(RUN_KEYS)["accuracy"].mean()
@@ -151,7 +191,21 @@ def paths(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def recipes(results: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds: a row per recipe and alpha that all its runs have, and how many."""
+    """Means over seeds: a row per recipe and alpha that all its runs have, and how many.
+
+    Arguments:
+        results: of `clipft.results`.
+
+    Returns:
+        recipe, method, lr, steps, alpha, seeds (how many), and the accuracies that `paths` has.
+
+    Raises:
+        ConfigError: where runs cannot be compared.
+
+    Example:
+        >>> clipft.recipes(clipft.results("runs")).seeds.unique().tolist()
+        [1]
+    """
     grouped = paths(results).drop(columns=["run", "seed"]).groupby([*RECIPE, "alpha"])
     seeds = grouped.size().rename("seeds")
     means = grouped.mean().join(seeds).reset_index()
@@ -160,10 +214,21 @@ def recipes(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def changes(results: pd.DataFrame, alpha: float = TUNED) -> pd.DataFrame:
-    """One row per run: its change of reference and mean shift accuracy against its zero-shot model,
-    as fractions.
+    """What tuning changed: a row per run, its accuracies against its zero-shot model.
 
-    Raises ConfigError where no run is scored at alpha 0 and at this alpha.
+    Arguments:
+        results: of `clipft.results`.
+        alpha: of the model after tuning.
+
+    Returns:
+        Columns reference and shift (mean) are differences, as fractions.
+
+    Raises:
+        ConfigError: where no run is scored at alpha 0 and at this alpha.
+
+    Example:
+        >>> clipft.changes(clipft.results("runs"))[["method", "reference", "shift"]].shape
+        (2, 3)
     """
     names = {"reference_accuracy": "reference", "shift_accuracy": "shift"}
     rows = paths(results).rename(columns=names)
@@ -179,11 +244,27 @@ def changes(results: pd.DataFrame, alpha: float = TUNED) -> pd.DataFrame:
 def effective(
     results: pd.DataFrame, baselines: Sequence[str] = ("ft",), alpha: float = TUNED
 ) -> pd.DataFrame:
-    """One row per run: reference and mean shift accuracy, and effective robustness, as fractions.
+    """Effective robustness: accuracy under shift above what models of that reference accuracy have.
 
-    Effective robustness is the shift accuracy above a logit-linear fit to the tuned runs of the
-    `baselines` methods, see `metrics.correlation.effective_robustness`. Raises ConfigError where
-    those give no line.
+    The line is fitted in logits to the tuned runs of the baselines, see
+    `metrics.correlation.effective_robustness`.
+
+    Arguments:
+        results: of `clipft.results`.
+        baselines: methods through which the line goes; at least two different models.
+        alpha: of the models that are measured.
+
+    Returns:
+        A row per run: reference_accuracy, shift_accuracy and effective_robustness, as fractions.
+
+    Raises:
+        ConfigError: where the baselines give no line.
+
+    Example:
+        >>> table = clipft.results("runs")
+        >>> clipft.effective(table, baselines=["ft"])  # there is one run of it
+        Traceback (most recent call last):
+        clipft.errors.ConfigError: ...
     """
     rows = paths(results)
     base = rows[(rows.alpha == TUNED) & rows.method.isin(baselines)]
@@ -198,7 +279,21 @@ def effective(
 
 
 def best_by_val(results: pd.DataFrame) -> dict[str, str]:
-    """Method -> the recipe best on reference validation images at alpha 1, mean over seeds."""
+    """The recipe of each method that is best on reference validation images at alpha 1.
+
+    Arguments:
+        results: of `clipft.results`.
+
+    Returns:
+        Method -> recipe, by the mean over seeds.
+
+    Raises:
+        ConfigError: where no run has validation images, or runs cannot be compared.
+
+    Example:
+        >>> sorted(clipft.best_by_val(clipft.results("runs")))
+        ['ft', 'lipsum']
+    """
     is_val = (results.role == VAL) & (results.metric == "accuracy")
     val = results[is_val & (results.alpha == TUNED)]
     if val.empty:
@@ -218,12 +313,25 @@ def reference_first(splits: Iterable[str], reference: str) -> list[str]:
 
 
 def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.DataFrame:
-    """A row per recipe: tuned accuracies (%), the best alpha by reference validation, and energy
-    gap.
+    """A table to print: a row per recipe, means over seeds with the standard deviation.
 
-    Mean over seeds, with the standard deviation where there are several; the first row is the
-    zero-shot model. calibration: also NLL (nats) and ECE (%) on the reference and on the shifts. An
-    ensemble has no energy gap.
+    Tuned accuracies (%), the best alpha by reference validation, and energy gap; the first row is
+    the zero-shot model. An ensemble has no energy gap.
+
+    Arguments:
+        results: of `clipft.results`.
+        calibration: also NLL (nats) and ECE (%) on the reference and on the shifts.
+
+    Returns:
+        Texts.
+
+    Raises:
+        ConfigError: where runs cannot be compared.
+
+    Example:
+        >>> table = clipft.results_table(clipft.results("runs"))
+        >>> table.method.iloc[0]
+        'zero-shot'
     """
     import pandas as pd
 

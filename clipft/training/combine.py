@@ -38,14 +38,30 @@ def combine(
     options: dict[str, Any] | None = None,
     reading: Reading | None = None,
 ) -> Run:
-    """Apply a post-hoc method of `clipft methods`, or its preset, to finished runs; returns the new
-    run beside them.
+    """Apply a post-hoc method to finished runs: a new run beside them.
 
     All choices are made on the first run's selection split, held-out reference images by default.
     The zero-shot model of the new run is that of its members. It is made once: the same call finds
-    it. Raises ConfigError for an unknown method or option or runs that do not belong together,
-    RunError for one that is not finished or is an ensemble, WeightsError where weights differ in
-    name or shape.
+    it.
+
+    Arguments:
+        name: a post-hoc method of `clipft methods`, or its preset.
+        runs: one or several, or their folder.
+        options: of the method.
+        reading: how images are read.
+
+    Returns:
+        The new run.
+
+    Raises:
+        ConfigError: for an unknown method or option, or runs that do not belong together.
+        RunError: for a run that is not finished or is an ensemble.
+        WeightsError: where weights differ in name or shape.
+
+    Example:
+        >>> soup = clipft.combine("uniform_soup", clipft.open_runs("runs"))
+        >>> soup.name.after, len(soup.members)
+        (('uniform_soup',), 2)
     """
     method, options = _method_and_options(name, options or {})
     members = open_runs(runs) if runs else []

@@ -82,7 +82,7 @@ class WiseExplorer(Explorer):
     Traits: alpha (0 ... 1), run (which sweep), selection (ids of the images shown).
 
     Arguments:
-        runs: a Run, its folder, the first letters of its id, or a `Sweep`; or several to choose from,
+        runs: a Run, its folder, the first letters of its id, or a `Sweep`; or several of them,
             as a list or a folder of runs.
         alpha: where the slider stands at first.
         probe: on so many images of each split "exact here" scores.
