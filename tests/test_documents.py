@@ -90,7 +90,8 @@ def scratch(used_folder, tree, tmp_path, monkeypatch):
 def shrunk(config, world):
     """A configuration with the miniature's model, data and recipe; an own data set stays."""
     small = world.config().model_dump()
-    kept = {"manifest", "reference"} if Path(config.manifest).is_file() else set()
+    is_own = any(Path(name).is_file() for name in (config.manifest, f"{config.manifest}.yaml"))
+    kept = {"manifest", "reference"} if is_own else set()
     return config.model_copy(update={key: small[key] for key in SMALL - kept})
 
 
