@@ -41,7 +41,18 @@ def check_alpha(alpha: float) -> float:
 
 @dataclass(frozen=True)
 class Reading:
-    """How images are read and models run; nothing of it changes a result."""
+    """How images are read and models run; nothing of it changes a result.
+
+    Arguments:
+        device: auto, cpu, cuda or mps.
+        workers: processes that decode images; 0: this one.
+        skip_bad: leave unreadable images out, and say how many, instead of ending at the first.
+        progress: show progress bars.
+
+    Example:
+        >>> quiet = clipft.Reading(device="cpu", progress=False)
+        >>> runs = clipft.score("runs", [0.25], reading=quiet)
+    """
 
     device: str = "auto"  # auto, cpu, cuda or mps
     workers: int = 0  # processes that decode images; 0: this one

@@ -183,7 +183,7 @@ def longest_function(source):
 
 
 def test_the_measure_of_functions_leaves_docstrings_out():
-    source = 'def f():\n    """One.\n\n    Two.\n    """\n    return 1\ndef g():\n    pass\n    pass\n'
+    source = 'def f():\n    """One.\n\n    Two.\n    """\n    return 1\n\ndef g():\n    a\n    b\n'
     assert longest_function(source) == ("g", 3)
 
 

@@ -48,11 +48,23 @@ ORIGINS = {  # digest in a run's configuration -> what is another one today
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """What it takes to run models on a data set. No run folder is known here.
+    """What it takes to run models on a data set, shared by all runs of it. It knows no run folder.
 
-    config: of any of the runs; its model, pretrained and manifest count (and the seed, where the
-    weights are random). gap_texts: how many random texts energy gaps are measured on. kept: the
-    runs' own copy of the manifest, in place of the one that the configuration names.
+    Arguments:
+        config: of any of the runs; its model, pretrained and manifest count (and the seed, where
+            the weights are random).
+        reading: how images are read, and on which device.
+        gap_texts: how many random texts energy gaps are measured on.
+        kept: the runs' own copy of the manifest, in place of the one that the configuration names.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> bench = clipft.Bench.of(run)
+        >>> mixtures = bench.mixtures(run)
+        >>> middle = mixtures.at(0.5)  # WiSE-FT's weights: names to tensors
+        >>> features = mixtures.features(bench.manifest.split("sketch/test"), alpha=0.5)
+        >>> features.embeddings.shape
+        (20, 16)
     """
 
     config: RunConfig
@@ -64,7 +76,15 @@ class Bench:
     def of(cls, run: Run | RunFolder | Path | str, reading: Reading | None = None) -> Bench:
         """A finished run's bench, on its own copy of the manifest.
 
-        Raises RunError where the model has changed since.
+        Arguments:
+            run: a Run, its folder, or the first letters of its id.
+            reading: how images are read, and on which device.
+
+        Returns:
+            The bench.
+
+        Raises:
+            RunError: where the model has changed since.
         """
         return Benches(reading).of(Run.open(run))
 

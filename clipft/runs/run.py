@@ -42,7 +42,24 @@ class After(Record):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Run:
-    """One finished run: `Run.open(folder)`. `train` and `combine` make one, `score` adds scores."""
+    """One finished run, as it lies on disk. `train` and `combine` make one, `score` adds scores.
+
+    Arguments:
+        folder: where its files are.
+        config: its settings.
+        after: what made it of other runs, if anything.
+        made_of: digests of model, manifest, head and method.
+
+    Example:
+        >>> run = clipft.open_runs("runs")[0]
+        >>> run = clipft.Run.open(f"runs/{run.id[:6]}")  # the first letters of an id do
+        >>> run.reference
+        'real'
+        >>> run.history().columns[0]
+        'step'
+        >>> run.scores(0.5)["sketch/test"].correct.shape
+        (20,)
+    """
 
     folder: RunFolder
     config: RunConfig
@@ -55,7 +72,14 @@ class Run:
     def open(cls, given: Run | RunFolder | Path | str) -> Run:
         """The run that lies in a folder, or whose id begins so: `Run.open("runs/15fe")`.
 
-        Raises RunError where there is none, several begin so, or it is not finished.
+        Arguments:
+            given: a Run, its folder, or the first letters of its id.
+
+        Returns:
+            The run.
+
+        Raises:
+            RunError: where there is none, several begin so, or it is not finished.
         """
         if isinstance(given, Run):
             return given
@@ -121,10 +145,16 @@ class Run:
         return f"{model} on {self.manifest.name}, reference {self.reference}"
 
     def accuracies(self, alphas: Sequence[float] = (ZERO_SHOT, TUNED)) -> pd.DataFrame:
-        """A row per test split, the reference first: accuracy (%) with its 95 % interval at these
-        alphas, of those that are scored, in words.
+        """Accuracy (%) with its 95 % interval, a row per test split, the reference first.
 
-        Raises RunError where it was not scored.
+        Arguments:
+            alphas: a column each; those that are not scored are left out.
+
+        Returns:
+            Texts.
+
+        Raises:
+            RunError: where it was not scored.
         """
         import pandas as pd
 
@@ -174,16 +204,28 @@ class Run:
     def table(self) -> pd.DataFrame:
         """Every metric with its 95 % interval, as it was scored: the tidy rows of `scores.table`.
 
-        Metrics: accuracy, class_accuracy, macro_f1, nll, ece, energy_gap (on the split's own
-        images, with the logit scale), feature_distortion, feature_distortion_normalised,
-        relative_accuracy. Raises RunError where it was not scored.
+        Metrics: accuracy, class_accuracy, macro_f1, nll, ece, energy_gap (on the split's images,
+        with the logit scale), feature_distortion, feature_distortion_normalised, relative_accuracy.
+
+        Returns:
+            A row per alpha, split and metric.
+
+        Raises:
+            RunError: where it was not scored.
         """
         return self.folder.scores()
 
     def scores(self, alpha: float) -> dict[str, Scores]:
-        """Split -> what the model at a scored alpha says of each image.
+        """What the model at a scored alpha says of each image.
 
-        Raises RunError with the line to run where this alpha was not scored.
+        Arguments:
+            alpha: 0 zero-shot ... 1 tuned.
+
+        Returns:
+            Split -> its scores.
+
+        Raises:
+            RunError: with the line to run, where this alpha was not scored.
         """
         check_alpha(alpha)
         images = None
@@ -200,8 +242,12 @@ class Run:
     def sweep(self) -> Sweep:
         """All scored alphas as arrays.
 
-        Raises RunError where single images were not scored, ConfigError where alpha 0 or 1 is
-        missing.
+        Returns:
+            The sweep, which explorers and figures take.
+
+        Raises:
+            RunError: where single images were not scored.
+            ConfigError: where alpha 0 or 1 is missing.
         """
         frame = self.folder.images()
         try:
@@ -224,15 +270,43 @@ Given = Run | RunFolder | Path | str
 
 
 def read_sweep(given: Given) -> Sweep:
-    """The sweep of a finished run, see `Run.sweep`."""
+    """All scored alphas of a run as arrays, read from its folder alone.
+
+    Arguments:
+        given: a Run, its folder, or the first letters of its id.
+
+    Returns:
+        The sweep, see `Run.sweep`.
+
+    Raises:
+        ConfigError: where alpha 0 or 1 is missing.
+        RunError: where there is no such run, or single images were not scored.
+
+    Example:
+        >>> sweep = clipft.read_sweep(clipft.open_runs("runs")[0])
+        >>> sweep.alphas.tolist()[:3]
+        [0.0, 0.1, 0.2]
+    """
     return Run.open(given).sweep()
 
 
 def open_runs(given: Given | Iterable[Given]) -> list[Run]:
     """One run, several, or a folder of runs, as a list of finished runs.
 
-    Of a folder of runs the unfinished ones are left out. Raises RunError where there is none, or
-    one that was named is not finished.
+    Of a folder of runs the unfinished ones are left out.
+
+    Arguments:
+        given: a Run, its folder, the first letters of its id; a list of these, or a folder of runs.
+
+    Returns:
+        The runs, by id where a folder was given.
+
+    Raises:
+        RunError: where there is none, or one that was named is not finished.
+
+    Example:
+        >>> len(clipft.open_runs("runs"))
+        2
     """
     if isinstance(given, Run):
         return [given]

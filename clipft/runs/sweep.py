@@ -168,11 +168,15 @@ class Sweep:
         return np.array([np.interp(alpha, self.alphas, column) for column in self.accuracy.T])
 
     def flips(self, alpha: float, against: float) -> dict[str, np.ndarray]:
-        """Positions of test images whose prediction at the nearest scored alpha is not that at
-        `against`.
+        """Which test images change their class between two alphas, the nearest scored ones.
 
-        `all` of them, and those `gained` (wrong there, right here) and `lost` (right there, wrong
-        here).
+        Arguments:
+            alpha: where the predictions are looked at.
+            against: what they are compared with.
+
+        Returns:
+            `all` positions of such images, those `gained` (wrong at `against`, right here), those
+            `lost` (right at `against`, wrong here).
         """
         now = self.prediction[self.nearest(alpha)]
         then = self.prediction[self.nearest(against)]
@@ -186,7 +190,13 @@ class Sweep:
     def confusions(self, split: str, alpha: float, most: int = 15) -> pd.DataFrame:
         """Which class was taken for which at the nearest scored alpha, the most frequent first.
 
-        Columns: class, taken for, images, zero-shot (how often the zero-shot model did the same).
+        Arguments:
+            split: a test split.
+            alpha: 0 zero-shot ... 1 tuned.
+            most: so many rows at most.
+
+        Returns:
+            Columns class, taken for, images, zero-shot (how often that model did the same).
         """
         import pandas as pd
 

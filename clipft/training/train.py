@@ -41,15 +41,32 @@ def train(
     reading: Reading | None = None,
     watch: Watch | None = None,
 ) -> Run:
-    """Train one run into `runs/<id>/`, or go on where it stopped; a finished run is returned as it
-    is.
+    """Train one run, or go on where it stopped; a finished one is returned as it is.
 
-    Leaves config.json, metrics.jsonl and weights.safetensors (the weights of the best validation
-    accuracy, or the last ones with selection "last"). A resumed run equals the uninterrupted one
-    bit for bit on CPU. Raises ConfigError for a bad configuration before anything is written,
-    RunError where another process writes the folder, ImageError for an unreadable image unless
-    skip_bad. watch: called with each row of metrics.jsonl; what it raises ends the training, and
-    the same call later goes on from the last validation.
+    Leaves in `runs/<id>/` config.json, metrics.jsonl and weights.safetensors (the weights of the
+    best validation accuracy, or the last ones with selection "last"). A resumed run equals the
+    uninterrupted one bit for bit on CPU.
+
+    Arguments:
+        config: all that decides the outcome.
+        runs: the folder of the runs.
+        reading: how images are read, and on which device.
+        watch: called with each row of metrics.jsonl; what it raises ends the training, and the same
+            call later goes on from the last validation.
+
+    Returns:
+        The run; `score` measures it.
+
+    Raises:
+        ConfigError: for a bad configuration, before anything is written.
+        RunError: where another process writes the folder, or it holds another run.
+        ImageError: for an unreadable image, unless reading.skip_bad.
+
+    Example:
+        >>> config = clipft.RunConfig(method="lipsum", lr=3e-4, steps=120, batch_size=128)
+        >>> run = clipft.train(config, runs="runs")
+        >>> run.config.method
+        'lipsum'
     """
     reading = reading or Reading()
     fabric = _fabric(reading.device, config)
