@@ -1,0 +1,363 @@
+"""Does the suite notice a wrong line? Forty small faults, drawn by a fixed seed over all rooms.
+
+    python tests/benchmarks/mutants.py draw                  # writes mutants.json, once
+    python tests/benchmarks/mutants.py run --pass after      # who kills each of them
+    python tests/benchmarks/mutants.py run --pass after --rest --only 3,17
+    python tests/benchmarks/mutants.py table
+
+A fault is one operator, number, flag or returned value of an executable line, changed. It is put
+into a scratch copy of the checkout, and tests run there: first the one that an earlier pass names,
+then those of the fault's own room, then (--rest) all others but the browser's. A test counts as a
+kill only if it passes on the copy without the fault.
+"""
+
+import argparse
+import ast
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+RECORD = Path(__file__).with_suffix(".json")
+SEED = 21
+COUNT = 40
+# In figures and explorers numbers and flags are sizes, colours and what a legend shows.
+COSMETIC = {"figures": {"number", "flag"}, "widgets": {"number", "flag"}}
+ROOT_TESTS = {
+    ".": ["tests/test_config.py", "tests/test_errors.py", "tests/test_methods.py"],
+    "testing": ["tests/test_testing.py"],
+}
+COMPARISONS = {
+    ast.Lt: ("<", "<="),
+    ast.LtE: ("<=", "<"),
+    ast.Gt: (">", ">="),
+    ast.GtE: (">=", ">"),
+    ast.Eq: ("==", "!="),
+    ast.NotEq: ("!=", "=="),
+    ast.In: ("in", "not in"),
+    ast.NotIn: ("not in", "in"),
+    ast.Is: ("is", "is not"),
+    ast.IsNot: ("is not", "is"),
+}
+ARITHMETIC = {ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "/")}
+LOGIC = {ast.And: ("and", "or"), ast.Or: ("or", "and")}
+HOUR = 3600  # seconds for one run of tests: a guard against a loop without end
+
+
+# --- drawing ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Site:
+    """Bytes [start, end) of a line (AST columns count bytes) and what stands there instead."""
+
+    kind: str
+    line: int
+    start: int
+    end: int
+    instead: str
+
+
+class Sites(ast.NodeVisitor):
+    """All places of a file where a fault can be put."""
+
+    def __init__(self, text: str):
+        self.lines = [line.encode() for line in text.splitlines()]
+        self.found: list[Site] = []
+        self.visit(ast.parse(text))
+
+    def add(self, kind: str, node: ast.AST, instead: str) -> None:
+        if node.lineno == node.end_lineno:
+            site = Site(kind, node.lineno - 1, node.col_offset, node.end_col_offset, instead)
+            self.found.append(site)
+
+    def swap(self, kind: str, left: ast.AST, right: ast.AST, pair: tuple[str, str]) -> None:
+        """Change the operator that stands between two operands of one line."""
+        if left.end_lineno != right.lineno:
+            return
+        between = self.lines[right.lineno - 1][left.end_col_offset : right.col_offset].decode()
+        was, instead = pair
+        if was in between:
+            changed = between.replace(was, instead, 1)
+            line, start, end = right.lineno - 1, left.end_col_offset, right.col_offset
+            self.found.append(Site(kind, line, start, end, changed))
+
+    # What is no executable line, or only a message.
+
+    def visit_JoinedStr(self, node):
+        pass
+
+    def visit_Raise(self, node):
+        pass
+
+    def visit_AnnAssign(self, node):
+        if node.value is not None:
+            self.visit(node.value)
+
+    def visit_FunctionDef(self, node):
+        for default in [*node.args.defaults, *filter(None, node.args.kw_defaults)]:
+            self.visit(default)
+        for statement in node.body:
+            self.visit(statement)
+
+    def visit_ClassDef(self, node):
+        for statement in node.body:
+            self.visit(statement)
+
+    # What can be changed.
+
+    def visit_Compare(self, node):
+        pair = COMPARISONS.get(type(node.ops[0]))
+        if pair is not None:
+            self.swap("comparison", node.left, node.comparators[0], pair)
+        self.generic_visit(node)
+
+    def visit_BinOp(self, node):
+        pair = ARITHMETIC.get(type(node.op))
+        # Of texts and lists the change is only a TypeError.
+        texts = [
+            isinstance(side, ast.JoinedStr | ast.List)
+            or (isinstance(side, ast.Constant) and isinstance(side.value, str))
+            for side in (node.left, node.right)
+        ]
+        if pair is not None and not any(texts):
+            self.swap("arithmetic", node.left, node.right, pair)
+        self.generic_visit(node)
+
+    def visit_BoolOp(self, node):
+        self.swap("logic", node.values[0], node.values[1], LOGIC[type(node.op)])
+        self.generic_visit(node)
+
+    def visit_UnaryOp(self, node):
+        if isinstance(node.op, ast.Not) and node.lineno == node.end_lineno:
+            inner = self.lines[node.lineno - 1][node.operand.col_offset : node.end_col_offset]
+            self.add("not", node, inner.decode())
+        self.generic_visit(node)
+
+    def visit_Constant(self, node):
+        if isinstance(node.value, bool):
+            self.add("flag", node, str(not node.value))
+        elif isinstance(node.value, int):
+            self.add("number", node, str(node.value + 1))
+
+    def visit_Return(self, node):
+        if node.value is not None and ast.unparse(node.value) != "None":
+            self.add("return", node, "return None")
+        self.generic_visit(node)
+
+
+def room_of(file: Path) -> str:
+    """The room of clipft/ that a file is in: "." for those beside the rooms."""
+    parts = file.relative_to(ROOT / "clipft").parts
+    if parts == ("testing.py",):
+        return "testing"
+    return parts[0] if len(parts) > 1 else "."
+
+
+def sites_by_room() -> dict[str, list[tuple[Path, Site]]]:
+    """Every place in the library, by room."""
+    rooms: dict[str, list[tuple[Path, Site]]] = {}
+    for file in sorted((ROOT / "clipft").rglob("*.py")):
+        room = room_of(file)
+        for site in Sites(file.read_text()).found:
+            if site.kind not in COSMETIC.get(room, set()):
+                rooms.setdefault(room, []).append((file, site))
+    return rooms
+
+
+def fault(room: str, file: Path, site: Site) -> dict:
+    """What is recorded of a fault: the line before and after, found again by its text."""
+    lines = file.read_text().splitlines()
+    before = lines[site.line]
+    code = before.encode()
+    after = (code[: site.start] + site.instead.encode() + code[site.end :]).decode()
+    return {
+        "room": room,
+        "file": str(file.relative_to(ROOT)),
+        "kind": site.kind,
+        "before": before,
+        "after": after,
+        "nth": lines[: site.line].count(before),  # of equal lines of the file
+    }
+
+
+def draw() -> list[dict]:
+    """Two faults a room, the rest from the largest rooms; first the kind, then the place."""
+    rooms = sites_by_room()
+    quota = Counter(dict.fromkeys(rooms, 2))
+    for room in sorted(rooms, key=lambda name: -len(rooms[name]))[: COUNT - 2 * len(rooms)]:
+        quota[room] += 1
+    rng = random.Random(SEED)
+    faults = []
+    for room in sorted(rooms):
+        taken = set()
+        while len(taken) < quota[room]:
+            kind = rng.choice(sorted({site.kind for _, site in rooms[room]}))
+            file, site = rng.choice([pair for pair in rooms[room] if pair[1].kind == kind])
+            if (file, site.line) not in taken:
+                taken.add((file, site.line))
+                faults.append(fault(room, file, site))
+    return faults
+
+
+# --- running ----------------------------------------------------------------------------------
+
+
+def put(copy: Path, fault: dict) -> bool:
+    """Write a fault into a copy; False if its line is no longer there."""
+    file = copy / fault["file"]
+    if not file.exists():
+        return False
+    lines = file.read_text().splitlines()
+    places = [number for number, line in enumerate(lines) if line == fault["before"]]
+    if len(places) <= fault["nth"]:
+        return False
+    lines[places[fault["nth"]]] = fault["after"]
+    file.write_text("\n".join(lines) + "\n")
+    return True
+
+
+def copy_tree(to: Path) -> None:
+    """Copy what git tracks, and what it would."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).exists():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, to / name)
+
+
+class Scratch:
+    """A copy of the checkout in which tests run, and which tests fail there without any fault."""
+
+    def __init__(self, folder: Path):
+        self.copy = folder / "copy"
+        self.folder = folder
+        self.sound: dict[str, bool] = {}
+        copy_tree(self.copy)
+
+    def failed(self, tests: list[str], leave: list[str]) -> str | None:
+        """The first test that fails, None if none does."""
+        for name in ("cache", "temporary", "copy/.hypothesis"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        env = os.environ | {
+            "PYTHONPATH": str(self.copy),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "CLIPFT_CACHE": str(self.folder / "cache"),  # a fault's embeddings go to no other's
+        }
+        command = [sys.executable, "-m", "pytest", "-vv", "-x", "-rfE", "--tb=no", "-p", "no:xdist"]
+        command += [f"--basetemp={self.folder / 'temporary'}", *leave, *tests]
+        log = self.folder / "log"
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                command, cwd=self.copy, env=env, stdout=stream, stderr=subprocess.STDOUT
+            )
+            try:
+                code = process.wait(HOUR)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                code = None
+        said = log.read_text()
+        if code == 0:
+            return None
+        if named := re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", said, re.MULTILINE):
+            return named[0]
+        if code is None:  # the last test that began
+            return re.findall(r"^(tests/\S+)", said, re.MULTILINE)[-1]
+        raise RuntimeError(f"pytest ended with {code} and names no test:\n{said[-2000:]}")
+
+    def is_sound(self, test: str) -> bool:
+        """Whether a test passes on the copy as it is now, without a fault."""
+        if test not in self.sound:
+            self.sound[test] = self.failed([test], []) is None
+        return self.sound[test]
+
+    def killer(self, fault: dict, tests: list[str], ignore: list[str]) -> str | None:
+        """The first test that fails with a fault and passes without it."""
+        original = (ROOT / fault["file"]).read_text()
+        while True:
+            unsound = [f"--deselect={test}" for test, sound in self.sound.items() if not sound]
+            put(self.copy, fault)
+            failed = self.failed(tests, [*ignore, *unsound])
+            (self.copy / fault["file"]).write_text(original)
+            if failed is None or self.is_sound(failed):
+                return failed
+
+
+def judge(scratch: Scratch, fault: dict, known: str | None, rest: bool) -> str:
+    """Who kills a fault: a test's id; else which tests it survived."""
+    own = ROOT_TESTS.get(fault["room"], [f"tests/{fault['room']}"])
+    own = [path for path in own if (scratch.copy / path).exists()]
+    if not put(scratch.copy, fault):
+        return "its line is gone"
+    (scratch.copy / fault["file"]).write_text((ROOT / fault["file"]).read_text())
+    if known is not None and (scratch.copy / known.split("::")[0]).exists():
+        if killer := scratch.killer(fault, [known], []):
+            return killer
+    if not rest:
+        return scratch.killer(fault, own, []) or "survived its room"
+    # Everything but the browser and what it survived already.
+    ignore = [f"--ignore={path}" for path in ("tests/browser", *own)]
+    return scratch.killer(fault, ["tests"], ignore) or "survived all"
+
+
+def run(name: str, only: set[int], rest: bool) -> None:
+    """Judge faults and write who killed them under a pass's name."""
+    # What survived its room is looked at again by --rest alone.
+    faults = json.loads(RECORD.read_text())
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        scratch = Scratch(Path(folder))
+        for number, fault in enumerate(faults):
+            said = fault.get(name)
+            todo = said == "survived its room" if rest else said is None
+            if number not in only if only else not todo:
+                continue
+            earlier = fault.get("before_pass", "")
+            known = earlier if earlier.startswith("tests/") and name != "before_pass" else None
+            fault[name] = judge(scratch, fault, known, rest)
+            print(number, fault["file"], fault["after"].strip(), "->", fault[name], flush=True)
+            RECORD.write_text(json.dumps(faults, indent=1) + "\n")
+
+
+def table() -> None:
+    """The share that each pass killed, and who survived."""
+    faults = json.loads(RECORD.read_text())
+    for name in ("before_pass", "after_pass"):
+        judged = [fault[name] for fault in faults if name in fault]
+        killed = [said for said in judged if said.startswith("tests/")]
+        print(f"{name}: {len(killed)} of {len(judged)} killed")
+    for number, fault in enumerate(faults):
+        said = fault.get("after_pass", fault.get("before_pass", "not judged"))
+        if not said.startswith("tests/"):
+            print(number, fault["file"], fault["before"].strip(), "->", fault["after"].strip())
+            print("   ", said, fault.get("why", ""))
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("verb", choices=["draw", "run", "table"])
+    parser.add_argument("--pass", dest="name", choices=["before", "after"], default="after")
+    parser.add_argument("--only", default="", help="numbers of faults, with commas")
+    parser.add_argument("--rest", action="store_true", help="what survived its room: all the rest")
+    given = parser.parse_args()
+    if given.verb == "draw":
+        RECORD.write_text(json.dumps(draw(), indent=1) + "\n")
+    elif given.verb == "run":
+        only = {int(number) for number in given.only.split(",") if number}
+        run(f"{given.name}_pass", only, given.rest)
+    else:
+        table()
+
+
+if __name__ == "__main__":
+    main()
