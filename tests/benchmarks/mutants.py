@@ -13,17 +13,23 @@ kill only if it passes on the copy without the fault.
 
 import argparse
 import ast
+import importlib
 import json
 import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 RECORD = Path(__file__).with_suffix(".json")
@@ -225,6 +231,19 @@ def put(copy: Path, fault: dict) -> bool:
     return True
 
 
+def ended(child: int) -> int | None:
+    """The exit code of a process that leads its session; None if it was ended after an hour."""
+    give_up = time.monotonic() + HOUR
+    while time.monotonic() < give_up:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.2)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
 def copy_tree(to: Path) -> None:
     """Copy what git tracks, and what it would."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -248,32 +267,42 @@ class Scratch:
         """The first test that fails, None if none does."""
         for name in ("cache", "temporary", "copy/.hypothesis"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
-        env = os.environ | {
-            "PYTHONPATH": str(self.copy),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "CLIPFT_CACHE": str(self.folder / "cache"),  # a fault's embeddings go to no other's
-        }
-        command = [sys.executable, "-m", "pytest", "-vv", "-x", "-rfE", "--tb=no", "-p", "no:xdist"]
-        command += [f"--basetemp={self.folder / 'temporary'}", *leave, *tests]
+        arguments = ["-vv", "-x", "-rfE", "--tb=no", "-p", "no:xdist"]
+        arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # loaded before the fork
+        arguments += [f"--basetemp={self.folder / 'temporary'}", *leave, *tests]
         log = self.folder / "log"
-        with log.open("w") as stream:
-            process = subprocess.Popen(
-                command, cwd=self.copy, env=env, stdout=stream, stderr=subprocess.STDOUT
-            )
-            try:
-                code = process.wait(HOUR)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                code = None
+        child = os.fork()
+        if child == 0:
+            self.test(arguments, log)
+        code = ended(child)
         said = log.read_text()
         if code == 0:
             return None
         if named := re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", said, re.MULTILINE):
             return named[0]
-        if code is None:  # the last test that began
-            return re.findall(r"^(tests/\S+)", said, re.MULTILINE)[-1]
+        if begun := re.findall(r"^(tests/\S+)", said, re.MULTILINE):
+            return begun[-1]  # it never came to an end, or took the process with it
         raise RuntimeError(f"pytest ended with {code} and names no test:\n{said[-2000:]}")
+
+    def test(self, arguments: list[str], log: Path) -> None:
+        """In a forked process: be pytest on the copy, and end."""
+        os.setsid()
+        with log.open("w") as stream:
+            os.dup2(stream.fileno(), 1)
+            os.dup2(stream.fileno(), 2)
+        os.chdir(self.copy)
+        sys.path[0] = str(self.copy)
+        os.environ["PYTHONPATH"] = str(self.copy)
+        os.environ["CLIPFT_CACHE"] = str(self.folder / "cache")  # a fault's arrays go to no other's
+        sys.argv = ["pytest", *arguments]
+        code = 3
+        try:
+            code = int(pytest.main(arguments))
+        except BaseException:  # the fork must not go on as its parent
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
 
     def is_sound(self, test: str) -> bool:
         """Whether a test passes on the copy as it is now, without a fault."""
@@ -312,6 +341,16 @@ def judge(scratch: Scratch, fault: dict, known: str | None, rest: bool) -> str:
 
 def run(name: str, only: set[int], rest: bool) -> None:
     """Judge faults and write who killed them under a pass's name."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    # Heavy libraries are loaded once, not by every run of tests; clipft itself by each.
+    for library in (
+        "open_clip",
+        "pandas",
+        "plotly.graph_objects",
+        "scipy.stats",
+        "sklearn.manifold",
+    ):
+        importlib.import_module(library)
     # What survived its room is looked at again by --rest alone.
     faults = json.loads(RECORD.read_text())
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:

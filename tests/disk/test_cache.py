@@ -1,11 +1,14 @@
 """The cache gives back what was put in, or nothing: damage, races, kills and full disks."""
 
+import contextlib
 import errno
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -283,13 +286,31 @@ def test_a_file_where_the_folder_should_be(home, cache, capsys):
     assert (cache.entries(), cache.prune(), home.read_text()) == ([], [], "no folder")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_is_read_only(cache, capsys):
-    cache.arrays.mkdir(parents=True)
-    cache.arrays.chmod(0o500)
-    found, made = remember()
-    assert made and same(found) and "the cache is off" in capsys.readouterr().out
-    cache.arrays.chmod(0o700)
+@contextlib.contextmanager
+def whom_permissions_stop():
+    """As another user where we are root, who may write everywhere."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)  # nobody
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_a_folder_that_is_read_only(monkeypatch, capsys):
+    # Not in tmp_path, into which other users cannot look.
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("CLIPFT_CACHE", folder)
+        arrays = default_cache().arrays
+        arrays.mkdir()
+        arrays.chmod(0o555)
+        Path(folder).chmod(0o755)
+        with whom_permissions_stop():
+            found, made = remember()
+        assert made and same(found) and "the cache is off" in capsys.readouterr().out
+        assert list(arrays.iterdir()) == []
 
 
 def test_a_time_that_cannot_be_written_does_no_harm(monkeypatch):
