@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from filelock import FileLock
+from grouping import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 from PIL import Image
 
 from clipft.config import ALPHAS, Reading, RunConfig

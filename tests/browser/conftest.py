@@ -12,13 +12,11 @@ import yaml
 from . import lab
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads its mark in the same hook
 def pytest_collection_modifyitems(config, items):
     why = lab.missing()
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("browser"))  # they share one server: one worker
             if why:
                 item.add_marker(pytest.mark.skip(reason=why))
 
