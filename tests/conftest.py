@@ -3,10 +3,13 @@ runs on them.
 """
 
 import contextlib
+import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +22,8 @@ from grouping import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 from PIL import Image
 
 from clipft.config import ALPHAS, Reading, RunConfig
+from clipft.disk.files import read_json, write_json
+from clipft.runs.folder import THUMBNAILS
 from clipft.runs.run import Run
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -89,19 +94,54 @@ def held_elsewhere(folder: Path):
 
 
 @pytest.fixture(scope="session")
-def model_folder(tmp_path_factory) -> Path:
+def shared(tmp_path_factory) -> Path:
+    """A folder that all workers of this run of the tests have in common."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    (base / "shared").mkdir(exist_ok=True)
+    return base / "shared"
+
+
+def made_once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """A folder that the first worker who asks fills by make(folder), while the others wait."""
+    with FileLock(f"{folder}.lock"):
+        done = folder.with_name(f"{folder.name}.done")
+        if not done.exists():
+            # A worker that was killed may have left a part.
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def one_tokenizer():
+    """open_clip's tokenizer, read once: it takes as long as a few steps on the miniature world."""
+    import open_clip
+
+    with pytest.MonkeyPatch.context() as patch:
+        once = functools.cache(open_clip.SimpleTokenizer)
+        patch.setattr("open_clip.factory.SimpleTokenizer", once)
+        yield
+
+
+@pytest.fixture(scope="session")
+def model_folder(shared, one_tokenizer) -> Path:
     """An open_clip local-dir: folder without weights, and a checkpoint of random weights
     beside it.
     """
     import open_clip
 
-    folder = tmp_path_factory.mktemp("model")
-    (folder / "open_clip_config.json").write_text(json.dumps(MODEL))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        net = open_clip.CLIP(**MODEL["model_cfg"])
-    torch.save(net.state_dict(), folder / "random.pt")
-    return folder
+    def make(folder: Path) -> None:
+        (folder / "open_clip_config.json").write_text(json.dumps(MODEL))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(3)
+            net = open_clip.CLIP(**MODEL["model_cfg"])
+        torch.save(net.state_dict(), folder / "random.pt")
+
+    return made_once(shared / "model", make)
 
 
 @pytest.fixture
@@ -111,17 +151,18 @@ def checkpoint(model_folder) -> str:
 
 
 @pytest.fixture(scope="session")
-def tree(tmp_path_factory) -> Path:
+def tree(shared) -> Path:
     """The folder that CLIPFT_DATA names; do not change what is in it."""
-    base = tmp_path_factory.mktemp("data")
-    draw_tree(base / "mini")
-    return base
+    return made_once(shared / "data", lambda base: draw_tree(base / "mini"))
 
 
 @pytest.fixture(scope="session")
-def manifest_file(tmp_path_factory) -> Path:
+def manifest_file(shared) -> Path:
     """A manifest of the miniature tree."""
-    folder = tmp_path_factory.mktemp("manifests")
+    return made_once(shared / "manifests", _write_manifest) / "mini.yaml"
+
+
+def _write_manifest(folder: Path) -> None:
     (folder / "mini.classes.yaml").write_text(yaml.safe_dump(CLASSES))
     values = {
         "name": "mini",
@@ -136,7 +177,6 @@ def manifest_file(tmp_path_factory) -> Path:
         "templates": ["a photo of a {}.", "{}"],
     }
     (folder / "mini.yaml").write_text(yaml.safe_dump(values))
-    return folder / "mini.yaml"
 
 
 @pytest.fixture
@@ -311,3 +351,94 @@ class World:
         from clipft import train
 
         return Trained.of(train(self.config(**changes), runs or self.runs, reading=QUIET))
+
+
+# --- finished runs that several rooms look at
+
+
+SCORED = (0.0, 0.5, 1.0)
+
+
+class ScoredWorld(World):
+    """Two scored runs, one that is finished but not scored, one that is still being written, and
+    a pack of their thumbnails beside the runs. Do not change them.
+    """
+
+    def __init__(self, base: Path, manifest: Path, model: Path, tree: Path):
+        super().__init__(manifest, model, base / "runs")
+        self.base = base
+        self.tree = tree
+        self.pack = base / THUMBNAILS
+
+    @contextlib.contextmanager
+    def at_home(self):
+        """With their data set at hand, and a cache of their own."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CLIPFT_DATA", str(self.tree))
+            patch.setenv("CLIPFT_CACHE", str(self.base / "cache"))
+            yield
+
+    def make(self, base: Path) -> None:
+        """Train, score and pack."""
+        from clipft.runs.thumbnails import pack_thumbnails
+
+        with self.at_home():
+            scored = [
+                self.train(method=name, steps=6, eval_every=3, lr=3e-3) for name in ("ft", "lipsum")
+            ]
+            for run in scored:
+                run.score(SCORED)
+            unscored = self.train(seed=7, steps=2)
+            begun = self.folder(seed=8)
+            begun.mkdir()
+            settings = self.config(seed=8).model_dump(mode="json")
+            (begun / "config.json").write_text(json.dumps(settings))
+            pack_thumbnails(self.runs).rename(self.pack)
+        ids = {"scored": [run.id for run in scored], "unscored": unscored.id, "begun": begun.name}
+        write_json(base / "ids.json", ids)
+
+    def open(self) -> None:
+        """Name the runs."""
+        ids = read_json(self.base / "ids.json")
+        self.scored = [Trained.of(Run.open(self.runs / run)) for run in ids["scored"]]
+        self.unscored = self.runs / ids["unscored"]
+        self.begun = self.runs / ids["begun"]
+
+
+@pytest.fixture(scope="session")
+def scored(shared, manifest_file, model_folder, tree) -> ScoredWorld:
+    """The runs that sweeps and explorers show, made once for all workers."""
+    world = ScoredWorld(shared / "scored", manifest_file, model_folder, tree)
+    made_once(world.base, world.make)
+    world.open()
+    return world
+
+
+@pytest.fixture
+def at_home(scored):
+    """The scored runs with their data set at hand."""
+    with scored.at_home():
+        yield scored
+
+
+@pytest.fixture
+def elsewhere(scored, tmp_path, monkeypatch) -> Path:
+    """A folder of the scored runs on another machine: no data set, no weights, no manifest, no
+    model.
+    """
+    return carried(scored, tmp_path / "runs", monkeypatch)
+
+
+def carried(world: ScoredWorld, to: Path, monkeypatch) -> Path:
+    """Copy the runs to another machine."""
+    shutil.copytree(world.runs, to)
+    for file in to.glob("*/weights.safetensors"):
+        file.unlink()
+    for file in to.glob("*/config.json"):
+        values = json.loads(file.read_text())
+        values |= {"manifest": "/elsewhere/mini.yaml", "model": "local-dir:/elsewhere/model"}
+        values["pretrained"] = "/elsewhere/random.pt"
+        file.write_text(json.dumps(values))
+    monkeypatch.delenv("CLIPFT_DATA", raising=False)
+    monkeypatch.setenv("CLIPFT_CACHE", str(to.parent / "empty cache"))
+    return to

@@ -8,12 +8,11 @@ import json
 import shutil
 from dataclasses import fields, replace
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CLASSES, World
+from conftest import CLASSES, SCORED, carried
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 from sklearn.calibration import calibration_curve
@@ -28,7 +27,6 @@ from clipft.runs.thumbnails import Thumbnails, pack_thumbnails
 
 SPLITS = ("real/val", "sketch/test", "real/test", "clipart/test")
 ALPHAS = (0.0, 0.25, 0.6, 1.0)
-SCORED = (0.0, 0.5, 1.0)
 
 
 def toy(seed=0, alphas=ALPHAS, splits=SPLITS, n=9, classes=4, gap=True):
@@ -64,62 +62,6 @@ def equal(one, other, leave=("folder", "about", "title", "classes")):
     for field in fields(Sweep):
         if field.name not in leave:
             assert np.array_equal(getattr(one, field.name), getattr(other, field.name)), field.name
-
-
-def scored_runs(base: Path, manifest: Path, model: Path, tree: Path, after=None) -> World:
-    """A folder with two scored runs, one that is finished but not scored and one that is still
-    being written.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLIPFT_DATA", str(tree))
-        patch.setenv("CLIPFT_CACHE", str(base / "cache"))
-        world = World(manifest, model, base / "runs")
-        world.tree = tree
-        world.scored = [
-            world.train(method=name, steps=6, eval_every=3, lr=3e-3) for name in ("ft", "lipsum")
-        ]
-        for run in world.scored:
-            run.score(SCORED)
-        world.unscored = world.train(seed=7, steps=2).path
-        begun = world.config(seed=8)
-        world.begun = world.folder(seed=8)
-        world.begun.mkdir()
-        (world.begun / "config.json").write_text(json.dumps(begun.model_dump(mode="json")))
-        if after:
-            after(world)
-    return world
-
-
-def carried(world: World, to: Path, monkeypatch) -> Path:
-    """The runs on another machine: no data set, no weights, no manifest, no model."""
-    shutil.copytree(world.runs, to)
-    for file in to.glob("*/weights.safetensors"):
-        file.unlink()
-    for file in to.glob("*/config.json"):
-        values = json.loads(file.read_text())
-        values |= {"manifest": "/elsewhere/mini.yaml", "model": "local-dir:/elsewhere/model"}
-        values["pretrained"] = "/elsewhere/random.pt"
-        file.write_text(json.dumps(values))
-    monkeypatch.delenv("CLIPFT_DATA", raising=False)
-    monkeypatch.setenv("CLIPFT_CACHE", str(to.parent / "empty cache"))
-    return to
-
-
-@pytest.fixture(scope="module")
-def scored(tmp_path_factory, manifest_file, model_folder, tree):
-    return scored_runs(tmp_path_factory.mktemp("scored"), manifest_file, model_folder, tree)
-
-
-@pytest.fixture
-def at_home(scored, monkeypatch):
-    """The scored runs with their data set at hand."""
-    monkeypatch.setenv("CLIPFT_DATA", str(scored.tree))
-    return scored
-
-
-@pytest.fixture
-def elsewhere(scored, tmp_path, monkeypatch):
-    return carried(scored, tmp_path / "runs", monkeypatch)
 
 
 SWEEPS = st.builds(
@@ -373,12 +315,8 @@ def test_packed_thumbnails_need_no_data_set(scored, tmp_path, monkeypatch):
     want = {name: Thumbnails(sweep)[name] for name in sweep.ids}
     table = pd.read_parquet(file)
     assert sorted(table.id) == sorted(set(sweep.ids)), "one image each, however many runs show it"
-    shutil.move(file, scored.runs.parent / PACK)
-    try:
-        away = carried(scored, tmp_path / "runs", monkeypatch)
-        shutil.move(scored.runs.parent / PACK, away / PACK)
-    finally:
-        (scored.runs.parent / PACK).unlink(missing_ok=True)
+    away = carried(scored, tmp_path / "runs", monkeypatch)
+    shutil.move(file, away / PACK)
     pictures = Thumbnails(read_sweep(away / scored.scored[0].id))
     assert {name: pictures[name] for name in sweep.ids} == want
     assert None not in want.values()

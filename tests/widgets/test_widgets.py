@@ -19,7 +19,7 @@ from conftest import CLASSES
 from hypothesis import given, settings, strategies as st
 from scipy import stats
 from sklearn.metrics import accuracy_score
-from test_sweep import carried, scored_runs, toy, toy_sweep
+from test_sweep import toy, toy_sweep
 from test_table import TABLE, fake, with_ensemble
 
 from clipft.config import Reading, RunConfig
@@ -34,7 +34,7 @@ from clipft.runs.run import read_sweep
 from clipft.runs.scores import to_frame
 from clipft.runs.sweep import Sweep
 from clipft.runs.table import wide
-from clipft.runs.thumbnails import Thumbnails, pack_thumbnails
+from clipft.runs.thumbnails import Thumbnails
 from clipft.training import train as training
 
 pytest.importorskip("anywidget")
@@ -54,30 +54,6 @@ TRAIN = "clipft.training.train.train"
 FIGURE = "application/vnd.plotly.v1+json"
 JS = (base.HERE / "chart.js").read_text()
 EVIL = "<script>alert('1')</script>"
-
-
-@pytest.fixture(scope="module")
-def scored(tmp_path_factory, manifest_file, model_folder, tree):
-    return scored_runs(
-        tmp_path_factory.mktemp("widgets"),
-        manifest_file,
-        model_folder,
-        tree,
-        lambda world: setattr(
-            world, "pack", pack_thumbnails(world.runs).rename(world.runs.parent / THUMBNAILS)
-        ),
-    )
-
-
-@pytest.fixture
-def at_home(scored, monkeypatch):
-    monkeypatch.setenv("CLIPFT_DATA", str(scored.tree))
-    return scored
-
-
-@pytest.fixture
-def elsewhere(scored, tmp_path, monkeypatch):
-    return carried(scored, tmp_path / "runs", monkeypatch)
 
 
 @pytest.fixture
