@@ -313,6 +313,7 @@ class Trained(Lent, Run):
 
 class World:
     def __init__(self, manifest: Path, model: Path, runs: Path):
+        self.manifest_file, self.model_folder = manifest, model
         self.manifest, self.model, self.runs = str(manifest), f"local-dir:{model}", runs
         self.pretrained = str(model / "random.pt")
 

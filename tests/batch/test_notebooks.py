@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import World, made_once
 from traitlets.config import Config
 
 pm = pytest.importorskip("papermill")
@@ -84,10 +86,9 @@ def notebook(request):
     return request.param
 
 
-def test_is_clean(notebook):
-    done = subprocess.run(
-        [sys.executable, "-m", "nbstripout", "--verify", "--keep-id", notebook], capture_output=True
-    )
+def test_all_are_clean():
+    command = [sys.executable, "-m", "nbstripout", "--verify", "--keep-id", *NOTEBOOKS]
+    done = subprocess.run(command, capture_output=True)
     assert done.returncode == 0, done.stdout
 
 
@@ -136,9 +137,19 @@ def train_some(world, alphas, seeds=(0, 1), methods=("ft", "lipsum")):
             world.train(seed=seed, method=method).score(alphas)
 
 
-def test_runs_headless(notebook, world, tmp_path, monkeypatch):
+@pytest.fixture
+def some_runs(shared, world) -> Path:
+    """Two methods, two seeds, three alphas: made once for all workers; do not change them."""
+
+    def make(folder):
+        train_some(World(world.manifest_file, world.model_folder, folder), [0.0, 0.5, 1.0])
+
+    return made_once(shared / "runs of notebooks", make)
+
+
+def test_runs_headless(notebook, world, some_runs, tmp_path, monkeypatch):
     if notebook.stem in LOADS_RUNS:
-        train_some(world, [0.0, 0.5, 1.0])
+        shutil.copytree(some_runs, world.runs)
     out = execute(notebook, tiny(notebook.stem, world), tmp_path, monkeypatch)
     figures = []
     for cell in nbformat.read(out, 4).cells:

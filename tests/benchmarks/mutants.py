@@ -7,8 +7,9 @@
 
 A fault is one operator, number, flag or returned value of an executable line, changed. It is put
 into a scratch copy of the checkout, and tests run there: first the one that an earlier pass names,
-then those of the fault's own room, then (--rest) all others but the browser's. A test counts as a
-kill only if it passes on the copy without the fault.
+then those of the fault's own room. --rest looks at those that lived: all tests but the browser's
+run once to see which run the faults' lines, and these once more for each fault. A test counts as
+a kill only if it passes on the copy without the fault.
 """
 
 import argparse
@@ -55,6 +56,19 @@ COMPARISONS = {
 }
 ARITHMETIC = {ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "/")}
 LOGIC = {ast.And: ("and", "or"), ast.Or: ("or", "and")}
+REACHED = """import os
+
+seen = set()
+
+
+def at(number):
+    where = os.environ.get("PYTEST_CURRENT_TEST", "")
+    if (number, where) not in seen:
+        seen.add((number, where))
+        with open(os.environ["REACHED"], "a") as file:
+            file.write(f"{number} {where}\\n")
+"""
+SURVIVED = "survived its room"
 HOUR = 3600  # seconds for one run of tests: a guard against a loop without end
 
 
@@ -244,6 +258,25 @@ def ended(child: int) -> int | None:
     return None
 
 
+def statement_of(copy: Path, fault: dict) -> int:
+    """The line on which the innermost statement around a fault begins, counted from 0.
+
+    An `elif` counts as its `if`: nothing can be put between the two.
+    """
+    text = (copy / fault["file"]).read_text()
+    places = [n for n, line in enumerate(text.splitlines()) if line == fault["before"]]
+    line = places[fault["nth"]]
+    found = 0
+    for node in ast.walk(ast.parse(text)):
+        blocks = [getattr(node, name, []) for name in ("body", "orelse", "finalbody")]
+        for statement in (each for block in blocks if isinstance(block, list) for each in block):
+            begins = statement.lineno - 1
+            is_elif = text.splitlines()[begins].lstrip().startswith("elif ")
+            if begins <= line < statement.end_lineno and begins >= found and not is_elif:
+                found = begins
+    return found
+
+
 def copy_tree(to: Path) -> None:
     """Copy what git tracks, and what it would."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -304,6 +337,41 @@ class Scratch:
             sys.stdout.flush()
             os._exit(code)
 
+    def reached(self, faults: dict[int, dict]) -> dict[int, set[str]]:
+        """The tests that run the lines of some faults, in this process or in one that they start.
+
+        Only these can notice a fault. A line that a fixture runs is of the test that asked first,
+        so all tests of that file count.
+        """
+        seen = self.folder / "reached"
+        seen.touch()
+        os.environ["REACHED"] = str(seen)
+        (self.copy / "reached.py").write_text(REACHED)
+        # From the last line to the first, so that the numbers of the others stay.
+        marks = sorted(
+            (
+                (fault["file"], statement_of(self.copy, fault), number)
+                for number, fault in faults.items()
+            ),
+            reverse=True,
+        )
+        for name, line, number in marks:
+            file = self.copy / name
+            lines = file.read_text().splitlines()
+            indent = lines[line][: len(lines[line]) - len(lines[line].lstrip())]
+            lines.insert(line, f"{indent}__import__('reached').at({number})")
+            file.write_text("\n".join(lines) + "\n")
+        self.failed(["tests"], ["--ignore=tests/browser", "--maxfail=10000"])
+        for name in {fault["file"] for fault in faults.values()}:
+            shutil.copy2(ROOT / name, self.copy / name)
+
+        tests = {number: set() for number in faults}
+        for line in seen.read_text().splitlines():
+            number, _, where = line.partition(" ")
+            test, _, phase = where.rpartition(" ")
+            tests[int(number)].add(test if phase == "(call)" else test.split("::")[0])
+        return tests
+
     def is_sound(self, test: str) -> bool:
         """Whether a test passes on the copy as it is now, without a fault."""
         if test not in self.sound:
@@ -312,57 +380,69 @@ class Scratch:
 
     def killer(self, fault: dict, tests: list[str], ignore: list[str]) -> str | None:
         """The first test that fails with a fault and passes without it."""
-        original = (ROOT / fault["file"]).read_text()
         while True:
             unsound = [f"--deselect={test}" for test, sound in self.sound.items() if not sound]
             put(self.copy, fault)
             failed = self.failed(tests, [*ignore, *unsound])
-            (self.copy / fault["file"]).write_text(original)
+            shutil.copy2(ROOT / fault["file"], self.copy / fault["file"])
             if failed is None or self.is_sound(failed):
                 return failed
 
 
-def judge(scratch: Scratch, fault: dict, known: str | None, rest: bool) -> str:
-    """Who kills a fault: a test's id; else which tests it survived."""
+def own_tests(copy: Path, fault: dict) -> list[str]:
+    """The tests of a fault's room."""
     own = ROOT_TESTS.get(fault["room"], [f"tests/{fault['room']}"])
-    own = [path for path in own if (scratch.copy / path).exists()]
+    return [path for path in own if (copy / path).exists()]
+
+
+def judge(scratch: Scratch, fault: dict, known: str | None) -> str:
+    """Who kills a fault: the test that an earlier pass names, or one of its room."""
     if not put(scratch.copy, fault):
         return "its line is gone"
-    (scratch.copy / fault["file"]).write_text((ROOT / fault["file"]).read_text())
+    shutil.copy2(ROOT / fault["file"], scratch.copy / fault["file"])
     if known is not None and (scratch.copy / known.split("::")[0]).exists():
         if killer := scratch.killer(fault, [known], []):
             return killer
-    if not rest:
-        return scratch.killer(fault, own, []) or "survived its room"
-    # Everything but the browser and what it survived already.
-    ignore = [f"--ignore={path}" for path in ("tests/browser", *own)]
-    return scratch.killer(fault, ["tests"], ignore) or "survived all"
+    return scratch.killer(fault, own_tests(scratch.copy, fault), []) or SURVIVED
+
+
+def judge_by_others(scratch: Scratch, fault: dict, reached: set[str]) -> str:
+    """Who kills a fault that its room let live: of all tests that run its line."""
+    own = tuple(own_tests(scratch.copy, fault))
+    others = sorted(test for test in reached if test and not test.startswith(own))
+    if "" in reached:
+        others = ["tests"]  # while modules are read: any test may tell
+    killer = scratch.killer(fault, others, ["--ignore=tests/browser"]) if others else None
+    return killer or f"survived all; {len(others)} tests of other rooms run its line"
+
+
+def load_libraries() -> None:
+    """Heavy libraries are loaded once, not by every run of tests; clipft itself by each."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    names = ("open_clip", "pandas", "plotly.graph_objects", "scipy.stats", "sklearn.manifold")
+    for name in names:
+        importlib.import_module(name)
 
 
 def run(name: str, only: set[int], rest: bool) -> None:
     """Judge faults and write who killed them under a pass's name."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    # Heavy libraries are loaded once, not by every run of tests; clipft itself by each.
-    for library in (
-        "open_clip",
-        "pandas",
-        "plotly.graph_objects",
-        "scipy.stats",
-        "sklearn.manifold",
-    ):
-        importlib.import_module(library)
-    # What survived its room is looked at again by --rest alone.
+    load_libraries()
     faults = json.loads(RECORD.read_text())
+    todo = {
+        number: fault
+        for number, fault in enumerate(faults)
+        if (number in only if only else fault.get(name) == (SURVIVED if rest else None))
+    }
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         scratch = Scratch(Path(folder))
-        for number, fault in enumerate(faults):
-            said = fault.get(name)
-            todo = said == "survived its room" if rest else said is None
-            if number not in only if only else not todo:
-                continue
-            earlier = fault.get("before_pass", "")
-            known = earlier if earlier.startswith("tests/") and name != "before_pass" else None
-            fault[name] = judge(scratch, fault, known, rest)
+        reached = scratch.reached(todo) if rest else {}
+        for number, fault in todo.items():
+            if rest:
+                fault[name] = judge_by_others(scratch, fault, reached[number])
+            else:
+                earlier = fault.get("before_pass", "")
+                is_test = earlier.startswith("tests/") and name != "before_pass"
+                fault[name] = judge(scratch, fault, earlier if is_test else None)
             print(number, fault["file"], fault["after"].strip(), "->", fault[name], flush=True)
             RECORD.write_text(json.dumps(faults, indent=1) + "\n")
 
