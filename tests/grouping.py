@@ -2,29 +2,30 @@
 
 They share a JupyterLab, a Chromium and a page of explorers. xdist's own `xdist_group` does nothing
 with pytest 9.2 (it writes `item._nodeid`, which pytest no longer reads), so a group is told by the
-test's folder here. All other tests go one by one to the worker that is free: what several of them
-lean on is made once for all workers, see `shared` in conftest.py.
+place of its tests here. Files that make runs for themselves stay together, too. All other tests
+go one by one to the worker that is free: what several of them lean on is made once for all
+workers, see `shared` in conftest.py.
 """
 
 import pytest
 
-TOGETHER = ("tests/browser/",)
+TOGETHER = ("tests/browser/", "tests/reports/", "tests/runs/test_run.py")
 
 
 def group_of(nodeid: str) -> str:
-    """What goes to one worker as a whole: a folder of TOGETHER, or else a single test."""
-    return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid)
+    """What goes to one worker as a whole: a place of TOGETHER, or else a single test."""
+    return next((place for place in TOGETHER if nodeid.startswith(place)), nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """For `--dist loadgroup`: groups by folder."""
+    """For `--dist loadgroup`: groups by place."""
     if config.getoption("dist") != "loadgroup":
         return None
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByFolder(LoadScopeScheduling):
+    class ByPlace(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return group_of(nodeid)
 
-    return ByFolder(config, log)
+    return ByPlace(config, log)

@@ -32,7 +32,9 @@ def workers(tmp_path: Path, monkeypatch, plugin: str) -> dict[str, set[str]]:
             file.write_text(WRITE.format(folder=folder))
     (tmp_path / "tests/conftest.py").write_text(plugin)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "tests"]
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    command = [sys.executable, "-m", "pytest", "-p", "xdist"]
+    command += ["-n", "2", "--dist", "loadgroup", "tests"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
