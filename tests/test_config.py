@@ -131,6 +131,13 @@ def test_a_crop_at_its_limits_is_taken(crop):
     assert RunConfig(crop=crop).crop == crop
 
 
+def test_the_least_values_are_taken():
+    least = {"steps": 1, "batch_size": 1, "eval_every": 1, "text_count": 1, "text_length": 1}
+    least |= {"lr": 0.0, "lam": 0.0, "seed": 0, "ema": 0.0, "shots": 0}
+    config = RunConfig(**least)
+    assert {name: getattr(config, name) for name in least} == least
+
+
 def test_a_configuration_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
         RunConfig().steps = 3

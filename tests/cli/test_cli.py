@@ -472,6 +472,9 @@ def test_compare_prints_both_models_and_p(clipft):
     assert code == 0
     for split, row in rows.iterrows():
         assert numbers_after(out, split) == [pytest.approx(row.tolist(), rel=2e-3)]
+    for run in (first, second):  # images are scored, no table of the run is begun
+        assert (run.path / "images.parquet").exists()
+        assert not (run.path / "scores.parquet").exists()
 
 
 @pytest.mark.parametrize("among", ["alphas", "models"])

@@ -47,6 +47,19 @@ def line(run, start, tuned):
     return Mixtures(run.student, start, [tuned], run.bench.gap_moment, reading=QUIET)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_features_are_those_of_the_model_at_this_alpha(run, alpha):
+    split = run.manifest.split("sketch/test")
+    found = run.mixtures.features(split, alpha).embeddings
+    mixed = {
+        name: ((1 - alpha) * run.anchor[name] + alpha * run.tuned[name]).to(run.anchor[name].dtype)
+        for name in run.anchor
+    }
+    run.student.load_state_dict(mixed)
+    pixels = next(pixel_chunks(split, run.clip.transform)).pixels
+    np.testing.assert_allclose(found, embed(run.student.eval(), pixels), atol=1e-5)
+
+
 def test_sweep_equals_one_model_at_a_time(run):
     split = run.manifest.split("sketch/test")
     pixels = next(pixel_chunks(split, run.clip.transform))

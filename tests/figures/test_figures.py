@@ -18,7 +18,7 @@ from clipft.figures.energy_gap import class_figure, energy_gap_figure, leave_one
 from clipft.figures.energy_map import energy_map_figure
 from clipft.figures.images import contact_sheet_figure
 from clipft.figures.style import style
-from clipft.figures.tables import table_figure
+from clipft.figures.tables import table_figure, tables_figure
 from clipft.figures.trade_off import choice_figure, trade_off_figure
 from clipft.figures.training import training_figure
 from clipft.figures.weight_path import layer_figure, path_figure
@@ -575,3 +575,17 @@ def test_sweep_has_tiles_only_below_22_alphas(count, shown):
 def test_sweep_starts_at_the_nearest_alpha():
     for alpha, place in ((0.0, 0), (0.1, 0), (0.2, 1), (0.5, 2), (0.9, 3)):
         assert sweep_figure(toy_sweep(), alpha).layout.sliders[0].active == place
+
+
+def test_tables_lie_below_each_other_and_every_row_has_room():
+    frames = {f"table of {rows}": pd.DataFrame({"name": ["row"] * rows}) for rows in (1, 40, 3)}
+    figure = tables_figure(frames)
+    inside = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b
+    edges = [1.0]
+    for table, rows in zip(figure.data, (1, 40, 3), strict=True):
+        bottom, top = table.domain.y
+        assert 0 <= bottom < top < edges[-1] + 1e-9
+        needed = table.header.height + rows * table.cells.height
+        assert (top - bottom) * inside >= needed
+        edges.append(bottom)
+    assert edges[-1] == pytest.approx(0)
