@@ -2,32 +2,100 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument
+from typer import Argument, Option
 
+from ..errors import ConfigError
 from .app import Markdown
 from .terminal_tables import show
 
+if TYPE_CHECKING:
+    from ..data.manifests import Manifest
+    from ..data.own import OwnData
 
-def datasets(name: Annotated[str | None, Argument(help="show this one's card")] = None) -> None:
-    """List the data sets, or show the card of one."""
+CLASSES = 20  # rows of a table of counts
+
+
+def datasets(
+    name: Annotated[str | None, Argument(help="show this one's card; or the word new")] = None,
+    own: Annotated[str | None, Argument(metavar="[NEW]", help="after new: the name")] = None,
+    root: Annotated[Path | None, Option(help="new: folder of the class folders")] = None,
+    reference: Annotated[str, Option(help="new: the domain that is trained on")] = "",
+    out: Annotated[str, Option(help="new: where to write, else NAME.yaml here")] = "",
+) -> None:
+    """List the data sets, show the card of one, or make one: new NAME --root PATH --reference D."""
     from ..data.manifests import available, load_manifest
 
-    if name is None:
-        rows = []
-        for known in available():
-            manifest = load_manifest(known)
-            row = {"name": manifest.name, "title": manifest.title}
-            row |= {"classes": len(manifest.class_names), "reference": manifest.reference}
-            rows.append(row | {"shifts": ", ".join(manifest.shifts())})
-        show(rows)
+    if name == "new":
+        _new(own, root, reference, out)
         return
+    if own or root or reference or out:
+        wanted = "wanted: clipft datasets new photos --root photos --reference studio"
+        raise ConfigError(f"--root, --reference and --out make a new data set; {wanted}")
+    if name is None:
+        _list(available())
+    else:
+        _show_card(load_manifest(name))
 
-    manifest = load_manifest(name)
+
+def _list(names: list[str]) -> None:
+    """Print a row for each of these data sets."""
+    from ..data.manifests import load_manifest
+
+    rows = []
+    for known in names:
+        manifest = load_manifest(known)
+        row = {"name": manifest.name, "title": manifest.heading}
+        row |= {"classes": len(manifest.class_names), "reference": manifest.reference}
+        rows.append(row | {"shifts": ", ".join(manifest.shifts())})
+    show(rows)
+
+
+def _show_card(manifest: Manifest) -> None:
+    """Print what a manifest says of itself; of class folders, how many images they hold."""
+    from ..data.own import count_images
+
     domains = f"domains {', '.join(manifest.domains)}; reference {manifest.reference}"
-    print(f"{manifest.title}: {len(manifest.class_names)} classes; {domains}")
-    print(f"licence: {manifest.licence}\nhomepage: {manifest.homepage}\n\n{manifest.card}")
+    print(f"{manifest.heading}: {len(manifest.class_names)} classes; {domains}")
+    for label, text in (("licence", manifest.licence), ("homepage", manifest.homepage)):
+        if text:
+            print(f"{label}: {text}")
+    if manifest.card:
+        print(f"\n{manifest.card}")
+    if manifest.folders:
+        _print_counts(count_images(manifest))
+
+
+def _new(name: str | None, root: Path | None, reference: str, out: str) -> None:
+    """Write the manifest of a data set of one's own, and say what was found."""
+    from ..data.own import new_manifest
+
+    if name is None or root is None:
+        missing = "NAME" if name is None else "--root"
+        wanted = "wanted: clipft datasets new photos --root photos --reference studio"
+        raise ConfigError(f"datasets new: {missing} is missing; {wanted}")
+    own = new_manifest(name, root, reference, out)
+    print_own(own)
+    print(f"train: clipft train manifest={own.file}")
+
+
+def print_own(own: OwnData) -> None:
+    """Print what was found in the folders, and how many images of every class."""
+    print(own)
+    _print_counts(own.counts())
+
+
+def _print_counts(counts: list[dict[str, Any]]) -> None:
+    *classes, total = counts
+    left_out = len(classes) - CLASSES
+    if left_out > 0:
+        # The smallest classes are those to look at.
+        fewest = sorted(classes, key=lambda row: list(row.values())[1])[:CLASSES]
+        classes = [row for row in classes if row in fewest]
+        total = total | {"class": f"all, with {left_out} larger classes"}
+    show([*classes, total], "images")
 
 
 def methods(as_markdown: Markdown = False) -> None:

@@ -20,6 +20,10 @@ def train(
     settings: Annotated[
         list[str] | None, Argument(help="KEY=VALUE, e.g. method=lipsum lr=3e-4")
     ] = None,
+    data: Annotated[
+        Path | None, Option(help="your own images: a folder a domain, class folders inside")
+    ] = None,
+    reference: Annotated[str, Option(help="of --data: the domain that is trained on")] = "",
     preset: Annotated[str | None, Option(help="a recipe of `clipft presets`")] = None,
     config: Annotated[Path | None, Option(help="YAML file of settings; KEY=VALUE wins")] = None,
     runs: Runs = "runs",
@@ -41,10 +45,28 @@ def train(
     if config:
         values |= _read_settings(config)
     values |= parse_settings(settings or [])
+    values |= _own_data(data, reference, values)
     run = train_run(recipe(values), runs, reading=reading)
     print(f"trained {run.folder}")
     if score:
         _print_sweep(run, reading)
+
+
+def _own_data(data: Path | None, reference: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a folder of one's own, written where there is none yet; {} without one."""
+    from ..data.own import default_name, new_manifest
+    from .data import print_own
+
+    if data is None and reference:
+        raise ConfigError(f"--reference goes with --data; else write reference={reference}")
+    if data is None:
+        return {}
+    for key in ("manifest", "reference"):
+        if key in values:
+            raise ConfigError(f"--data and {key}= both say what to train on; give one of them")
+    own = new_manifest(default_name(data), data, reference, keep_edited=True)
+    print_own(own)
+    return {"manifest": str(own.file)}
 
 
 def _read_settings(config: Path) -> dict[str, Any]:

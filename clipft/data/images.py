@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from ..errors import ImageError
-from .manifests import Manifest
 from .splits import Split, SplitName
+
+if TYPE_CHECKING:
+    from .manifests import Manifest
 
 IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 TILE = 48  # pixels of a thumbnail's longer side

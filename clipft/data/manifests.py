@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, ValidationError
 
 from ..config import Record, digest, seed_of
 from ..disk.files import cache_dir, read_yaml
 from ..errors import ConfigError, unknown
 from .emoji_shift import CHECKS, EmojiSpec, build
-from .splits import PARTS, Split, SplitName
+from .folders import Layout, Tree, class_key, complete
+from .splits import PARTS, Split, SplitName, hold_out
 
 
 def manifests_folder() -> Path:
@@ -25,11 +25,34 @@ def manifests_folder() -> Path:
 
 
 class ClassName(Record):
-    """One class: its folder or name, other names for captions, a code point if it is an emoji."""
+    """One class: its name, other names for captions, a code point if it is an emoji.
+
+    folder: of its images, where that is not called as the class is.
+    """
 
     name: str
     also: tuple[str, ...] = ()
     code: str = ""
+    folder: str = ""
+
+    @classmethod
+    def of(cls, row: Any, source: str) -> ClassName:
+        """A class of a list: a name alone, or its keys; raises ConfigError for anything else."""
+        if isinstance(row, ClassName):
+            return row
+        if isinstance(row, str):
+            return cls.read({"name": row}, source)
+        if isinstance(row, dict):
+            return cls.read(row, source)
+        wanted = f"wanted: a name, in quotes where it is a number or yes or no, e.g. {str(row)!r}"
+        raise ConfigError(f"{source}: {row!r} is no name of a class; {wanted}")
+
+    def as_kept(self) -> dict[str, Any]:
+        """Its keys as JSON has them; a folder only where there is one: digests are older."""
+        keys = self.model_dump(mode="json")
+        if not self.folder:
+            del keys["folder"]
+        return keys
 
     @property
     def text(self) -> str:
@@ -39,23 +62,50 @@ class ClassName(Record):
     @property
     def slug(self) -> str:
         """Folder name of the class."""
-        return self.name.replace(" ", "_")
+        return self.folder or self.name.replace(" ", "_")
+
+
+# key -> (what is wanted, an example): what the line of a wrong or missing key says
+WANTED: dict[str, tuple[str, str]] = {
+    "name": ("a short name, without a slash", "name: photos"),
+    "title": ("a title in words", "title: Mugs and plates"),
+    "card": ("a text: where the images are from and what they can show", "card: Taken in May."),
+    "licence": ("the licence in words", "licence: CC-BY 4.0"),
+    "homepage": ("an address", "homepage: https://example.org"),
+    "domains": ("a list of domains", "domains: [studio, phone, sketch]"),
+    "reference": ("the domain that is trained on", "reference: studio"),
+    "classes": ("a list of class names, or the YAML file of one", "classes: [mug, plate]"),
+    "root": ("the folder of the images", "root: photos"),
+    "folders": ("how the folders lie", 'folders: "{domain}/{class}"'),
+    "lists": ("how the list files are called", 'lists: "{domain}_{split}.txt"'),
+    "labels": ("list or folder", "labels: folder"),
+    "holdout": ("a fraction of train, 0 <= holdout < 1", "holdout: 0.2"),
+    "templates": ("openai, or a list of texts", 'templates: ["a photo of a {}."]'),
+    "captions": ("a list of texts for each domain", 'captions: {any: ["a photo of a {}."]}'),
+}
+PROSE = ("title", "card", "licence", "homepage")  # keys that decide nothing
 
 
 class Manifest(Record):
-    """One data set: domains, splits, classes, texts, and how to find or build its files."""
+    """One data set: domains, splits, classes, texts, and how to find or build its files.
+
+    Every key: data_manifests/README.md.
+    """
 
     name: str
-    title: str
-    card: str  # source, licence, what it can and cannot show
-    licence: str
+    title: str = ""
+    card: str = ""  # source, licence, what it can and cannot show
+    licence: str = ""
     homepage: str = ""
     domains: tuple[str, ...]
     reference: str
-    classes: str  # YAML file of class names, in label order
+    classes: str | tuple[Any, ...]  # in label order, or the YAML file that lists them so
+    root: str = ""  # the folder of the images, absolute or as seen from the manifest's file
+    folders: Layout = ""  # set: class folders say what belongs where, and no list file does
     lists: str = "{domain}_{split}.txt"  # lines: path label
     labels: Literal["list", "folder"] = "list"  # folder: of the image, whatever the list says
-    holdout: float = Field(0.0, ge=0, lt=1)  # of train, kept as val where there is no val list
+    # of train, kept as val where there is no val list; of folders as test, too
+    holdout: float = Field(0.0, ge=0, lt=1)
     templates: str | tuple[str, ...] = "openai"  # of the zero-shot head; openai: CLIP's 80
     captions: dict[str, tuple[str, ...]] = {}  # templates by domain; "any" joins each
     emoji: EmojiSpec | None = None  # set: the files are rendered on first use
@@ -66,10 +116,41 @@ class Manifest(Record):
     @classmethod
     def open(cls, path: Path) -> Manifest:
         """The manifest of a YAML file; raises ConfigError where its keys or values are wrong."""
-        manifest: Manifest = cls.read(read_yaml(path), str(path))
+        return cls.of(read_yaml(path), path)
+
+    @classmethod
+    def of(cls, values: Any, path: Path) -> Manifest:
+        """The manifest of what stands, or may stand, in a file; raises as `open` does."""
+        if not isinstance(values, dict):
+            got = "nothing" if values is None else f"a {type(values).__name__}"
+            raise ConfigError(f"{path} holds {got}; wanted: keys and values, e.g. name: photos")
+        manifest: Manifest = cls.read(values, str(path))
         manifest._folder = path.parent
-        manifest.check_domain(manifest.reference)
+        manifest._check(str(path))
         return manifest
+
+    @classmethod
+    def _explain(cls, error: ValidationError) -> str:
+        """The first wrong or missing key: what came, what is wanted, a valid example."""
+        errors = error.errors()
+        if any(row["type"] == "extra_forbidden" for row in errors):
+            return super()._explain(error)
+        key = str(errors[0]["loc"][0])
+        if key not in WANTED:
+            return super()._explain(error)
+        wanted, example = WANTED[key]
+        got = "missing" if errors[0]["type"] == "missing" else f"got {errors[0]['input']!r:.80}"
+        return f"{key}: {got}; wanted: {wanted}, e.g. {example}"
+
+    def _check(self, source: str) -> None:
+        """Raise ConfigError where keys do not fit each other."""
+        if self.reference not in self.domains:
+            wanted = f"wanted: one of domains, e.g. reference: {next(iter(self.domains), 'studio')}"
+            problem = unknown(f"domain of {self.name}", self.reference, self.domains)
+            raise ConfigError(f"{source}: reference: {problem}; {wanted}")
+        if self.folders and "{domain}" not in self.folders and len(self.domains) > 1:
+            several = f"{len(self.domains)} domains, and folders {self.folders!r} has one"
+            raise ConfigError(f'{source}: {several}; wanted: e.g. folders: "{{domain}}/{{class}}"')
 
     @classmethod
     def from_copy(cls, copy: dict[str, Any]) -> Manifest:
@@ -85,26 +166,43 @@ class Manifest(Record):
     def copy_for_run(self) -> dict[str, Any]:
         """All that the YAML files say, class names included, as JSON has it."""
         copy = self.model_dump(mode="json")
-        copy["class_names"] = [name.model_dump(mode="json") for name in self.class_names]
+        copy["class_names"] = [name.as_kept() for name in self.class_names]
+        # A copy lies elsewhere: what is seen from the manifest's file is not seen from there.
+        copy["root"] = str(self._own_root) if self.root else ""
         return copy
 
     @cached_property
     def class_names(self) -> tuple[ClassName, ...]:
         """The classes in label order; raises ConfigError where two share a folder."""
+        source = self.classes if isinstance(self.classes, str) else f"classes of {self.name}"
         rows = self._class_rows
         if rows is None:
-            rows = read_yaml(self._folder / self.classes)
+            rows = self._listed_classes()
         if not isinstance(rows, list):
             got = type(rows).__name__
-            raise ConfigError(f"{self.classes}: expected a list of classes, got {got}")
+            raise ConfigError(f"{source}: expected a list of classes, got {got}")
+        if not rows:
+            raise ConfigError(f"{source}: no class; wanted: a list, e.g. classes: [mug, plate]")
 
         by_folder = {}
         for row in rows:
-            name = ClassName.read({"name": row} if isinstance(row, str) else row, self.classes)
-            by_folder[name.slug] = name
-        if len(by_folder) != len(rows):
-            raise ConfigError(f"{self.classes}: two classes have the same name")
+            name = ClassName.of(row, source)
+            key = class_key(name.slug) if self.folders else name.slug
+            if key in by_folder:
+                twice = f"{by_folder[key].name!r} and {name.name!r}"
+                raise ConfigError(f"{source}: two classes have the same name or folder: {twice}")
+            by_folder[key] = name
         return tuple(by_folder.values())
+
+    def _listed_classes(self) -> Any:
+        """What stands in the manifest's list of classes, or in the file that it names."""
+        if not isinstance(self.classes, str):
+            return list(self.classes)
+        file = self._folder / self.classes
+        if file.is_dir():
+            wanted = "wanted: a YAML file, or the names themselves, e.g. classes: [mug, plate]"
+            raise ConfigError(f"classes of {self.name}: {file} is a folder; {wanted}")
+        return read_yaml(file)
 
     @property
     def names(self) -> list[str]:
@@ -117,12 +215,25 @@ class Manifest(Record):
         return {name.slug: label for label, name in enumerate(self.class_names)}
 
     def digest(self) -> str:
-        """12 letters that name what decides a run's data and texts; the prose is left out."""
+        """12 letters that name what decides a run's data and texts.
+
+        The prose is left out, and where the images lie. A key that is younger than some runs counts
+        only where it is set.
+        """
         fields = self.copy_for_run()
         rows = fields.pop("class_names")
-        for prose in ("title", "card", "licence", "homepage"):
-            del fields[prose]
+        for key in (*PROSE, "root"):
+            del fields[key]
+        if not self.folders:
+            del fields["folders"]
+        if not isinstance(self.classes, str):
+            del fields["classes"]  # the rows say it
         return digest([fields, rows])
+
+    @property
+    def heading(self) -> str:
+        """Its title, or its name where it has none."""
+        return self.title or self.name
 
     def shifts(self, reference: str = "") -> list[str]:
         """All domains but the reference."""
@@ -137,35 +248,57 @@ class Manifest(Record):
 
     @property
     def place(self) -> Path:
-        """Where the files belong: $CLIPFT_DATA/<name>, or a folder of the cache, there or not."""
+        """Where the files belong, there or not.
+
+        EmojiShift lies in the cache. Else $CLIPFT_DATA/<name> comes first where it is a folder, so
+        that a copied run finds its images on another machine; then `root`; then $CLIPFT_DATA/<name>
+        whether it is there or not.
+        """
         if self.emoji is not None:
             pixels = self.emoji.model_dump(mode="json", exclude=CHECKS)
             return cache_dir() / f"{self.name}-{digest([pixels, self._concepts], 8)}"
         base = os.environ.get("CLIPFT_DATA")
-        if not base:
-            advice = f"set CLIPFT_DATA to the folder that holds {self.name}/"
-            raise ConfigError(f"where is {self.name}? {advice}")
-        return Path(base) / self.name
+        in_base = Path(base) / self.name if base else None
+        if in_base is not None and (in_base.is_dir() or not self.root):
+            return in_base
+        if self.root:
+            return self._own_root
+        advice = f"set CLIPFT_DATA to the folder that holds {self.name}/"
+        raise ConfigError(f"where is {self.name}? {advice}, or root in its manifest")
+
+    @property
+    def _own_root(self) -> Path:
+        """`root` as an absolute path."""
+        return (self._folder / Path(self.root).expanduser()).resolve()
 
     @property
     def _concepts(self) -> dict[str, str]:
         return {name.slug: name.code for name in self.class_names}
 
-    def root(self) -> Path:
+    def root_folder(self) -> Path:
         """The folder of the files; those of EmojiShift are rendered into it on first use."""
         if self.emoji is not None:
             return build(self.place, self.emoji, self._concepts)
         root = self.place
-        if not root.is_dir():
-            advice = f"put {self.title} there (see clipft datasets) or set CLIPFT_DATA"
-            raise ConfigError(f"no folder {root}; {advice}")
-        return root
+        if root.is_dir():
+            return root
+        advice = f"put {self.heading} there (see clipft datasets) or set CLIPFT_DATA"
+        if self.root:
+            holds = f"set CLIPFT_DATA to the folder that holds {self.name}/"
+            advice = f"mend root in the manifest, or {holds}"
+        raise ConfigError(f"no folder {root}; {advice}")
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The images by their folders, read once; for manifests with `folders`."""
+        return Tree.read(self.root_folder(), self.folders)
 
     def split(self, name: str) -> Split:
         """`domain/part`, read once.
 
-        Where val has no list it is held out of train, of each class, always the same rows. Raises
-        ConfigError on an unknown domain or part, a malformed line or a label outside the classes.
+        Where val has no list it is held out of train, of each class, always the same rows; see
+        `folders.complete` for data sets of class folders. Raises ConfigError on an unknown domain
+        or part, one without images, a malformed line or a label outside the classes.
         """
         if name not in self._splits:
             self._splits[name] = self._read_split(name)
@@ -176,20 +309,55 @@ class Manifest(Record):
         domain = self.check_domain(SplitName.parse(name).domain)
         if part not in PARTS:
             raise unknown("split", name, [f"{domain}/{known}" for known in PARTS])
+        if self.folders:
+            return self._read_folders(domain, part)
         if not self.holdout or part == "test":
             return self._read_list(domain, part)
 
         whole = self._read_list(domain, "train")
         seed = seed_of(0, f"holdout:{self.name}:{domain}")
-        in_val = _held_out(np.asarray(whole.labels), self.holdout, seed)
-        rows = np.flatnonzero(in_val == (part == "val"))
-        return replace(whole.take(rows.tolist()), part=part)
+        train, val = hold_out(whole, "val", self.holdout, seed)
+        return val if part == "val" else train
+
+    def parts(self, domain: str) -> dict[str, Split]:
+        """Train, val and test of a data set of class folders, as many as there are."""
+        found = self.tree.parts(domain, self.label_of_key)
+        is_reference = domain == self.reference
+        purpose = f"{self.name}:{domain}"
+        return complete(found, self.holdout, purpose, is_reference=is_reference)
+
+    @property
+    def label_of_key(self) -> Mapping[str, int]:
+        """The label of each class by what all spellings of its folder share."""
+        return {class_key(folder): label for folder, label in self.label_of_folder.items()}
+
+    def _read_folders(self, domain: str, part: str) -> Split:
+        parts = self.parts(domain)
+        if part in parts:
+            return parts[part]
+
+        root = self.tree.root
+        if not parts:
+            known = ", ".join(self.names[:3])
+            problem = f"{root} has no image of {domain} in a folder of its classes ({known} ...)"
+            raise ConfigError(f"{problem}; wanted: {self.folders}")
+        found = ", ".join(f"{len(split)} {name}" for name, split in parts.items())
+        problem = f"{domain} of {self.name} has no {part} images ({found})"
+        if domain != self.reference:
+            advice = f"to train on it, make a manifest with reference: {domain}"
+        elif not self.holdout and "train" in parts:
+            advice = "hold some out of train, e.g. holdout: 0.2"
+        elif "train" in parts:
+            advice = "a class needs three images: one for train, one for val, one for test"
+        else:
+            advice = f"wanted: a folder train in {root}, or class folders without splits"
+        raise ConfigError(f"{problem}; {advice}")
 
     def _read_list(self, domain: str, part: str) -> Split:
-        root = self.root()
+        root = self.root_folder()
         file = root / self.lists.replace("{domain}", domain).replace("{split}", part)
         if not file.is_file():
-            raise ConfigError(f"no list file {file}; {self.title} keeps one per domain and split")
+            raise ConfigError(f"no list file {file}; {self.heading} keeps one per domain and split")
 
         ids = []
         labels = []
@@ -222,20 +390,6 @@ class Manifest(Record):
         return path, label
 
 
-def _held_out(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """(N,) bool: the same fraction of every class, drawn once for all.
-
-    At least one row of a class, but never the last one left.
-    """
-    rng = np.random.default_rng(seed)
-    held_out = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        count = min(max(1, round(fraction * len(rows))), len(rows) - 1)
-        held_out[rng.permutation(rows)[:count]] = True
-    return held_out
-
-
 def available() -> list[str]:
     """Names of the manifests that come with clipft."""
     files = manifests_folder().glob("*.yaml")
@@ -266,9 +420,15 @@ def load_manifest(name: str) -> Manifest:
         path = Path(name)
     elif not path.is_file():
         path = Path(f"{name}.yaml")
-    if not path.is_file():
-        raise unknown("data set", name, available())
-    return Manifest.open(path)
+    if path.is_file():
+        return Manifest.open(path)
+
+    for folder in (path, Path(name)):
+        if folder.is_dir():
+            command = f"clipft train --data {folder} --reference DOMAIN"
+            own = f"to train on the images in it: {command}"
+            raise ConfigError(f"{folder} is a folder, wanted: a manifest, e.g. photos.yaml; {own}")
+    raise unknown("data set", name, available())
 
 
 def is_shipped(manifest: Manifest) -> bool:

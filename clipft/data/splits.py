@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 PARTS = ("train", "val", "test")
 
 
@@ -74,3 +76,28 @@ class Split:
         joined = "+".join(split.domain for split in splits)
         first = splits[0]
         return Split(joined, first.part, first.root, tuple(ids), tuple(labels), tuple(domains))
+
+
+def hold_out(
+    split: Split, part: str, fraction: float, seed: int, left: int = 1
+) -> tuple[Split, Split]:
+    """(the rest, the rows held out as another part): the same fraction of every class, drawn once.
+
+    At least one row of a class is held out, but `left` of them always stay.
+    """
+    labels = np.asarray(split.labels)
+    is_out = _held_out(labels, fraction, seed, left)
+    rest = split.take(np.flatnonzero(~is_out).tolist())
+    held_out = split.take(np.flatnonzero(is_out).tolist())
+    return rest, replace(held_out, part=part)
+
+
+def _held_out(labels: np.ndarray, fraction: float, seed: int, left: int) -> np.ndarray:
+    """(N,) bool."""
+    rng = np.random.default_rng(seed)
+    is_out = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        count = max(0, min(max(1, round(fraction * len(rows))), len(rows) - left))
+        is_out[rng.permutation(rows)[:count]] = True
+    return is_out

@@ -72,7 +72,7 @@ def pack_thumbnails(runs: Path | str) -> Path:
             continue
         manifest = Run.open(folder).manifest
         digest = manifest.digest()
-        root = manifest.root()
+        root = manifest.root_folder()
         for name in folder.images()["id"].astype(str).unique():
             root_of_image.setdefault((digest, name), root)
     if not root_of_image:

@@ -219,7 +219,7 @@ def test_where_the_files_are(mini, monkeypatch, tmp_path):
         mini().split("real/test")
     monkeypatch.delenv("CLIPFT_DATA")
     with pytest.raises(ConfigError, match="set CLIPFT_DATA"):
-        mini().root()
+        mini().root_folder()
 
 
 def test_shifts_of_another_reference(mini):

@@ -1,0 +1,318 @@
+"""A data set of one's own: a folder of class folders becomes a manifest to train with, and edit."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ..disk.files import write_text
+from ..errors import ConfigError
+from .folders import IN_WORDS, Tree, class_key
+from .manifests import Manifest, available
+from .splits import PARTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+HOLDOUT = 0.2  # of every class of train, for val and for test, where there is none
+LISTED = 5  # names in a note; then "..."
+ENDINGS = (".yaml", ".yml")
+WHY = {  # what stands behind a key in the written file
+    "name": "goes into tables, and into the id of every run",
+    "root": "absolute, or as seen from this file; a folder $CLIPFT_DATA/{name} comes first",
+    "domains": "one of them is trained on, the others are scored",
+    "folders": "how the folders lie",
+    "holdout": "of every class of train, for val and for test where there is none",
+    "templates": 'or a list of your own, e.g. ["a photo of a {}.", "a sketch of a {}."]',
+    "classes": 'in the order of the labels; {name: "coffee mug", folder: mug} for better words',
+}
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """A manifest of one's own, its file, and what was found in the folders.
+
+    is_new: whether the file was written just now. notes: what a person should know, a line each.
+    """
+
+    manifest: Manifest
+    file: Path
+    is_new: bool
+    notes: tuple[str, ...]
+
+    def counts(self) -> list[dict[str, Any]]:
+        """A row per class, and the sum: how many images each scored split has."""
+        return count_images(self.manifest)
+
+    def __str__(self) -> str:
+        done = f"wrote {self.file}" if self.is_new else f"{self.file} is used as it is"
+        shifts = ", ".join(self.manifest.shifts()) or "no shift"
+        classes = len(self.manifest.class_names)
+        data = f"{classes} classes, reference {self.manifest.reference}, shifts: {shifts}"
+        return "\n".join([f"{done}: {data}", *self.notes])
+
+
+def new_manifest(
+    name: str,
+    root: Path | str,
+    reference: str = "",
+    out: Path | str = "",
+    *,
+    keep_edited: bool = False,
+) -> OwnData:
+    """Look at class folders, and write a short manifest that says what they are.
+
+    root: a folder a domain, in it class folders, with or without train, val and test between; see
+    data_manifests/README.md. reference: the domain that is trained on; needed where there are
+    several. out: a folder, or a file that ends in .yaml; else NAME.yaml here. keep_edited: take a
+    file that is there already, of the same root and reference, whatever else was changed in it.
+    Raises ConfigError where the folders cannot be read so, or the file holds something else.
+    """
+    check_name(name)
+    root = Path(root).expanduser()
+    check_root(root)
+    file = Path(out).expanduser()
+    if file.suffix not in ENDINGS:
+        file = file / f"{name}.yaml"
+
+    tree = Tree.read(root)
+    if keep_edited and file.is_file():
+        edited = Manifest.open(file)
+        if edited.place == root.resolve() and reference in ("", edited.reference):
+            return _checked(edited, file, is_new=False)
+
+    text = manifest_text(_values(name, tree, reference, file))
+    manifest = Manifest.of(yaml.safe_load(text), file)
+    if manifest.place.resolve() != root.resolve():
+        first = f"{manifest.place}, in $CLIPFT_DATA, comes before {root}"
+        raise ConfigError(f"name: {first}; choose another name, or unset CLIPFT_DATA")
+
+    is_new = not file.exists()
+    if not is_new:
+        _check_same(Manifest.open(file), manifest, file)
+    own = _checked(manifest, file, is_new=is_new)
+    if is_new:
+        write_text(file, text)
+    return own
+
+
+def _checked(manifest: Manifest, file: Path, *, is_new: bool) -> OwnData:
+    """What was found; raises ConfigError where a split that a run needs has no image."""
+    for part in PARTS:
+        manifest.split(f"{manifest.reference}/{part}")
+    for shift in manifest.shifts():
+        manifest.split(f"{shift}/test")
+    return OwnData(manifest, file, is_new, tuple(notes_on(manifest)))
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError where this cannot be the name of a data set of one's own."""
+    wanted = "wanted: a short name of your own, e.g. photos"
+    if not name or name.startswith(".") or set(name) & {"/", "\\", ":"} or not name.isprintable():
+        raise ConfigError(f"name: {name!r} cannot be a file's name; {wanted}")
+    if name.endswith(ENDINGS):
+        raise ConfigError(f"name: {name!r} ends as a file does; wanted: {Path(name).stem}")
+    if name in available():
+        raise ConfigError(f"name: {name} comes with clipft; {wanted}")
+    if name == "new":
+        raise ConfigError(f"name: {name!r} is the word that makes a data set; {wanted}")
+
+
+def check_root(root: Path) -> None:
+    """Raise ConfigError where this is no folder."""
+    wanted = "wanted: a folder of class folders, e.g. photos"
+    if root.is_file():
+        raise ConfigError(f"root: {root} is a file; {wanted}")
+    if not root.is_dir():
+        raise ConfigError(f"root: no folder {root}; {wanted}")
+
+
+# --- from the tree to the manifest
+
+
+def _values(name: str, tree: Tree, reference: str, file: Path) -> dict[str, Any]:
+    """The keys of the manifest, in the order in which they are written."""
+    domains = sorted(tree.domains)
+    if "{domain}" not in tree.layout:
+        domains = [tree.root.resolve().name]
+    reference = _reference(tree, domains, reference)
+    classes = _class_folders(tree, reference)
+    if len(classes) == 1:
+        one = f"{reference} holds one class folder, {classes[0]}"
+        raise ConfigError(f"classes: {one}; wanted: two or more, e.g. {reference}/mug, /plate")
+    shifts = []
+    for domain in domains:
+        shared = {class_key(folder) for folder in _class_folders(tree, domain)}
+        if domain != reference and shared & {class_key(folder) for folder in classes}:
+            shifts.append(domain)
+
+    return {
+        "name": name,
+        "root": _seen_from(file.parent, tree.root),
+        "domains": [reference, *shifts],
+        "reference": reference,
+        "folders": tree.layout,
+        "holdout": HOLDOUT,
+        "templates": "openai",
+        "classes": classes,
+    }
+
+
+def _reference(tree: Tree, domains: list[str], reference: str) -> str:
+    """The domain that is trained on; raises ConfigError where it is no domain, or a guess."""
+    if not reference and len(domains) == 1:
+        return domains[0]
+    nearest = difflib.get_close_matches(reference, domains, n=1, cutoff=0)
+    wanted = f"wanted: the domain that is trained on, e.g. {nearest[0]}"
+    if not reference:
+        raise ConfigError(f"reference: missing; {tree.root} holds {', '.join(domains)}; {wanted}")
+    if reference in domains:
+        return reference
+    if (tree.root / reference).is_dir():
+        raise ConfigError(f"reference: {tree.root / reference} holds no image; {wanted}")
+    known = ", ".join(domains)
+    raise ConfigError(f"reference: {tree.root} has no {reference}; it holds {known}; {wanted}")
+
+
+def _class_folders(tree: Tree, domain: str) -> list[str]:
+    """The class folders of a domain, each spelled as where it comes first."""
+    parts = tree.domains[domain if "{domain}" in tree.layout else ""]
+    spelled: dict[str, str] = {}
+    for classes in parts.values():
+        for folder in classes:
+            spelled.setdefault(class_key(folder), folder)
+    return [spelled[key] for key in sorted(spelled)]
+
+
+def _seen_from(folder: Path, root: Path) -> str:
+    """The root relative to a folder where it lies in it, so that both can move; else absolute."""
+    root = root.resolve()
+    folder = folder.resolve()
+    return root.relative_to(folder).as_posix() if root.is_relative_to(folder) else str(root)
+
+
+def manifest_text(values: Mapping[str, Any]) -> str:
+    """A manifest as a person would write it: a key a line and what it is for, a class a line."""
+    lines = ["# A data set for clipft. Every key: data_manifests/README.md."]
+    for key, value in values.items():
+        if key == "classes":
+            continue
+        line = f"{key}: {_yaml(value)}"
+        why = WHY.get(key, "").replace("{name}", str(values["name"]))
+        lines.append(f"{line}  # {why}" if why else line)
+    lines.append(f"classes:  # {WHY['classes']}")
+    lines += [f"- {_yaml(name)}" for name in values["classes"]]
+    return "\n".join(lines) + "\n"
+
+
+def _yaml(value: Any) -> str:
+    """A text, number or list in one line of YAML."""
+    row = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10**6)
+    return row.strip()[1:-1]
+
+
+def _check_same(there: Manifest, new: Manifest, file: Path) -> None:
+    """Raise ConfigError that names the keys in which a manifest that is there differs."""
+    kept = there.copy_for_run()
+    other = []
+    for key, value in new.copy_for_run().items():
+        if key != "class_names" and kept[key] != value:
+            other.append(key)
+    if other:
+        ways = "train with it (manifest=...), choose another name, or delete it"
+        raise ConfigError(
+            f"{file} is there already and differs in {', '.join(other)}; it is not overwritten:"
+            f" {ways}"
+        )
+
+
+# --- what is said of it
+
+
+def count_images(manifest: Manifest) -> list[dict[str, Any]]:
+    """A row per class, and the sum: the images of the reference's parts and of every test."""
+    splits = [(manifest.reference, part) for part in ("train", "val", "test")]
+    splits += [(shift, "test") for shift in manifest.shifts()]
+    counts = {}
+    for domain, part in splits:
+        split = manifest.parts(domain).get(part)
+        counts[f"{domain}/{part}"] = Counter(split.labels if split else ())
+
+    rows = []
+    for label, name in enumerate(manifest.class_names):
+        row: dict[str, Any] = {"class": name.name}
+        rows.append(row | {split: count[label] for split, count in counts.items()})
+    total: dict[str, Any] = {"class": "all"}
+    return [*rows, total | {split: count.total() for split, count in counts.items()}]
+
+
+def notes_on(manifest: Manifest) -> Iterable[str]:
+    """What was understood, held out and left out, a line each."""
+    tree = manifest.tree
+    yield f"read as: {IN_WORDS[tree.layout]} ({tree.layout})"
+    yield from _notes_on_parts(manifest)
+    yield from _notes_on_classes(manifest)
+    if tree.outside:
+        first = tree.outside[0]
+        count = len(tree.outside)
+        yield f"left out: {count} images that lie in no class folder, the first is {first}"
+    for ending, count in (tree.unread or {}).items():
+        yield f"left out: {count} files of {ending}, which is not read; save them as .jpg"
+
+
+def _notes_on_parts(manifest: Manifest) -> Iterable[str]:
+    """What was held out of the reference, and which parts of a shift are of no use."""
+    reference = manifest.reference
+    found = manifest.tree.parts(reference, manifest.label_of_key)
+    held_out = [part for part in ("val", "test") if part not in found]
+    if held_out and manifest.holdout:
+        share = f"{manifest.holdout:.0%} of every class"
+        yield f"held out of {reference}'s train: {' and '.join(held_out)}, {share} for each"
+    for shift in manifest.shifts():
+        parts = manifest.tree.parts(shift, manifest.label_of_key)
+        unused = [f"{len(split)} of {part}" for part, split in parts.items() if part != "test"]
+        if "test" in parts and unused:
+            yield f"not used: {', '.join(unused)} of {shift}; only its test is scored"
+
+
+def _notes_on_classes(manifest: Manifest) -> Iterable[str]:
+    """Classes of few images, classes that a domain lacks, folders that are no class, domains."""
+    rows = count_images(manifest)[:-1]
+    train, *scored = list(rows[0])[1:]
+    few = [row["class"] for row in rows if row[train] and 0 in (row[scored[0]], row[scored[1]])]
+    if few:
+        yield f"too few images for val and test (three are needed), of {_listed(few)}"
+    for split in (train, *scored[2:]):
+        missing = [row["class"] for row in rows if not row[split]]
+        if missing:
+            yield f"missing in {split}: {_listed(missing)}"
+
+    tree = manifest.tree
+    known = manifest.label_of_key
+    for domain in tree.domains:
+        folders = _class_folders(tree, domain)
+        others = [folder for folder in folders if class_key(folder) not in known]
+        if others and domain in (*manifest.domains, ""):
+            where = f"in {domain}" if domain else f"in {tree.root}"
+            yield f"left out {where}: {_listed(others)}, no class of {manifest.reference}"
+        elif others:
+            yield f"left out: {domain}/, none of its folders is a class of {manifest.reference}"
+    if not manifest.shifts():
+        yield "no shift: what happens to robustness is not seen; put another domain beside it"
+
+
+def _listed(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def default_name(root: Path | str) -> str:
+    """What a data set is called after its folder."""
+    return os.path.basename(os.path.realpath(Path(root).expanduser())).replace(" ", "_")
