@@ -197,9 +197,8 @@ def _are_splits(folder: Path, inside: set[str]) -> bool:
 
     parts = {part_of(name): name for name in named}
     if len(parts) < len(named):
-        raise ConfigError(
-            f"{folder} holds {', '.join(named)}, two of which mean the same; keep one"
-        )
+        twice = f"{folder} holds {', '.join(named)}"
+        raise ConfigError(f"{twice}, two of which mean the same part; wanted: one of each")
     return bool(named)
 
 

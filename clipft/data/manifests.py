@@ -341,7 +341,7 @@ class Manifest(Record):
             known = ", ".join(self.names[:3])
             problem = f"{root} has no image of {domain} in a folder of its classes ({known} ...)"
             raise ConfigError(f"{problem}; wanted: {self.folders}")
-        found = ", ".join(f"{len(split)} {name}" for name, split in parts.items())
+        found = ", ".join(f"{len(parts[name])} {name}" for name in PARTS if name in parts)
         problem = f"{domain} of {self.name} has no {part} images ({found})"
         if domain != self.reference:
             advice = f"to train on it, make a manifest with reference: {domain}"
