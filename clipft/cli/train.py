@@ -55,6 +55,7 @@ def train(
 def _own_data(data: Path | None, reference: str, values: dict[str, Any]) -> dict[str, Any]:
     """The manifest of a folder of one's own, written where there is none yet; {} without one."""
     from ..data.own import default_name, new_manifest
+    from ..runs.recipes import recipe
     from .data import print_own
 
     if data is None and reference:
@@ -64,6 +65,7 @@ def _own_data(data: Path | None, reference: str, values: dict[str, Any]) -> dict
     for key in ("manifest", "reference"):
         if key in values:
             raise ConfigError(f"--data and {key}= both say what to train on; give one of them")
+    recipe(values)  # a mistake in a setting is said before a file is written
     own = new_manifest(default_name(data), data, reference, keep_edited=True)
     print_own(own)
     return {"manifest": str(own.file)}

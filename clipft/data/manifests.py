@@ -174,7 +174,7 @@ class Manifest(Record):
     @cached_property
     def class_names(self) -> tuple[ClassName, ...]:
         """The classes in label order; raises ConfigError where two share a folder."""
-        source = self.classes if isinstance(self.classes, str) else f"classes of {self.name}"
+        source = self._classes_source
         rows = self._class_rows
         if rows is None:
             rows = self._listed_classes()
@@ -193,6 +193,11 @@ class Manifest(Record):
                 raise ConfigError(f"{source}: two classes have the same name or folder: {twice}")
             by_folder[key] = name
         return tuple(by_folder.values())
+
+    @property
+    def _classes_source(self) -> str:
+        """Where the classes are listed, for errors."""
+        return self.classes if isinstance(self.classes, str) else f"classes of {self.name}"
 
     def _listed_classes(self) -> Any:
         """What stands in the manifest's list of classes, or in the file that it names."""
@@ -385,7 +390,7 @@ class Manifest(Record):
 
         label = int(listed)
         if label >= len(self.class_names):
-            wanted = f"expected one below {len(self.class_names)}, see {self.classes}"
+            wanted = f"expected one below {len(self.class_names)}, see {self._classes_source}"
             raise ConfigError(f"{where}: label {label}, {wanted}")
         return path, label
 
@@ -428,6 +433,9 @@ def load_manifest(name: str) -> Manifest:
             command = f"clipft train --data {folder} --reference DOMAIN"
             own = f"to train on the images in it: {command}"
             raise ConfigError(f"{folder} is a folder, wanted: a manifest, e.g. photos.yaml; {own}")
+    if name.endswith((".yaml", ".yml")):
+        command = f"clipft datasets new {path.stem} --root FOLDER --reference DOMAIN"
+        raise ConfigError(f"no manifest {name}; to make one of class folders: {command}")
     raise unknown("data set", name, available())
 
 
