@@ -41,6 +41,7 @@ CHECKS = {"packages", "artwork", "lists"}  # fields that check the rendering and
 ART = 96  # pixels of the artwork before it is placed in an image
 MARKER = "dataset.json"  # written last: a folder that holds it is whole
 
+Part = Literal["train", "val", "test"]
 Drawings = dict[str, list[bytes]]  # hand -> source files, as the packages have them
 Artwork = dict[str, list[Image.Image]]  # domain -> variants of one concept, RGBA of ART x ART
 
@@ -51,7 +52,7 @@ class EmojiSpec(Record):
     size: int = Field(48, ge=16)
     strength: float = Field(1.0, ge=0, le=1)  # scales all disturbances; 0: plain artwork
     hue: float = Field(0.0, ge=0, le=0.5)  # largest turn of the hues, of the colour circle
-    per_class: dict[Literal["train", "val", "test"], int]
+    per_class: dict[Part, int]
     seed: int = 0
     packages: dict[str, str] = {}  # the versions whose artwork was tried
     artwork: str = ""  # digest of that artwork; "": not checked
@@ -267,6 +268,11 @@ def check_lists(spec: EmojiSpec, lists: Mapping[str, str]) -> str:
     return digest
 
 
+def is_built(root: Path) -> bool:
+    """Whether the whole data set lies in this folder."""
+    return (root / MARKER).exists()
+
+
 def build(root: Path, spec: EmojiSpec, concepts: Mapping[str, str]) -> Path:
     """Render the benchmark into `root` unless it is there; whole or not at all.
 
@@ -274,14 +280,14 @@ def build(root: Path, spec: EmojiSpec, concepts: Mapping[str, str]) -> Path:
     under two processes. Raises ConfigError where the installed artwork differs from the manifest's,
     MissingExtra where it is not installed, StorageError on a full disk.
     """
-    if (root / MARKER).exists():
+    if is_built(root):
         return root
 
     with disk(root.parent, INSTEAD):
         root.parent.mkdir(parents=True, exist_ok=True)
         # A second process waits for the lock, then finds the data set done.
         with FileLock(root.parent / f".{root.name}.lock"):
-            if not (root / MARKER).exists():
+            if not is_built(root):
                 for left_over in root.parent.glob(f".{root.name}.*.tmp"):
                     shutil.rmtree(left_over)
                 _build(root, spec, concepts)
@@ -320,7 +326,35 @@ def _render_class(spec: EmojiSpec, folder: Path, slug: str, draw: Callable[[], A
         (folder / domain / slug).mkdir(parents=True, exist_ok=True)
         for split, count in spec.per_class.items():
             for number in range(count):
-                rng = np.random.default_rng(seed_of(spec.seed, f"{domain}/{slug}/{split}/{number}"))
-                variant = variants[rng.integers(len(variants))]
-                image = render(variant, spec.size, rng, strength=spec.strength, hue=spec.hue)
+                image = _render_one(spec, variants, domain, slug, split, number)
                 image.save(folder / file_name(domain, slug, split, number))
+
+
+def _render_one(
+    spec: EmojiSpec,
+    variants: list[Image.Image],
+    domain: str,
+    slug: str,
+    split: str,
+    number: int,
+) -> Image.Image:
+    """One image of the data set: its draws are named by its place and depend on no other image."""
+    rng = np.random.default_rng(seed_of(spec.seed, f"{domain}/{slug}/{split}/{number}"))
+    variant = variants[rng.integers(len(variants))]
+    return render(variant, spec.size, rng, strength=spec.strength, hue=spec.hue)
+
+
+def first_images(
+    spec: EmojiSpec, concepts: Mapping[str, str], split: Part
+) -> dict[str, list[Image.Image]]:
+    """The first image of some concepts in one split by every hand, as `build` renders it.
+
+    Only these are rendered, and nothing is written: a look needs no data set on disk. Raises
+    MissingExtra where the artwork is not installed.
+    """
+    drawings = sources(list(concepts.values()))
+    images: dict[str, list[Image.Image]] = {domain: [] for domain in DOMAINS}
+    for row, (slug, code) in enumerate(concepts.items()):
+        for domain, variants in artwork(drawings, row, code).items():
+            images[domain].append(_render_one(spec, variants, domain, slug, split, number=0))
+    return images

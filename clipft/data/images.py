@@ -52,6 +52,8 @@ def sample_tiles(
 ) -> tuple[list[str], dict[str, list[np.ndarray]]]:
     """Small test images of some classes, one of each domain, for `contact_sheet_figure`.
 
+    Only these images are read; of an EmojiShift that is not on disk yet only these are rendered.
+
     Arguments:
         manifest: the data set, see `load_manifest`.
         classes: how many, evenly spread over all.
@@ -74,15 +76,25 @@ def sample_tiles(
     """
     names = manifest.names
     labels = np.linspace(0, len(names) - 1, min(classes, len(names)), dtype=int).tolist()
+    rendered = manifest.first_images(labels, "test")
     tiles = {}
     for domain in manifest.domains:
-        split = manifest.split(str(SplitName(domain, "test")))
-        tiles[domain] = [_tile(split, label, size) for label in labels]
+        if rendered:
+            images = rendered[domain]
+        else:
+            split = manifest.split(str(SplitName(domain, "test")))
+            images = [_first_image(split, label) for label in labels]
+        tiles[domain] = [_tile(image, size) for image in images]
     return [names[label] for label in labels], tiles
 
 
-def _tile(split: Split, label: int, size: int) -> np.ndarray:
+def _first_image(split: Split, label: int) -> Image.Image | None:
     if label not in split.labels:
+        return None
+    return decode(split.root / split.ids[split.labels.index(label)])
+
+
+def _tile(image: Image.Image | None, size: int) -> np.ndarray:
+    if image is None:
         return np.full((size, size, 3), 128, np.uint8)
-    first = split.ids[split.labels.index(label)]
-    return np.asarray(decode(split.root / first).resize((size, size)))
+    return np.asarray(image.resize((size, size)))

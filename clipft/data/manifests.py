@@ -6,16 +6,21 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError
 
 from ..config import Record, digest, seed_of
 from ..disk.files import cache_dir, read_yaml
 from ..errors import ConfigError, unknown
-from .emoji_shift import CHECKS, EmojiSpec, build
+from .emoji_shift import CHECKS, EmojiSpec, Part, build, first_images, is_built
 from .folders import Layout, Tree, class_key, complete
 from .splits import PARTS, Split, SplitName, hold_out
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL import Image
 
 
 def manifests_folder() -> Path:
@@ -297,6 +302,17 @@ class Manifest(Record):
     def tree(self) -> Tree:
         """The images by their folders, read once; for manifests with `folders`."""
         return Tree.read(self.root_folder(), self.folders)
+
+    def first_images(self, labels: Sequence[int], part: Part) -> dict[str, list[Image.Image]]:
+        """The first image of some classes in each domain, where no file need be there for it.
+
+        That is an EmojiShift which is not rendered yet; empty for all else: its files are read.
+        """
+        spec = self.emoji
+        if spec is None or not spec.per_class.get(part) or is_built(self.place):
+            return {}
+        concepts = list(self._concepts.items())
+        return first_images(spec, dict(concepts[label] for label in labels), part)
 
     def split(self, name: str) -> Split:
         """`domain/part`, read once.
