@@ -7,6 +7,7 @@ import itertools
 import math
 import os
 import queue
+import shlex
 import signal
 import sys
 import tempfile
@@ -14,19 +15,20 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from subprocess import DEVNULL, STDOUT, Popen, SubprocessError, TimeoutExpired, run as run_command
+from subprocess import DEVNULL, STDOUT, Popen, TimeoutExpired
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
 
-from ..disk.files import read_json, write_json, write_text
+from ..disk.files import read_json, write_json
 from ..disk.lock import lock
 from ..errors import RunError
 from ..figures import pages
 from ..progress import write
-from ..runs.table import results
+from .machine import provenance, visible_gpus
 from .notebook import sigterm_exits
+from .overview import write_overview
 from .spec import Job, Spec, choose, plan, read_spec
 
 AGAIN = "the same command goes on from what was finished"
@@ -63,6 +65,7 @@ def run_batch(
         Traceback (most recent call last):
         clipft.errors.ConfigError: ...
     """
+    command = _command(path, out, jobs=jobs, gpus=gpus, only=only)
     path = Path(path)
     spec = read_spec(path)
     out = Path(out or path.parent / "out" / spec.name).resolve()
@@ -75,50 +78,34 @@ def run_batch(
         with sigterm_exits(), _Runner(spec, _slots(jobs, gpus, spec.jobs), total) as runner:
             for stage in chosen:
                 runner.run(stage)
-        images = _write_overview(spec, stages, out)
+        images = write_overview(spec, stages, out, command)
     write(images)
     write(f"open {out / 'index.html'}")
     return out
 
 
-def _write_overview(spec: Spec, stages: list[list[Job]], out: Path) -> str:
-    """Write results.csv, the figures' images and index.html; returns what came of the images."""
-    table = out / "results.csv"
-    if (out / "runs").is_dir():
-        write_text(table, results(out / "runs").to_csv(index=False))
-    images = pages.write_images(out / "figures", spec.images)
-
-    links = []
-    if table.exists():
-        links.append((table.name, table.name))
-    figures = sorted((out / "figures").glob("*.json"))
-    for figure in figures:
-        page = f"figures/{figure.stem}.html"
-        links.append((page, page))
-    for job in itertools.chain.from_iterable(stages):
-        if job.page.exists():
-            links.append((job.title, f"notebooks/{job.folder.name}/{job.page.name}"))
-    pages.write_index(out / "index.html", spec.title or spec.name, figures, links)
-    return images
+def _command(
+    path: Path | str, out: Path | str | None, *, jobs: int, gpus: str, only: Sequence[str]
+) -> str:
+    """The command line that runs the same batch."""
+    words = ["clipft", "batch", str(path)]
+    if out:
+        words += ["--out", str(out)]
+    if jobs:
+        words += ["--jobs", str(jobs)]
+    if gpus:
+        words += ["--gpus", gpus]
+    for word in only:
+        words += ["--only", word]
+    return shlex.join(words)
 
 
 def _slots(jobs: int, gpus: str, jobs_of_spec: int) -> list[str]:
     """The runs that go side by side, each with its GPU's id, or "" where there is no GPU."""
-    devices = (gpus or _visible_gpus()).replace(",", " ").split()
+    devices = (gpus or visible_gpus()).replace(",", " ").split()
     counts = (jobs, len(devices), jobs_of_spec, min(2, os.cpu_count() or 1))
     count = next(number for number in counts if number)
     return list(itertools.islice(itertools.cycle(devices or [""]), count))
-
-
-def _visible_gpus() -> str:
-    """Ids of the GPUs, asked of the driver, which needs no torch; empty where there is none."""
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return os.environ["CUDA_VISIBLE_DEVICES"]
-    question = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    with contextlib.suppress(OSError, SubprocessError):
-        answer = run_command(question, capture_output=True, text=True, check=True, timeout=20)
-        return ",".join(answer.stdout.split())
-    return ""
 
 
 class _Runner:
@@ -201,6 +188,7 @@ class _Runner:
 
         seconds = round(time.time() - begun, 1)
         status = {"state": state, "code": process.returncode, "seconds": seconds, "gpu": gpu}
+        status |= provenance(gpu)
         write_json(job.folder / "status.json", status)
         return status
 

@@ -331,12 +331,7 @@ def _render_class(spec: EmojiSpec, folder: Path, slug: str, draw: Callable[[], A
 
 
 def _render_one(
-    spec: EmojiSpec,
-    variants: list[Image.Image],
-    domain: str,
-    slug: str,
-    split: str,
-    number: int,
+    spec: EmojiSpec, variants: list[Image.Image], domain: str, slug: str, split: str, number: int
 ) -> Image.Image:
     """One image of the data set: its draws are named by its place and depend on no other image."""
     rng = np.random.default_rng(seed_of(spec.seed, f"{domain}/{slug}/{split}/{number}"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from ..errors import ConfigError
-from .marks import FIRST, SILENT, diagonal, hover, in_panel
+from .marks import FIRST, SILENT, diagonal, hover, in_panel, lead_to
 from .panels import panel_row
 from .style import BELOW, domain_of, layout, style
 
@@ -51,7 +51,8 @@ def distortion_figure(table: pd.DataFrame, kind: str = "raw") -> go.Figure:
             points = rows[(rows.split == split) & (rows.method == method)]
             trace = look.points(points.reference, points.shifted, size=10)
             texts = hover(look.title, "reference %{x:.3f}", "shift %{y:.3f}")
-            figure.add_scatter(**trace, **in_panel(column, method), hovertemplate=texts)
+            shown = {"hovertemplate": texts, **lead_to(points)}
+            figure.add_scatter(**trace, **in_panel(column, method), **shown)
         figure.add_scatter(**diagonal(*ends), **SILENT, row=1, col=column)
 
     figure.update_xaxes(title_text=f"reference images: {NORMS[kind]}", range=ends)

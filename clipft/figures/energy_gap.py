@@ -15,7 +15,18 @@ from ..runs.names import title_of
 from ..runs.table import wide
 from .marks import DASHED, FIRST, hover, hover_of_runs, in_panel
 from .panels import panel_row
-from .style import BELOW, COLOURS, GREY, LAYOUT, UNITS, domain_of, layout, runs_and_seeds, style
+from .style import (
+    BELOW,
+    COLOURS,
+    GREY,
+    LAYOUT,
+    UNITS,
+    domain_of,
+    layout,
+    runs_and_seeds,
+    style,
+    titled,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +82,7 @@ def energy_gap_figure(
     figure.update_xaxes(title_text=label)
     figure.update_yaxes(title_text=UNITS.get(y, y), **FIRST)
     metric = label.split(" (")[0].capitalize()
-    title = {"text": f"{metric} against robustness, {runs_and_seeds(results)}", "y": 0.96}
+    title = titled(f"{metric} against robustness", runs_and_seeds(results), y=0.96)
     return figure.update_layout(**layout(t=120), height=480, legend=BELOW, title=title)
 
 

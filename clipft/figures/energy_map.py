@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from .marks import hover, in_panel
-from .style import BELOW, domain_of, layout, look_of
+from .style import BELOW, domain_of, layout, look_of, titled
 
 if TYPE_CHECKING:
     from ..diagnostics.energy_map import EnergyMap
@@ -45,6 +45,7 @@ def energy_map_figure(energy_map: EnergyMap) -> go.Figure:
 
     figure.update_xaxes(showticklabels=False, zeroline=False)
     figure.update_yaxes(showticklabels=False, zeroline=False)
-    title = f"t-SNE of energy vectors, {len(splits)} images (axes have no unit)"
+    details = f"{len(splits)} images; the axes have no unit"
+    title = titled("t-SNE of energy vectors", details, y=0.96)
     figure.update_layout(**layout(l=20, t=90), height=520, legend=BELOW)
-    return figure.update_layout(title={"text": title, "y": 0.96})
+    return figure.update_layout(title=title)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .style import GREY, settings
+from .style import GREY, anchor_of_recipe, anchor_of_run, settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +35,16 @@ def hover(*lines: str) -> str:
 
 
 def hover_of_runs(rows: pd.DataFrame, *lines: str) -> dict[str, Any]:
-    """A trace's hover text of each run: its `settings`, then these lines."""
+    """A trace's hover text of each run: its `settings`, then these lines; and where they lead."""
     runs = [settings(row) for _, row in rows.iterrows()]
-    return {"customdata": runs, "hovertemplate": hover("%{customdata}", *lines)}
+    return {"customdata": runs, "hovertemplate": hover("%{customdata}", *lines), **lead_to(rows)}
+
+
+def lead_to(rows: pd.DataFrame) -> dict[str, Any]:
+    """What a trace says of where a click on each of its points leads: to the place of its run."""
+    return {"meta": {"to": [anchor_of_run(run) for run in rows.run]}}
+
+
+def leads_to_recipe(recipe: str) -> dict[str, Any]:
+    """What a trace says of where a click on any of its points leads: to the place of a recipe."""
+    return {"meta": {"to": anchor_of_recipe(recipe)}}

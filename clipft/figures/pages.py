@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +21,22 @@ PlotlyJs = bool | str  # whether plotly.js is embedded, or the address of one th
 PLOTLYJS = "plotly.min.js"  # its name where pages share one
 VIEW = "application/vnd.jupyter.widget-view+json"  # the part of a cell's output that needs a kernel
 KINDS = ("png", "svg", "pdf")
+PNG_WIDTH = 1100  # of a figure, in its own pixels
+HEIGHT = 450  # of a figure that does not say it: plotly's own in a page
 # In JupyterLab a click on a slider would give a responsive figure the height 0.
 IN_LAB = CONFIG | {"responsive": False}
+TAGS = re.compile("<[^>]*>")
+NUMBER = re.compile("^[0-9]+[a-z]?_")  # what sorts a figure's name
+# On an index: a click on a point goes to the place on the page that its trace names.
+LEAD = """
+for (const plot of document.querySelectorAll(".plotly-graph-div")) {
+  plot.on("plotly_click", ({points: [point]}) => {
+    const {to} = point.fullData.meta ?? {};
+    const place = Array.isArray(to) ? to[point.pointNumber] : to;
+    if (place && document.getElementById(place)) location.hash = place;
+  });
+}
+"""
 STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
 
@@ -46,7 +62,8 @@ def save_figure(figure: go.Figure, folder: Path | str, name: str, caption: str =
     target = Path(folder) / f"{name}.html"
     spec = {"figure": json.loads(figure.to_json()), "caption": caption}
     write_json(target.with_suffix(".json"), spec)
-    write_text(target, _page(caption or name, _div(spec, plotlyjs=True)))
+    body = _figure_html(spec, plotlyjs=True, name=name, level=1)
+    write_text(target, _page(caption or name, body))
     return target
 
 
@@ -123,27 +140,98 @@ def _draw_images(images: Sequence[Path]) -> None:
         spec = json.loads(image.with_suffix(".json").read_text())
         figure = pio.from_json(json.dumps(spec["figure"]))
         is_png = image.suffix == ".png"
-        figures.append(figure.update_layout(width=1100) if is_png else paper(figure))
+        figures.append(figure.update_layout(width=PNG_WIDTH) if is_png else paper(figure))
         scales.append(2 if is_png else 1)  # twice the pixels for a sharp screen
-    pio.write_images(figures, list(images), scale=scales)
+    # Said again: of many figures at once plotly draws each in 700 x 500, whatever its layout says.
+    widths = [figure.layout.width for figure in figures]
+    heights = [figure.layout.height or HEIGHT for figure in figures]
+    pio.write_images(figures, list(images), scale=scales, width=widths, height=heights)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Texts in rows; a row can be linked to by its anchors, and its first cell can be a link."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    anchors: tuple[tuple[str, ...], ...]  # of each row
+    links: tuple[str, ...]  # of each row's first cell; "": none
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page: its heading, and below it what there is of the rest, in this order."""
+
+    heading: str
+    paragraphs: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()  # of a list
+    facts: tuple[tuple[str, str], ...] = ()  # name, value
+    table: Table | None = None
+    links: tuple[tuple[str, str], ...] = ()  # text, address
 
 
 def write_index(
-    target: Path | str, title: str, figures: Sequence[Path], links: Sequence[tuple[str, str]]
+    target: Path | str,
+    title: str,
+    before: Sequence[Section],
+    figures: Sequence[Path],
+    after: Sequence[Section],
 ) -> Path:
-    """One self-contained page of saved figures, then links (text, address).
+    """One self-contained page: sections, saved figures, sections.
 
-    figures: their .json files, in this order.
+    figures: their .json files, in this order. A click on a point that says where it leads goes
+    there (`marks.lead_to`).
     """
     body = f"<h1>{html.escape(title)}</h1>"
+    for section in before:
+        body += _section_html(section)
     for number, file in enumerate(figures):
+        spec = json.loads(Path(file).read_text())
         # The first figure brings plotly.js for all of them.
-        body += _div(json.loads(Path(file).read_text()), plotlyjs=number == 0)
-    items = ""
-    for text, address in links:
-        items += f'<li><a href="{html.escape(address)}">{html.escape(text)}</a></li>'
-    write_text(target, _page(title, f"{body}<footer><ul>{items}</ul></footer>"))
+        body += _figure_html(spec, plotlyjs=number == 0, name=Path(file).stem, level=3)
+    for section in after:
+        body += _section_html(section)
+    write_text(target, _page(title, f"{body}<script>{LEAD}</script>"))
     return Path(target)
+
+
+def _section_html(section: Section) -> str:
+    text = f"<h2>{html.escape(section.heading)}</h2>"
+    for paragraph in section.paragraphs:
+        text += f"<p>{html.escape(paragraph)}</p>"
+    if section.points:
+        items = "".join(f"<li>{html.escape(point)}</li>" for point in section.points)
+        text += f"<ul>{items}</ul>"
+    if section.facts:
+        pairs = ""
+        for name, value in section.facts:
+            pairs += f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
+        text += f"<dl>{pairs}</dl>"
+    if section.table is not None:
+        text += _table_html(section.table, called=section.heading)
+    if section.links:
+        items = "".join(f"<li>{_link(*link)}</li>" for link in section.links)
+        text += f"<ul>{items}</ul>"
+    return text
+
+
+def _table_html(table: Table, called: str) -> str:
+    head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in table.head)
+    rows = ""
+    for cells, anchors, address in zip(table.rows, table.anchors, table.links, strict=True):
+        marks = "".join(f"<a id='{html.escape(anchor)}'></a>" for anchor in anchors)
+        first = _link(cells[0], address) if address else html.escape(cells[0])
+        rows += f"<tr><th scope='row'>{marks}{first}</th>"
+        rows += "".join(f"<td>{html.escape(cell)}</td>" for cell in cells[1:]) + "</tr>"
+    label = html.escape(called)
+    return (
+        f"<div class='wide' role='region' aria-label='{label}' tabindex='0'>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _link(text: str, address: str) -> str:
+    return f'<a href="{html.escape(address)}">{html.escape(text)}</a>'
 
 
 def write_plotlyjs(folder: Path | str) -> None:
@@ -162,11 +250,29 @@ def draw(figure: dict, plotlyjs: PlotlyJs) -> str:
     return pio.to_html(figure, **scripts, **options)
 
 
-def _div(spec: dict, plotlyjs: PlotlyJs) -> str:
+def _figure_html(spec: dict, *, plotlyjs: PlotlyJs, name: str, level: int) -> str:
+    """A saved figure under its heading and caption, which is also its name for a screen reader."""
+    heading = html.escape(_heading(spec["figure"], name))
     caption = html.escape(spec["caption"])
-    return f"<figure>{draw(spec['figure'], plotlyjs)}<figcaption>{caption}</figcaption></figure>"
+    drawn = draw(spec["figure"], plotlyjs)
+    scrolled = f"<div class='wide' role='region' aria-label='{heading}' tabindex='0'>"
+    return (
+        f"<h{level}>{heading}</h{level}><figure aria-label='{heading}'>"
+        f"<figcaption>{caption}</figcaption>{scrolled}{drawn}</div></figure>"
+    )
+
+
+def _heading(figure: dict, name: str) -> str:
+    """The first line of a figure's title, without its tags; of one without, its name in words."""
+    title = figure.get("layout", {}).get("title", {}).get("text") or ""
+    first = TAGS.sub("", title.partition("<br>")[0])
+    return first or NUMBER.sub("", name).replace("_", " ").capitalize()
 
 
 def _page(title: str, body: str) -> str:
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>\n{STYLE}</style>'
-    return f"<!doctype html><html lang='en'><head>{head}</head><body>{body}</body></html>\n"
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head += f"<title>{html.escape(title)}</title><style>\n{STYLE}</style>"
+    return (
+        f"<!doctype html><html lang='en'><head>{head}</head>"
+        f"<body><main>{body}</main></body></html>\n"
+    )

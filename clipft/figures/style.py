@@ -101,6 +101,25 @@ def settings(row: Mapping | pd.Series) -> str:
     return f"{title_of(row['method'])}, lr {row['lr']:g}, {row['steps']} steps, seed {row['seed']}"
 
 
+def anchor_of_run(run: str) -> str:
+    """The name of a run's place in a batch's page, which its points in figures lead to."""
+    return f"run-{run}"
+
+
+def anchor_of_recipe(recipe: str) -> str:
+    """The name of a recipe's place in a batch's page, which its curves in figures lead to."""
+    return f"recipe-{recipe}"
+
+
+def titled(title: str, *details: str, y: float | None = None) -> dict[str, Any]:
+    """A figure's title; its details stand on a line of their own, in small.
+
+    One long line would be cut where the page is narrow. y: its height, as a fraction of the figure.
+    """
+    text = title + "".join(f"<br><sub>{detail}</sub>" for detail in details)
+    return {"text": text} if y is None else {"text": text, "y": y}
+
+
 def runs_and_seeds(results: pd.DataFrame) -> str:
     """How many runs a figure shows and which seeds they have, for its title."""
     seeds = results.seed.drop_duplicates().sort_values().astype(str)

@@ -10,7 +10,7 @@ from ..config import TUNED
 from ..errors import ConfigError
 from ..runs.table import changes
 from .marks import DASHED, SILENT, diagonal, hover, hover_of_runs
-from .style import GREY, LAYOUT, SYMBOLS, Look, height_beside, layout, look_of, style
+from .style import GREY, LAYOUT, SYMBOLS, Look, height_beside, layout, look_of, style, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,5 +116,5 @@ def choice_figure(table: pd.DataFrame, caption: str = "") -> go.Figure:
     figure.add_scatter(**equal, name="equal", hoverinfo="skip")
     figure.update_xaxes(title_text="shift accuracy (%), chosen by reference accuracy")
     figure.update_yaxes(title_text="shift accuracy (%), chosen by energy gap")
-    title = {"text": f"Choosing without shift labels<br><sub>{caption}</sub>", "y": 0.95}
+    title = titled("Choosing without shift labels", caption, y=0.95)
     return figure.update_layout(**layout(t=110), height=540, title=title)

@@ -13,8 +13,8 @@ from ..config import TUNED, ZERO_SHOT
 from ..data.splits import SplitName
 from ..errors import ConfigError
 from ..runs.table import RECIPE, best_by_val, recipes, reference_first
-from .marks import BAR_NUMBERS, FIRST, ON_PAGE, SECOND, SILENT, THIRD, hover
-from .style import COLOURS, GREY, LAYOUT, Look, domains_of, layout, runs_and_seeds, style
+from .marks import BAR_NUMBERS, FIRST, ON_PAGE, SECOND, SILENT, THIRD, hover, leads_to_recipe
+from .style import COLOURS, GREY, LAYOUT, Look, domains_of, layout, runs_and_seeds, style, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,9 +71,10 @@ def wise_slider_figure(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
     for alpha, state in zip(alphas, zip(*states, strict=True), strict=True):
         steps.append(_step(alpha, "restyle", _restyle(state, "x", "y"), moving))
     slider = _slider(active, steps, pad=45) | {"len": 1.0}
-    title = "WiSE-FT: slide alpha from zero-shot (0) to tuned (1)"
-    title += f"; mean of {int(rows.seeds.max())} seeds"
-    figure.update_layout(**layout(t=80, b=120), sliders=[slider], title=title, barmode="group")
+    seeds = int(rows.seeds.max())
+    mean = "one seed" if seeds == 1 else f"mean of {seeds} seeds"
+    title = titled("WiSE-FT: slide alpha from zero-shot (0) to tuned (1)", mean, y=0.96)
+    figure.update_layout(**layout(t=110, b=120), sliders=[slider], title=title, barmode="group")
     if len(looks) < 6:
         figure.update_layout(height=560, legend={"orientation": "h", "y": 1.1, "x": 0})
         figure.update_traces(BAR_NUMBERS, selector={"type": "bar"})
@@ -113,6 +114,7 @@ def _curve(rows: pd.DataFrame, called: str) -> dict[str, Any]:
         "mode": "lines+markers",
         "customdata": rows.alpha,
         "hovertemplate": hover(called, "alpha %{customdata:.2f}", *accuracies),
+        **leads_to_recipe(rows.recipe.iloc[0]),
     }
 
 
@@ -189,7 +191,8 @@ def wise_curve_figure(results: pd.DataFrame) -> go.Figure:
 
     figure.update_xaxes(title_text="reference accuracy (%)")
     figure.update_yaxes(title_text="mean accuracy under shift (%)")
-    title = f"WiSE curves of every recipe (large marker: tuned), {runs_and_seeds(results)}"
+    details = f"large marker: tuned; {runs_and_seeds(results)}"
+    title = titled("WiSE curves of every recipe", details)
     return figure.update_layout(**LAYOUT, height=max(520, 200 + 31 * len(looks)), title=title)
 
 
@@ -240,7 +243,7 @@ def sweep_figure(
         figure.update_layout(images=tiles, height=700, margin={"b": 300})
 
     tested = np.count_nonzero(sweep.split_number >= 0)
-    title = {"text": f"WiSE of {sweep.title}; {tested} test images", "y": 0.97}
+    title = titled(f"WiSE of {sweep.title}", f"{tested} test images", y=0.97)
     return figure.update_layout(title=title, legend={"orientation": "h", "y": 1.17, "x": 0.4})
 
 

@@ -79,9 +79,14 @@ def of_table(table: pd.DataFrame) -> dict[str, str]:
 
 
 def numbers(content: object) -> object:
-    """Of a figure what is drawn: traces without the arrays' packing."""
+    """Of a figure what is drawn: traces without the arrays' packing, and without where a click
+    leads (`meta`).
+    """
     if isinstance(content, dict):
-        return {key: numbers(value) for key, value in sorted(content.items()) if key != "template"}
+        left_out = ("template", "meta")
+        return {
+            key: numbers(value) for key, value in sorted(content.items()) if key not in left_out
+        }
     return [numbers(value) for value in content] if isinstance(content, list) else content
 
 

@@ -1,0 +1,202 @@
+"""What a batch leaves to be read: results.csv, the images of its figures, and index.html.
+
+The page says first what was run and found, in sentences made of the results; then it shows the
+figures, a table of the runs, and how all of it was made.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..disk.files import read_json, write_text
+from ..errors import RunError
+from ..figures import pages
+from ..figures.pages import Section, Table
+from ..figures.style import anchor_of_recipe, anchor_of_run
+from ..runs.findings import findings, tuned_runs
+from ..runs.names import title_of
+from ..runs.table import results
+from .spec import Job, Spec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HINT = (
+    "Each figure can be zoomed, and its legend hides what is clicked. A click on a point goes to"
+    " its run in the table below."
+)
+NUMBERS = (  # of a run's row: column, title, factor to its unit, digits
+    ("reference_accuracy", "reference", 100, 1),
+    ("shift_accuracy", "mean shift", 100, 1),
+    ("energy_gap", "energy gap", 1, 2),
+)
+ABSENT = "-"  # in a table, where there is no such number
+
+
+def write_overview(spec: Spec, stages: Sequence[Sequence[Job]], out: Path, command: str) -> str:
+    """Write results.csv, the figures' images and index.html; returns what came of the images.
+
+    command: what makes the batch again, as it is typed.
+    """
+    if (out / "runs").is_dir():
+        write_text(out / "results.csv", results(out / "runs").to_csv(index=False))
+    images = pages.write_images(out / "figures", spec.images)
+    figures = sorted((out / "figures").glob("*.json"))
+
+    jobs = list(itertools.chain.from_iterable(stages))
+    table = _table_of(jobs, out)
+    before = _findings(table)
+    if figures:
+        before.append(Section("Figures", paragraphs=(HINT,)))
+    after = [] if table is None else [_runs(table, jobs, out)]
+    after += [_how(jobs, command), _files(jobs, figures, out)]
+    pages.write_index(out / "index.html", spec.title or spec.name, before, figures, after)
+    return images
+
+
+def _table_of(jobs: Sequence[Job], out: Path) -> pd.DataFrame | None:
+    """The results of the runs that the jobs make or read; None where nothing is scored."""
+    import pandas as pd
+
+    folders = [out / "runs"]
+    for job in jobs:
+        runs = job.parameters.get("runs")
+        if isinstance(runs, str):
+            folders.append((job.notebook.parent / runs).resolve())
+
+    tables = []
+    unfinished: list[str] = []
+    for folder in dict.fromkeys(folders):
+        try:
+            table = results(folder)
+        except RunError:  # no such folder, or nothing scored in it
+            continue
+        tables.append(table)
+        unfinished += table.attrs["unfinished"]
+    if not tables:
+        return None
+    joined = pd.concat(tables, ignore_index=True)
+    joined.attrs["unfinished"] = unfinished
+    return joined
+
+
+def _findings(table: pd.DataFrame | None) -> list[Section]:
+    """What was run, what it shows, and what it does not show."""
+    if table is None:
+        return [Section("What was run", paragraphs=("No run is scored.",))]
+    said = findings(table)
+    ran = list(said.ran)
+    if table.attrs["unfinished"]:
+        ran.append(f"Left out, not finished: {', '.join(table.attrs['unfinished'])}.")
+
+    sections = [Section("What was run", paragraphs=tuple(ran))]
+    if said.found:
+        sections.append(Section("What was found", points=said.found))
+    if said.limits:
+        sections.append(Section("What this does not settle", points=said.limits))
+    return sections
+
+
+def _runs(table: pd.DataFrame, jobs: Sequence[Job], out: Path) -> Section:
+    """A row per tuned run, which the points of the figures link to."""
+    rows = tuned_runs(table)
+    page_of_run = _pages_of_runs(jobs, list(rows.run), out)
+    lines = []
+    anchors = []
+    links = []
+    seen: set[str] = set()
+    for row in rows.to_dict("records"):
+        names = [anchor_of_run(row["run"])]
+        if row["recipe"] not in seen:
+            names.append(anchor_of_recipe(row["recipe"]))  # the first of its runs stands for it
+            seen.add(row["recipe"])
+        anchors.append(tuple(names))
+        links.append(page_of_run.get(row["run"], ""))
+        lines.append(_line(row))
+    head = tuple(lines[0]) if lines else ()
+    cells = tuple(tuple(line.values()) for line in lines)
+    about = "Test accuracies of the tuned model, in percent; a run's name opens its notebook."
+    whole = Table(head, cells, anchors=tuple(anchors), links=tuple(links))
+    return Section("Runs", paragraphs=(about,), table=whole)
+
+
+def _line(row: Mapping[Any, Any]) -> dict[str, str]:
+    """The texts of one run's row."""
+    line = {
+        "run": row["run"],
+        "method": title_of(row["method"]),
+        "lr": f"{row['lr']:g}",
+        "steps": str(row["steps"]),
+        "seed": str(row["seed"]),
+    }
+    numbers = {
+        "reference_accuracy": ("reference", 100, 1),
+        "shift_accuracy": ("mean shift", 100, 1),
+    }
+    numbers["energy_gap"] = ("energy gap", 1, 2)
+    for name, (title, factor, digits) in numbers.items():
+        value = factor * row[name]
+        line[title] = ABSENT if math.isnan(value) else f"{value:.{digits}f}"
+    return line
+
+
+def _pages_of_runs(jobs: Sequence[Job], runs: Sequence[str], out: Path) -> dict[str, str]:
+    """Run -> the page of the first notebook that names it, which is the one that made it."""
+    page_of_run: dict[str, str] = {}
+    for job in jobs:
+        executed = job.folder / "run.ipynb"
+        if not executed.exists():
+            continue
+        text = executed.read_text(encoding="utf-8")
+        for run in runs:
+            if run in text:
+                page_of_run.setdefault(run, _address(job.page, out))
+    return page_of_run
+
+
+def _how(jobs: Sequence[Job], command: str) -> Section:
+    """The command, when and on what the jobs ran, and with which versions."""
+    records = []
+    for job in jobs:
+        status = job.folder / "status.json"
+        if status.exists():
+            records.append(read_json(status))
+    dates = sorted(record["date"] for record in records if "date" in record)
+    facts = [("command", command)]
+    if dates:
+        facts.append(("date", dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"))
+    facts.append(("jobs", f"{len(records)}, {sum(record['seconds'] for record in records):.0f} s"))
+    machines = dict.fromkeys(record["machine"] for record in records if "machine" in record)
+    facts += [("machine", machine) for machine in machines]
+    versions = dict.fromkeys(
+        ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+        for record in records
+        if "versions" in record
+    )
+    facts += [("versions", line) for line in versions]
+    return Section("How it was made", facts=tuple(facts))
+
+
+def _files(jobs: Sequence[Job], figures: Sequence[Path], out: Path) -> Section:
+    """Links to the table of results, every figure alone, and every executed notebook."""
+    links = []
+    if (out / "results.csv").exists():
+        links.append(
+            ("results.csv: every number, a row per run, alpha, split and metric", "results.csv")
+        )
+    for figure in figures:
+        page = f"figures/{figure.stem}.html"
+        links.append((page, page))
+    for job in jobs:
+        if job.page.exists():
+            links.append((job.title, _address(job.page, out)))
+    return Section("Files", links=tuple(links))
+
+
+def _address(page: Path, out: Path) -> str:
+    """A job's page as the index links to it."""
+    return page.relative_to(out).as_posix()
