@@ -46,7 +46,7 @@ def test_they_are_the_images_of_the_data_set_pixel_for_pixel(cache, renderings):
     size = manifest.emoji.size
     names, before = sample_tiles(manifest, classes=3, size=size)
 
-    root = manifest.root()
+    root = manifest.root_folder()
     renderings.clear()
     _, after = sample_tiles(manifest, classes=3, size=size)
     assert renderings == []  # now they are read
