@@ -7,15 +7,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from inspect import Parameter, signature
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ConfigError, unknown
+from .methods import training_method
 
 
 def digest(content: Any, length: int = 12) -> str:
@@ -62,48 +61,11 @@ class Reading:
     progress: bool = True  # show progress bars
 
 
-def defaults(function: Callable[..., Any]) -> dict[str, Any]:
-    """Name -> default of a function's keyword arguments: the options of a method."""
-    options = {}
-    for parameter in signature(function).parameters.values():
-        if parameter.default is not Parameter.empty:
-            options[parameter.name] = parameter.default
-    return options
-
-
-WANTED = {float: "a number >= 0", int: "a whole number >= 1", bool: "true or false", str: "a word"}
-
-
-def check_options(owner: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Raise ConfigError for an option that is not `known`, or unlike its default there.
-
-    A whole number must be at least 1, any other finite and at least 0; words and true or false stay
-    what they are.
-    """
-    for name, value in options.items():
-        if name not in known:
-            raise unknown(f"option of {owner}", name, known)
-        kind = type(known[name])
-        if not _fits(value, kind):
-            wanted = WANTED.get(kind, "a word")
-            raise ConfigError(f"option {name} of {owner} is {value!r}, expected {wanted}")
-
-
-def _fits(value: Any, kind: type) -> bool:
-    """Whether a value may stand for an option of this kind."""
-    if kind not in (int, float):
-        return isinstance(value, kind)
-    # To Python true is a number, and a whole number is no float.
-    if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
-        return False
-    least = 1 if kind is int else 0
-    return least <= value < math.inf
-
-
 class Record(BaseModel):
     """Base of configurations: frozen; an unknown key is an error that names the nearest one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    other_names: ClassVar[Mapping[str, str]] = {}  # what else people call a key -> the key
 
     def __init__(self, **values: Any):
         try:
@@ -114,14 +76,8 @@ class Record(BaseModel):
     @classmethod
     def read(cls, values: Any, source: str = "configuration") -> Self:
         """Check values (a mapping from YAML, JSON or a command); raises ConfigError in one line."""
-        if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-            raise ConfigError(
-                f"{source}: expected a mapping of names to values, got {values!r:.80}"
-            )
-        try:
-            return cls(**values)
-        except ConfigError as error:
-            raise ConfigError(f"{source}: {error}") from None
+        with _said_of(source):
+            return cls(**_as_mapping(values))
 
     @classmethod
     def _explain(cls, error: ValidationError) -> str:
@@ -131,8 +87,9 @@ class Record(BaseModel):
         first = [*misspelt, *errors][0]
         where = ".".join(str(part) for part in first["loc"])
         if misspelt:
-            known = cls.model_fields if len(first["loc"]) == 1 else ()
-            return str(unknown("key", where, known))
+            if len(first["loc"]) > 1:
+                return str(unknown("key", where, ()))
+            return str(unknown("key", where, cls.model_fields, cls.other_names))
         if not where:  # a rule over several keys says all itself
             return first["msg"].removeprefix("Value error, ")
         if first["type"] == "missing":
@@ -140,14 +97,71 @@ class Record(BaseModel):
         return f"{where}: {first['msg']}, got {first['input']!r}"
 
 
+@contextlib.contextmanager
+def _said_of(source: str) -> Iterator[None]:
+    """A ConfigError from within says first where the values are from."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def _as_mapping(values: Any) -> dict[str, Any]:
+    """The values themselves; raises ConfigError where they are no names with values."""
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ConfigError(f"expected a mapping of names to values, got {values!r:.80}")
+    return values
+
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+# What papers and other libraries call a setting. Spellings near to ours need no line.
+OTHER_NAMES = {
+    "learning_rate": "lr",
+    "max_lr": "lr",
+    "epochs": "steps",
+    "max_steps": "steps",
+    "iterations": "steps",
+    "iters": "steps",
+    "bs": "batch_size",
+    "batch": "batch_size",
+    "batchsize": "batch_size",
+    "wd": "weight_decay",
+    "lambda": "lam",
+    "reg": "lam",
+    "dataset": "manifest",
+    "data": "manifest",
+    "arch": "model",
+    "architecture": "model",
+    "backbone": "model",
+    "weights": "pretrained",
+    "checkpoint": "pretrained",
+    "ckpt": "pretrained",
+    "objective": "method",
+    "algorithm": "method",
+    "loss": "method",
+    "domain": "reference",
+    "id_domain": "reference",
+    "grad_clip": "clip_norm",
+    "max_grad_norm": "clip_norm",
+    "eval_freq": "eval_every",
+    "val_every": "eval_every",
+    "amp": "precision",
+    "dtype": "precision",
+    "few_shot": "shots",
+    "tau": "options.tau",
+    "temperature": "options.tau",
+    "mask": "options.mask",
+}
 
 
 class RunConfig(Record):
     """Everything that decides the outcome of one run, and nothing else (no device, no folder).
 
-    The defaults are the recipe of Lipsum-FT (arXiv:2404.00860) on DomainNet.
+    The defaults are the recipe of Lipsum-FT (arXiv:2404.00860) on DomainNet. Raises ConfigError,
+    where it is written, for a key, value, method or option that cannot be.
     """
+
+    other_names: ClassVar[Mapping[str, str]] = OTHER_NAMES
 
     # what is tuned, on what
     manifest: str = "emoji_shift"  # a name in data_manifests/ or a path to a YAML file
@@ -189,6 +203,25 @@ class RunConfig(Record):
     # paper: chosen on the reported test split
     selection: Literal["holdout", "paper", "last"] = "holdout"
     seed: int = 0
+
+    def __init__(self, **values: Any):
+        if "preset" in values:
+            advice = f"clipft.recipe({{'preset': {values['preset']!r}, ...}}) gives a RunConfig"
+            raise ConfigError(f"preset is no setting, but stands for many; {advice}")
+        super().__init__(**values)
+        training_method(self.method).check(self)
+
+    @classmethod
+    def recorded(cls, values: Any, source: str) -> Self:
+        """What a run folder records. Its method may be unknown here, or take other options today.
+
+        Raises ConfigError for a key that is none, and a value of another kind.
+        """
+        config = cls.__new__(cls)
+        with _said_of(source):
+            # The record's own checks alone: reading needs no formula.
+            Record.__init__(config, **_as_mapping(values))
+        return config
 
     @model_validator(mode="after")
     def _crop_is_a_range(self) -> Self:

@@ -1,7 +1,7 @@
 """Errors a user can mend: one line that says what came, what was wanted and what to try."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 SHOWN = 12  # known names in the error for an unknown one
 
@@ -57,8 +57,13 @@ class MissingExtra(ClipftError):  # noqa: N818  # says all without "Error"
         super().__init__(f"{package} is not installed; it comes with: {command}")
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
-    """The error for a misspelt name: says what is known and which name is nearest."""
+def unknown(
+    kind: str, name: object, known: Iterable[str], other_names: Mapping[str, str] | None = None
+) -> ConfigError:
+    """The error for a misspelt name: says what is known and which name is nearest.
+
+    other_names: what else the field calls a known name; all lower case, words joined by _.
+    """
     names = sorted(known)
     if not names:
         return ConfigError(f"unknown {kind} {name!r}")
@@ -67,8 +72,12 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
     if len(names) > SHOWN:
         listed += ", ..."
 
-    nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    plain = str(name).lower().replace("-", "_").strip("_")
+    meant = (other_names or {}).get(plain, "")
+    if not meant:
+        nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+        meant = nearest[0] if nearest else ""
+    hint = f"did you mean {meant!r}? " if meant else ""
     return ConfigError(f"unknown {kind} {name!r}; {hint}known: {listed}")
 
 

@@ -6,6 +6,8 @@ the order in tables and figures. Methods of other people come from a notebook ce
 plugin: a Python file, or an installed package with an entry point in the group `clipft.methods`.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import inspect
@@ -17,10 +19,13 @@ from dataclasses import dataclass, field
 from importlib import import_module, util
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
-from .config import RunConfig, check_options, defaults, digest
 from .errors import ClipftError, ConfigError, unknown
+from .options import check_options, defaults
+
+if TYPE_CHECKING:
+    from .config import RunConfig
 
 Need = Literal["anchor", "context", "random_texts", "captions", "class_captions", "weights"]
 PLUGINS = "CLIPFT_PLUGINS"  # the environment's name for a list of plugin files
@@ -267,6 +272,23 @@ POSTHOC = Registry("post-hoc method", Posthoc, [
 ])
 # fmt: on
 
+
+def training_method(name: str) -> Method:
+    """The method of this name; raises ConfigError, where it comes after training says so."""
+    if name in POSTHOC and name not in METHODS:
+        raise ConfigError(
+            f"{name} comes after training: train a run first, then clipft combine {name} RUN"
+        )
+    return METHODS[name]
+
+
+def posthoc_method(name: str) -> Posthoc:
+    """The post-hoc method of this name; raises ConfigError, where it is a training says so."""
+    if name in METHODS and name not in POSTHOC:
+        raise ConfigError(f"{name} is a method to train, so: clipft train method={name}")
+    return POSTHOC[name]
+
+
 # Decorators for other people's functions: @method("mine", title="Mine", paper="yours", lam=1.0)
 method = METHODS.register
 posthoc = POSTHOC.register
@@ -334,7 +356,7 @@ def load_plugin(path: Path | str) -> None:
     Raises ConfigError in one line where it is missing or fails; none of its methods stays then.
     """
     file = Path(path).resolve()
-    name = f"clipft_plugin_{digest(str(file))}"
+    name = f"clipft_plugin_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return
     if not file.is_file():

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .config import RunConfig, check_options, defaults
+from .config import RunConfig
 from .errors import ConfigError
 from .methods import METHODS, Method, Need
 from .objectives.cross_entropy import cross_entropy
 from .objectives.loss import loss_terms
 from .objectives.step import ABSENT, Step, readable
+from .options import check_options, defaults
 
 SCALE = 10.0
 
@@ -149,7 +150,9 @@ def _check_options(method: Method) -> None:
             raise _breach(method, f"option {name} is {value!r}; {records}")
     try:
         check_options(method.name, options, options)
-        method.check(RunConfig(method=method.name, options=options))
+        settings = {"method": method.name, "options": options}
+        # Not RunConfig(...): the method need not be registered yet.
+        method.check(RunConfig.recorded(settings, "its options"))
     except ConfigError as error:
         raise _breach(method, f"its own defaults are refused: {error}") from None
 

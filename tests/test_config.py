@@ -6,17 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from clipft.config import (
-    Record,
-    RunConfig,
-    check_options,
-    defaults,
-    digest,
-    parse_settings,
-    seed_of,
-)
+from clipft.config import OTHER_NAMES, Record, RunConfig, digest, parse_settings, seed_of
 from clipft.errors import ConfigError
 from clipft.inputs.seeds import rng
+from clipft.options import check_options, defaults
 
 OTHER = {
     "manifest": "domainnet",
@@ -52,9 +45,14 @@ OTHER = {
 }
 
 
+def recorded(values):
+    """A configuration whose settings need not fit together."""
+    return RunConfig.recorded(values, "a record")
+
+
 def test_the_id_depends_on_every_field():
     assert OTHER.keys() == RunConfig.model_fields.keys(), "a new field needs a row in OTHER"
-    ids = {RunConfig(**{name: value}).id for name, value in OTHER.items()}
+    ids = {recorded({name: value}).id for name, value in OTHER.items()}
     assert len(ids | {RunConfig().id}) == len(OTHER) + 1
 
 
@@ -78,9 +76,11 @@ def test_a_new_key_renames_no_old_run():
 
 
 def test_the_id_is_the_content_and_nothing_else():
-    config = RunConfig(**OTHER)
-    assert RunConfig(**dict(reversed(OTHER.items()))).id == config.id
-    assert RunConfig.read(config.model_dump(mode="json")).id == config.id
+    config = recorded(OTHER)
+    assert recorded(dict(reversed(OTHER.items()))).id == config.id
+    assert recorded(config.model_dump(mode="json")).id == config.id
+    kd = {"method": "kd", "lam": 0.5, "options": {"tau": 2.0}}
+    assert RunConfig(**kd).id == RunConfig.read(kd).id == recorded(kd).id == digest(kd)
     assert config.id == digest(config.model_dump(mode="json"))  # no field of OTHER is a default
     assert RunConfig(lr=1e-5, seed=0).id == RunConfig().id == digest({})
     assert (
@@ -159,9 +159,64 @@ def test_seeds_are_the_same_on_every_machine():
     )  # the first 14 hex digits of: printf 0:shuffle:3 | sha256sum
 
 
-def test_the_constructor_explains_itself_too():
-    with pytest.raises(ConfigError, match="did you mean 'method'"):
-        RunConfig(mehtod="ft")
+REFUSED = [
+    ({"mehtod": "ft"}, ["'mehtod'", "did you mean 'method'?"]),
+    ({"method": "lipsumm"}, ["unknown method 'lipsumm'", "did you mean 'lipsum'?"]),
+    ({"method": "tpgm"}, ["tpgm comes after training", "clipft combine tpgm RUN"]),
+    ({"learning_rate": 1}, ["did you mean 'lr'?"]),
+    ({"Learning-Rate": 1}, ["did you mean 'lr'?"]),
+    ({"lambda_": 1}, ["did you mean 'lam'?"]),
+    ({"epochs": 3}, ["did you mean 'steps'?"]),
+    ({"dataset": "domainnet"}, ["did you mean 'manifest'?"]),
+    ({"backbone": "ViT-B-16"}, ["did you mean 'model'?"]),
+    ({"bs": 3}, ["did you mean 'batch_size'?"]),
+    ({"wd": 0.1}, ["did you mean 'weight_decay'?"]),
+    ({"weight": 0.1}, ["did you mean 'weight_decay'?"]),
+    ({"method": "kd", "tau": 2.0}, ["did you mean 'options.tau'?"]),
+    ({"preset": "emoji/kd"}, ["clipft.recipe({'preset': 'emoji/kd', ...})"]),
+    ({"method": "kd", "options": {"tua": 2.0}}, ["option of kd", "did you mean 'tau'?"]),
+    ({"method": "kd", "options": {"tau": -1}}, ["option tau of kd is -1"]),
+    ({"method": "lipsum", "options": {"tau": 1}}, ["option of lipsum 'tau'; it takes none"]),
+    ({"method": "ft", "lam": 1}, ["ft has no regulariser", "leave it out"]),
+]
+
+
+@pytest.mark.parametrize(("values", "words"), REFUSED, ids=lambda value: str(value)[:40])
+def test_what_cannot_be_is_refused_where_it_is_written(values, words):
+    with pytest.raises(ConfigError) as caught:
+        RunConfig(**values)
+    text = str(caught.value)
+    assert [word for word in words if word not in text] == [], text
+    assert "\n" not in text
+
+
+def test_every_other_name_leads_to_a_setting():
+    """And hides none: a name that is a setting needs no translation."""
+    for other, setting in OTHER_NAMES.items():
+        assert setting.partition(".")[0] in RunConfig.model_fields
+        assert other not in RunConfig.model_fields and other == other.lower()
+
+
+def test_what_a_folder_recorded_is_read_without_its_method():
+    """Of a plugin that is not installed here, or whose options are others today."""
+    values = {"method": "somebody_elses", "lam": 2.0, "options": {"gone": 1.0}}
+    config = recorded(values)
+    assert (config.method, config.lam, config.options) == tuple(values.values())
+    with pytest.raises(ConfigError, match="unknown method 'somebody_elses'"):
+        RunConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"stesp": 3}, "a record: unknown key 'stesp'; did you mean 'steps'"),
+        ({"steps": 0}, "a record: steps: "),
+        ([], r"a record: expected a mapping of names to values, got \[\]"),
+    ],
+)
+def test_what_a_folder_recorded_is_a_configuration_all_the_same(values, words):
+    with pytest.raises(ConfigError, match=words):
+        recorded(values)
 
 
 def test_a_misspelt_key_goes_before_the_missing_one_it_explains():

@@ -13,11 +13,12 @@ from test_cli import run_cli
 
 import clipft
 from clipft import methods
-from clipft.config import RunConfig, defaults
+from clipft.config import RunConfig
 from clipft.disk.files import read_jsonl
 from clipft.errors import ConfigError
 from clipft.methods import METHODS, PLUGINS, POSTHOC, Method, Posthoc, method, posthoc
 from clipft.objectives.step import FIELDS, Step
+from clipft.options import defaults
 
 ENTRIES = {"method": METHODS, "post-hoc method": POSTHOC}
 EVERY = [entry for registry in ENTRIES.values() for entry in registry.values()]

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..config import TUNED, ZERO_SHOT, Reading, defaults
+from ..config import TUNED, ZERO_SHOT, Reading
 from ..diagnostics.energy_map import EnergyMap, energy_coordinates, energy_tsne
 from ..disk.cache import default_cache
 from ..evaluation.bench import Bench
 from ..models.embeddings import Features
+from ..options import defaults
 from ..runs.run import Run
 from .energy_gap import Given
 

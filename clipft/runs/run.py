@@ -93,7 +93,7 @@ class Run:
         aside = {"after", *ABOUT, *digests}
         settings = {key: value for key, value in recorded.items() if key not in aside}
 
-        run = cls(folder, RunConfig.read(settings, source), after, digests)
+        run = cls(folder, RunConfig.recorded(settings, source), after, digests)
         if not (run.is_ensemble or folder.is_finished):
             raise RunError(
                 f"{folder} is not finished; train it to its end first:"

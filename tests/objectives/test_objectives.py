@@ -9,12 +9,12 @@ from hypothesis import given, settings, strategies as st
 from open_clip.loss import ClipLoss
 from scipy.special import log_softmax
 
-from clipft.config import check_options
 from clipft.diagnostics.energy_gap import energy_gap
 from clipft.errors import ConfigError
 from clipft.methods import METHODS, Method
 from clipft.objectives.loss import loss_terms
 from clipft.objectives.step import Step
+from clipft.options import check_options
 
 sizes = st.fixed_dictionaries(
     {k: st.integers(1, top) for k, top in {"b": 8, "d": 12, "c": 9, "t": 6, "m": 10}.items()}

@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from clipft.config import RunConfig, check_options
+from clipft.config import RunConfig
 from clipft.data.manifests import available, load_manifest, manifests_folder
 from clipft.disk.files import append_json, write_json
 from clipft.errors import ClipftError, ConfigError, RunError
 from clipft.methods import METHODS, POSTHOC
+from clipft.options import check_options
 from clipft.runs import recipes as module
 from clipft.runs.recipes import Collection, candidates, load_preset, presets, recipe, write_presets
 
