@@ -126,6 +126,7 @@ OTHER_NAMES = {
     "batch": "batch_size",
     "batchsize": "batch_size",
     "wd": "weight_decay",
+    "weight": "weight_decay",
     "lambda": "lam",
     "reg": "lam",
     "dataset": "manifest",

@@ -62,7 +62,8 @@ def unknown(
 ) -> ConfigError:
     """The error for a misspelt name: says what is known and which name is nearest.
 
-    other_names: what else the field calls a known name; all lower case, words joined by _.
+    other_names: what else the field calls a known name, in lower case with _; misspelt, too, these
+    lead to it.
     """
     names = sorted(known)
     if not names:
@@ -72,12 +73,13 @@ def unknown(
     if len(names) > SHOWN:
         listed += ", ..."
 
+    other_names = other_names or {}
     plain = str(name).lower().replace("-", "_").strip("_")
-    meant = (other_names or {}).get(plain, "")
-    if not meant:
-        nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-        meant = nearest[0] if nearest else ""
-    hint = f"did you mean {meant!r}? " if meant else ""
+    spelling = plain if plain in other_names else str(name)
+    nearest = difflib.get_close_matches(spelling, [*names, *other_names], n=1, cutoff=0.5)
+    hint = ""
+    if nearest:
+        hint = f"did you mean {other_names.get(nearest[0], nearest[0])!r}? "
     return ConfigError(f"unknown {kind} {name!r}; {hint}known: {listed}")
 
 

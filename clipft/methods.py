@@ -140,10 +140,16 @@ class Posthoc(Entry):
 
     many: bool = False  # takes several runs
     ensemble: bool = False
+    mixes: bool = False  # its option alpha is WiSE's, from 0 to 1
+    # option -> the words that it takes
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     def check(self, count: int, options: Mapping[str, Any]) -> None:
         """Raise ConfigError for a bad option or a number of runs that this method does not take."""
         check_options(self.name, options, self.options)
+        for name, words in self.words.items():
+            if options.get(name, words[0]) not in words:
+                raise unknown(name, options[name], words)
         if count < 1 or (count > 1 and not self.many):
             takes = "one run or more" if self.many else "one run"
             raise ConfigError(f"{self.name} takes {takes}, got {count}")
@@ -249,17 +255,19 @@ METHODS = Registry("method", Method, [
            options={"tau": 1.0}),
 ])
 
+NORMS = {"norm": ("frobenius", "mars")}
 POSTHOC = Registry("post-hoc method", Posthoc, [
     Posthoc("wise", "WiSE", "arXiv:2109.01903", "clipft.posthoc.wise:apply_wise",
-            options={"alpha": 0.5}),
+            options={"alpha": 0.5}, mixes=True),
     Posthoc("wise_head", "WiSE, head", "arXiv:2109.01903", "clipft.posthoc.wise:apply_wise_head",
-            options={"alpha": 0.5}),
+            options={"alpha": 0.5}, mixes=True),
     Posthoc("wise_fisher", "WiSE, Fisher", "arXiv:2111.09832", "clipft.posthoc.fisher:apply_fisher",
-            options={"alpha": 0.5, "images": 256}),
+            options={"alpha": 0.5, "images": 256}, mixes=True),
     Posthoc("tpgm", "TPGM", "arXiv:2303.10720", "clipft.posthoc.tpgm:apply_tpgm",
-            options={"steps": 200, "batch": 64, "lr": 0.01, "norm": "frobenius"}),
+            options={"steps": 200, "batch": 64, "lr": 0.01, "norm": "frobenius"}, words=NORMS),
     Posthoc("tpgm_c", "TPGM-C", "arXiv:2303.10720", "clipft.posthoc.tpgm:apply_tpgm_c",
-            options={"mu": 1.0, "steps": 200, "batch": 64, "lr": 0.01, "norm": "frobenius"}),
+            options={"mu": 1.0, "steps": 200, "batch": 64, "lr": 0.01, "norm": "frobenius"},
+            words=NORMS),
     Posthoc("uniform_soup", "uniform soup", "arXiv:2203.05482",
             "clipft.posthoc.soup:apply_uniform_soup", many=True),
     Posthoc("greedy_soup", "greedy soup", "arXiv:2203.05482",

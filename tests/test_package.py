@@ -18,8 +18,8 @@ from clipft.config import seed_of
 from clipft.data import emoji_shift as emoji
 from clipft.inputs.prompts import Captions, zero_shot_prompts
 from clipft.models.embeddings import embed
-from clipft.models.load import EMOJI_TINY
 from clipft.models.students import Classifier
+from clipft.runs.model_names import EMOJI_TINY
 
 ROOT = Path(__file__).parent.parent
 

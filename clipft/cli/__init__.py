@@ -1,7 +1,8 @@
 """The command line: thin commands over the public functions, a file per group of them.
 
 A command imports a room only when it is called, so that `--help` answers at once; it reads its
-arguments, calls, and prints. A user's mistake is one line and exit code 2. Start at `COMMANDS`.
+arguments, has them checked before it imports torch, calls, and prints. A user's mistake is one line
+and exit code 2. Start at `PANELS`.
 """
 
 from __future__ import annotations
@@ -16,19 +17,24 @@ from . import cache, data, lab, models, score, train
 from .app import app
 
 STOPPED = 130  # the exit code after Ctrl-C
-# in the order of --help
-COMMANDS = (
-    lab.lab, lab.thumbnails, lab.batch, lab.html, lab.doctor,
-    data.datasets, data.methods, train.train, data.presets, train.combine, train.choose,
-    score.evaluate, score.wise, score.diagnose, score.compare, score.pick, cache.cache,
-    models.export, models.predict, score.results,
-)  # fmt: skip
+# in the order of --help: what people do first and most stands first
+PANELS = {
+    "Day to day": (
+        lab.lab, train.train, score.results, score.wise, models.export, models.predict,
+    ),
+    "Look closer": (score.evaluate, score.diagnose, score.compare, score.pick),
+    "Many runs": (train.combine, lab.batch, train.choose, lab.thumbnails),
+    "What there is": (data.methods, data.presets, data.datasets),
+    "House-keeping": (cache.cache, lab.html, lab.doctor),
+}  # fmt: skip
 # what `clipft lab` does not know is for JupyterLab
 SETTINGS: dict[Any, Any] = {lab.lab: {"allow_extra_args": True, "ignore_unknown_options": True}}
 
-for command in COMMANDS:
-    one_line = " ".join((command.__doc__ or "").split())
-    app.command(help=one_line, context_settings=SETTINGS.get(command))(command)
+for panel, commands in PANELS.items():
+    for command in commands:
+        one_line = " ".join((command.__doc__ or "").split())
+        settings = SETTINGS.get(command)
+        app.command(help=one_line, context_settings=settings, rich_help_panel=panel)(command)
 
 
 def main() -> None:

@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option, Typer
+from typer import Argument, Exit, Option, Typer
 
-app = Typer(
-    help="Fine-tune CLIP and see what happens to its robustness.",
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-)
+from ..errors import ConfigError
+
+DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+def check_device(device: str) -> str:
+    """The device itself; raises ConfigError where no machine has one of this name."""
+    if not DEVICES.fullmatch(device):
+        raise ConfigError(f"no device {device!r}; known: auto, cpu, mps, cuda, cuda:0, cuda:1 ...")
+    return device
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from .. import __version__
+
+        print(f"clipft {__version__}")
+        raise Exit
+
+
+app = Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+@app.callback(help="Fine-tune CLIP and see what happens to its robustness.")
+def about_clipft(
+    version: Annotated[
+        bool,
+        Option(
+            "--version", callback=_say_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """What stands before every command."""
+
 
 RunPath = Annotated[Path, Argument(help="a run's folder")]
 Runs = Annotated[str, Option(help="folder of all runs")]
-Device = Annotated[str, Option(help="auto, cpu, cuda or mps")]
+Device = Annotated[str, Option(help="auto, cpu, cuda or mps", callback=check_device)]
 Workers = Annotated[int, Option(min=0, help="processes that decode images")]
 SkipBad = Annotated[
     bool, Option("--skip-bad-images", help="leave unreadable images out, and say how many")

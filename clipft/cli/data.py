@@ -9,6 +9,7 @@ from typer import Argument, Option
 
 from ..errors import ConfigError
 from .app import Markdown
+from .completion import dataset_names, preset_names
 from .terminal_tables import show
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ CLASSES = 20  # rows of a table of counts
 
 
 def datasets(
-    name: Annotated[str | None, Argument(help="show this one's card; or the word new")] = None,
+    name: Annotated[
+        str | None,
+        Argument(help="show this one's card; or the word new", autocompletion=dataset_names),
+    ] = None,
     own: Annotated[str | None, Argument(metavar="[NEW]", help="after new: the name")] = None,
     root: Annotated[Path | None, Option(help="new: folder of the class folders")] = None,
     reference: Annotated[str, Option(help="new: the domain that is trained on")] = "",
@@ -107,7 +111,11 @@ def methods(as_markdown: Markdown = False) -> None:
     show(after, "afterwards: clipft combine NAME RUN...", as_markdown)
 
 
-def presets(name: Annotated[str | None, Argument(help="show this one's settings")] = None) -> None:
+def presets(
+    name: Annotated[
+        str | None, Argument(help="show this one's settings", autocompletion=preset_names)
+    ] = None,
+) -> None:
     """List the recipes of the papers and the tuned ones, or show one."""
     import yaml
 

@@ -18,9 +18,15 @@ def export(
     half: Annotated[bool, Option(help="write fp16")] = False,
 ) -> None:
     """Write a finished run as an ordinary open_clip model."""
+    from ..runs.checks import check_export
+    from ..runs.run import Run
+
+    opened = Run.open(run)
+    check_export(opened, folder, alpha)
+
     from ..evaluation.score import export as export_run
 
-    written = export_run(run, folder, alpha, half=half)
+    written = export_run(opened, folder, alpha, half=half)
     print(f"open_clip.create_model_and_transforms('local-dir:{written}')")
 
 
@@ -35,7 +41,14 @@ def predict(
 ) -> None:
     """Classify image files with an exported model."""
     from ..config import Reading
-    from ..disk.files import write_text
+    from ..disk.files import check_target, write_text
+    from ..runs.checks import check_exported, check_images
+
+    check_exported(folder)
+    check_images(images, skip_bad=skip_bad)
+    if csv:
+        check_target(csv)
+
     from ..models.load import pick_device
     from ..models.predict import Predictor
 

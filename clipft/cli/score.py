@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
@@ -48,9 +48,19 @@ def wise(
 
 def _sweep(folder: Path, alphas: Sequence[float], reading: Reading, adaptive: float = 0) -> None:
     """Score a run at these alphas, and at more of them if adaptive; print it."""
+    from ..config import check_alpha
+    from ..runs.checks import check_weights
+    from ..runs.run import Run
+
+    for alpha in alphas:
+        check_alpha(alpha)
+    run = Run.open(folder)
+    if adaptive:
+        check_weights(run)
+
     from ..evaluation.score import score
 
-    (run,) = score(folder, alphas, adaptive=adaptive, reading=reading)
+    score(run, alphas, adaptive=adaptive, reading=reading)
     scores = run.table()
     if adaptive:
         alphas = sorted(set(scores["alpha"]))
@@ -59,14 +69,21 @@ def _sweep(folder: Path, alphas: Sequence[float], reading: Reading, adaptive: fl
 
 def diagnose(run: RunPath, alpha: Alpha = 1.0, device: Device = "auto") -> None:
     """Energy gap and its errors, feature distortion, loss barrier, and how far each layer moved."""
-    from ..config import ALPHAS, Reading
+    from ..config import ALPHAS, Reading, check_alpha
+    from ..runs.checks import check_weights
+    from ..runs.reading import barrier_table, distortion_table
+    from ..runs.run import Run
+
+    check_alpha(alpha)
+    opened = Run.open(run)
+    check_weights(opened)
+
     from ..evaluation.score import score
     from ..reports.energy_gap import gap_table
     from ..reports.weight_paths import layer_table
-    from ..runs.reading import barrier_table, distortion_table
 
     reading = Reading(device=device)
-    (opened,) = score(run, [*ALPHAS, alpha], summarise=False, reading=reading)
+    score(opened, [*ALPHAS, alpha], summarise=False, reading=reading)
     gaps = gap_table(opened, alpha, reading)
     units = f"squared logits, s = {gaps.attrs['scale']:.4g}; cosine_gap = energy_gap / s^2"
     show_frame(gaps, f"energy gap ({units})")
@@ -84,11 +101,17 @@ def compare(
     alpha: Annotated[float, Option(help="of both: 0 zero-shot ... 1 tuned")] = 1.0,
 ) -> None:
     """Compare two runs on the same images: difference with its 95 % interval, McNemar's exact p."""
-    from ..evaluation.score import score
+    from ..config import check_alpha
     from ..runs.reading import compare_runs
+    from ..runs.run import Run
 
-    score([first, second], [alpha], summarise=False)
-    table = compare_runs(first, second, alpha)
+    check_alpha(alpha)
+    pair = (Run.open(first), Run.open(second))
+
+    from ..evaluation.score import score
+
+    score(pair, [alpha], summarise=False)
+    table = compare_runs(*pair, alpha)
     show_frame(table, "accuracy (fractions); only_first: images that the first alone gets right")
 
 
@@ -97,10 +120,11 @@ def pick(
     among: Annotated[str, Option(help="alphas of each run, or models of each seed")] = "alphas",
 ) -> None:
     """Choose alpha, or a model, without shift labels: by reference accuracy or energy gap too."""
-    from ..runs.choosing import choices, verdict
+    from ..runs.choosing import check_among, choices, verdict
     from ..runs.table import results as read_results
 
-    chosen = choices(read_results(runs), cast(Any, among))  # which refuses any other word
+    check_among(among)
+    chosen = choices(read_results(runs), among)
     show_frame(chosen, "fractions; oracle: what the shift's own labels would take")
     print(f"by energy gap instead of accuracy: {verdict(chosen)}")
 
@@ -112,9 +136,11 @@ def results(
     as_markdown: Markdown = False,
 ) -> None:
     """Print the table of all finished runs."""
-    from ..disk.files import write_text
+    from ..disk.files import check_target, write_text
     from ..runs.table import KIND, results as read_results, results_table
 
+    if csv:
+        check_target(csv)
     scores = read_results(runs)
     for (manifest, _, model, _, reference, selection), group in scores.groupby(KIND):
         kind = f"{model} on {manifest}, reference {reference}, selection {selection}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
 from ..errors import ConfigError
+from . import completion
 from .app import Device, Plugin, Runs, SkipBad, Workers
 from .terminal_tables import print_scores, show
 
@@ -18,13 +20,20 @@ if TYPE_CHECKING:
 
 def train(
     settings: Annotated[
-        list[str] | None, Argument(help="KEY=VALUE, e.g. method=lipsum lr=3e-4")
+        list[str] | None,
+        Argument(help="KEY=VALUE, e.g. method=lipsum lr=3e-4", autocompletion=completion.settings),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        Option(
+            help="a recipe of `clipft presets`; default: the one that fits; none: no recipe",
+            autocompletion=completion.recipe_names,
+        ),
     ] = None,
     data: Annotated[
         Path | None, Option(help="your own images: a folder a domain, class folders inside")
     ] = None,
     reference: Annotated[str, Option(help="of --data: the domain that is trained on")] = "",
-    preset: Annotated[str | None, Option(help="a recipe of `clipft presets`")] = None,
     config: Annotated[Path | None, Option(help="YAML file of settings; KEY=VALUE wins")] = None,
     runs: Runs = "runs",
     device: Device = "auto",
@@ -36,8 +45,8 @@ def train(
     """Train one run, or go on where it stopped; then score it."""
     from ..config import Reading, parse_settings
     from ..methods import use_plugins
-    from ..runs.recipes import recipe
-    from ..training.train import train as train_run
+    from ..runs.checks import check_training
+    from ..runs.recipes import fitting_recipe
 
     use_plugins(plugin or ())
     reading = Reading(device=device, workers=workers, skip_bad=skip_bad)
@@ -45,8 +54,16 @@ def train(
     if config:
         values |= _read_settings(config)
     values |= parse_settings(settings or [])
+    _refuse_options(values)
     values |= _own_data(data, reference, values)
-    run = train_run(recipe(values), runs, reading=reading)
+    configuration, basis = fitting_recipe(values)
+    check_training(configuration, runs)
+    if basis:
+        print(basis)
+
+    from ..training.train import train as train_run
+
+    run = train_run(configuration, runs, reading=reading)
     print(f"trained {run.folder}")
     if score:
         _print_sweep(run, reading)
@@ -55,7 +72,7 @@ def train(
 def _own_data(data: Path | None, reference: str, values: dict[str, Any]) -> dict[str, Any]:
     """The manifest of a folder of one's own, written where there is none yet; {} without one."""
     from ..data.own import default_name, new_manifest
-    from ..runs.recipes import recipe
+    from ..runs.recipes import fitting_recipe
     from .data import print_own
 
     if data is None and reference:
@@ -65,10 +82,17 @@ def _own_data(data: Path | None, reference: str, values: dict[str, Any]) -> dict
     for key in ("manifest", "reference"):
         if key in values:
             raise ConfigError(f"--data and {key}= both say what to train on; give one of them")
-    recipe(values)  # a mistake in a setting is said before a file is written
+    fitting_recipe(values)  # a mistake in a setting is said before a file is written
     own = new_manifest(default_name(data), data, reference, keep_edited=True)
     print_own(own)
     return {"manifest": str(own.file)}
+
+
+def _refuse_options(values: Mapping[str, Any]) -> None:
+    """Raise ConfigError for an option of the command that is written as a setting."""
+    for name in ("runs", "device", "workers", "config", "plugin"):
+        if name in values:
+            raise ConfigError(f"{name} is no setting but an option: --{name} {values[name]}")
 
 
 def _read_settings(config: Path) -> dict[str, Any]:
@@ -83,7 +107,13 @@ def _read_settings(config: Path) -> dict[str, Any]:
 
 
 def combine(
-    name: Annotated[str, Argument(help="a post-hoc method of `clipft methods`, or its preset")],
+    name: Annotated[
+        str,
+        Argument(
+            help="a post-hoc method of `clipft methods`, or its preset",
+            autocompletion=completion.posthoc_names,
+        ),
+    ],
     given: Annotated[
         list[str], Argument(metavar="RUN... [KEY=VALUE...]", help="run folders, then options")
     ],
@@ -93,10 +123,14 @@ def combine(
 ) -> None:
     """Apply a post-hoc method (TPGM, soups ...) to finished runs: a new run beside them."""
     from ..config import Reading, parse_settings
-    from ..training.combine import combine as combine_runs
+    from ..runs.checks import combination
 
     runs = [text for text in given if "=" not in text or Path(text).is_dir()]
     options = parse_settings([text for text in given if text not in runs])
+    combination(name, runs, options)
+
+    from ..training.combine import combine as combine_runs
+
     reading = Reading(device=device, workers=workers)
     run = combine_runs(name, runs, options, reading)
     members = [member.id for member in run.members]
@@ -121,8 +155,11 @@ def choose(
     ] = None,
 ) -> None:
     """Show what a sweep's held-out reference images choose: the one-standard-error rule."""
+    from ..disk.files import check_target
     from ..runs.recipes import candidates, write_presets
 
+    if write:
+        check_target(write)
     rows = candidates(runs).to_dict("records")
     for row in rows:
         row["value"] = f"{row['value']:g}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,23 @@ def thumbnail(file: Path) -> bytes | None:
     buffer = io.BytesIO()
     small.save(buffer, "webp", quality=80)
     return buffer.getvalue()
+
+
+def image_files(paths: Sequence[Path | str]) -> list[Path]:
+    """The files, and the images in folders, as one list; raises ImageError where there is none."""
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = [file for file in path.rglob("*") if file.suffix.lower() in IMAGES]
+        if not inside:
+            wanted = ", ".join(sorted(IMAGES))
+            raise ImageError(f"no image in the folder {path}; looked for {wanted}")
+        files += sorted(inside)
+    if not files:
+        raise ImageError("no image given; name files or folders")
+    return files
 
 
 def sample_tiles(

@@ -96,6 +96,22 @@ def atomic_folder(path: Path, instead: str = "choose another folder") -> Iterato
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def check_target(path: Path | str, *, folder: bool = False) -> None:
+    """Raise StorageError where no such file, or folder, could be written; nothing is written."""
+    path = Path(path)
+    with disk(path):
+        if path.exists() and path.is_dir() != folder:
+            kind = "folder" if path.is_dir() else "file"
+            raise StorageError(f"cannot write {path}: a {kind} is there; choose another name")
+        nearest = path
+        while not nearest.exists():
+            nearest = nearest.parent
+        if nearest != path and not nearest.is_dir():
+            raise StorageError(f"cannot write {path}: {nearest} is a file; choose another folder")
+        if not os.access(nearest, os.W_OK):
+            raise StorageError(f"cannot write {path}: not permitted; choose another folder")
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write a text file, whole or not at all."""
     with atomic(path) as temporary:

@@ -29,6 +29,7 @@ from ..models.load import Clip, load_clip, pick_device
 from ..models.students import Classifier, Student, TwoTowers
 from ..posthoc.weights import Weights
 from ..progress import write
+from ..runs.checks import check_domains
 from ..runs.folder import RunFolder
 from ..runs.identity import rows_digest
 from ..runs.run import Run
@@ -166,8 +167,7 @@ class Bench:
 
     def check(self, config: RunConfig) -> None:
         """Raise ConfigError for a name or setting that cannot be trained; nothing is loaded."""
-        for domain in (self.reference(config), *config.train_domains):
-            self.manifest.check_domain(domain)
+        check_domains(config, self.manifest)
         METHODS[config.method].check(config)
 
     def reference(self, config: RunConfig) -> str:

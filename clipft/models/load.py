@@ -1,9 +1,7 @@
 """An open_clip model from its name and weights.
 
-A model is a name of open_clip or a folder (`local-dir:FOLDER`, or the shipped `emoji-tiny`); its
-weights are a published tag's, the folder's own, a checkpoint file's, or random. `find_source`
-looks at what was asked for and says which, `load_clip` builds it, and `checkpoints` knows the
-shapes of files.
+What both may be called is said in `runs.model_names`. `find_source` looks at what was asked for and
+says which it is, `load_clip` builds it, and `checkpoints` knows the shapes of files.
 """
 
 import contextlib
@@ -20,12 +18,10 @@ from torchvision.transforms import Compose, Normalize, ToTensor
 
 from ..data.images import Transform
 from ..disk.files import read_json
-from ..errors import ConfigError, WeightsError, unknown
+from ..errors import ConfigError, WeightsError
+from ..runs.model_names import RANDOM, check_model, model_folder
 from .checkpoints import load_checkpoint
 from .clip import Clip
-
-EMOJI_TINY = Path(__file__).parent.parent / "assets/emoji-tiny"
-RANDOM = "none"
 
 
 @dataclass(frozen=True)
@@ -103,45 +99,27 @@ def load_clip(
 
 def find_source(model: str, pretrained: str) -> Source:
     """Where a model and its weights come from; raises ConfigError where there is no such thing."""
-    if model == "emoji-tiny":
-        return _from_folder(model, EMOJI_TINY, pretrained)
-    if model.startswith("local-dir:"):
-        return _from_folder(model, Path(model.removeprefix("local-dir:")), pretrained)
-    if model in open_clip.list_models():
+    check_model(model, pretrained)
+    folder = model_folder(model)
+    if folder is None:
         return _from_name(model, pretrained)
-    raise unknown("model", model, [*open_clip.list_models(), "emoji-tiny"])
-
-
-def _from_folder(model: str, folder: Path, pretrained: str) -> Source:
-    """A folder's model with its own weights, random ones or those of a file."""
-    if not (folder / "open_clip_config.json").is_file():
-        wanted = "a local-dir: folder of open_clip"
-        raise ConfigError(f"{folder} holds no open_clip_config.json; wanted: {wanted}")
     architecture = f"local-dir:{folder}"
     if not pretrained:
         return Source(architecture, folder, own_weights=True)
     if pretrained == RANDOM:
         return Source(architecture, folder)
-    if Path(pretrained).is_file():
-        return Source(architecture, folder, file=pretrained)
-    takes = "a file, none, or what its folder holds"
-    raise ConfigError(f"no checkpoint file {pretrained!r}; {model} takes {takes}")
+    return Source(architecture, folder, file=pretrained)
 
 
 def _from_name(model: str, pretrained: str) -> Source:
     """A model that open_clip knows by name: random weights, those of a tag or of a file."""
     tags = open_clip.list_pretrained_tags_by_model(model)
-    if not pretrained:
-        listed = ", ".join(tags) if tags else "none published"
-        raise ConfigError(f"{model} needs `pretrained`: a checkpoint file, or a tag of: {listed}")
     if pretrained == RANDOM:
         return Source(model)
     if pretrained.lower() in [tag.lower() for tag in tags]:
         published = open_clip.get_pretrained_cfg(model, pretrained)
         return Source(model, tag=pretrained, quick_gelu=bool(published.get("quick_gelu")))
-    if Path(pretrained).is_file():
-        return Source(model, file=pretrained)
-    raise unknown("checkpoint file or tag", pretrained, [*tags, RANDOM])
+    return Source(model, file=pretrained)
 
 
 @contextlib.contextmanager

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..config import Reading
-from ..data.images import IMAGES
+from ..data.images import image_files
 from ..data.splits import Split
-from ..errors import ConfigError, ImageError
+from ..errors import ConfigError
 from ..inputs.batches import pixel_chunks
 from ..progress import progress_bar
 from .embeddings import embed
@@ -72,7 +72,8 @@ class Predictor:
 
         if top < 1:
             raise ConfigError(f"top is {top}, expected 1 or more")
-        files = _image_files([paths] if isinstance(paths, str | Path) else paths)
+        given = [paths] if isinstance(paths, str | Path) else paths
+        files = tuple(str(file) for file in image_files(given))
         split = Split("images", "given", Path(), files, labels=(0,) * len(files))
 
         rows = []
@@ -97,20 +98,3 @@ class Predictor:
                 name = self.head.classes[label]
                 ranked.append((files[row], rank + 1, name, probabilities[image][rank]))
         return ranked
-
-
-def _image_files(paths: Sequence[Path | str]) -> tuple[str, ...]:
-    """The files, and the images in folders, as one list; raises ImageError where there is none."""
-    files: list[str] = []
-    for path in map(Path, paths):
-        if not path.is_dir():
-            files.append(str(path))
-            continue
-        inside = [file for file in path.rglob("*") if file.suffix.lower() in IMAGES]
-        if not inside:
-            wanted = ", ".join(sorted(IMAGES))
-            raise ImageError(f"no image in the folder {path}; looked for {wanted}")
-        files += [str(file) for file in sorted(inside)]
-    if not files:
-        raise ImageError("no image given; name files or folders")
-    return tuple(files)

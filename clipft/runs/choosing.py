@@ -48,6 +48,12 @@ def pick(rows: pd.DataFrame, rule: str) -> Any:
     return as_good.val_gap.idxmin()
 
 
+def check_among(among: str) -> None:
+    """Raise ConfigError for a word that names nothing to choose among."""
+    if among not in AMONG:
+        raise unknown("choice among", among, AMONG)
+
+
 def choices(results: pd.DataFrame, among: str = "alphas") -> pd.DataFrame:
     """What each rule takes and is worth: by reference accuracy, by energy gap, by an oracle.
 
@@ -71,8 +77,7 @@ def choices(results: pd.DataFrame, among: str = "alphas") -> pd.DataFrame:
     """
     import pandas as pd
 
-    if among not in AMONG:
-        raise unknown("choice among", among, AMONG)
+    check_among(among)
     group_by, chosen_by = AMONG[among]
     rows = candidates(results)
     if among == "models":

@@ -11,13 +11,13 @@ from ..data.manifests import manifests_folder
 from ..data.splits import SplitName
 from ..disk.files import read_yaml, write_text
 from ..errors import ConfigError, RunError, unknown
-from ..methods import METHODS, POSTHOC, Method
+from ..methods import METHODS, POSTHOC, Method, Posthoc, posthoc_method
 from .folder import RunFolder, folders_of
 from .identity import manifest_of
 from .names import UNKNOWN, MethodName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -84,6 +84,7 @@ def load_preset(name: str) -> Preset:
 
 
 OWN = ("lam", "ema", "options")  # settings that belong to one method
+NAMES = ("manifest", "model")  # what a recipe is for; stand in every written one
 
 
 def recipe(settings: dict[str, Any], **changes: Any) -> RunConfig:
@@ -120,6 +121,78 @@ def recipe(settings: dict[str, Any], **changes: Any) -> RunConfig:
         for key in OWN:
             base.pop(key, None)
     return RunConfig.read(base | settings, str(name))
+
+
+def posthoc_recipe(name: str, options: dict[str, Any]) -> tuple[Posthoc, dict[str, Any]]:
+    """A post-hoc method by its name, or with the options of its preset; those given win."""
+    if "/" not in name:
+        return posthoc_method(name), options
+    preset = load_preset(name)
+    if not preset.after:
+        raise ConfigError(f"{name} is a recipe to train; use it so: clipft train --preset {name}")
+    return POSTHOC[preset.after], preset.settings | options
+
+
+# --- the recipe that fits
+
+
+PLAIN = "none"  # in place of a preset's name: the defaults of RunConfig
+OF_THE_PAPER = ("lr", "steps", "batch_size")  # defaults that no small data set wants
+LISTED = 4  # presets in one line
+
+
+def fitting_recipe(settings: dict[str, Any]) -> tuple[RunConfig, str]:
+    """Settings over the preset that was made for their method, data set and model; and a line that
+    says which it is, or that there is none.
+
+    `preset` says it itself: its name, or "none" for the defaults of RunConfig; then there is
+    nothing to say, and the line is empty. Raises as `recipe` does.
+    """
+    if settings.get("preset"):
+        chosen = dict(settings)
+        if chosen["preset"] == PLAIN:
+            del chosen["preset"]
+        return recipe(chosen), ""
+
+    plain = recipe(settings)
+    keys = ["method", *NAMES]
+    if "pretrained" in settings:  # else the preset says it
+        keys.append("pretrained")
+    fitting = _presets_alike(plain, keys)
+    if len(fitting) == 1:
+        (name,) = fitting
+        line = f"what is not given is as in the recipe {name}; --preset {PLAIN}: the plain defaults"
+        return recipe(settings, preset=name), line
+    return plain, _no_recipe(plain, settings, fitting)
+
+
+def _presets_alike(config: RunConfig, keys: Sequence[str]) -> list[str]:
+    """Names of the presets to train that say the same as a configuration under these keys."""
+    wanted = config.model_dump(include=set(keys))
+    plain = RunConfig().model_dump(include=set(keys))
+    names = []
+    for name, preset in presets().items():
+        told = plain | {key: preset.settings[key] for key in keys if key in preset.settings}
+        if not preset.after and told == wanted:
+            names.append(name)
+    return names
+
+
+def _no_recipe(config: RunConfig, given: Container[str], fitting: Sequence[str]) -> str:
+    """The line for settings that no preset, or more than one, was made for."""
+    left_open = [key for key in OF_THE_PAPER if key not in given]
+    if not left_open:
+        return ""
+    values = ", ".join(f"{key}={getattr(config, key):g}" for key in left_open)
+    stands = f"{values} as in Lipsum-FT on DomainNet"
+    if fitting:
+        return f"{stands}; recipes that fit: {', '.join(fitting)}: take one with --preset"
+    others = _presets_alike(config, NAMES) or _presets_alike(config, NAMES[:1])
+    if not others:
+        return f"{stands}: no recipe is for {config.manifest}, so choose your own"
+    listed = ", ".join(others[:LISTED]) + (", ..." if len(others) > LISTED else "")
+    what = f"{config.method} on {config.manifest} with {config.model}"
+    return f"{stands}: no recipe is for {what}; of another method, with --preset: {listed}"
 
 
 # --- what a sweep chooses
@@ -223,7 +296,6 @@ def _held_out_images(manifest: Manifest, reference: str) -> int:
 # --- what is written of it
 
 
-NAMES = ("manifest", "model")  # stand in every written recipe, defaults or not
 HEAD = (
     "# Written by `make tune-emoji` from the runs of papermill_runs/tune_emoji.yaml. "
     "A key under `tuned` was\n"

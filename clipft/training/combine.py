@@ -14,22 +14,17 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from ..config import Reading, digest
+from ..config import Reading
 from ..diagnostics.energies import energy_vectors, unit
-from ..errors import ConfigError, RunError
 from ..evaluation.bench import Bench
 from ..evaluation.predictions import accuracy_on, logits_of
 from ..inputs.batches import Batch, Pixels, Stream, train_batches
 from ..inputs.seeds import rng
-from ..methods import POSTHOC, Posthoc
 from ..models.checkpoints import write_weights
 from ..models.students import TwoTowers
 from ..posthoc.weights import Weights, check_same_shape
-from ..runs.recipes import load_preset
-from ..runs.run import After, Run, open_runs
-
-# of runs that can be combined; the digests are of the zero-shot weights and of the data set
-ALIKE = ("manifest_digest", "model_digest", "head", "selection")
+from ..runs.checks import combination
+from ..runs.run import Run
 
 
 def combine(
@@ -63,32 +58,22 @@ def combine(
         >>> soup.name.after, len(soup.members)
         (('uniform_soup',), 2)
     """
-    method, options = _method_and_options(name, options or {})
-    members = open_runs(runs) if runs else []
-    method.check(len(members), options)
-    recorded = [member.folder.config() for member in members]
-    _check_alike(members, recorded)
-
-    first = members[0]
-    after = After(
-        name=method.name,
-        options=options,
-        of=first.name.after,
-        among=len(members),
-        members=tuple(member.id for member in members),
-    )
-    folder = first.folder.beside(digest([first.config.id, after.model_dump(mode="json")]))
+    given = combination(name, runs, options or {})
+    method = given.method
+    first = given.members[0]
+    after = given.after
+    folder = given.folder
     with folder.lock():
         if folder.is_begun:
             return Run.open(folder)
         bench = Bench.of(first, reading)
         start = bench.student(first.config).state_dict()
-        weights = [bench.tuned(member) for member in members]
+        weights = [bench.tuned(member) for member in given.members]
         for tuned in weights:
             check_same_shape(start, tuned)
 
         held_out = HeldOutImages(bench, first)
-        outcome = method.load()(start, weights, held_out, **(method.options | options))
+        outcome = method.load()(start, weights, held_out, **(method.options | after.options))
         if method.ensemble:
             chosen = tuple(after.members[position] for position in outcome)
             after = after.model_copy(update={"members": chosen})
@@ -98,41 +83,8 @@ def combine(
         title = first.name.then(method.name).title
         folder.write_manifest(bench.manifest.copy_for_run())
         changes = {"after": after.model_dump(mode="json"), "title": title}
-        folder.write_config(recorded[0] | changes)  # last: now it is finished
+        folder.write_config(first.folder.config() | changes)  # last: now it is finished
     return Run.open(folder)
-
-
-def _method_and_options(name: str, options: dict[str, Any]) -> tuple[Posthoc, dict[str, Any]]:
-    """A post-hoc method by its name, or with the settings of its preset."""
-    if "/" not in name:
-        return POSTHOC[name], options
-    preset = load_preset(name)
-    if not preset.after:
-        raise ConfigError(f"{name} is a recipe to train; use it so: clipft train --preset {name}")
-    return POSTHOC[preset.after], preset.settings | options
-
-
-def _check_alike(members: Sequence[Run], recorded: Sequence[dict[str, Any]]) -> None:
-    """Raise RunError for an ensemble, ConfigError for runs that do not belong together."""
-    first = members[0].folder
-    for member, config in zip(members, recorded, strict=True):
-        folder = member.folder
-        if member.is_ensemble:
-            raise RunError(
-                f"{folder} is an ensemble and has no weights; combine its members instead"
-            )
-        for key in ALIKE:
-            mine = recorded[0].get(key)
-            theirs = config.get(key)
-            if mine != theirs:
-                raise ConfigError(f"{folder} has {key} {theirs!r}, {first} {mine!r}; keep to one")
-        if member.reference != members[0].reference:
-            mine = members[0].reference
-            raise ConfigError(
-                f"{folder} has reference {member.reference!r}, {first} {mine!r}; keep to one"
-            )
-        if folder.path.parent.resolve() != first.path.parent.resolve():
-            raise ConfigError(f"{folder} lies beside other runs than {first}; use one folder")
 
 
 NumberedBatch = tuple[int, Batch]

@@ -1,0 +1,5 @@
+"""`python -m clipft` is the command."""
+
+from .cli import main
+
+main()

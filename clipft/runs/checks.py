@@ -1,0 +1,145 @@
+"""Look before the long work: what can be refused before a model is loaded, and before torch is.
+
+The command line asks these first, and torch only then, so that a mistake is answered at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import check_alpha, digest
+from ..data.manifests import Manifest, load_manifest
+from ..disk.files import check_target
+from ..errors import ConfigError, ImageError, RunError
+from .identity import LOCAL, find_begun
+from .model_names import check_model
+from .recipes import posthoc_recipe
+from .run import After, Run, open_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..config import RunConfig
+    from ..methods import Posthoc
+    from .folder import RunFolder
+
+HEAD = "head.safetensors"  # of an export, beside the model
+# of runs that can be combined; the digests are of the zero-shot weights and of the data set
+ALIKE = ("manifest_digest", "model_digest", "head", "selection")
+
+
+def check_training(config: RunConfig, runs: Path | str) -> None:
+    """Raise ConfigError or StorageError for what a training would be refused for anyway."""
+    manifest = load_manifest(config.manifest)
+    check_domains(config, manifest)
+    check_model(config.model, config.pretrained)
+    if config.head_from and not Path(config.head_from).is_file():
+        raise ConfigError(
+            f"no head file {config.head_from!r}; wanted: FOLDER/head.safetensors of an export"
+        )
+    check_target(runs, folder=True)
+    begun = find_begun(runs, config)
+    is_finished = begun is not None and begun.has_weights  # it is given to those without the data
+    # EmojiShift is rendered on first use, which is long work itself.
+    if manifest.emoji is None and not is_finished:
+        manifest.root()
+
+
+def check_domains(config: RunConfig, manifest: Manifest) -> None:
+    """Raise ConfigError with the nearest name for a domain that the data set has not."""
+    for domain in (config.reference or manifest.reference, *config.train_domains):
+        manifest.check_domain(domain)
+
+
+def check_export(run: Run, folder: Path | str, alpha: float) -> None:
+    """Raise ClipftError for what an export would be refused for anyway."""
+    check_alpha(alpha)
+    check_weights(run)
+    check_target(folder, folder=True)
+
+
+def check_exported(folder: Path) -> None:
+    """Raise ConfigError where a folder is not what an export wrote."""
+    check_model(f"{LOCAL}{folder}", "")
+    if not (folder / HEAD).is_file():
+        raise ConfigError(f"{folder} holds no {HEAD}; wanted: a folder that clipft export wrote")
+
+
+def check_images(paths: Sequence[Path], *, skip_bad: bool) -> None:
+    """Raise ImageError where there is no image, or one is missing that may not be skipped."""
+    from ..data.images import image_files  # Pillow, which no other check needs
+
+    for file in image_files(paths):
+        if not (skip_bad or file.is_file()):
+            raise ImageError(f"image missing: {file}")
+
+
+def check_weights(run: Run) -> None:
+    """Raise RunError where a run has no weights of its own: an ensemble, or a copy to look at."""
+    if run.is_ensemble:
+        raise RunError(f"{run.folder} is an ensemble and has no weights; use its members instead")
+    if not run.folder.has_weights:
+        file = run.folder.weights_file
+        raise RunError(f"{run.folder} is a copy without weights; bring {file.name} along")
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A post-hoc method, the runs that it is given, what will be recorded of it, and where."""
+
+    method: Posthoc
+    members: list[Run]
+    after: After
+    folder: RunFolder
+
+
+def combination(
+    name: str, runs: Sequence[Run | Path | str], options: dict[str, Any]
+) -> Combination:
+    """What is to be combined, checked.
+
+    name: a post-hoc method, or its preset. Raises ConfigError for an unknown method or option, or
+    runs that do not belong together, RunError for one that is not finished or has no weights.
+    """
+    method, options = posthoc_recipe(name, options)
+    members = open_runs(runs) if runs else []
+    method.check(len(members), options)
+    if method.mixes and "alpha" in options:
+        check_alpha(options["alpha"])
+    _check_alike(members)
+
+    first = members[0]
+    after = After(
+        name=method.name,
+        options=options,
+        of=first.name.after,
+        among=len(members),
+        members=tuple(member.id for member in members),
+    )
+    folder = first.folder.beside(digest([first.config.id, after.model_dump(mode="json")]))
+    if not folder.is_begun:  # else it was made, and the members' weights are not asked again
+        for member in members:
+            check_weights(member)
+    return Combination(method, members, after, folder)
+
+
+def _check_alike(members: Sequence[Run]) -> None:
+    """Raise RunError for an ensemble, ConfigError where runs do not belong together."""
+    first = members[0].folder
+    mine = first.config()
+    for member in members:
+        folder = member.folder
+        if member.is_ensemble:
+            check_weights(member)
+        theirs = folder.config()
+        for key in ALIKE:
+            if mine.get(key) != theirs.get(key):
+                pair = f"{folder} has {key} {theirs.get(key)!r}, {first} {mine.get(key)!r}"
+                raise ConfigError(f"{pair}; keep to one")
+        if member.reference != members[0].reference:
+            pair = f"{member.reference!r}, {first} {members[0].reference!r}"
+            raise ConfigError(f"{folder} has reference {pair}; keep to one")
+        if folder.path.parent.resolve() != first.path.parent.resolve():
+            raise ConfigError(f"{folder} lies beside other runs than {first}; use one folder")
