@@ -191,8 +191,8 @@ def _no_recipe(config: RunConfig, given: Container[str], fitting: Sequence[str])
     if not others:
         return f"{stands}: no recipe is for {config.manifest}, so choose your own"
     listed = ", ".join(others[:LISTED]) + (", ..." if len(others) > LISTED else "")
-    what = f"{config.method} on {config.manifest} with {config.model}"
-    return f"{stands}: no recipe is for {what}; of another method, with --preset: {listed}"
+    what = f"{config.method} on {config.manifest} with {config.model} {config.pretrained}".strip()
+    return f"{stands}: no recipe is for {what}; the nearest, for --preset: {listed}"
 
 
 # --- what a sweep chooses

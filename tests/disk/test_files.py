@@ -132,6 +132,40 @@ except errors.StorageError as error:
 """
 
 
+@pytest.mark.parametrize(
+    ("name", "folder", "words"),
+    [
+        ("file", True, "file: a file is there"),
+        ("folder", False, "folder: a folder is there"),
+        ("file/below", False, "file is a file"),
+        ("file/below/deep", True, "file is a file"),
+    ],
+)
+def test_a_target_in_whose_place_something_else_is(tmp_path, name, folder, words):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StorageError, match=f"cannot write .*{words}"):
+        store.check_target(tmp_path / name, folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("file", False), ("new", False), ("folder", True), ("folder/a/b", True), ("new/a", False)],
+)
+def test_a_target_that_can_be_written_is_left_as_it_is(tmp_path, name, folder):
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "folder").mkdir()
+    store.check_target(tmp_path / name, folder=folder)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_target_that_may_not_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("clipft.disk.files.os.access", lambda path, mode: False)
+    with pytest.raises(StorageError, match="not permitted"):
+        store.check_target(tmp_path / "new")
+
+
 def test_weights_that_do_not_fit_the_disk(tmp_path):
     file = tmp_path / "a.safetensors"
     write_weights(file, {"w": torch.zeros(2)})
