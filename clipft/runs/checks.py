@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import check_alpha, digest
 from ..data.manifests import Manifest, load_manifest
+from ..data.splits import SplitName
 from ..disk.files import check_target
 from ..errors import ConfigError, ImageError, RunError
 from .identity import LOCAL, find_begun
@@ -41,10 +42,17 @@ def check_training(config: RunConfig, runs: Path | str) -> None:
         )
     check_target(runs, folder=True)
     begun = find_begun(runs, config)
-    is_finished = begun is not None and begun.has_weights  # it is given to those without the data
-    # EmojiShift is rendered on first use, which is long work itself.
-    if manifest.emoji is None and not is_finished:
-        manifest.root()
+    if begun is None or not begun.has_weights:  # a finished run is given without its data, too
+        _check_rows(config, manifest)
+
+
+def _check_rows(config: RunConfig, manifest: Manifest) -> None:
+    """Raise ConfigError where the rows to train and choose on cannot be read."""
+    if manifest.emoji is not None:
+        return  # rendered on first use, which is long work itself
+    for domain in config.train_domains or (config.reference or manifest.reference,):
+        for part in ("train", "val"):
+            manifest.split(str(SplitName(domain, part)))
 
 
 def check_domains(config: RunConfig, manifest: Manifest) -> None:

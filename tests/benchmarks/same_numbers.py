@@ -48,6 +48,8 @@ METHODS = (
     "flyp_with_ce",
 )
 SHORT = ("steps=6", "batch_size=16", "eval_every=3", "lr=1e-3", "shots=4")
+# Not the recipe that fits: the truth is of RunConfig's own defaults.
+PLAIN = ("--preset", "none", "--no-score")
 AFTER = {
     "wise": 1,
     "wise_head": 1,
@@ -128,10 +130,11 @@ def run_all(out: Path) -> dict[str, str]:
 
     made = {}
     for method in METHODS:
-        text = clipft("train", f"method={method}", *SHORT, "--runs", runs, "--no-score")
+        text = clipft("train", f"method={method}", *SHORT, *PLAIN, "--runs", runs)
         made[method] = text.strip().splitlines()[-1].split()[-1]
     for seed in (1, 2):
-        text = clipft("train", "method=ft", *SHORT, f"seed={seed}", "--runs", runs, "--no-score")
+        given = ("method=ft", *SHORT, f"seed={seed}")
+        text = clipft("train", *given, *PLAIN, "--runs", runs)
         made[f"ft{seed}"] = text.strip().splitlines()[-1].split()[-1]
     for name, count in AFTER.items():
         members = [made["ft"], made["ft1"], made["ft2"]][:count]

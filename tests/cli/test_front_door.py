@@ -80,6 +80,10 @@ MISTAKES = [
     ("train model=local-dir:NOWHERE", "holds no open_clip_config.json"),
     ("train pretrained=openai", "no checkpoint file 'openai'"),
     ("train manifest=domainnet model=ViT-B-16 pretrained=none", "set CLIPFT_DATA"),
+    ("train manifest=FOLDER", "folder"),
+    ("train --data NOWHERE --reference studio", "nowhere"),
+    ("train --data FOLDER method=lipsumm", "did you mean 'lipsum'"),
+    ("train --reference studio", "goes with --data"),
     ("train head_from=NOWHERE", "no head file"),
     ("train --config NOWHERE.yaml", "no such file"),
     ("train --config FOLDER", "cannot read"),
@@ -91,7 +95,7 @@ MISTAKES = [
     ("combine lipsum RUN", "clipft train method=lipsum"),
     ("combine emoji/ft RUN", "clipft train --preset emoji/ft"),
     ("combine emoji/tpgm RUN", "did you mean 'emoji/tpgm_c'"),
-    ("combine wise NOWHERE", "is missing"),
+    ("combine wise NOWHERE", "no run at"),
     ("combine wise", "RUN..."),
     ("combine wise alpha=0.5", "wise takes one run, got 0"),
     ("combine wise RUN RUN", "wise takes one run, got 2"),
@@ -102,18 +106,18 @@ MISTAKES = [
     ("combine uniform_soup RUN OTHER", "keep to one"),
     ("combine uniform_soup RUN ENSEMBLE", "is an ensemble"),
     ("combine wise COPY", "without weights"),
-    ("evaluate NOWHERE", "is missing"),
+    ("evaluate NOWHERE", "no run"),
     ("evaluate BEGUN", "is not finished"),
     ("wise RUN --alpha 1.5", "expected 0 (zero-shot) ... 1 (tuned)"),
     ("wise ENSEMBLE --adaptive 0.1", "is an ensemble"),
     ("wise RUN --adaptive 2", "--adaptive"),
-    ("diagnose NOWHERE", "is missing"),
+    ("diagnose NOWHERE", "no run"),
     ("diagnose RUN --alpha -1", "expected 0 (zero-shot) ... 1 (tuned)"),
     ("diagnose ENSEMBLE", "is an ensemble"),
     ("compare RUN", "Missing argument"),
-    ("compare RUN NOWHERE", "is missing"),
+    ("compare RUN NOWHERE", "no run at"),
     ("compare RUN RUN --alpha 2", "expected 0 (zero-shot) ... 1 (tuned)"),
-    ("export NOWHERE FOLDER/out", "is missing"),
+    ("export NOWHERE FOLDER/out", "no run at"),
     ("export RUN FOLDER/out --alpha 2", "expected 0 (zero-shot) ... 1 (tuned)"),
     ("export RUN FILE", "a file is there"),
     ("export ENSEMBLE FOLDER/out", "is an ensemble"),
@@ -139,6 +143,8 @@ MISTAKES = [
     ("html FILE", "is not a notebook"),
     ("html FOLDER", "cannot read"),
     ("lab --folder NOWHERE", "no folder"),
+    ("datasets new photos", "--root is missing"),
+    ("datasets new photos --root NOWHERE --reference studio", "nowhere"),
     ("datasets domainet", "did you mean 'domainnet'"),
     ("presets emoji/lipsun", "did you mean 'emoji/lipsum'"),
     ("cache --prune all", "--prune"),
@@ -161,7 +167,11 @@ def places(tmp_path_factory):
     base = tmp_path_factory.mktemp("places")
     runs = base / "runs"
     members = {"after": {"name": "output_ensemble", "of": [], "among": 1, "members": ["run"]}}
-    for name, about in {"run": {}, "other": {"model": "ViT-B-16"}, "ensemble": members}.items():
+    for name, about in {
+        "run": {},
+        "other": {"model_digest": "another"},
+        "ensemble": members,
+    }.items():
         recorded(runs / name, **about).weights_file.touch()
     recorded(runs / "begun")
     recorded(runs / "copy").images_file.touch()
