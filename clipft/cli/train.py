@@ -55,9 +55,9 @@ def train(
         values |= _read_settings(config)
     values |= parse_settings(settings or [])
     _refuse_options(values)
-    values |= _own_data(data, reference, values)
+    values = _own_data(data, reference, values)
     configuration, basis = fitting_recipe(values)
-    check_training(configuration, runs)
+    check_training(configuration, runs, scored=score)
     if basis:
         print(basis)
 
@@ -70,7 +70,7 @@ def train(
 
 
 def _own_data(data: Path | None, reference: str, values: dict[str, Any]) -> dict[str, Any]:
-    """The manifest of a folder of one's own, written where there is none yet; {} without one."""
+    """The settings on a folder of one's own, whose manifest is written where there is none yet."""
     from ..data.own import default_name, new_manifest
     from ..runs.recipes import fitting_recipe
     from .data import print_own
@@ -78,14 +78,17 @@ def _own_data(data: Path | None, reference: str, values: dict[str, Any]) -> dict
     if data is None and reference:
         raise ConfigError(f"--reference goes with --data; else write reference={reference}")
     if data is None:
-        return {}
+        return values
     for key in ("manifest", "reference"):
         if key in values:
             raise ConfigError(f"--data and {key}= both say what to train on; give one of them")
     fitting_recipe(values)  # a mistake in a setting is said before a file is written
     own = new_manifest(default_name(data), data, reference, keep_edited=True)
     print_own(own)
-    return {"manifest": str(own.file)}
+    values = values | {"manifest": str(own.file)}
+    if note := own.note_on_batches(fitting_recipe(values)[0].batch_size):
+        print(note)
+    return values
 
 
 def _refuse_options(values: Mapping[str, Any]) -> None:

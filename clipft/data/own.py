@@ -50,9 +50,21 @@ class OwnData:
         """A row per class, and the sum: how many images each scored split has."""
         return count_images(self.manifest)
 
+    def note_on_batches(self, batch_size: int) -> str:
+        """A line where a batch is larger than what is trained on; else ""."""
+        images = len(self.manifest.split(f"{self.manifest.reference}/train"))
+        if batch_size <= images:
+            return ""
+        smaller = 2 ** max(1, images.bit_length() - 2)  # a quarter to a half of the images
+        repeats = f"{batch_size / images:.1f} times in every step"
+        return (
+            f"batch_size {batch_size} is more than the {images} training images: each is seen"
+            f" {repeats}; quicker: batch_size={smaller}"
+        )
+
     def __str__(self) -> str:
         done = f"wrote {self.file}" if self.is_new else f"{self.file} is used as it is"
-        shifts = ", ".join(self.manifest.shifts()) or "no shift"
+        shifts = ", ".join(self.manifest.shifts()) or "none"
         classes = len(self.manifest.class_names)
         data = f"{classes} classes, reference {self.manifest.reference}, shifts: {shifts}"
         return "\n".join([f"{done}: {data}", *self.notes])
@@ -68,11 +80,32 @@ def new_manifest(
 ) -> OwnData:
     """Look at class folders, and write a short manifest that says what they are.
 
-    root: a folder a domain, in it class folders, with or without train, val and test between; see
-    data_manifests/README.md. reference: the domain that is trained on; needed where there are
-    several. out: a folder, or a file that ends in .yaml; else NAME.yaml here. keep_edited: take a
-    file that is there already, of the same root and reference, whatever else was changed in it.
-    Raises ConfigError where the folders cannot be read so, or the file holds something else.
+    Arguments:
+        name: of the data set, in tables and in its file's name.
+        root: a folder a domain, in it class folders, with or without train, val and test between;
+            see data_manifests/README.md.
+        reference: the domain that is trained on; needed where there are several.
+        out: a folder, or a file that ends in .yaml; else NAME.yaml here.
+        keep_edited: take a file that is there already, of the same root and reference, whatever
+            else was changed in it.
+
+    Returns:
+        The manifest, its file, and what was found: print it, or its `counts()`.
+
+    Raises:
+        ConfigError: where the folders cannot be read so, or the file holds something else; then
+            nothing is written.
+
+    Example:
+        >>> own = clipft.new_manifest("mine", root="photos", reference="studio")
+        >>> print(own)
+        wrote mine.yaml: 2 classes, reference studio, shifts: phone, sketch
+        read as: a folder a domain; in it a folder a class ({domain}/{class})
+        held out of train of studio: val and test, 20% of every class for each
+        >>> own.manifest.names
+        ['cup', 'key']
+        >>> own.counts()[0]["studio/train"]
+        8
     """
     check_name(name)
     root = Path(root).expanduser()
@@ -273,7 +306,7 @@ def _notes_on_parts(manifest: Manifest) -> Iterable[str]:
     held_out = [part for part in ("val", "test") if part not in found]
     if held_out and manifest.holdout:
         share = f"{manifest.holdout:.0%} of every class"
-        yield f"held out of {reference}'s train: {' and '.join(held_out)}, {share} for each"
+        yield f"held out of train of {reference}: {' and '.join(held_out)}, {share} for each"
     for shift in manifest.shifts():
         parts = manifest.tree.parts(shift, manifest.label_of_key)
         unused = [f"{len(split)} of {part}" for part, split in parts.items() if part != "test"]

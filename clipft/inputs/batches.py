@@ -196,7 +196,9 @@ def _load(images: Images, reading: Reading, **batching: Any) -> Iterator[Batch]:
     except ImageError as error:
         # From a worker process its text is a whole traceback; the last line is ours.
         line = str(error).strip().splitlines()[-1]
-        raise ImageError(line.removeprefix("clipft.errors.ImageError: ")) from None
+        problem = line.removeprefix("clipft.errors.ImageError: ")
+        advice = "repair it, or leave it out: --skip-bad-images, or Reading(skip_bad=True)"
+        raise ImageError(f"{problem}; {advice}") from None
 
 
 def skipped(split: Split, bad: Sequence[int]) -> str:

@@ -31,8 +31,11 @@ HEAD = "head.safetensors"  # of an export, beside the model
 ALIKE = ("manifest_digest", "model_digest", "head", "selection")
 
 
-def check_training(config: RunConfig, runs: Path | str) -> None:
-    """Raise ConfigError or StorageError for what a training would be refused for anyway."""
+def check_training(config: RunConfig, runs: Path | str, *, scored: bool = False) -> None:
+    """Raise ConfigError or StorageError for what a training would be refused for anyway.
+
+    scored: whether the run is to be scored at its end, which asks every reported split.
+    """
     manifest = load_manifest(config.manifest)
     check_domains(config, manifest)
     check_model(config.model, config.pretrained)
@@ -43,16 +46,22 @@ def check_training(config: RunConfig, runs: Path | str) -> None:
     check_target(runs, folder=True)
     begun = find_begun(runs, config)
     if begun is None or not begun.has_weights:  # a finished run is given without its data, too
-        _check_rows(config, manifest)
+        _check_rows(config, manifest, scored=scored)
 
 
-def _check_rows(config: RunConfig, manifest: Manifest) -> None:
-    """Raise ConfigError where the rows to train and choose on cannot be read."""
+def _check_rows(config: RunConfig, manifest: Manifest, *, scored: bool) -> None:
+    """Raise ConfigError where the rows to train, choose and report on cannot be read."""
     if manifest.emoji is not None:
         return  # rendered on first use, which is long work itself
-    for domain in config.train_domains or (config.reference or manifest.reference,):
-        for part in ("train", "val"):
-            manifest.split(str(SplitName(domain, part)))
+    reference = config.reference or manifest.reference
+    chosen_on = "test" if config.selection == "paper" else "val"
+    asked = [(domain, "train") for domain in config.train_domains or (reference,)]
+    asked += [(domain, chosen_on) for domain, _ in asked]
+    if scored:
+        asked += [(reference, "val"), (reference, "test")]
+        asked += [(shift, "test") for shift in manifest.shifts(reference)]
+    for domain, part in asked:
+        manifest.split(str(SplitName(domain, part)))
 
 
 def check_domains(config: RunConfig, manifest: Manifest) -> None:

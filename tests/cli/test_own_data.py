@@ -76,6 +76,7 @@ def test_new_says_what_was_found_and_which_command_is_next(clipft, photos):
 def test_from_folders_to_predictions(clipft, photos):
     out, run = trained(clipft, "--data", "photos", "--reference", "studio")
     assert "wrote photos.yaml" in out
+    assert "batch_size 64 is more than the 8 training images" in out
     assert {"studio/test", "studio/val", "phone/test", "sketch/test"} == set(run.table()["split"])
     for split, count in {"studio/test": 2, "studio/val": 2, "phone/test": 4}.items():
         assert len(run.scores(1.0)[split].ids) == count

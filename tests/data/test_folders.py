@@ -238,7 +238,7 @@ def test_a_val_that_is_missing_is_held_out_and_the_test_is_not_touched():
     assert list(own.counts()[-1].values()) == ["all", 16, 4, 6, 2]
     test = own.manifest.split("studio/test").ids
     assert {name.split("/")[0] for name in test} == {"test"}
-    assert "held out of studio's train: val, 20% of every class for each" in own.notes
+    assert "held out of train of studio: val, 20% of every class for each" in own.notes
 
 
 def test_one_domain_alone():
@@ -267,6 +267,21 @@ def test_pictures_that_are_not_read_are_said():
     own = new_manifest("photos", "photos", "studio")
     assert "left out: 2 files of .heic, which is not read; save them as .jpg" in own.notes
     assert own.counts()[0]["phone/test"] == 4
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "smaller"), [(12, 12, 0), (12, 13, 4), (42, 256, 16), (2, 3, 2)]
+)
+def test_a_batch_larger_than_the_training_images_is_said(images, batch_size, smaller):
+    for part, count in (("train", images // 2), ("val", 1), ("test", 1)):
+        shelf("photos", f"{part}/mug", count)
+        shelf("photos", f"{part}/plate", count)
+    note = new_manifest("photos", "photos").note_on_batches(batch_size)
+    if not smaller:
+        assert note == ""
+        return
+    assert f"the {images} training images" in note
+    assert note.endswith(f"batch_size={smaller}")
 
 
 # --- the written file

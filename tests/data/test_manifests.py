@@ -7,7 +7,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from clipft.data.manifests import Manifest, available, load_manifest, manifests_folder
+from clipft.data.manifests import (
+    PROSE,
+    WANTED,
+    Manifest,
+    available,
+    load_manifest,
+    manifests_folder,
+)
 from clipft.errors import ConfigError
 from clipft.papers.published import published
 
@@ -187,6 +194,169 @@ def test_a_wrong_manifest(mini, classes, changes, words):
     with pytest.raises(ConfigError, match=words) as caught:
         mini(classes, **changes).split("real/test")
     assert "\n" not in str(caught.value)
+
+
+def own_manifest(folder, **changes):
+    """A manifest of class folders, written and opened; a key of None is left out."""
+    values = {
+        "name": "own",
+        "domains": ["real", "sketch"],
+        "reference": "real",
+        "folders": "{domain}/{class}",
+        "classes": ["ant", "bee"],
+    }
+    values = {key: value for key, value in (values | changes).items() if value is not None}
+    file = folder / "own.yaml"
+    file.write_text(yaml.safe_dump(values))
+    return load_manifest(str(file))
+
+
+def refused(folder, words, **changes):
+    with pytest.raises(ConfigError) as caught:
+        assert own_manifest(folder, **changes).class_names
+    assert [word for word in words if word not in str(caught.value)] == []
+    assert "\n" not in str(caught.value)
+
+
+def test_the_least_that_a_manifest_says(tmp_path):
+    manifest = own_manifest(tmp_path)
+    assert manifest.names == ["ant", "bee"]
+    assert manifest.heading == "own"
+    for key in PROSE:
+        assert getattr(manifest, key) == ""
+
+
+@pytest.mark.parametrize("key", ["name", "domains", "reference", "classes"])
+def test_a_missing_key(tmp_path, key):
+    wanted, example = WANTED[key]
+    refused(
+        tmp_path, [f"own.yaml: {key}: missing; wanted: {wanted}, e.g. {example}"], **{key: None}
+    )
+
+
+@pytest.mark.parametrize("key", WANTED)
+def test_a_key_of_another_kind(tmp_path, key):
+    wanted, example = WANTED[key]
+    odd = {"of": 3}
+    wrong = 3 if key == "captions" else odd
+    words = [f"own.yaml: {key}: got {wrong!r}; wanted: {wanted}, e.g. {example}"]
+    refused(tmp_path, words, **{key: wrong})
+
+
+@pytest.mark.parametrize("key", WANTED)
+def test_the_example_of_a_key_is_valid(tmp_path, key):
+    example = yaml.safe_load(WANTED[key][1])
+    assert list(example) == [key]
+    domains = {"domains": ["studio", "phone", "sketch"], "reference": "studio"}
+    manifest = own_manifest(tmp_path, **{**domains, **example})
+    assert manifest.class_names
+
+
+def test_every_key_but_the_built_in_ones_says_what_is_wanted():
+    assert set(Manifest.model_fields) - set(WANTED) == {"emoji"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"reference": "reel"}, ["reference: unknown domain", "'real'?", "e.g. reference: real"]),
+        ({"domains": []}, ["reference: unknown domain"]),
+        ({"folders": "{class}"}, ["2 domains", 'folders: "{domain}/{class}"']),
+        ({"folders": "{kind}/{class}"}, ["folders: got '{kind}/{class}'", "how the folders lie"]),
+        ({"classes": []}, ["classes of own: no class", "classes: [mug, plate]"]),
+        ({"classes": [1, "bee"]}, ["classes of own: 1 is no name of a class", "in quotes", "'1'"]),
+        ({"classes": [True, "bee"]}, ["True is no name of a class", "yes or no"]),
+        (
+            {"classes": ["Ant", "ant"]},
+            ["two classes have the same name or folder: 'Ant' and 'ant'"],
+        ),
+        (
+            {"classes": ["ant", {"name": "fly", "folder": "ant"}]},
+            ["two classes have the same name or folder: 'ant' and 'fly'"],
+        ),
+        ({"classes": "."}, ["classes of own", "is a folder", "classes: [mug, plate]"]),
+        ({"classes": "nowhere.yaml"}, ["no such file", "nowhere.yaml"]),
+        ({"clases": ["ant"]}, ["unknown key 'clases'; did you mean 'classes'?"]),
+        ({"emoji": {"size": 4, "per_class": {}}}, ["own.yaml: size: "]),
+    ],
+)
+def test_a_wrong_manifest_of_ones_own(tmp_path, changes, words):
+    refused(tmp_path, words, **changes)
+
+
+def test_a_path_that_is_no_manifest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "odd.yaml").mkdir()
+    command = "clipft train --data photos --reference DOMAIN"
+    with pytest.raises(ConfigError, match=f"photos is a folder, wanted: a manifest.*{command}"):
+        load_manifest("photos")
+    with pytest.raises(ConfigError, match=r"odd\.yaml is a folder, wanted: a manifest"):
+        load_manifest("odd.yaml")
+    with pytest.raises(ConfigError, match=r"no manifest own\.yaml; .*clipft datasets new own "):
+        load_manifest("own.yaml")
+    own_manifest(tmp_path)
+    assert load_manifest("own").name == load_manifest("own.yaml").name == "own"
+
+
+# --- digests: they name runs that are there
+
+
+DIGESTS = {
+    "domainnet": "a0bf1fb8886e",
+    "emoji_pretrain": "c7db521329b5",
+    "emoji_shift": "807956ba4b39",
+    "emoji_start": "ea7a41a73a0b",
+}
+
+
+def test_the_digests_of_the_shipped_manifests_stay():
+    """A new key must not rename the runs of those who never set it."""
+    assert {name: load_manifest(name).digest() for name in available()} == DIGESTS
+
+
+def test_where_images_lie_and_the_prose_are_no_part_of_the_digest(tmp_path):
+    plain = own_manifest(tmp_path).digest()
+    prose = dict.fromkeys(PROSE, "words")
+    assert own_manifest(tmp_path, root="/elsewhere", **prose).digest() == plain
+    (tmp_path / "own.classes.yaml").write_text("[ant, bee]")
+    for changes in (
+        {"folders": "{domain}/{split}/{class}"},
+        {"holdout": 0.3},
+        {"classes": ["bee", "ant"]},
+        {"classes": ["ant", {"name": "bee", "folder": "bees"}]},
+        {"reference": "sketch"},
+    ):
+        assert own_manifest(tmp_path, **changes).digest() != plain
+
+
+def test_a_copy_finds_the_images_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.delenv("CLIPFT_DATA", raising=False)
+    original = own_manifest(tmp_path, root="pictures", holdout=0.3)
+    for name in ("real/ant", "real/bee", "sketch/ant"):
+        folder = tmp_path / "pictures" / name
+        folder.mkdir(parents=True)
+        for number in range(5):
+            (folder / f"{number}.png").touch()
+
+    copy = Manifest.from_copy(json.loads(json.dumps(original.copy_for_run())))
+    monkeypatch.chdir("/")
+    assert copy.place == original.place == tmp_path / "pictures"
+    assert copy.digest() == original.digest()
+    assert copy.copy_for_run() == original.copy_for_run()
+    for split in ("real/train", "real/val", "real/test", "sketch/test"):
+        assert copy.split(split) == original.split(split)
+
+
+def test_the_data_folder_comes_before_root_where_it_is_there(tmp_path, monkeypatch):
+    manifest = own_manifest(tmp_path, root="pictures")
+    monkeypatch.setenv("CLIPFT_DATA", str(tmp_path / "data"))
+    assert manifest.place == tmp_path / "pictures"
+    (tmp_path / "data" / "own").mkdir(parents=True)
+    assert manifest.place == tmp_path / "data" / "own"
+    monkeypatch.delenv("CLIPFT_DATA")
+    with pytest.raises(ConfigError, match="mend root in the manifest, or set CLIPFT_DATA"):
+        manifest.root_folder()
 
 
 def test_a_missing_class_list(mini, tmp_path):
