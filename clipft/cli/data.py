@@ -28,6 +28,7 @@ def datasets(
     root: Annotated[Path | None, Option(help="new: folder of the class folders")] = None,
     reference: Annotated[str, Option(help="new: the domain that is trained on")] = "",
     out: Annotated[str, Option(help="new: where to write, else NAME.yaml here")] = "",
+    as_markdown: Markdown = False,
 ) -> None:
     """List the data sets, show the card of one, or make one: new NAME --root PATH --reference D."""
     from ..data.manifests import available, load_manifest
@@ -39,12 +40,12 @@ def datasets(
         wanted = "wanted: clipft datasets new photos --root photos --reference studio"
         raise ConfigError(f"--root, --reference and --out make a new data set; {wanted}")
     if name is None:
-        _list(available())
+        _list(available(), as_markdown)
     else:
         _show_card(load_manifest(name))
 
 
-def _list(names: list[str]) -> None:
+def _list(names: list[str], as_markdown: bool) -> None:
     """Print a row for each of these data sets."""
     from ..data.manifests import load_manifest
 
@@ -54,7 +55,7 @@ def _list(names: list[str]) -> None:
         row = {"name": manifest.name, "title": manifest.heading}
         row |= {"classes": len(manifest.class_names), "reference": manifest.reference}
         rows.append(row | {"shifts": ", ".join(manifest.shifts())})
-    show(rows)
+    show(rows, as_markdown=as_markdown)
 
 
 def _show_card(manifest: Manifest) -> None:

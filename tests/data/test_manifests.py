@@ -1,12 +1,14 @@
 """Manifests: the shipped ones, and a DomainNet-shaped tree of four classes read line by line."""
 
 import json
+import re
 from collections import Counter
 
 import pandas as pd
 import pytest
 import yaml
 
+from clipft.data.folders import IN_WORDS
 from clipft.data.manifests import (
     PROSE,
     WANTED,
@@ -250,6 +252,15 @@ def test_the_example_of_a_key_is_valid(tmp_path, key):
     domains = {"domains": ["studio", "phone", "sketch"], "reference": "studio"}
     manifest = own_manifest(tmp_path, **{**domains, **example})
     assert manifest.class_names
+
+
+def test_the_readme_has_every_key_and_every_layout():
+    readme = (manifests_folder() / "README.md").read_text(encoding="utf-8")
+    first_cells = re.findall(r"^\| `(.+?)` \|", readme, re.MULTILINE)
+    keys = [key for key in first_cells if "{" not in key]
+    assert keys == list(Manifest.model_fields)
+    layouts = {layout for layout in first_cells if "{" in layout}
+    assert layouts == set(IN_WORDS)
 
 
 def test_every_key_but_the_built_in_ones_says_what_is_wanted():
