@@ -252,7 +252,7 @@ def shot(page, name: str, whole: bool = False) -> Path:
     return folder / f"{name}.png"
 
 
-def median_delay(page, seen: str, act, times: int = 15) -> float:
+def median_delay(page, seen: str, act, times: int = 5) -> float:
     """Milliseconds, on the page's own clock, from a key or mouse press to the change of a JS
     expression; the median.
 

@@ -238,8 +238,7 @@ def latencies(page, what: str) -> None:
     type_alpha(page, page.locator("body"), below)
     keys = ("PageUp", "PageDown")
     report(
-        f"{what}: key to tiles",
-        lab.median_delay(page, TILES, lambda i: press(page, keys[i % 2]), times=9),
+        f"{what}: key to tiles", lab.median_delay(page, TILES, lambda i: press(page, keys[i % 2]))
     )
 
 
