@@ -9,7 +9,7 @@ workers, see `shared` in conftest.py.
 
 import pytest
 
-TOGETHER = ("tests/browser/", "tests/reports/", "tests/runs/test_run.py")
+TOGETHER = ("tests/browser/", "tests/reports/", "tests/runs/test_run.py", "tests/test_documents.py")
 
 
 def group_of(nodeid: str) -> str:
