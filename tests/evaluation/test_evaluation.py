@@ -226,6 +226,7 @@ def test_miniature_domainnet_through_the_shipped_manifest(
         test=2,
     )
     monkeypatch.setenv("CLIPFT_DATA", str(tmp_path))
+    monkeypatch.setenv("CLIPFT_CACHE", str(tmp_path / "cache"))
     settings = {
         "manifest": "domainnet",
         "reference": "clipart",
