@@ -231,18 +231,28 @@ def draw() -> list[dict]:
 # --- running ----------------------------------------------------------------------------------
 
 
-def put(copy: Path, fault: dict) -> bool:
-    """Write a fault into a copy; False if its line is no longer there."""
-    file = copy / fault["file"]
-    if not file.exists():
-        return False
+def place_of(copy: Path, fault: dict) -> tuple[dict, int] | None:
+    """A fault as it is put into this copy, and its line, from 0; None if that is not there.
+
+    Where the line was written anew since, "now" says what is the same fault today.
+    """
+    for version in (fault, fault.get("now")):
+        if version is None or not (copy / version["file"]).exists():
+            continue
+        lines = (copy / version["file"]).read_text().splitlines()
+        places = [number for number, line in enumerate(lines) if line == version["before"]]
+        if len(places) > version["nth"]:
+            return version, places[version["nth"]]
+    return None
+
+
+def put(copy: Path, fault: dict) -> None:
+    """Write a fault into a copy."""
+    version, line = place_of(copy, fault)
+    file = copy / version["file"]
     lines = file.read_text().splitlines()
-    places = [number for number, line in enumerate(lines) if line == fault["before"]]
-    if len(places) <= fault["nth"]:
-        return False
-    lines[places[fault["nth"]]] = fault["after"]
+    lines[line] = version["after"]
     file.write_text("\n".join(lines) + "\n")
-    return True
 
 
 def ended(child: int) -> int | None:
@@ -263,9 +273,8 @@ def statement_of(copy: Path, fault: dict) -> int:
 
     An `elif` counts as its `if`: nothing can be put between the two.
     """
-    text = (copy / fault["file"]).read_text()
-    places = [n for n, line in enumerate(text.splitlines()) if line == fault["before"]]
-    line = places[fault["nth"]]
+    version, line = place_of(copy, fault)
+    text = (copy / version["file"]).read_text()
     found = 0
     for node in ast.walk(ast.parse(text)):
         blocks = [getattr(node, name, []) for name in ("body", "orelse", "finalbody")]
@@ -309,7 +318,8 @@ class Scratch:
             self.test(arguments, log)
         code = ended(child)
         said = log.read_text()
-        if code == 0:
+        # 4: a test that an earlier pass names is no longer there; 5: none was left to run.
+        if code in (0, 4, 5):
             return None
         if named := re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", said, re.MULTILINE):
             return named[0]
@@ -350,7 +360,7 @@ class Scratch:
         # From the last line to the first, so that the numbers of the others stay.
         marks = sorted(
             (
-                (fault["file"], statement_of(self.copy, fault), number)
+                (place_of(self.copy, fault)[0]["file"], statement_of(self.copy, fault), number)
                 for number, fault in faults.items()
             ),
             reverse=True,
@@ -362,7 +372,7 @@ class Scratch:
             lines.insert(line, f"{indent}__import__('reached').at({number})")
             file.write_text("\n".join(lines) + "\n")
         self.failed(["tests"], ["--ignore=tests/browser", "--maxfail=10000"])
-        for name in {fault["file"] for fault in faults.values()}:
+        for name in {name for name, _, _ in marks}:
             shutil.copy2(ROOT / name, self.copy / name)
 
         tests = {number: set() for number in faults}
@@ -382,9 +392,10 @@ class Scratch:
         """The first test that fails with a fault and passes without it."""
         while True:
             unsound = [f"--deselect={test}" for test, sound in self.sound.items() if not sound]
+            name = place_of(self.copy, fault)[0]["file"]
             put(self.copy, fault)
             failed = self.failed(tests, [*ignore, *unsound])
-            shutil.copy2(ROOT / fault["file"], self.copy / fault["file"])
+            shutil.copy2(ROOT / name, self.copy / name)
             if failed is None or self.is_sound(failed):
                 return failed
 
@@ -397,9 +408,8 @@ def own_tests(copy: Path, fault: dict) -> list[str]:
 
 def judge(scratch: Scratch, fault: dict, known: str | None) -> str:
     """Who kills a fault: the test that an earlier pass names, or one of its room."""
-    if not put(scratch.copy, fault):
+    if place_of(scratch.copy, fault) is None:
         return "its line is gone"
-    shutil.copy2(ROOT / fault["file"], scratch.copy / fault["file"])
     if known is not None and (scratch.copy / known.split("::")[0]).exists():
         if killer := scratch.killer(fault, [known], []):
             return killer
