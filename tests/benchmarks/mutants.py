@@ -426,6 +426,12 @@ def judge_by_others(scratch: Scratch, fault: dict, reached: set[str]) -> str:
     return killer or f"survived all; {len(others)} tests of other rooms run its line"
 
 
+def judge_by(scratch: Scratch, fault: dict, name: str, tests: list[str]) -> str:
+    """Who of these tests kills a fault that lived so far; all that it survived if none does."""
+    killer = scratch.killer(fault, tests, [])
+    return killer or f"{fault[name]}, {', '.join(tests)}"
+
+
 def load_libraries() -> None:
     """Heavy libraries are loaded once, not by every run of tests; clipft itself by each."""
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -434,7 +440,7 @@ def load_libraries() -> None:
         importlib.import_module(name)
 
 
-def run(name: str, only: set[int], rest: bool) -> None:
+def run(name: str, only: set[int], rest: bool, tests: list[str]) -> None:
     """Judge faults and write who killed them under a pass's name."""
     load_libraries()
     faults = json.loads(RECORD.read_text())
@@ -447,7 +453,9 @@ def run(name: str, only: set[int], rest: bool) -> None:
         scratch = Scratch(Path(folder))
         reached = scratch.reached(todo) if rest else {}
         for number, fault in todo.items():
-            if rest:
+            if tests:
+                fault[name] = judge_by(scratch, fault, name, tests)
+            elif rest:
                 fault[name] = judge_by_others(scratch, fault, reached[number])
             else:
                 earlier = fault.get("before_pass", "")
@@ -478,12 +486,18 @@ def main() -> None:
     parser.add_argument("--pass", dest="name", choices=["before", "after"], default="after")
     parser.add_argument("--only", default="", help="numbers of faults, with commas")
     parser.add_argument("--rest", action="store_true", help="what survived its room: all the rest")
+    parser.add_argument("--tests", default="", help="with --only: these tests alone, with commas")
     given = parser.parse_args()
     if given.verb == "draw":
         RECORD.write_text(json.dumps(draw(), indent=1) + "\n")
     elif given.verb == "run":
         only = {int(number) for number in given.only.split(",") if number}
-        run(f"{given.name}_pass", only, given.rest)
+        run(
+            f"{given.name}_pass",
+            only,
+            given.rest,
+            [test for test in given.tests.split(",") if test],
+        )
     else:
         table()
 
