@@ -134,7 +134,7 @@ def test_a_crop_at_its_limits_is_taken(crop):
 def test_the_least_values_are_taken():
     least = {"steps": 1, "batch_size": 1, "eval_every": 1, "text_count": 1, "text_length": 1}
     least |= {"lr": 0.0, "lam": 0.0, "seed": 0, "ema": 0.0, "shots": 0}
-    config = RunConfig(**least)
+    config = RunConfig(method="lipsum", **least)
     assert {name: getattr(config, name) for name in least} == least
 
 

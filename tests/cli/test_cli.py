@@ -1,6 +1,7 @@
 """The command line: what it prints, its exit codes, and one line for every mistake."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -519,3 +520,16 @@ def test_an_ensemble_is_not_diagnosed(clipft):
     for command in (["diagnose", made.path], ["wise", made.path, "--adaptive", 0.1]):
         code, _, err = clipft(*command, "--device", "cpu")
         assert (code, err.count("\n"), "ensemble" in err) == (2, 1, True), err
+
+
+def test_a_missing_list_of_a_shift_is_said_before_training(clipft, tree, tmp_path, monkeypatch):
+    """It would be asked at the end, by the scoring; a run that is not scored needs it not."""
+    world = clipft.world
+    data = shutil.copytree(tree, tmp_path / "data")
+    (data / "mini/sketch_test.txt").unlink()
+    monkeypatch.setenv("CLIPFT_DATA", str(data))
+    asked = ["train", *settings(world), "--runs", world.runs, "--device", "cpu"]
+    code, _, err = clipft(*asked)
+    assert (code, err.count("\n")) == (2, 1) and "sketch_test.txt" in err
+    assert not world.runs.exists()
+    assert clipft(*asked, "--no-score")[0] == 0
