@@ -18,7 +18,10 @@ import pytest
 import torch
 import yaml
 from filelock import FileLock
-from grouping import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
+from grouping import (
+    pytest_collection_modifyitems as pytest_collection_modifyitems,
+    pytest_xdist_make_scheduler as pytest_xdist_make_scheduler,
+)
 from PIL import Image
 
 from clipft.config import ALPHAS, Reading, RunConfig

@@ -28,4 +28,11 @@ def pytest_xdist_make_scheduler(config, log):
         def _split_scope(self, nodeid: str) -> str:
             return group_of(nodeid)
 
+    config.option.loadscopereorder = False  # the order of `pytest_collection_modifyitems`
     return ByPlace(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """What stays together begins first, the browser's before all: it takes longest."""
+    rank = {place: number for number, place in enumerate(TOGETHER)}
+    items.sort(key=lambda item: rank.get(group_of(item.nodeid), len(rank)))

@@ -52,6 +52,7 @@ def test_the_browsers_tests_stay_on_one_worker(tmp_path, monkeypatch):
 
 
 def test_this_suite_is_scheduled_so():
-    assert conftest.pytest_xdist_make_scheduler is grouping.pytest_xdist_make_scheduler
+    for hook in ("pytest_xdist_make_scheduler", "pytest_collection_modifyitems"):
+        assert getattr(conftest, hook) is getattr(grouping, hook)
     makefile = (Path(__file__).parents[1] / "Makefile").read_text()
     assert "-n auto --dist loadgroup" in makefile
