@@ -18,7 +18,7 @@ from .manifests import Manifest, available
 from .splits import PARTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 HOLDOUT = 0.2  # of every class of train, for val and for test, where there is none
 LISTED = 5  # names in a note; then "..."
@@ -292,11 +292,10 @@ def notes_on(manifest: Manifest) -> Iterable[str]:
     yield from _notes_on_parts(manifest)
     yield from _notes_on_classes(manifest)
     if tree.outside:
-        first = tree.outside[0]
-        count = len(tree.outside)
-        yield f"left out: {count} images that lie in no class folder, the first is {first}"
-    for ending, count in (tree.unread or {}).items():
-        yield f"left out: {count} files of {ending}, which is not read; save them as .jpg"
+        yield f"left out, in no class folder: {_listed(tree.outside)}"
+    if tree.unread:
+        found = ", ".join(f"{ending} ({count})" for ending, count in tree.unread.items())
+        yield f"left out, not read: {found}; save them as .jpg"
 
 
 def _notes_on_parts(manifest: Manifest) -> Iterable[str]:
@@ -340,7 +339,7 @@ def _notes_on_classes(manifest: Manifest) -> Iterable[str]:
         yield "no shift: what happens to robustness is not seen; put another domain beside it"
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     more = len(names) - LISTED
     return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
