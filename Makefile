@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo diagnostics demo-full tune-emoji test test-browser bench docs documents emoji-tiny clean
+.PHONY: setup demo diagnostics demo-full tune-emoji test test-browser bench pictures docs documents emoji-tiny clean
 
 setup: $(READY)
 
@@ -40,6 +40,10 @@ test: $(READY)
 # the notebooks and pages in a headless Chromium, which must be there; screenshots in papermill_runs/out/screenshots
 test-browser: $(READY)
 	$(BIN)/python -m pytest tests/browser -p no:xdist -s -rs --durations=0
+
+# the pictures of the documents, from the demo's runs and a headless JupyterLab; needs a Chromium
+pictures: demo
+	$(BIN)/python tests/pictures.py
 
 bench: $(READY)
 	$(BIN)/python -m pytest tests/benchmarks -s -o python_files='bench_*.py' -p no:xdist

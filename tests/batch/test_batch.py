@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 
 import nbformat
@@ -16,6 +18,7 @@ from conftest import held_elsewhere
 from nbformat.v4 import new_code_cell, new_notebook
 from test_cli import run_cli
 
+from clipft.batch import machine
 from clipft.batch.runner import AGAIN, run_batch
 from clipft.batch.spec import Spec, choose, plan, read_spec
 from clipft.data.manifests import load_manifest, manifests_folder
@@ -248,8 +251,52 @@ def test_runs_once_and_leaves_an_index(folder, capsys):
     for page in out.glob("notebooks/*/run.html"):
         assert f"notebooks/{page.parent.name}/run.html" in index
     assert index.count("/run.html") == 2 and "run.ipynb" not in index
+    assert "No run is scored." in index
     assert (out / "plotly.min.js").stat().st_size > 1e6
     assert f"open {out / 'index.html'}" in capsys.readouterr().out
+
+
+def test_the_page_says_what_was_found_and_how_it_was_made(world, folder, monkeypatch, capsys):
+    """Of runs made elsewhere; the first notebook that names a run is its page."""
+    run = world.train(method="ft", seed=1)
+    run.score([0.0, 1.0])
+    table = run.table()
+    notebook(folder / "look.ipynb", "runs: str = ''", f"print('{run.id}')")
+    stage = {"notebook": "look.ipynb", "parameters": {"runs": str(world.runs)}}
+    path = spec_file(folder, title="A look", images=[], stages=[stage])
+    run_batch(path, folder / "out", jobs=1, only=["look"])
+    page = (folder / "out/index.html").read_text()
+
+    tests = table[(table.metric == "accuracy") & (table.role == "reference")]
+    gain = 100 * tests.set_index("alpha")["mean"].diff().iloc[-1]
+    verb = f"{'gained' if gain > 0 else 'lost'} {abs(gain):.1f} points on real"
+    assert (verb if gain else "stayed where it was on real") in page
+    (made,) = (folder / "out").glob("notebooks/look-*/run.html")
+    assert f"<a id='run-{run.id}'></a>" in page
+    assert f'<a href="notebooks/{made.parent.name}/run.html">{run.id}</a>' in page
+    command = f"clipft batch {path} --out {folder / 'out'} --jobs 1 --only look"
+    assert f"<dt>command</dt><dd>{command}</dd>" in page
+    for package in ("torch", "numpy", "plotly"):
+        assert f"{package} {metadata.version(package)}" in page
+    status = json.loads((made.parent / "status.json").read_text())
+    assert f"<dt>machine</dt><dd>{status['machine']}</dd>" in page
+    assert abs(datetime.fromisoformat(status["date"]).timestamp() - time.time()) < 3600
+    assert f"<dt>date</dt><dd>{status['date']}</dd>" in page
+
+
+def test_the_machine_names_its_gpu(monkeypatch):
+    """The driver's answer is made up: no GPU is needed to test that."""
+    asked = []
+
+    def answer(command, **_):
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, stdout="Some GPU 80GB\n")
+
+    monkeypatch.setattr(machine, "run_command", answer)
+    assert machine.provenance("3")["machine"].endswith("CPU cores, GPU: Some GPU 80GB")
+    assert "--id=3" in asked[0]
+    assert machine.provenance("")["machine"].endswith("no GPU")
+    assert len(asked) == 1
 
 
 def test_failed_run_is_named_and_the_others_are_kept(folder):

@@ -1,10 +1,39 @@
-"""Figures saved as HTML, opened from the disk."""
+"""Figures saved as HTML and a batch's page, opened from the disk; images of figures."""
+
+import itertools
+import json
 
 import plotly.graph_objects as go
+import pytest
 
+from clipft import (
+    accuracy_figure,
+    energy_gap_figure,
+    open_runs,
+    results,
+    results_table,
+    table_figure,
+    trade_off_figure,
+    training_figure,
+    wise_curve_figure,
+    wise_slider_figure,
+)
+from clipft.batch.overview import write_overview
+from clipft.batch.spec import Spec
+from clipft.data.images import decode
 from clipft.figures import pages
 
 from . import lab
+
+# what is drawn outside the figure's own box, and so cut: titles, legends, labels of axes
+CUT = """() => [...document.querySelectorAll('.plotly-graph-div')].flatMap(plot => {
+    const box = plot.querySelector('.main-svg').getBoundingClientRect();
+    return [...plot.querySelectorAll('.infolayer text, .xtick text, .ytick text')].filter(text => {
+        const at = text.getBoundingClientRect();
+        return at.width && (at.left < box.left - 1 || at.right > box.right + 1
+            || at.top < box.top - 1 || at.bottom > box.bottom + 1);
+    }).map(text => text.textContent);
+})"""
 
 
 def test_a_saved_figure_opens_offline(browser, tmp_path):
@@ -19,3 +48,88 @@ def test_a_saved_figure_opens_offline(browser, tmp_path):
         lab.shot(page, "saved_figure")
     assert page.outside == []
     assert page.errors == []
+
+
+def test_an_image_is_as_large_as_its_figure(tmp_path):
+    for name, height in (("one", 560), ("two", None)):
+        figure = go.Figure(go.Bar(x=["a"], y=[1]), layout={"height": height})
+        pages.save_figure(figure, tmp_path, name)
+    assert pages.write_images(tmp_path) == "PNG: 2 written"
+    sizes = [decode(tmp_path / f"{name}.png").size for name in ("one", "two")]
+    assert sizes == [(2 * 1100, 2 * 560), (2 * 1100, 2 * 450)]
+
+
+@pytest.fixture(scope="module")
+def index(demo_runs, tmp_path_factory):
+    """The page of a batch whose runs are the demo's, with figures of every shape."""
+    out = tmp_path_factory.mktemp("batch")
+    (out / "runs").symlink_to(demo_runs)
+    table = results(demo_runs)
+    run = open_runs(demo_runs)[0]
+    figures = {
+        "1_slider": wise_slider_figure(table),
+        "2_gap": energy_gap_figure(table),
+        "3_curves": wise_curve_figure(table),
+        "4_table": table_figure(results_table(table)),
+        "5_trade_off": trade_off_figure(table),
+        "6_training": training_figure(run.history()),
+        "7_accuracy": accuracy_figure(run.table()),
+    }
+    for name, figure in figures.items():
+        pages.save_figure(figure, out / "figures", name, f"Look at {name}.")
+    spec = Spec.read({"name": "t", "title": "A batch", "stages": [], "images": []})
+    write_overview(spec, [], out, "clipft batch t.yaml")
+    return out / "index.html"
+
+
+@pytest.mark.parametrize("width", [390, 900, 1100, 1400])
+def test_nothing_of_a_figure_is_cut(browser, index, width):
+    with lab.page(browser, ("file:",), width=width) as page:
+        page.goto(index.as_uri())
+        lab.expect(page.locator(".js-plotly-plot:has(.main-svg)")).to_have_count(7)
+        assert page.evaluate(CUT) == []
+        # a narrow page does not scroll sideways: its figures and tables do, in their own boxes
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_check_for_cut_titles_sees_one(browser, tmp_path):
+    figure = go.Figure(go.Bar(x=["a"], y=[1]), layout={"title": "a long title " * 20})
+    file = pages.save_figure(figure, tmp_path, "long")
+    with lab.page(browser, ("file:",), width=900) as page:
+        page.goto(file.as_uri())
+        lab.expect(page.locator(".js-plotly-plot:has(.main-svg)")).to_have_count(1)
+        assert len(page.evaluate(CUT)) == 1
+
+
+def test_a_click_on_a_point_goes_to_its_run(browser, index):
+    spec = json.loads((index.parent / "figures/2_gap.json").read_text())
+    anchor = spec["figure"]["data"][0]["meta"]["to"][0]
+    with lab.page(browser, ("file:",)) as page:
+        page.goto(index.as_uri())
+        figure = page.locator(".js-plotly-plot").nth(1)
+        point = figure.locator(".points path").first
+        point.scroll_into_view_if_needed()
+        box = point.bounding_box()
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.wait_for_function("() => location.hash")
+        assert page.evaluate("location.hash") == f"#{anchor}"
+        row = page.locator(f"tr:has(#{anchor})")
+        lab.expect(row).to_contain_text(anchor.removeprefix("run-"))
+        lab.expect(row).to_be_in_viewport()
+
+
+def test_the_page_is_in_order_for_a_screen_reader(browser, index):
+    with lab.page(browser, ("file:",)) as page:
+        page.goto(index.as_uri())
+        assert page.locator("main").count() == 1
+        levels = page.locator("h1, h2, h3").evaluate_all(
+            "all => all.map(heading => Number(heading.tagName[1]))"
+        )
+        assert levels[0] == 1 and levels.count(1) == 1
+        steps = [after - before for before, after in itertools.pairwise(levels)]
+        assert max(steps) == 1  # no level is left out
+        outside = "all => all.filter(part => !part.closest('main')).length"
+        assert page.locator("h1, h2, h3, p, figure, table, ul").evaluate_all(outside) == 0
+        names = page.locator("figure").evaluate_all("all => all.map(f => f.ariaLabel)")
+        assert len(names) == 7 and all(names)
+        assert page.locator("th:not([scope])").count() == 0

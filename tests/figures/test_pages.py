@@ -8,6 +8,7 @@ import pytest
 
 from clipft.errors import ConfigError
 from clipft.figures import pages
+from clipft.figures.style import paper
 
 FIGURE = go.Figure(go.Scatter(x=[1, 2], y=[3.5, float("nan")], name="a <b> & c"))
 
@@ -49,25 +50,55 @@ def test_the_check_for_outside_addresses_sees_them():
 def test_the_index_keeps_order_and_links(tmp_path):
     for name in ("b", "a"):
         pages.save_figure(go.Figure(go.Bar(x=[name], y=[1])), tmp_path, name, f"caption of {name}")
+    table = pages.Table(
+        head=("run", "accuracy"),
+        rows=(("r<1>", "71.0"), ("r2", "-")),
+        anchors=(("run-r1", "recipe-x"), ("run-r2",)),
+        links=("one.html?a=1&b=2", ""),
+    )
+    before = [pages.Section("Said & done", ("A <b>.",), points=("one & two", "three"))]
+    files = pages.Section("Files", facts=(("command", "a && b"),), links=(("run <1>", "1.html"),))
     target = pages.write_index(
         tmp_path / "index.html",
         "Runs & <more>",
+        before,
         [tmp_path / "b.json", tmp_path / "a.json"],
-        [("run <1>", "one.html?a=1&b=2"), ("run 2", "two.html")],
+        [pages.Section("Runs", table=table), files],
     )
     html = target.read_text(encoding="utf-8")
     assert "<h1>Runs &amp; &lt;more&gt;</h1>" in html
     assert re.findall("<figcaption>(.*?)</figcaption>", html) == ["caption of b", "caption of a"]
+    assert re.findall("<h[123]>(.*?)</h[123]>", html) == [
+        "Runs &amp; &lt;more&gt;", "Said &amp; done", "B", "A", "Runs", "Files",
+    ]  # fmt: skip
+    assert "<p>A &lt;b&gt;.</p>" in html
     assert re.findall("<li>(.*?)</li>", html) == [
-        '<a href="one.html?a=1&amp;b=2">run &lt;1&gt;</a>',
-        '<a href="two.html">run 2</a>',
+        "one &amp; two",
+        "three",
+        '<a href="1.html">run &lt;1&gt;</a>',
     ]
+    assert "<dt>command</dt><dd>a &amp;&amp; b</dd>" in html
+    rows = re.findall("<tr>(.*?)</tr>", html)
+    assert rows[1].count("<a id=") == 2 and 'href="one.html?a=1&amp;b=2">r&lt;1&gt;</a>' in rows[1]
+    assert "<a id='run-r2'></a>r2</th><td>-</td>" in rows[2]
+    assert html.count("<main>") == html.count("</main>") == 1
     assert loaded_from_outside(html) == []
-    assert (
-        1
-        <= html.count("plotly.js v")
-        <= pages._div({"figure": {}, "caption": ""}, True).count("plotly.js v")
-    )
+    once = pages.draw({}, plotlyjs=True).count("plotly.js v")
+    assert 1 <= html.count("plotly.js v") <= once
+
+
+@pytest.mark.parametrize(
+    ("title", "name", "heading"),
+    [
+        ("WiSE<br><sub>2 seeds</sub>", "1_wise", "WiSE"),
+        ("a <b>bold</b> one", "x", "a bold one"),
+        (None, "7a_reference_against_shift", "Reference against shift"),
+        (None, "5_results", "Results"),
+    ],
+)
+def test_a_figures_heading_is_its_title_or_its_name(tmp_path, title, name, heading):
+    page = pages.save_figure(go.Figure(layout={"title": title}), tmp_path, name, "c")
+    assert f"<h1>{heading}</h1>" in page.read_text(encoding="utf-8")
 
 
 def test_no_browser_is_one_line_and_no_png(tmp_path, monkeypatch):
@@ -111,14 +142,18 @@ def test_images_of_other_kinds_on_request(tmp_path, monkeypatch):
     monkeypatch.setattr(
         pio,
         "write_images",
-        lambda _, files, scale, **__: drawn.extend(zip(files, scale, strict=True)),
+        lambda _, files, scale, **size: drawn.extend(
+            zip(files, scale, size["width"], size["height"], strict=True)
+        ),
     )
     pages.save_figure(FIGURE, tmp_path, "gap")
     assert pages.write_images(tmp_path, ["svg", "pdf", "png"]) == "SVG, PDF, PNG: 3 written"
-    assert [(file.name, scale) for file, scale in drawn] == [
-        ("gap.svg", 1),
-        ("gap.pdf", 1),
-        ("gap.png", 2),
+    width = paper(FIGURE).layout.width
+    height = paper(FIGURE).layout.height
+    assert [(file.name, *rest) for file, *rest in drawn] == [
+        ("gap.svg", 1, width, height),
+        ("gap.pdf", 1, width, height),
+        ("gap.png", 2, 1100, 450),
     ]
     assert pages.write_images(tmp_path, []) == "images: nothing to write"
     with pytest.raises(ConfigError, match="unknown kind of image 'gif'; known: pdf, png, svg"):

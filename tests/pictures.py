@@ -1,0 +1,115 @@
+"""The pictures of the documents, made by a command and not by hand: `make pictures`.
+
+    python tests/pictures.py [RUNS] [--only 00_start_here ...]
+
+Opens each notebook in a headless JupyterLab, runs it, and keeps what its main cell shows in
+`.github/pictures/NAME.png`, and from the first of them `wise_explorer.png`. `energy_gap.png` is the
+figure of RUNS, the demo's finished runs. What is trained for it, small, lies in
+papermill_runs/out/pictures and is kept, so a second call takes a minute or two.
+"""
+
+import argparse
+import io
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import nbformat
+from browser import lab
+from PIL import Image
+
+from clipft import energy_gap_figure, results
+from clipft.figures import pages
+
+PICTURES = lab.ROOT / ".github/pictures"
+OUT = lab.ROOT / "papermill_runs/out"
+SCRATCH = OUT / "pictures"
+MOST = 150_000  # bytes of a picture
+WINDOW = {"width": 1180, "height": 860}
+FINDS_SETTLE = 1500  # milliseconds in which charts are drawn
+
+SMALL = {"manifest": "emoji_start", "lr": 5.0e-4, "steps": 30, "batch_size": 48, "eval_every": 10}
+MEMBER = SMALL | {"method": "ft", "crop": [0.6, 1.0]}
+# notebook -> the cell whose output is kept, and the parameters that make it small
+SHOWN = {
+    "00_start_here": ("c05", {}),
+    "01_fine_tune": ("cell-05", SMALL | {"method": "ft", "alphas": [0.0, 0.5, 1.0]}),
+    "02_energy_gap": ("cell-06", {}),
+    "03_feature_distortion": ("c04", {}),
+    "04_energy_tsne": ("c04", {"methods": ["lipsum"], "per_split": 60}),
+    "05_wise_alpha": ("c04", {}),
+    "06_trade_off": ("c04", {}),
+    "07_soups": ("cell-05", {"members": [MEMBER, MEMBER | {"lr": 1.0e-3}], "alphas": [0.0, 1.0]}),
+    "08_tables": ("c04", {"items": ["table_1", "figure_4"]}),
+}
+TRAINS = {"00_start_here", "01_fine_tune", "07_soups"}  # the others look at finished runs
+
+
+def save(picture: bytes, name: str) -> None:
+    """Keep a PNG in few colours, and smaller where it would be too large a file."""
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    for share in (1, 0.85, 0.7, 0.55, 0.4):
+        size = (round(image.width * share), round(image.height * share))
+        small = image.resize(size, Image.Resampling.LANCZOS).quantize(128)
+        buffer = io.BytesIO()
+        small.save(buffer, "png", optimize=True)
+        if buffer.tell() < MOST:
+            break
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    (PICTURES / f"{name}.png").write_bytes(buffer.getvalue())
+    print(f"{name}.png: {small.width} x {small.height}, {buffer.tell() // 1000} kB", flush=True)
+
+
+def picture_of(name: str, runs: Path, server, browser) -> None:
+    """Run one notebook and keep what its main cell shows."""
+    cell_id, parameters = SHOWN[name]
+    source = lab.ROOT / f"notebooks/{name}.ipynb"
+    where = SCRATCH / "runs" if name in TRAINS else runs
+    path = lab.copy(source, server.root, **parameters, runs=str(where))
+    ids = [cell.id for cell in nbformat.read(path, 4).cells]
+
+    with lab.page(browser, (server.address,), **WINDOW) as page:
+        lab.open_notebook(page, server, path)
+        lab.theme(page, lab.LIGHT)
+        lab.run_all(page)
+        cell = page.locator(".jp-Notebook .jp-Cell").nth(ids.index(cell_id))
+        output = cell.locator(".jp-OutputArea").first
+        output.evaluate("element => element.scrollIntoView({block: 'start'})")
+        page.wait_for_timeout(FINDS_SETTLE)
+        if name == "00_start_here":
+            save(page.screenshot(), "wise_explorer")
+        save(page.locator(".jp-Notebook").first.screenshot(), name)
+    server.stop_kernels()
+
+
+def energy_gap(runs: Path) -> None:
+    """The energy-gap figure of finished runs, as a batch draws it."""
+    with TemporaryDirectory() as folder:
+        pages.save_figure(energy_gap_figure(results(runs)), folder, "energy_gap")
+        print(pages.write_images(folder))
+        save((Path(folder) / "energy_gap.png").read_bytes(), "energy_gap")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path, nargs="?", default=OUT / "demo/runs")
+    parser.add_argument("--only", nargs="*", default=list(SHOWN), choices=list(SHOWN))
+    given = parser.parse_args()
+    if why := lab.missing():
+        parser.error(why)
+    if not given.runs.is_dir():
+        parser.error(f"no folder {given.runs}; make the demo's runs first: make demo")
+
+    lab.HANG = 3600  # training is part of it, on a machine that may be busy
+    energy_gap(given.runs)
+    with TemporaryDirectory(prefix="pictures-") as folder:
+        environment = {
+            "PYTHONPATH": os.pathsep.join([str(lab.ROOT), os.environ.get("PYTHONPATH", "")])
+        }
+        with lab.server(Path(folder), environment) as server, lab.browser() as browser:
+            for name in given.only:
+                picture_of(name, given.runs.resolve(), server, browser)
+
+
+if __name__ == "__main__":
+    main()
