@@ -18,15 +18,16 @@ import nbformat
 from browser import lab
 from PIL import Image
 
-from clipft import energy_gap_figure, results
+from clipft import energy_gap_figure, load_manifest, results
 from clipft.figures import pages
 
 PICTURES = lab.ROOT / ".github/pictures"
 OUT = lab.ROOT / "papermill_runs/out"
 SCRATCH = OUT / "pictures"
 MOST = 150_000  # bytes of a picture
+STATUS_BAR = 26  # pixels
 WINDOW = {"width": 1180, "height": 860}
-FINDS_SETTLE = 1500  # milliseconds in which charts are drawn
+SETTLE = 1500  # milliseconds in which charts are drawn
 
 SMALL = {"manifest": "emoji_start", "lr": 5.0e-4, "steps": 30, "batch_size": 48, "eval_every": 10}
 MEMBER = SMALL | {"method": "ft", "crop": [0.6, 1.0]}
@@ -75,11 +76,17 @@ def picture_of(name: str, runs: Path, server, browser) -> None:
         cell = page.locator(".jp-Notebook .jp-Cell").nth(ids.index(cell_id))
         output = cell.locator(".jp-OutputArea").first
         output.evaluate("element => element.scrollIntoView({block: 'start'})")
-        page.wait_for_timeout(FINDS_SETTLE)
+        page.wait_for_timeout(SETTLE)
         if name == "00_start_here":
             save(page.screenshot(), "wise_explorer")
-        save(page.locator(".jp-Notebook").first.screenshot(), name)
+        save(page.screenshot(clip=in_window(output.bounding_box())), name)
     server.stop_kernels()
+
+
+def in_window(box: dict) -> dict:
+    """The part of an element's box that the window shows above JupyterLab's status bar."""
+    height = min(box["height"], WINDOW["height"] - STATUS_BAR - box["y"])
+    return box | {"height": height}
 
 
 def energy_gap(runs: Path) -> None:
@@ -101,6 +108,8 @@ def main() -> None:
         parser.error(f"no folder {given.runs}; make the demo's runs first: make demo")
 
     lab.HANG = 3600  # training is part of it, on a machine that may be busy
+    for manifest in ("emoji_start", "emoji_shift"):
+        load_manifest(manifest).root()  # explorers show images that are there
     energy_gap(given.runs)
     with TemporaryDirectory(prefix="pictures-") as folder:
         environment = {

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from ..errors import ConfigError
 from .marks import FIRST, SILENT, diagonal, hover, in_panel, lead_to
 from .panels import panel_row
-from .style import BELOW, domain_of, layout, style
+from .style import BELOW, domain_of, layout, style, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,7 @@ def distortion_figure(table: pd.DataFrame, kind: str = "raw") -> go.Figure:
 
     figure.update_xaxes(title_text=f"reference images: {NORMS[kind]}", range=ends)
     figure.update_yaxes(title_text=f"shifted images: {NORMS[kind]}", range=ends, **FIRST)
-    title = {"text": f"Feature distortion ({kind}), {rows.run.nunique()} runs", "y": 0.97}
+    title = titled(f"Feature distortion ({kind})", f"{rows.run.nunique()} runs")
     return figure.update_layout(**layout(t=110), height=500, legend=BELOW, title=title)
 
 

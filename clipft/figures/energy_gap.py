@@ -82,7 +82,7 @@ def energy_gap_figure(
     figure.update_xaxes(title_text=label)
     figure.update_yaxes(title_text=UNITS.get(y, y), **FIRST)
     metric = label.split(" (")[0].capitalize()
-    title = titled(f"{metric} against robustness", runs_and_seeds(results), y=0.96)
+    title = titled(f"{metric} against robustness", runs_and_seeds(results))
     return figure.update_layout(**layout(t=120), height=480, legend=BELOW, title=title)
 
 

@@ -46,6 +46,6 @@ def energy_map_figure(energy_map: EnergyMap) -> go.Figure:
     figure.update_xaxes(showticklabels=False, zeroline=False)
     figure.update_yaxes(showticklabels=False, zeroline=False)
     details = f"{len(splits)} images; the axes have no unit"
-    title = titled("t-SNE of energy vectors", details, y=0.96)
+    title = titled("t-SNE of energy vectors", details)
     figure.update_layout(**layout(l=20, t=90), height=520, legend=BELOW)
     return figure.update_layout(title=title)

@@ -111,13 +111,13 @@ def anchor_of_recipe(recipe: str) -> str:
     return f"recipe-{recipe}"
 
 
-def titled(title: str, *details: str, y: float | None = None) -> dict[str, Any]:
-    """A figure's title; its details stand on a line of their own, in small.
+def titled(title: str, *details: str) -> dict[str, Any]:
+    """A figure's title at its upper edge; its details stand on a line of their own, in small.
 
-    One long line would be cut where the page is narrow. y: its height, as a fraction of the figure.
+    One long line would be cut where the page is narrow.
     """
     text = title + "".join(f"<br><sub>{detail}</sub>" for detail in details)
-    return {"text": text} if y is None else {"text": text, "y": y}
+    return {"text": text, "y": 1, "yanchor": "top", "pad": {"t": 14}}
 
 
 def runs_and_seeds(results: pd.DataFrame) -> str:

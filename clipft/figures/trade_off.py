@@ -116,5 +116,5 @@ def choice_figure(table: pd.DataFrame, caption: str = "") -> go.Figure:
     figure.add_scatter(**equal, name="equal", hoverinfo="skip")
     figure.update_xaxes(title_text="shift accuracy (%), chosen by reference accuracy")
     figure.update_yaxes(title_text="shift accuracy (%), chosen by energy gap")
-    title = titled("Choosing without shift labels", caption, y=0.95)
+    title = titled("Choosing without shift labels", caption)
     return figure.update_layout(**layout(t=110), height=540, title=title)

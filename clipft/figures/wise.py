@@ -73,7 +73,7 @@ def wise_slider_figure(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
     slider = _slider(active, steps, pad=45) | {"len": 1.0}
     seeds = int(rows.seeds.max())
     mean = "one seed" if seeds == 1 else f"mean of {seeds} seeds"
-    title = titled("WiSE-FT: slide alpha from zero-shot (0) to tuned (1)", mean, y=0.96)
+    title = titled("WiSE-FT: slide alpha from zero-shot (0) to tuned (1)", mean)
     figure.update_layout(**layout(t=110, b=120), sliders=[slider], title=title, barmode="group")
     if len(looks) < 6:
         figure.update_layout(height=560, legend={"orientation": "h", "y": 1.1, "x": 0})
@@ -243,7 +243,7 @@ def sweep_figure(
         figure.update_layout(images=tiles, height=700, margin={"b": 300})
 
     tested = np.count_nonzero(sweep.split_number >= 0)
-    title = titled(f"WiSE of {sweep.title}", f"{tested} test images", y=0.97)
+    title = titled(f"WiSE of {sweep.title}", f"{tested} test images")
     return figure.update_layout(title=title, legend={"orientation": "h", "y": 1.17, "x": 0.4})
 
 

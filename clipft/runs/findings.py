@@ -144,12 +144,14 @@ class _Facts:
         return rows[(rows.role == SHIFT) & (rows.alpha == TUNED)]
 
     def called(self, row: Any) -> str:
-        """A recipe in words, as short as tells it from the others: `FT at lr 1e-3, 120 steps`."""
-        name = f"{title_of(row.method)} at lr {_number(row.lr)}"
+        """A recipe in words, as short as tells it from the others: `FT (lr 1e-3, 120 steps)`."""
+        words = [f"lr {_number(row.lr)}"]
         if self.tuned.steps.nunique() > 1:
-            name += f", {row.steps} steps"
+            words.append(f"{row.steps} steps")
         alike = self.tuned[(self.tuned[["method", *SAME]] == row[["method", *SAME]]).all(axis=1)]
-        return f"{name} ({row.recipe})" if len(alike) > 1 else name
+        if len(alike) > 1:
+            words.append(f"recipe {row.recipe}")
+        return f"{title_of(row.method)} ({', '.join(words)})"
 
     def both(self, row: Any) -> str:
         """Reference and mean shift accuracy of a row of `recipes`: `76.2 / 44.0 %`."""
@@ -346,12 +348,10 @@ def _gap_against_order(facts: _Facts) -> str:
     _, i, j = max(against)
     smaller, larger = rows.loc[i], rows.loc[j]
     sentence = f"A smaller gap is no promise: of {_count(pairs, 'pair')} of recipes {len(against)}"
-    sentence += f" {_is(len(against))} ordered the other way under shift; {facts.called(smaller)}"
-    sentence += f" (gap {smaller.gap:.2f}) has {100 * smaller.shift_accuracy:.1f} %,"
-    return (
-        f"{sentence} {facts.called(larger)} (gap {larger.gap:.2f})"
-        f" {100 * larger.shift_accuracy:.1f} %."
-    )
+    sentence += f" {_is(len(against))} ordered the other way under shift. With a gap of"
+    sentence += f" {smaller.gap:.2f} {facts.called(smaller)} has"
+    sentence += f" {100 * smaller.shift_accuracy:.1f} %, with {larger.gap:.2f}"
+    return f"{sentence} {facts.called(larger)} has {100 * larger.shift_accuracy:.1f} %."
 
 
 def _spread(facts: _Facts) -> str:

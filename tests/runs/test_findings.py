@@ -52,11 +52,11 @@ def test_gains_and_losses_are_those_of_the_rows():
     )
     assert found[1] == ("6 of 6 tuned models are better than zero-shot on real, 0 under shift.")
     assert found[2] == (
-        "FT at lr 1e-3 did best on real: there it gained 20.0 points,"
+        "FT (lr 1e-3) did best on real: there it gained 20.0 points,"
         " and under shift it lost 20.0 points."
     )
     assert found[3] == (
-        "FT at lr 1e-4 kept most under shift: there it lost 2.0 points,"
+        "FT (lr 1e-4) kept most under shift: there it lost 2.0 points,"
         " and on real it gained 10.0 points."
     )
 
@@ -65,7 +65,7 @@ def test_other_methods_are_held_against_plain_tuning_at_the_same_settings():
     found = text(findings(small()))
     assert (
         "1 of 1 recipe of other methods has more accuracy under shift than FT; the best of them,"
-        " Lipsum-FT at lr 1e-3, has 62.0 / 30.0 % (real / shift), FT 70.0 / 20.0 %."
+        " Lipsum-FT (lr 1e-3), has 62.0 / 30.0 % (real / shift), FT 70.0 / 20.0 %."
     ) in found
     # at alpha 0.5 FT at 1e-3 has 60 % on the reference: less than Lipsum-FT's 62
     assert "No scored mixture of FT with zero-shot (WiSE) is as good on both" in found
@@ -85,7 +85,7 @@ def test_a_mixture_that_is_as_good_is_said_and_named():
     # FT at 1e-3, half mixed: (50 + 70) / 2 and (40 + 20) / 2 + 6
     assert limit == (
         "1 of 1 tuned recipe of other methods is no better than FT mixed with zero-shot (WiSE):"
-        " FT at lr 1e-3 has 60.0 / 36.0 % at alpha 0.5, Lipsum-FT at lr 1e-3 58.0 / 30.0 %."
+        " FT (lr 1e-3) has 60.0 / 36.0 % at alpha 0.5, Lipsum-FT (lr 1e-3) 58.0 / 30.0 %."
     )
     assert "No scored mixture" not in text(said)
 
@@ -138,7 +138,7 @@ def test_pairs_that_the_gap_orders_wrongly_are_counted():
     (limit,) = [line for line in findings(small()).limits if "no promise" in line]
     assert "of 3 pairs of recipes 1 is ordered the other way" in limit
     assert limit.endswith(
-        "Lipsum-FT at lr 1e-3 (gap 1.00) has 30.0 %, FT at lr 1e-4 (gap 2.00) 38.0 %."
+        "With a gap of 1.00 Lipsum-FT (lr 1e-3) has 30.0 %, with 2.00 FT (lr 1e-4) has 38.0 %."
     )
 
 
@@ -156,8 +156,7 @@ def test_the_spread_over_seeds_is_the_largest():
 def test_one_recipe_is_said_plainly():
     said = findings(small(recipes=[("ft", 1e-3)], seeds=(0,)))
     assert (
-        said.found[1]
-        == "FT at lr 1e-3 gained 20.0 points on real and lost 20.0 points under shift."
+        said.found[1] == "FT (lr 1e-3) gained 20.0 points on real and lost 20.0 points under shift."
     )
     assert not [line for line in said.found if "Energy gap" in line]  # one point has no r
 

@@ -1,0 +1,65 @@
+"""The documents beside notebooks and batches: they name what there is, and their examples hold."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from clipft.batch.spec import Spec, plan
+
+ROOT = Path(__file__).parents[2]
+TOUR = (ROOT / "notebooks/README.md").read_text(encoding="utf-8")
+BATCHES = (ROOT / "papermill_runs/README.md").read_text(encoding="utf-8")
+NOTEBOOKS = sorted(file.stem for file in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+def test_the_tour_has_a_row_a_part_and_a_picture_of_every_notebook():
+    assert re.findall(r"^\| \[(.*?)\]\(#\1\)", TOUR, re.MULTILINE) == NOTEBOOKS
+    assert re.findall(r"^## (.*)$", TOUR, re.MULTILINE) == NOTEBOOKS
+    pictures = re.findall(r"!\[.+?\]\((.*?)\)", TOUR)
+    assert pictures == [f"../.github/pictures/{name}.png" for name in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("name", [*NOTEBOOKS, "wise_explorer", "energy_gap"])
+def test_every_picture_is_there_and_small(name):
+    picture = ROOT / f".github/pictures/{name}.png"
+    assert 5_000 < picture.stat().st_size < 150_000
+
+
+def test_every_batch_is_named():
+    rows = re.findall(r"^\| `(.*?\.yaml)` \|", BATCHES, re.MULTILINE)
+    assert sorted(rows) == sorted(file.name for file in (ROOT / "papermill_runs").glob("*.yaml"))
+
+
+def test_the_example_of_a_spec_is_one():
+    (example,) = re.findall(r"```yaml\n(.*?)```", BATCHES, re.DOTALL)
+    spec = Spec.read(yaml.safe_load(example))
+    stages = plan(spec, ROOT / "papermill_runs", ROOT / "papermill_runs/out/rates")
+    assert [len(jobs) for jobs in stages] == [8, 1]
+
+
+def test_what_is_said_of_the_table_is_in_the_table():
+    """Accuracies that the reading names by method, against that method's row."""
+    rows = {}
+    for line in BATCHES.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 12 and "±" in line:
+            rows[cells[0]] = [cell.split()[0] for cell in cells]
+    reference, shift = 2, 6
+    assert len(rows) > 25
+    assert rows["L2-SP"][shift] == max((row[shift] for row in rows.values()), key=float) == "38.9"
+    for name, said in {
+        "LP-FT": "8.7",
+        "FLYP": "18.3",
+        "MSE, context": "28.7",
+        "KD": "31.1",
+    }.items():
+        assert rows[name][shift] == said and said in BATCHES.split("<!-- end -->")[1]
+    for name in ("Lipsum-FT + TPGM-C", "FT + TPGM-C"):
+        assert f"{name} has {rows[name][reference]} / {rows[name][shift]}" in BATCHES or (
+            f"{name} {rows[name][reference]} / {rows[name][shift]}" in BATCHES
+        )
+    gained = [float(row[reference]) > 64.1 for row in rows.values()]
+    lost = [float(row[shift]) < 55.2 for row in rows.values()]
+    assert all(gained) and all(lost)  # "every row but the first gained ... every one lost"
