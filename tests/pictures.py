@@ -11,6 +11,7 @@ papermill_runs/out/pictures and is kept, so a second call takes a minute or two.
 import argparse
 import io
 import os
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -109,15 +110,17 @@ def main() -> None:
 
     lab.HANG = 3600  # training is part of it, on a machine that may be busy
     for manifest in ("emoji_start", "emoji_shift"):
-        load_manifest(manifest).root()  # explorers show images that are there
+        load_manifest(manifest).root_folder()  # explorers show images that are there
     energy_gap(given.runs)
     with TemporaryDirectory(prefix="pictures-") as folder:
+        # a notebook may add an ensemble to the runs: it looks at a copy
+        runs = Path(shutil.copytree(given.runs, Path(folder) / "runs"))
         environment = {
             "PYTHONPATH": os.pathsep.join([str(lab.ROOT), os.environ.get("PYTHONPATH", "")])
         }
         with lab.server(Path(folder), environment) as server, lab.browser() as browser:
             for name in given.only:
-                picture_of(name, given.runs.resolve(), server, browser)
+                picture_of(name, runs, server, browser)
 
 
 if __name__ == "__main__":

@@ -117,7 +117,9 @@ def titled(title: str, *details: str) -> dict[str, Any]:
     One long line would be cut where the page is narrow.
     """
     text = title + "".join(f"<br><sub>{detail}</sub>" for detail in details)
-    return {"text": text, "y": 1, "yanchor": "top", "pad": {"t": 14}}
+    # plotly sets the last line where one line would stand, and the others above it
+    room = 14 + 20 * len(details)
+    return {"text": text, "y": 1, "yanchor": "top", "pad": {"t": room}}
 
 
 def runs_and_seeds(results: pd.DataFrame) -> str:
