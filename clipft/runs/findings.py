@@ -105,7 +105,10 @@ class _Facts:
         tests = results[results.role.isin([REFERENCE, SHIFT]) & (results.metric == "accuracy")]
         shifts = sorted(tests[tests.role == SHIFT].split.unique())
         self.shifts = [SplitName.parse(split).domain for split in shifts]
-        self.by_recipe = recipes(results)
+        # recipes are held against each other over the same seeds only
+        seeds = results.groupby("recipe").seed.agg(frozenset)
+        rows = recipes(results)
+        self.by_recipe = rows.assign(of_seeds=rows.recipe.map(seeds))
         self.tuned = self.by_recipe[self.by_recipe.alpha == TUNED]
 
     @cached_property
@@ -134,8 +137,10 @@ class _Facts:
 
     @cached_property
     def other_methods(self) -> pd.DataFrame:
-        """The tuned recipes of all methods but plain fine-tuning."""
-        return self.tuned[self.tuned.method != PLAIN]
+        """The tuned recipes of other methods, of the seeds that plain fine-tuning has, too."""
+        plain = set(self.tuned[self.tuned.method == PLAIN].of_seeds)
+        is_other = self.tuned.method != PLAIN
+        return self.tuned[is_other & self.tuned.of_seeds.isin(plain)]
 
     @cached_property
     def tuned_on_shifts(self) -> pd.DataFrame:
@@ -246,7 +251,9 @@ def _against_plain(facts: _Facts) -> str:
     """The recipes of other methods against plain fine-tuning at the same rate and steps."""
     tuned = facts.tuned
     plain = tuned[tuned.method == PLAIN].drop_duplicates(SAME, keep=False)
-    pairs = tuned[tuned.method != PLAIN].merge(plain, on=SAME, suffixes=("", "_plain"))
+    pairs = tuned[tuned.method != PLAIN].merge(
+        plain, on=[*SAME, "of_seeds"], suffixes=("", "_plain")
+    )
     if pairs.empty or not facts.shifts:
         return ""
     kept = pairs.shift_accuracy - pairs.shift_accuracy_plain
@@ -295,7 +302,8 @@ def _plain_mixtures(facts: _Facts) -> str:
     reached = []
     for _, other in others.iterrows():
         as_good = mixtures[
-            (mixtures.reference_accuracy >= other.reference_accuracy)
+            (mixtures.of_seeds == other.of_seeds)
+            & (mixtures.reference_accuracy >= other.reference_accuracy)
             & (mixtures.shift_accuracy >= other.shift_accuracy)
         ]
         if len(as_good):

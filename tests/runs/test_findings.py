@@ -90,6 +90,15 @@ def test_a_mixture_that_is_as_good_is_said_and_named():
     assert "No scored mixture" not in text(said)
 
 
+def test_recipes_of_other_seeds_are_not_held_against_each_other():
+    """A lucky seed alone would else be ahead of a mean over two."""
+    table = small()
+    lucky = table[(table.method != "lipsum") | (table.seed == 1)]
+    assert "recipe of other methods" in text(findings(table))
+    said = text(findings(lucky))
+    assert "of other methods" not in said and "No scored mixture" not in said
+
+
 @pytest.mark.parametrize("metric", ["energy_gap", "feature_distortion"])
 def test_r_and_its_interval_are_scipys(metric):
     table = fake(recipes=[("ft", 1e-4), ("ft", 1e-3), ("lipsum", 1e-3)])
