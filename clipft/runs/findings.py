@@ -39,10 +39,21 @@ class Findings:
 
 
 def findings(results: pd.DataFrame) -> Findings:
-    """The sentences on `clipft.results(...)`; runs of several kinds are only counted.
+    """What runs say, in sentences made of their numbers; runs of several kinds are only counted.
 
     Accuracies are test accuracies in percent, changes are in points; both are means over the seeds
-    of a recipe.
+    of a recipe. A sentence whose numbers are not there is left out.
+
+    Arguments:
+        results: the tidy table of `clipft.results`.
+
+    Returns:
+        A record of texts: ran (what was run), found (what it shows), limits (what it does not).
+
+    Example:
+        >>> said = clipft.findings(clipft.results("runs"))
+        >>> said.ran[0].split(":")[0]
+        '2 models'
     """
     if len(results[COMPARABLE].drop_duplicates()) > 1:
         kinds = results[["model", "manifest", "reference"]].drop_duplicates()
