@@ -131,7 +131,10 @@ def can_be_made(command: str) -> bool:
 
 
 def make(command: str) -> str:
-    """What a command prints, without spaces at the ends of lines; it runs in this process."""
+    """What a command prints, without spaces at the ends of lines; it runs in this process.
+
+    Raises ValueError for a command that fails.
+    """
     program, *arguments = shlex.split(command)
     if program == "clipft":
         module = "clipft.cli"
@@ -143,8 +146,12 @@ def make(command: str) -> str:
 
     printed = io.StringIO()
     with mock.patch.object(sys, "argv", [module, *arguments]), contextlib.chdir(ROOT):
-        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            import_module(module).main()
+        try:
+            with contextlib.redirect_stdout(printed):
+                import_module(module).main()
+        except SystemExit as leaving:
+            if leaving.code:
+                raise ValueError(f"{command!r} left with {leaving.code}") from None
     lines = [line.rstrip() for line in printed.getvalue().strip("\n").splitlines()]
     return "\n".join(lines) + "\n"
 
@@ -155,7 +162,7 @@ def rewritten(text: str) -> str:
     def again(match: re.Match[str]) -> str:
         if not can_be_made(match[2]):
             return match[0]
-        return match[1] + make(match[2]) + match[4]
+        return f"{match[1]}\n{make(match[2])}\n{match[4]}"
 
     return PART.sub(again, text)
 
