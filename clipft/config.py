@@ -53,12 +53,10 @@ class Reading:
         >>> runs = clipft.score("runs", [0.25], reading=quiet)
     """
 
-    device: str = "auto"  # auto, cpu, cuda or mps
-    workers: int = 0  # processes that decode images; 0: this one
-    skip_bad: bool = (
-        False  # leave unreadable images out, and say how many, instead of ending at the first
-    )
-    progress: bool = True  # show progress bars
+    device: str = "auto"
+    workers: int = 0
+    skip_bad: bool = False
+    progress: bool = True
 
 
 class Record(BaseModel):
@@ -158,50 +156,86 @@ OTHER_NAMES = {
 class RunConfig(Record):
     """Everything that decides the outcome of one run, and nothing else (no device, no folder).
 
-    The defaults are the recipe of Lipsum-FT (arXiv:2404.00860) on DomainNet. Raises ConfigError,
-    where it is written, for a key, value, method or option that cannot be.
+    The defaults are the recipe of Lipsum-FT (arXiv:2404.00860) on DomainNet.
+
+    Arguments:
+        manifest: the data set: a name of `clipft datasets`, or the path of a YAML file.
+        reference: the domain that is tuned on; "": the manifest's own.
+        train_domains: (): the reference alone; several only for pre-training.
+        model: a name of open_clip, local-dir:FOLDER, or emoji-tiny.
+        pretrained: a tag of open_clip or a checkpoint file; "": what the model folder holds;
+            "none": random weights.
+        method: a name of `clipft methods`.
+        lam: weight of the method's regulariser; None: its own.
+        lr: the peak, after warm-up.
+        steps: how many.
+        batch_size: images in each.
+        warmup: fraction of the steps.
+        weight_decay: of AdamW.
+        betas: of AdamW.
+        clip_norm: gradients are clipped to this norm; None: not.
+        crop: area of the random-resized crop, as fractions.
+        flip: mirror half of the training images.
+        shots: training images per class, drawn by the seed; 0: all.
+        head: fixed is s f W with s frozen; absorbed a linear layer that holds s and has a bias.
+        head_from: head.safetensors of an export, where the head starts; "": as the method says.
+        solver: of the linear probe of LP and LP-FT.
+        logit_scale: clamped is trained with s <= 100; "": the method's own.
+        ema: decay of averaged weights, kept in place of the last; None: the method's own.
+        options: the method's own, e.g. tau.
+        captions: of contrastive methods: a random template and name, or the first.
+        text_count: random texts a step (M).
+        text_length: tokens in each of them (L).
+        precision: of the forward pass.
+        eval_every: steps between two validations.
+        selection: which weights are kept: the best on held-out training images, the best on the
+            reported test images (as the papers do; tables say so), or the last.
+        seed: of every random draw.
+
+    Raises:
+        ConfigError: for an unknown setting or a value that cannot be.
+
+    Example:
+        >>> config = clipft.RunConfig(method="lipsum", lr=3e-4, steps=120)
+        >>> config.batch_size
+        256
+        >>> clipft.RunConfig(steps=0)
+        Traceback (most recent call last):
+        clipft.errors.ConfigError: steps: ...
     """
 
     other_names: ClassVar[Mapping[str, str]] = OTHER_NAMES
 
-    # what is tuned, on what
-    manifest: str = "emoji_shift"  # a name in data_manifests/ or a path to a YAML file
-    reference: str = ""  # in-distribution domain; "": the manifest's own
-    train_domains: tuple[str, ...] = ()  # (): the reference alone; several only for pre-training
-    model: str = "emoji-tiny"  # open_clip name, local-dir:FOLDER, or emoji-tiny
-    # open_clip tag or checkpoint file; "": what the model folder holds; "none": random weights
+    manifest: str = "emoji_shift"
+    reference: str = ""
+    train_domains: tuple[str, ...] = ()
+    model: str = "emoji-tiny"
     pretrained: str = ""
-    # how
+
     method: str = "ft"
-    lam: float | None = Field(None, ge=0)  # weight of the method's regulariser; None: its own
-    lr: float = Field(1e-5, ge=0)  # peak, after warm-up
+    lam: float | None = Field(None, ge=0)
+    lr: float = Field(1e-5, ge=0)
     steps: int = Field(5000, ge=1)
     batch_size: int = Field(256, ge=1)
-    warmup: float = Field(0.1, ge=0, le=1)  # fraction of the steps
+    warmup: float = Field(0.1, ge=0, le=1)
     weight_decay: float = Field(0.0, ge=0)
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     clip_norm: float | None = Field(None, gt=0)
-    crop: tuple[float, float] = (0.08, 1.0)  # area of the random-resized crop, as fractions
+    crop: tuple[float, float] = (0.08, 1.0)
     flip: bool = True
-    shots: int = Field(0, ge=0)  # training images per class, drawn by the seed; 0: all
-    # s f W, s frozen; or a linear layer that holds s and has a bias
+    shots: int = Field(0, ge=0)
     head: Literal["fixed", "absorbed"] = "fixed"
-    head_from: str = ""  # head.safetensors of an export, where the head starts; "": as the method
-    solver: Literal["logistic", "adamw"] = "logistic"  # of the linear probe of LP and LP-FT
-    # clamped: trained, s <= 100; "": the method's own
+    head_from: str = ""
+    solver: Literal["logistic", "adamw"] = "logistic"
     logit_scale: Literal["", "frozen", "trained", "clamped"] = ""
-    # decay of averaged weights, kept in their place; None: the method's own
     ema: float | None = Field(None, ge=0, le=1)
-    # the method's own options, e.g. tau, see `clipft methods`
     options: dict[str, bool | int | float] = {}
-    # of contrastive methods: a random template and name, or the first
     captions: Literal["sampled", "fixed"] = "sampled"
-    text_count: int = Field(80, ge=1)  # random texts a step (M)
-    text_length: int = Field(8, ge=1)  # tokens in each (L)
+    text_count: int = Field(80, ge=1)
+    text_length: int = Field(8, ge=1)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    # which weights are kept
+
     eval_every: int = Field(1000, ge=1)
-    # paper: chosen on the reported test split
     selection: Literal["holdout", "paper", "last"] = "holdout"
     seed: int = 0
 

@@ -31,6 +31,7 @@ from test_architecture import ROOMS
 
 import clipft
 from clipft import cli, methods
+from clipft.runs import checks
 
 DOCUMENTS = documents.documents()
 TEXTS = {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in DOCUMENTS}
@@ -78,11 +79,16 @@ def scratch(used_folder, tree, tmp_path, monkeypatch):
     monkeypatch.setenv("CLIPFT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "200")
     train = training.train
+    check = checks.check_training
 
     def train_small(config, *args, **kwargs):
         return train(shrunk(config, used_folder), *args, **{"reading": QUIET} | kwargs)
 
+    def check_small(config, *args, **kwargs):
+        return check(shrunk(config, used_folder), *args, **kwargs)
+
     monkeypatch.setattr(training, "train", train_small)
+    monkeypatch.setattr(checks, "check_training", check_small)
     known = [(registry, dict(registry)) for registry in (methods.METHODS, methods.POSTHOC)]
     yield tmp_path
     for registry, entries in known:
