@@ -1,8 +1,8 @@
 """Every document does what it says: its code runs, its links lead somewhere, its tables are made.
 
 A document's blocks run in order, in a scratch folder with a small data set and two finished runs.
-```python and ```bash blocks run, in one namespace per document; a block with a file's name behind
-its language is that file. Every ```diff block is applied to a copy of the package, and the Python
+```python and ```bash blocks run, in one namespace per document; ```yaml is a batch spec, which is
+planned; a block with a file's name behind its language is that file. Every ```diff block is applied to a copy of the package, and the Python
 behind the first of them runs there, in a process of its own. What is changed to make it small:
 training takes a miniature model, data set and recipe (`shrunk`), and ID, ID2 or four letters of an
 id stand for the two runs.
@@ -31,6 +31,7 @@ from test_architecture import ROOMS
 
 import clipft
 from clipft import cli, methods
+from clipft.batch.spec import plan, read_spec
 from clipft.runs import checks
 
 DOCUMENTS = documents.documents()
@@ -195,6 +196,13 @@ CHECKS = {
 }
 
 
+def check_spec(text, scratch):
+    """A YAML block without a file's name is a batch spec of papermill_runs/: it is planned."""
+    (scratch / "spec.yaml").write_text(text, encoding="utf-8")
+    stages = plan(read_spec(scratch / "spec.yaml"), ROOT / "papermill_runs", scratch / "out")
+    assert all(stages)
+
+
 def check_command(words):
     """Run a command, or look at it."""
     while re.fullmatch(r"[A-Z_]+=.*", words[0]):  # variables before a command
@@ -215,6 +223,8 @@ def test_a_command_that_is_wrong_is_found(scratch):
         check_command(["pip", "install", "clipft[emojis]"])
     with pytest.raises(AssertionError):
         check_command(["python", "tests/nothing.py"])
+    with pytest.raises(clipft.ClipftError, match="stagse"):
+        check_spec("name: wrong\nstagse: []\n", scratch)
 
 
 # --- what reads documents
@@ -277,6 +287,10 @@ def test_a_documents_code_runs(name, scratch):
         elif block.language == "bash":
             for words in documents.commands(code):
                 check_command(words)
+        elif block.language == "yaml":
+            check_spec(code, scratch)
+        else:
+            assert block.language in ("", "text"), f"nothing is known of {block.language}"
     if changes:
         run_changed(changes, "\n".join(in_changed_package), scratch)
 
