@@ -1,11 +1,13 @@
 """Every document does what it says: its code runs, its links lead somewhere, its tables are made.
 
-A document's blocks run in order, in a scratch folder with a small data set and two finished runs.
-```python and ```bash blocks run, in one namespace per document; ```yaml is a batch spec, which is
-planned; a block with a file's name behind its language is that file. Every ```diff block is applied to a copy of the package, and the Python
-behind the first of them runs there, in a process of its own. What is changed to make it small:
-training takes a miniature model, data set and recipe (`shrunk`), and ID, ID2 or four letters of an
-id stand for the two runs.
+A document's blocks run in order, in a scratch folder with a small data set and two finished runs:
+- python, bash: run, in one namespace per document;
+- yaml: a batch spec, which is planned;
+- any with a file's name behind its language: is that file;
+- diff: applied to a copy of the package, in which the Python behind it runs, in its own process.
+
+What is changed to make it small: training takes a miniature model, data set and recipe (`shrunk`),
+and ID, ID2 or four letters of an id stand for the two runs.
 
 Commands that are only looked at, see `LOOKED_AT` and `CHECKS`: those that serve until they are
 stopped, start a kernel for each job or want a sweep of an hour (each has tests of its own), `make`
