@@ -21,6 +21,8 @@ from .notebook import read_parameters
 
 # parameters and settings that may be paths
 PATHS = ("manifest", "model", "pretrained", "head_from", "runs", "figures_folder")
+# of a preset, what says where its values are from and decides nothing
+EXPLAINED = {"sources"}
 # parameters in which the runs of a batch differ most
 TITLE = ("preset", "name", "method", "lr", "steps", "seed")
 
@@ -185,7 +187,8 @@ def _named_digests(parameters: dict[str, Any], recipes: dict[str, Preset]) -> li
             if "manifest" in settings:
                 digests.append(load_manifest(settings["manifest"]).digest())
         elif not isinstance(value, list) and value in recipes:
-            digests.append(digest(recipes[value].model_dump(mode="json")))
+            recipe = recipes[value].model_dump(mode="json", exclude=EXPLAINED)
+            digests.append(digest(recipe))
     return digests
 
 
