@@ -187,7 +187,9 @@ def _no_recipe(config: RunConfig, given: Container[str], fitting: Sequence[str])
     stands = f"{values} as in Lipsum-FT on DomainNet"
     if fitting:
         return f"{stands}; recipes that fit: {', '.join(fitting)}: take one with --preset"
-    others = _presets_alike(config, NAMES) or _presets_alike(config, NAMES[:1])
+    others = []
+    for keys in (NAMES, NAMES[:1], ["method", "model"]):  # the nearest first
+        others = others or _presets_alike(config, keys)
     if not others:
         return f"{stands}: no recipe is for {config.manifest}, so choose your own"
     listed = ", ".join(others[:LISTED]) + (", ..." if len(others) > LISTED else "")

@@ -399,8 +399,8 @@ def _line(rows: pd.DataFrame, *, calibration: bool) -> dict[str, str]:
 
 
 def _spread(values: pd.Series, digits: int = 1) -> str:
-    """Mean ± standard deviation over runs; a dash where a run has no such number."""
-    if values.isna().any():
+    """Mean ± standard deviation over runs; a dash where there is no such number."""
+    if values.empty or values.isna().any():
         return "-"
     mean = f"{values.mean():.{digits}f}"
     return mean if len(values) < 2 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
