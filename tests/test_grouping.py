@@ -55,4 +55,4 @@ def test_this_suite_is_scheduled_so():
     for hook in ("pytest_xdist_make_scheduler", "pytest_collection_modifyitems"):
         assert getattr(conftest, hook) is getattr(grouping, hook)
     makefile = (Path(__file__).parents[1] / "Makefile").read_text()
-    assert "-n $(WORKERS) --dist loadgroup" in makefile
+    assert "-n auto --dist loadgroup" in makefile
