@@ -39,7 +39,7 @@ test: $(READY)
 
 # the notebooks and pages in a headless Chromium, which must be there; screenshots in papermill_runs/out/screenshots
 test-browser: $(READY)
-	$(BIN)/python -m pytest tests/browser -p no:xdist -s -rs --durations=0
+	CLIPFT_SHOTS=papermill_runs/out/screenshots $(BIN)/python -m pytest tests/browser -p no:xdist -s -rs --durations=0
 
 # the pictures of the documents, from the demo's runs and a headless JupyterLab; needs a Chromium
 pictures: demo

@@ -40,11 +40,10 @@ def test_wheel_brings_manifests_and_model(tmp_path):
     ]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = (tmp_path / "dist").glob("*.whl")
-    venv.create(tmp_path / "venv", with_pip=True)
+    venv.create(tmp_path / "venv")
     python = tmp_path / "venv/bin/python"
-    subprocess.run(
-        [python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", wheel], check=True
-    )
+    pip = [sys.executable, "-m", "pip", "--python", str(python)]
+    subprocess.run([*pip, "install", "-q", "--no-deps", "--no-index", wheel], check=True)
     site = next((tmp_path / "venv").glob("lib/python*/site-packages"))
     (site / "dependencies.pth").write_text(
         sysconfig.get_path("purelib")

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import World, made_once
-from traitlets.config import Config
+from jupyter_client import AsyncKernelManager
+from jupyter_core.utils import run_sync
 
 pm = pytest.importorskip("papermill")
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
@@ -100,33 +102,65 @@ def test_only_calls_the_library(notebook):
     assert cells[0].metadata.tags == ["parameters"]
 
 
-def execute(notebook, parameters, tmp_path, monkeypatch):
+class Kernel(AsyncKernelManager):
+    """One kernel for all notebooks here: what they import takes longer than what they do.
+
+    Each begins with no names, its own folder and today's environment; what was imported stays.
+    """
+
+    def client(self, **kwargs):
+        self.clients = [*getattr(self, "clients", []), super().client(**kwargs)]
+        return self.clients[-1]
+
+    def stop_clients(self) -> None:
+        """Papermill leaves a client open where the kernel is not its own."""
+        for client in self.clients:
+            client.stop_channels()
+        self.clients = []
+
+    def begin(self, folder: Path) -> None:
+        """Forget the last notebook."""
+        code = "get_ipython().run_line_magic('reset', '-f')\nimport os\nos.environ.clear()\n"
+        code += f"os.environ.update({dict(os.environ)!r})\nos.chdir({str(folder)!r})\ndel os"
+        client = self.client()
+        client.start_channels()
+        run_sync(client.wait_for_ready)(timeout=300)
+        reply = run_sync(client.execute_interactive)(code, timeout=300)
+        assert reply["content"]["status"] == "ok", reply
+        self.stop_clients()
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    with tempfile.TemporaryDirectory(prefix="nbk-") as sockets:  # a socket's path must be short
+        manager = Kernel(kernel_name="python3", transport="ipc", ip=f"{sockets}/k")
+        own = {"IPYTHONDIR": str(tmp_path_factory.mktemp("ipython"))}
+        own |= {"JUPYTER_PREFER_ENV_PATH": "1", "JUPYTER_PLATFORM_DIRS": "1"}
+        run_sync(manager.start_kernel)(env=os.environ | own)
+        yield manager
+        run_sync(manager.shutdown_kernel)(now=True)
+
+
+def execute(notebook, parameters, tmp_path, kernel, monkeypatch):
     """Run a notebook by papermill; returns the file of what came out."""
-    for name, value in {
-        "IPYTHONDIR": str(tmp_path / "ipython"),
-        "JUPYTER_PREFER_ENV_PATH": "1",
-        "JUPYTER_PLATFORM_DIRS": "1",
-        "CLIPFT_HEADLESS": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CLIPFT_HEADLESS", "1")
     assert set(parameters) <= set(pm.inspect_notebook(str(notebook)))
     out = tmp_path / "run.ipynb"
-    config = Config()
-    config.KernelManager.transport = "ipc"
-    with tempfile.TemporaryDirectory(prefix="nbk-") as sockets:  # a socket's path must be short
-        config.KernelManager.ip = f"{sockets}/k"
+    kernel.begin(notebook.parent)
+    try:
         pm.execute_notebook(
             str(notebook),
             str(out),
             parameters,
             kernel_name="python3",
-            cwd=str(notebook.parent),
             progress_bar=False,
             execution_timeout=300,
             store_widget_state=False,
             coalesce_streams=True,
-            config=config,
+            km=kernel,
         )
+    finally:
+        kernel.stop_clients()
     return out
 
 
@@ -147,10 +181,10 @@ def some_runs(shared, world) -> Path:
     return made_once(shared / "runs of notebooks", make)
 
 
-def test_runs_headless(notebook, world, some_runs, tmp_path, monkeypatch):
+def test_runs_headless(notebook, world, some_runs, tmp_path, kernel, monkeypatch):
     if notebook.stem in LOADS_RUNS:
         shutil.copytree(some_runs, world.runs)
-    out = execute(notebook, tiny(notebook.stem, world), tmp_path, monkeypatch)
+    out = execute(notebook, tiny(notebook.stem, world), tmp_path, kernel, monkeypatch)
     figures = []
     for cell in nbformat.read(out, 4).cells:
         data = [output.get("data", {}) for output in cell.get("outputs", [])]
@@ -172,9 +206,9 @@ def test_runs_headless(notebook, world, some_runs, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "alphas", [(0.0, 1.0), (0.0, 0.25, 0.5, 1.0)], ids=["evaluate", "adaptive"]
 )
-def test_the_trade_off_of_any_scored_alphas(alphas, world, tmp_path, monkeypatch):
+def test_the_trade_off_of_any_scored_alphas(alphas, world, tmp_path, kernel, monkeypatch):
     """`clipft evaluate` scores two alphas and `clipft wise --adaptive` any number of them."""
     (notebook,) = [path for path in NOTEBOOKS if path.stem == "06_trade_off"]
     train_some(world, alphas, seeds=(0,))
-    out = execute(notebook, tiny(notebook.stem, world), tmp_path, monkeypatch)
+    out = execute(notebook, tiny(notebook.stem, world), tmp_path, kernel, monkeypatch)
     assert out.read_text().count(FIGURE) == FIGURES[notebook.stem]

@@ -230,11 +230,11 @@ def page(browser, allowed: tuple[str, ...], width: int = 1400, height: int = 100
         context.close()
 
 
-def shot(page, name: str, whole: bool = False) -> Path:
-    """Keep a picture of the page as NAME.png in $CLIPFT_SHOTS, else papermill_runs/out/screenshots;
-    whole: uncut.
-    """
-    folder = Path(os.environ.get("CLIPFT_SHOTS") or ROOT / "papermill_runs/out/screenshots")
+def shot(page, name: str, whole: bool = False) -> None:
+    """Keep a picture of the page as NAME.png in $CLIPFT_SHOTS, if that is set; whole: uncut."""
+    if not os.environ.get("CLIPFT_SHOTS"):
+        return
+    folder = Path(os.environ["CLIPFT_SHOTS"])
     folder.mkdir(parents=True, exist_ok=True)
     size = page.viewport_size
     if whole:  # the notebook scrolls inside the page, so a "full page" is no taller: make the window as tall as it
@@ -249,7 +249,6 @@ def shot(page, name: str, whole: bool = False) -> Path:
         page.wait_for_timeout(500)
     page.screenshot(path=folder / f"{name}.png")
     page.set_viewport_size(size)
-    return folder / f"{name}.png"
 
 
 def median_delay(page, seen: str, act, times: int = 5) -> float:

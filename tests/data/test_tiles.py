@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from clipft.data import emoji_shift
 from clipft.data.images import decode, sample_tiles
-from clipft.data.manifests import load_manifest
+from clipft.data.manifests import load_manifest, manifests_folder
 
 
 @pytest.fixture
@@ -41,8 +42,20 @@ def test_only_the_tiles_of_a_data_set_that_is_not_on_disk_are_rendered(cache, re
     assert files_in(cache) == []
 
 
-def test_they_are_the_images_of_the_data_set_pixel_for_pixel(cache, renderings):
-    manifest = load_manifest("emoji_start")
+@pytest.fixture
+def few_emoji(tmp_path):
+    """EmojiShift in small, of six concepts."""
+    values = yaml.safe_load((manifests_folder() / "emoji_start.yaml").read_text())
+    names = yaml.safe_load((manifests_folder() / values["classes"]).read_text())[:6]
+    (tmp_path / "few.classes.yaml").write_text(yaml.safe_dump(names))
+    values |= {"name": "few", "classes": "few.classes.yaml"}
+    values["emoji"] |= {"artwork": "", "lists": ""}  # digests of all 200
+    (tmp_path / "few.yaml").write_text(yaml.safe_dump(values))
+    return load_manifest(str(tmp_path / "few.yaml"))
+
+
+def test_they_are_the_images_of_the_data_set_pixel_for_pixel(few_emoji, cache, renderings):
+    manifest = few_emoji
     size = manifest.emoji.size
     names, before = sample_tiles(manifest, classes=3, size=size)
 
