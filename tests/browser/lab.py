@@ -357,3 +357,5 @@ def theme(page, name: str) -> None:
         "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", name
     )
     page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached")
+    # Lab takes its splash away a moment later; another switch before that would make it try twice.
+    page.wait_for_selector("#jupyterlab-splash", state="detached")
