@@ -42,13 +42,15 @@ def write_overview(spec: Spec, stages: Sequence[Sequence[Job]], out: Path, comma
 
     command: what makes the batch again, as it is typed.
     """
+    own = None
     if (out / "runs").is_dir():
-        write_text(out / "results.csv", results(out / "runs").to_csv(index=False))
+        own = results(out / "runs")
+        write_text(out / "results.csv", own.to_csv(index=False))
     images = pages.write_images(out / "figures", spec.images)
     figures = sorted((out / "figures").glob("*.json"))
 
     jobs = list(itertools.chain.from_iterable(stages))
-    table = _table_of(jobs, out)
+    table = _table_of(jobs, out / "runs", own)
     before = _findings(table)
     if figures:
         before.append(Section("Figures", paragraphs=(HINT,)))
@@ -58,19 +60,24 @@ def write_overview(spec: Spec, stages: Sequence[Sequence[Job]], out: Path, comma
     return images
 
 
-def _table_of(jobs: Sequence[Job], out: Path) -> pd.DataFrame | None:
-    """The results of the runs that the jobs make or read; None where nothing is scored."""
+def _table_of(jobs: Sequence[Job], own_runs: Path, own: pd.DataFrame | None) -> pd.DataFrame | None:
+    """The results of the runs that the jobs make or read; None where nothing is scored.
+
+    own: those of the batch's own folder of runs, where there is one.
+    """
     import pandas as pd
 
-    folders = [out / "runs"]
+    tables = [] if own is None else [own]
+    unfinished: list[str] = [] if own is None else list(own.attrs["unfinished"])
+    folders = []
     for job in jobs:
         runs = job.parameters.get("runs")
         if isinstance(runs, str):
             folders.append((job.notebook.parent / runs).resolve())
 
-    tables = []
-    unfinished: list[str] = []
     for folder in dict.fromkeys(folders):
+        if folder == own_runs:
+            continue
         try:
             table = results(folder)
         except RunError:  # no such folder, or nothing scored in it
@@ -133,12 +140,7 @@ def _line(row: Mapping[Any, Any]) -> dict[str, str]:
         "steps": str(row["steps"]),
         "seed": str(row["seed"]),
     }
-    numbers = {
-        "reference_accuracy": ("reference", 100, 1),
-        "shift_accuracy": ("mean shift", 100, 1),
-    }
-    numbers["energy_gap"] = ("energy gap", 1, 2)
-    for name, (title, factor, digits) in numbers.items():
+    for name, title, factor, digits in NUMBERS:
         value = factor * row[name]
         line[title] = ABSENT if math.isnan(value) else f"{value:.{digits}f}"
     return line

@@ -15,12 +15,12 @@ from ..config import Record, digest
 from ..data.manifests import load_manifest
 from ..disk.files import read_json, read_yaml
 from ..errors import ConfigError, MissingExtra, unknown
-from ..runs.identity import LOCAL
+from ..runs.identity import PLACED, absolute
 from ..runs.recipes import Preset, presets
 from .notebook import read_parameters
 
 # parameters and settings that may be paths
-PATHS = ("manifest", "model", "pretrained", "head_from", "runs", "figures_folder")
+PATHS = (*PLACED, "runs", "figures_folder")
 # of a preset, what says where its values are from and decides nothing
 EXPLAINED = {"sources"}
 # parameters in which the runs of a batch differ most
@@ -158,21 +158,7 @@ def _fill_in(value: Any, out: Path, base: Path, key: str = "") -> Any:
     if not isinstance(value, str):
         return value
     filled = value.replace("{out}", str(out))
-    return _absolute(key, filled, base) if key in PATHS else filled
-
-
-def _absolute(key: str, value: str, base: Path) -> str:
-    """The value of a parameter that may be a path; names, tags and nothing stay what they are."""
-    if key == "model":
-        folder = value.removeprefix(LOCAL)
-        return value if folder == value else f"{LOCAL}{(base / folder).resolve()}"
-    is_name = {
-        "manifest": not value.endswith((".yaml", ".yml")),
-        "pretrained": not (base / value).is_file(),
-    }
-    if not value or is_name.get(key, False):
-        return value
-    return str((base / value).resolve())
+    return absolute(key, filled, base) if key in PATHS else filled
 
 
 def _named_digests(parameters: dict[str, Any], recipes: dict[str, Preset]) -> list[str]:

@@ -266,11 +266,7 @@ def complete(
     always the same rows. A shift without test is all test. purpose: what the draws are named by.
     """
     if not is_reference and "test" not in found:
-        rows = [
-            row for split in found.values() for row in zip(split.labels, split.ids, strict=True)
-        ]
-        whole = next(iter(found.values()), None)
-        return {} if whole is None else {"test": _split(replace(whole, part="test"), rows)}
+        return {"test": _whole(list(found.values()))} if found else {}
 
     parts = dict(found)
     if WHOLE in parts:

@@ -117,6 +117,7 @@ class Manifest(Record):
     _folder: Path = PrivateAttr(default=Path())
     _class_rows: list[Any] | None = PrivateAttr(default=None)  # of a copy; else they are a file
     _splits: dict[str, Split] = PrivateAttr(default_factory=dict)
+    _parts: dict[str, dict[str, Split]] = PrivateAttr(default_factory=dict)  # by domain
 
     @classmethod
     def open(cls, path: Path) -> Manifest:
@@ -257,6 +258,11 @@ class Manifest(Record):
         return domain
 
     @property
+    def is_rendered(self) -> bool:
+        """Whether files and lists are made of the manifest itself, on first use: EmojiShift."""
+        return self.emoji is not None
+
+    @property
     def place(self) -> Path:
         """Where the files belong, there or not.
 
@@ -341,13 +347,15 @@ class Manifest(Record):
         return val if part == "val" else train
 
     def parts(self, domain: str) -> dict[str, Split]:
-        """Train, val and test of a data set of class folders, as many as there are."""
-        found = self.tree.parts(domain, self.label_of_key)
-        is_reference = domain == self.reference
-        purpose = f"{self.name}:{domain}"
-        return complete(found, self.holdout, purpose, is_reference=is_reference)
+        """Train, val and test of a data set of class folders, as many as there are; made once."""
+        if domain not in self._parts:
+            found = self.tree.parts(domain, self.label_of_key)
+            is_reference = domain == self.reference
+            purpose = f"{self.name}:{domain}"
+            self._parts[domain] = complete(found, self.holdout, purpose, is_reference=is_reference)
+        return self._parts[domain]
 
-    @property
+    @cached_property
     def label_of_key(self) -> Mapping[str, int]:
         """The label of each class by what all spellings of its folder share."""
         return {class_key(folder): label for folder, label in self.label_of_folder.items()}

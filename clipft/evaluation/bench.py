@@ -4,7 +4,7 @@ random texts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,7 @@ from ..posthoc.weights import Weights
 from ..progress import write
 from ..runs.checks import check_domains
 from ..runs.folder import RunFolder
-from ..runs.identity import rows_digest
+from ..runs.rows import chosen_on, reported_on, rows_digest, trained_on
 from ..runs.run import Run
 from .mixtures import Mixtures
 
@@ -170,13 +170,9 @@ class Bench:
         check_domains(config, self.manifest)
         METHODS[config.method].check(config)
 
-    def reference(self, config: RunConfig) -> str:
-        """The in-distribution domain."""
-        return config.reference or self.manifest.reference
-
     def train_split(self, config: RunConfig) -> Split:
         """The rows to train on: the reference or all train_domains; `shots` of each class."""
-        return self._drawn(self._joined("train", config), config)
+        return self._drawn(trained_on(config, self.manifest), config)
 
     def selection_split(self, config: RunConfig) -> Split:
         """The rows on which the weights are chosen: held-out val, or the reported test with
@@ -184,14 +180,10 @@ class Bench:
 
         In a few-shot run it is as small as the training set.
         """
-        part = "test" if config.selection == "paper" else "val"
-        return self._drawn(self._joined(part, config), config)
+        return self._drawn(chosen_on(config, self.manifest), config)
 
-    def _joined(self, part: str, config: RunConfig) -> Split:
-        domains = config.train_domains or (self.reference(config),)
-        return Split.join([self.manifest.split(f"{domain}/{part}") for domain in domains])
-
-    def _drawn(self, split: Split, config: RunConfig) -> Split:
+    def _drawn(self, names: Sequence[str], config: RunConfig) -> Split:
+        split = Split.join([self.manifest.split(name) for name in names])
         if not config.shots:
             return split
         draw = rng(config.seed, f"few_shot:{split.name}")
@@ -199,11 +191,7 @@ class Bench:
 
     def reported_splits(self, config: RunConfig) -> list[Split]:
         """Reference val, reference test, and every shift's test."""
-        reference = self.reference(config)
-        splits = [self.manifest.split(f"{reference}/{part}") for part in ("val", "test")]
-        for shift in self.manifest.shifts(reference):
-            splits.append(self.manifest.split(f"{shift}/test"))
-        return splits
+        return [self.manifest.split(name) for name in reported_on(config, self.manifest)]
 
     def made_of(self, config: RunConfig) -> dict[str, str]:
         """Digests of what a run of this configuration is made of, kept with it."""
@@ -221,7 +209,7 @@ class Bench:
 
         Raises ConfigError where a list is missing or malformed.
         """
-        if self.manifest.emoji is not None:
+        if self.manifest.is_rendered:
             return {}
         rows = [self.train_split(config), self.selection_split(config)]
         return {"rows_digest": rows_digest(rows)}

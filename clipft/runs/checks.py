@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import check_alpha, digest
 from ..data.manifests import Manifest, load_manifest
-from ..data.splits import SplitName
 from ..disk.files import check_target
 from ..errors import ConfigError, ImageError, RunError
 from .identity import LOCAL, find_begun
 from .model_names import check_model
 from .recipes import posthoc_recipe
+from .rows import chosen_on, reference_of, reported_on, trained_on
 from .run import After, Run, open_runs
 
 if TYPE_CHECKING:
@@ -51,22 +51,18 @@ def check_training(config: RunConfig, runs: Path | str, *, scored: bool = False)
 
 def _check_rows(config: RunConfig, manifest: Manifest, *, scored: bool) -> None:
     """Raise ConfigError where the rows to train, choose and report on cannot be read."""
-    if manifest.emoji is not None:
-        return  # rendered on first use, which is long work itself
-    reference = config.reference or manifest.reference
-    chosen_on = "test" if config.selection == "paper" else "val"
-    asked = [(domain, "train") for domain in config.train_domains or (reference,)]
-    asked += [(domain, chosen_on) for domain, _ in asked]
+    if manifest.is_rendered:
+        return  # which is long work itself
+    asked = [*trained_on(config, manifest), *chosen_on(config, manifest)]
     if scored:
-        asked += [(reference, "val"), (reference, "test")]
-        asked += [(shift, "test") for shift in manifest.shifts(reference)]
-    for domain, part in asked:
-        manifest.split(str(SplitName(domain, part)))
+        asked += reported_on(config, manifest)
+    for name in asked:
+        manifest.split(name)
 
 
 def check_domains(config: RunConfig, manifest: Manifest) -> None:
     """Raise ConfigError with the nearest name for a domain that the data set has not."""
-    for domain in (config.reference or manifest.reference, *config.train_domains):
+    for domain in (reference_of(config, manifest), *config.train_domains):
         manifest.check_domain(domain)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,7 @@ from ..errors import ClipftError
 from .folder import RunFolder, run_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from ..data.splits import Split
+    from collections.abc import Mapping
 
 LOCAL = "local-dir:"  # what open_clip writes before the folder of a model
 PLACED = ("manifest", "model", "pretrained", "head_from")  # settings that may be paths
@@ -22,15 +19,24 @@ PLACED = ("manifest", "model", "pretrained", "head_from")  # settings that may b
 
 def as_kept(config: RunConfig, manifest: Manifest) -> RunConfig:
     """The configuration as its run keeps it: the data set's name, absolute paths of other files."""
-    changes: dict[str, Any] = {"manifest": manifest.name}
-    if config.model.startswith(LOCAL):
-        folder = Path(config.model.removeprefix(LOCAL)).expanduser()
-        changes["model"] = f"{LOCAL}{folder.resolve()}"
-    for name in ("pretrained", "head_from"):
-        file = Path(getattr(config, name)).expanduser()
-        if file.is_file():
-            changes[name] = str(file.resolve())
+    changes = {"manifest": manifest.name}
+    for key in ("model", "pretrained", "head_from"):
+        changes[key] = absolute(key, getattr(config, key), Path())
     return config.model_copy(update=changes)
+
+
+def absolute(key: str, value: str, base: Path) -> str:
+    """The value of a setting that may be a path, seen from `base`; names and tags stay."""
+    if key == "model":
+        folder = value.removeprefix(LOCAL)
+        return value if folder == value else f"{LOCAL}{(base / folder).resolve()}"
+    is_name = {
+        "manifest": not value.endswith((".yaml", ".yml")),
+        "pretrained": not (base / value).is_file(),
+    }
+    if not value or is_name.get(key, False):
+        return value
+    return str((base / value).resolve())
 
 
 def run_id(kept: RunConfig, manifest: Manifest, made_of: Mapping[str, str]) -> str:
@@ -102,13 +108,3 @@ def without_places(recorded: Mapping[str, Any]) -> dict[str, Any]:
         if value.startswith(LOCAL) or is_file(value):
             del kept[name]
     return kept
-
-
-def rows_digest(splits: Sequence[Split]) -> str:
-    """12 letters that name the rows of splits: paths inside the data set, and labels."""
-    content = hashlib.sha256()
-    for split in splits:
-        content.update(f"{split.name}\n".encode())
-        for name, label in zip(split.ids, split.labels, strict=True):
-            content.update(f"{label} {name}\n".encode())
-    return content.hexdigest()[:12]

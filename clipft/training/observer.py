@@ -20,6 +20,7 @@ from ..inputs.prompts import random_texts
 from ..inputs.seeds import rng
 from ..methods import METHODS
 from ..objectives.step import ABSENT, Step
+from ..runs.rows import reference_of
 from .state import State, trained_tensors
 
 
@@ -104,7 +105,7 @@ class Observer:
     def _class_captions(self, step: int) -> Tensor:
         """Tokens (C, context) of a caption for each class."""
         count = len(self._bench.manifest.names)
-        domains = [self._bench.reference(self._config)] * count
+        domains = [reference_of(self._config, self._bench.manifest)] * count
         return self._caption_tokens(range(count), domains, f"class_captions:{step}")
 
     def _caption_tokens(
