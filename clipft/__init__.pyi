@@ -20,7 +20,7 @@ from .figures.energy_gap import (
 )
 from .figures.energy_map import energy_map_figure as energy_map_figure
 from .figures.images import contact_sheet_figure as contact_sheet_figure
-from .figures.pages import save_figure as save_figure, show as show
+from .figures.pages import save_figure as save_figure
 from .figures.tables import table_figure as table_figure
 from .figures.trade_off import choice_figure as choice_figure, trade_off_figure as trade_off_figure
 from .figures.training import training_figure as training_figure
@@ -73,6 +73,7 @@ from .widgets.energy_map import EnergyMapExplorer as EnergyMapExplorer
 from .widgets.explore import RunExplorer as RunExplorer, explore as explore
 from .widgets.form import FineTuneForm as FineTuneForm
 from .widgets.run_browser import RunBrowser as RunBrowser
+from .widgets.view import show as show
 from .widgets.wise import WiseExplorer as WiseExplorer
 
 __version__: str

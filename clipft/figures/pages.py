@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..disk.files import write_json, write_text
 from ..errors import unknown
-from .style import CONFIG, paper
+from .style import CONFIG, THEMES, paper
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -37,7 +37,8 @@ for (const plot of document.querySelectorAll(".plotly-graph-div")) {
   });
 }
 """
-STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+HERE = Path(__file__).parent
+STYLE = (HERE / "page.css").read_text(encoding="utf-8")
 
 
 def save_figure(figure: go.Figure, folder: Path | str, name: str, caption: str = "") -> Path:
@@ -67,34 +68,24 @@ def save_figure(figure: go.Figure, folder: Path | str, name: str, caption: str =
     return target
 
 
+def painter() -> str:
+    """painter.js, what paints figures in every page, with the house's themes in it."""
+    script = (HERE / "painter.js").read_text(encoding="utf-8")
+    themes = {name: THEMES[name] for name in ("light", "dark")}
+    return script.replace("{/* put here by pages.py */}", json.dumps(themes))
+
+
 def bundle(figure: go.Figure) -> dict[str, Any]:
     """A figure as the output of a notebook's cell, without the button that would send it away."""
     import plotly.io as pio
 
-    output = pio.renderers["plotly_mimetype"].to_mimebundle(figure.to_dict())
+    spec = figure.to_dict()
+    spec["layout"]["template"] = THEMES["either"]
+    output = pio.renderers["plotly_mimetype"].to_mimebundle(spec)
     for kind, drawn in output.items():
         if "plotly" in kind:
             drawn["config"] = IN_LAB
     return output
-
-
-def show(figure: go.Figure, folder: Path | str = "", name: str = "", caption: str = "") -> None:
-    """Show a figure in a notebook, without the button that would send it away.
-
-    Arguments:
-        figure: any plotly figure.
-        folder: where a folder is given, it is saved there, too, see `save_figure`.
-        name: of the saved files.
-        caption: below the saved figure.
-
-    Example:
-        >>> figure = clipft.wise_curve_figure(clipft.results("runs"))
-        >>> clipft.show(figure, "figures", "curves")
-        {'application/vnd.plotly.v1+json': ...
-    """
-    if folder:
-        save_figure(figure, folder, name, caption)
-    figure.show(renderer="plotly_mimetype", config=IN_LAB)
 
 
 def write_images(folder: Path | str, kinds: Sequence[str] = ("png",)) -> str:

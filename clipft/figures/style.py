@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..data.splits import SplitName
 from ..errors import ConfigError
-from ..runs.names import ordered, title_of
+from ..methods import METHODS, POSTHOC
+from ..runs.names import MethodName, ordered, title_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,11 +17,19 @@ if TYPE_CHECKING:
 
 # Nothing leaves the page.
 CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
-# Okabe and Ito's, which people with any colour vision tell apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+INK = "#000000"  # the text's own colour: the painter turns it white in the dark
+# Methods: Okabe and Ito's, which people with any colour vision tell apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", INK)
+# These have a colour of their own in every set of runs; others take what is left.
+KNOWN_BEST = ("ft", "lipsum", "car", "flyp", "kd", "l2sp", "ema", "lp_ft")
+# Splits and whatever else is no method, so that a colour means one thing on a page.
+OTHER_COLOURS = (
+    "#8E63CE", "#B5793B", "#C2255C", "#7CA716", "#1AA7B0", "#6B7FD7", "#9A8C00", "#A0568C",
+)  # fmt: skip
 SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "star", "x", "pentagon")
 DASHES = ("solid", "dash", "dot", "dashdot")
 GREY = "#777777"
+CLEAR = "rgba(0,0,0,0)"
 UNITS = {  # of metrics, as on axes
     "energy_gap": "energy gap (squared logits)",
     "feature_distortion": "feature distortion",
@@ -30,13 +39,46 @@ UNITS = {  # of metrics, as on axes
     "nll": "NLL (nats)",
     "ece": "ECE (fraction)",
 }
+
+
+def _theme(ground: str, ink: str, grid: str, head: str) -> dict[str, Any]:
+    """A plotly template: what of a figure's look follows the page it stands on."""
+    lines = {"gridcolor": grid, "zerolinecolor": grid, "linecolor": grid}
+    axis = lines | {"automargin": True, "title": {"standoff": 10}}
+    faded = {"unselected": {"marker": {"opacity": 0.1}}}
+    cells = {"header": {"fill": {"color": head}}, "cells": {"fill": {"color": ground}}}
+    return {
+        "layout": {
+            "paper_bgcolor": ground,
+            "plot_bgcolor": ground,
+            "font": {"color": ink},
+            "xaxis": axis,
+            "yaxis": axis,
+            "hoverlabel": {"bgcolor": head, "bordercolor": grid, "font": {"color": ink}},
+            "legend": {"bgcolor": CLEAR},
+            "modebar": {"bgcolor": CLEAR, "color": grid, "activecolor": ink},
+        },
+        "data": {"scatter": [faded], "scattergl": [faded], "table": [cells]},
+    }
+
+
+THEMES = {
+    "light": _theme("#ffffff", "#222222", "#dddddd", "#eeeeee"),
+    "dark": _theme("#111111", "#e0e0e0", "#444444", "#2a2a2a"),
+    # Where nothing repaints it, in a notebook without a kernel: to be read on either ground.
+    "either": _theme(CLEAR, "#7a7a7a", "rgba(128,128,128,0.3)", "rgba(128,128,128,0.15)"),
+}
 LAYOUT: dict[str, Any] = {
-    "template": "plotly_white",
+    "template": THEMES["light"],
     "font": {"family": "Helvetica, Arial, sans-serif", "size": 14},
     "margin": {"l": 70, "r": 20, "t": 70, "b": 60},
     "hoverlabel": {"namelength": -1},
 }
 BELOW = {"orientation": "h", "y": -0.2}  # a legend below the panels
+IN_CORNER = {  # a short legend at the upper edge, to the right of the title
+    "orientation": "h", "xref": "container", "x": 0.99, "xanchor": "right",
+    "yref": "container", "y": 0.96, "yanchor": "top",
+}  # fmt: skip
 LEGEND_LINE = 24  # height of a line of the legend, in pixels
 COLUMNS = {1: (3.25, 0.75), 2: (6.75, 1)}  # of a two-column paper: width in inches, share of height
 
@@ -71,19 +113,33 @@ class Look(NamedTuple):
 def style(methods: Iterable[str]) -> dict[str, Look]:
     """Method -> its look: the same in every figure of one set of runs.
 
-    64 pairs of colour and symbol, and 32 of colour and dash, before one repeats.
+    The methods of KNOWN_BEST look alike in every set. 64 pairs of colour and symbol, and 32 of
+    colour and dash, before one repeats.
     """
-    looks = {}
-    for number, method in enumerate(ordered(methods)):
+    looks: dict[str, Look] = {}
+    taken: set[int] = set()
+    by_rank = sorted(ordered(methods), key=lambda method: method not in KNOWN_BEST)
+    for number, method in enumerate(by_rank):
         turn = number // 8  # each turn through the colours meets other symbols and another dash
-        symbol = SYMBOLS[(number + turn) % 8]
-        looks[method] = Look(title_of(method), COLOURS[number % 8], symbol, dash=DASHES[turn % 4])
-    return looks
+        around = [8 * turn + (_rank(method) + step) % 8 for step in range(8)]
+        place = next(place for place in around if place not in taken)
+        taken.add(place)
+        look = (COLOURS[place % 8], SYMBOLS[(place + turn) % 8], DASHES[turn % 4])
+        looks[method] = Look(title_of(method), *look)
+    return {method: looks[method] for method in ordered(methods)}
+
+
+def _rank(method: str) -> int:
+    """Which colour a method would have; a combination's is not that of its method."""
+    ranks = dict.fromkeys([*KNOWN_BEST, *METHODS, *POSTHOC])
+    places = {name: rank for rank, name in enumerate(ranks)}
+    name = MethodName.parse(method)
+    return sum(places.get(part, 0) for part in (name.method, *name.after))
 
 
 def look_of(number: int, title: str) -> Look:
     """The look of the n-th split, model or line, where it is no method that is told apart."""
-    return Look(title, COLOURS[number % 8], SYMBOLS[number % 8], dash="solid")
+    return Look(title, OTHER_COLOURS[number % 8], SYMBOLS[number % 8], dash="solid")
 
 
 def layout(**margin: int) -> dict[str, Any]:
@@ -119,7 +175,7 @@ def titled(title: str, *details: str) -> dict[str, Any]:
     text = title + "".join(f"<br><sub>{detail}</sub>" for detail in details)
     # plotly sets the last line where one line would stand, and the others above it
     room = 14 + 20 * len(details)
-    return {"text": text, "y": 1, "yanchor": "top", "pad": {"t": room}}
+    return {"text": text, "x": 0, "y": 1, "yanchor": "top", "pad": {"t": room, "l": 12}}
 
 
 def runs_and_seeds(results: pd.DataFrame) -> str:

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 TITLE = 34  # height in pixels of a table's title, and of its head
 LINE = 27  # and of a row
-HEAD = {"align": "left", "fill_color": "#eeeeee"}
-CELLS = {"align": "left", "fill_color": "white"}
+LEFT = {"align": "left"}
 EDGE = layout(l=10, r=10, t=10, b=10)
 
 
@@ -32,7 +31,7 @@ def table_figure(frame: pd.DataFrame) -> go.Figure:
     Example:
         >>> figure = clipft.table_figure(clipft.results_table(clipft.results("runs")))
     """
-    head = {"values": [f"<b>{name}</b>" for name in frame], **HEAD}
+    head = {"values": [f"<b>{name}</b>" for name in frame], **LEFT}
     figure = go.Figure(go.Table(header=head, **_columns(frame, height=26)))
     return figure.update_layout(**EDGE, height=80 + LINE * len(frame))
 
@@ -47,7 +46,7 @@ def tables_figure(frames: Mapping[str, pd.DataFrame]) -> go.Figure:
         place = {"x": 0, "y": 1 - top / height, "xanchor": "left", "yanchor": "top", **ON_PAGE}
         figure.add_annotation(text=f"<b>{title}</b>", showarrow=False, font={"size": 14}, **place)
         bottom = top + _height(frame)
-        head = {"values": list(frame.columns), "height": LINE, **HEAD}
+        head = {"values": list(frame.columns), "height": LINE, **LEFT}
         domain = {"x": [0, 1], "y": [1 - bottom / height, 1 - (top + 26) / height]}
         figure.add_table(header=head, **_columns(frame, height=LINE), domain=domain)
         top = bottom
@@ -63,4 +62,4 @@ def _columns(frame: pd.DataFrame, height: int) -> dict[str, Any]:
     """What a table's trace takes from a frame: cells, and columns as wide as their longest text."""
     columns = list(frame.to_dict("series").values())
     widths = [len(max([column.name, *column], key=len)) for column in columns]
-    return {"cells": {"values": columns, "height": height, **CELLS}, "columnwidth": widths}
+    return {"cells": {"values": columns, "height": height, **LEFT}, "columnwidth": widths}

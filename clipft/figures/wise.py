@@ -14,7 +14,20 @@ from ..data.splits import SplitName
 from ..errors import ConfigError
 from ..runs.table import RECIPE, best_by_val, recipes, reference_first
 from .marks import BAR_NUMBERS, FIRST, ON_PAGE, SECOND, SILENT, THIRD, hover, leads_to_recipe
-from .style import COLOURS, GREY, LAYOUT, Look, domains_of, layout, runs_and_seeds, style, titled
+from .moves import States, add_slider
+from .style import (
+    CLEAR,
+    COLOURS,
+    GREY,
+    IN_CORNER,
+    LAYOUT,
+    Look,
+    domains_of,
+    layout,
+    runs_and_seeds,
+    style,
+    titled,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +35,8 @@ if TYPE_CHECKING:
     from ..runs.sweep import Sweep
     from ..runs.thumbnails import Thumbnails
 
-    States = list[dict[str, Any]]  # what a trace that follows the slider is at each alpha
-
+TITLES = ("reference accuracy (%)", "mean shift accuracy (%)")
+TITLES_ALONE = ("100 alpha", "reference accuracy (%)")  # of a data set without a shift
 ENDS = {"zero-shot": ZERO_SHOT, "tuned": TUNED}
 MOST_STEPS = 21  # beyond so many alphas, thumbnails would make the page heavy
 TILES = 12  # thumbnails in their row
@@ -53,28 +66,22 @@ def wise_slider_figure(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
     """
     rows = _best_curves(results)
     alphas = np.sort(rows.alpha.unique())
-    active = int(np.abs(alphas - start).argmin())
     splits = [name for name in rows.columns if SplitName.parse(name).part]
     splits = reference_first(splits, results.reference.iloc[0])
     looks = style(rows.method.unique())
 
     figure = make_subplots(1, 2, column_widths=[0.58, 0.42], horizontal_spacing=0.12)
-    moving: list[int] = []  # places of the traces that follow the slider
-    states: list[States] = []
+    states: dict[int, States] = {}
     for method, look in looks.items():
         curve = rows[rows.method == method].sort_values("alpha")
-        states += _add_method(figure, curve, look, splits=splits, active=active)
-        moving += [len(figure.data) - 2, len(figure.data) - 1]
+        states |= _add_method(figure, curve, look, splits)
     _add_zero_shot(figure, rows[rows.alpha == ZERO_SHOT].iloc[0], splits)
 
-    steps = []
-    for alpha, state in zip(alphas, zip(*states, strict=True), strict=True):
-        steps.append(_step(alpha, "restyle", _restyle(state, "x", "y"), moving))
-    slider = _slider(active, steps, pad=45) | {"len": 1.0}
+    add_slider(figure, alphas, states, start)
     seeds = int(rows.seeds.max())
     mean = "one seed" if seeds == 1 else f"mean of {seeds} seeds"
     title = titled("WiSE-FT: slide alpha from zero-shot (0) to tuned (1)", mean)
-    figure.update_layout(**layout(t=110, b=120), sliders=[slider], title=title, barmode="group")
+    figure.update_layout(**layout(t=110, b=130), title=title, barmode="group")
     if len(looks) < 6:
         figure.update_layout(height=560, legend={"orientation": "h", "y": 1.1, "x": 0})
         figure.update_traces(BAR_NUMBERS, selector={"type": "bar"})
@@ -129,26 +136,25 @@ def _bars(row: pd.Series, splits: list[str]) -> dict[str, Any]:
 
 
 def _add_method(
-    figure: go.Figure, curve: pd.DataFrame, look: Look, *, splits: list[str], active: int
-) -> tuple[States, States]:
+    figure: go.Figure, curve: pd.DataFrame, look: Look, splits: list[str]
+) -> dict[int, States]:
     """A method's curve, and on it the mark and the bars that follow the slider; returns these."""
-    marks = []
-    bars = []
-    for _, row in curve.iterrows():
-        marks.append(_mark(row))
-        bars.append(_bars(row, splits))
-
-    recipe = curve.iloc[active]
+    recipe = curve.iloc[0]
     group = {"legendgroup": recipe.method}
     line = _curve(curve, f"{look.title}, {recipe.steps} steps") | {"line": look.line}
     line |= {"name": f"{look.title} (lr {recipe.lr:g})", "marker": {"size": 5}}
     figure.add_scatter(**line, **group, **FIRST)
     marker = look.marker(17) | {"line": {"color": "white", "width": 2}}
-    figure.add_scatter(**marks[active], mode="markers", marker=marker, **group, **SILENT, **FIRST)
-    shown = {"x": domains_of(splits), "y": 100 * curve[splits].to_numpy()[active]}
+    figure.add_scatter(mode="markers", marker=marker, **group, **SILENT, **FIRST)
     named = {"name": look.title, "showlegend": False, "marker_color": look.colour}
-    figure.add_bar(**shown, **named, **group, **SECOND)
-    return marks, bars
+    figure.add_bar(**_bars(recipe, splits), **named, **group, **SECOND)
+
+    marks = []
+    bars = []
+    for _, row in curve.iterrows():
+        marks.append(_mark(row))
+        bars.append({"y": _bars(row, splits)["y"]})
+    return {len(figure.data) - 2: marks, len(figure.data) - 1: bars}
 
 
 def _add_zero_shot(figure: go.Figure, zero_shot: pd.Series, splits: list[str]) -> None:
@@ -197,7 +203,10 @@ def wise_curve_figure(results: pd.DataFrame) -> go.Figure:
 
 
 def sweep_figure(
-    sweep: Sweep, alpha: float = 0.5, thumbnails: Thumbnails | None = None
+    sweep: Sweep,
+    alpha: float = 0.5,
+    thumbnails: Thumbnails | None = None,
+    beside: Sequence[Sweep] = (),
 ) -> go.Figure:
     """One run's WiSE curve, its splits and how many predictions flip; a slider over its alphas.
 
@@ -206,6 +215,7 @@ def sweep_figure(
         alpha: where the slider stands at first.
         thumbnails: show also, for each alpha, images that zero-shot got right and the mixture does
             not, most confident first; not where there are many alphas.
+        beside: other runs, whose curves are drawn thin.
 
     Returns:
         The figure.
@@ -216,79 +226,140 @@ def sweep_figure(
         >>> len(figure.layout.sliders[0].steps)
         11
     """
-    active = sweep.nearest(alpha)
     if len(sweep.alphas) > MOST_STEPS:
         thumbnails = None
+    looks = looks_of([sweep, *beside])
 
     titles = ["WiSE curve", "test accuracy (%)", "flipped predictions"]
     widths = {"column_widths": [0.36, 0.38, 0.26], "horizontal_spacing": 0.08}
     figure = make_subplots(1, 3, **widths, subplot_titles=titles)
-    marks = _add_curve(figure, sweep, active)
-    bars = _add_bars(figure, sweep, active)
-    counts = _add_flips(figure, sweep, active)
+    states = _add_curve(figure, sweep, looks[0], place=FIRST)
+    for number, (other, look) in enumerate(zip(beside, looks[1:], strict=True), start=1):
+        _add_thin_curve(figure, other, look, number)
+    states |= _add_bars(figure, sweep, looks[0])
+    states |= _add_flips(figure, sweep, looks[0])
 
-    moving = [1, 3, len(figure.data) - 1]
-    steps = []
-    for place, state in enumerate(zip(marks, bars, counts, strict=True)):
-        images = {} if thumbnails is None else {"images": _tiles(sweep, place, thumbnails)}
-        update = _restyle(state, "x", "y", "text")
-        steps.append(_step(sweep.alphas[place], "update", update, images, moving))
-    figure.update_layout(**layout(t=110, b=150), height=540, sliders=[_slider(active, steps, 50)])
+    figure.update_layout(**layout(t=110, b=150), height=540)
+    images = None
     if thumbnails is not None:
         # A row of images below the slider, with its title; the figure grows.
         heading = "Images that zero-shot gets right and this alpha does not, most confident first"
         corner = {"x": 0, "y": -0.62, "xanchor": "left", **ON_PAGE}
         figure.add_annotation(text=heading, showarrow=False, font={"size": 12}, **corner)
-        tiles = _tiles(sweep, active, thumbnails)
-        figure.update_layout(images=tiles, height=700, margin={"b": 300})
+        images = [_tiles(sweep, place, thumbnails) for place in range(len(sweep.alphas))]
+        first = images[sweep.nearest(alpha)]
+        figure.update_layout(images=first, height=700, margin={"b": 300})
+    add_slider(figure, sweep.alphas, states, alpha, images=images, pad=50)
 
     tested = np.count_nonzero(sweep.split_number >= 0)
-    title = titled(f"WiSE of {sweep.title}", f"{tested} test images")
-    return figure.update_layout(title=title, legend={"orientation": "h", "y": 1.17, "x": 0.4})
+    title = titled(sweep.title, ", ".join([*sweep.details, f"{tested} test images"]))
+    return figure.update_layout(title=title, legend=IN_CORNER)
 
 
-def _add_curve(figure: go.Figure, sweep: Sweep, active: int) -> States:
-    """Reference against mean shift accuracy; over alpha where no shift was scored.
+def curves_figure(sweeps: Sequence[Sweep], alpha: float = TUNED) -> go.Figure:
+    """The WiSE curves of a few runs, the first with a marker that a slider of alpha moves.
 
-    Returns the mark at each alpha.
+    Arguments:
+        sweeps: of `read_sweep`.
+        alpha: where the slider stands at first.
+
+    Returns:
+        The figure.
     """
-    x = 100 * sweep.accuracy[:, 0]
-    y = 100 * sweep.shift_accuracy
-    titles = ("reference accuracy (%)", "mean shift accuracy (%)")
-    if np.isnan(y).any():
-        y = x
-        x = 100 * sweep.alphas
-        titles = ("100 alpha", "reference accuracy (%)")
-    marks = [{"x": [x[place]], "y": [y[place]]} for place in range(len(sweep.alphas))]
-
-    curve = {"x": x, "y": y, "mode": "lines+markers", "customdata": sweep.alphas}
-    curve |= {"line": {"color": COLOURS[0]}, "marker": {"size": 5}, "showlegend": False}
-    text = hover("alpha %{customdata:.2f}", "%{x:.1f}, %{y:.1f}")
-    figure.add_scatter(**curve, hovertemplate=text, **FIRST)
-    marker = {"size": 17, "color": COLOURS[0]}
-    figure.add_scatter(**marks[active], mode="markers", marker=marker, **SILENT, **FIRST)
-    figure.update_xaxes(title_text=titles[0], **FIRST)
-    figure.update_yaxes(title_text=titles[1], **FIRST)
-    return marks
+    looks = looks_of(sweeps)
+    figure = make_subplots(1, 1)
+    states = _add_curve(figure, sweeps[0], looks[0], place=FIRST)
+    for number, (other, look) in enumerate(zip(sweeps[1:], looks[1:], strict=True), start=1):
+        _add_thin_curve(figure, other, look, number)
+    add_slider(figure, sweeps[0].alphas, states, alpha)
+    title = titled("WiSE curve", ", ".join(sweeps[0].called))
+    figure.update_layout(**layout(t=110, b=150), height=500, legend=IN_CORNER)
+    return figure.update_layout(title=title)
 
 
-def _add_bars(figure: go.Figure, sweep: Sweep, active: int) -> States:
+def looks_of(sweeps: Sequence[Sweep]) -> list[Look]:
+    """How each run is drawn: in the colour of its method."""
+    methods = style([sweep.method for sweep in sweeps if sweep.method])
+    return [methods.get(sweep.method, Look(sweep.title, COLOURS[0], "circle")) for sweep in sweeps]
+
+
+def _places(sweep: Sweep) -> tuple[np.ndarray, np.ndarray]:
+    """(A,) x and (A,) y of its WiSE curve in percent; over alpha where there is no shift."""
+    reference = 100 * sweep.accuracy[:, 0]
+    shift = 100 * sweep.shift_accuracy
+    return (100 * sweep.alphas, reference) if np.isnan(shift).any() else (reference, shift)
+
+
+def _add_curve(
+    figure: go.Figure, sweep: Sweep, look: Look, place: dict[str, int]
+) -> dict[int, States]:
+    """A run's curve, its ends, and a mark on it; returns the mark at each alpha."""
+    x, y = _places(sweep)
+    titles = TITLES if len(sweep.splits) > 1 else TITLES_ALONE
+    called = "<br>".join(sweep.called)
+    text = hover(called, "alpha %{customdata:.2f}", f"{titles[0]} %{{x:.1f}}", f"{titles[1]} %{{y:.1f}}")
+    small = {"customdata": sweep.alphas, "hovertemplate": text, "showlegend": False}
+    line = {"mode": "lines+markers", "line": {"color": look.colour}, "marker": {"size": 5}}
+    figure.add_scatter(x=x, y=y, **small, **line, **place)
+
+    ends = (
+        ("zero-shot", 0, {"color": GREY, "symbol": "star", "size": 15}),
+        ("tuned", -1, look.hollow(12) | {"symbol": "diamond-open"}),
+    )
+    for name, end, marker in ends:
+        at = {"x": [x[end]], "y": [y[end]], "customdata": [sweep.alphas[end]]}
+        figure.add_scatter(**at, mode="markers", name=name, marker=marker, hovertemplate=text, **place)
+
+    marker = look.marker(17) | {"symbol": "circle", "line": {"color": "white", "width": 1.5}}
+    named = {"mode": "markers", "name": "at alpha", "marker": marker, "hovertemplate": text}
+    figure.add_scatter(x=[], y=[], **named, **place)
+    marks = []
+    for alpha, x_at, y_at in zip(sweep.alphas, x, y, strict=True):
+        marks.append({"x": [x_at], "y": [y_at], "customdata": [alpha]})
+    figure.update_xaxes(title_text=titles[0], **place)
+    figure.update_yaxes(title_text=titles[1], **place)
+    return {len(figure.data) - 1: marks}
+
+
+def _add_thin_curve(figure: go.Figure, sweep: Sweep, look: Look, number: int) -> None:
+    """The curve of a run that is not the one shown; a click on it gives this number."""
+    x, y = _places(sweep)
+    called = "<br>".join(sweep.called)
+    line = {"mode": "lines+markers", "opacity": 0.45, "marker": {"size": 4}}
+    line["line"] = {"color": look.colour, "width": 1.2, "dash": "dot"}
+    named = {"name": sweep.title, "showlegend": False, "meta": {"id": number}}
+    text = hover(called, "alpha %{customdata:.2f}", "%{x:.1f}, %{y:.1f}")
+    at = {"x": x, "y": y, "customdata": sweep.alphas, "hovertemplate": text}
+    figure.add_scatter(**at, **line, **named, **FIRST)
+
+
+def _add_bars(figure: go.Figure, sweep: Sweep, look: Look) -> dict[int, States]:
     """The accuracy of each split at the ends and between them; returns the bars at each alpha."""
     accuracy = 100 * sweep.accuracy
     domains = domains_of(sweep.splits)
-    models = (("zero-shot", 0, GREY), ("at alpha", active, COLOURS[0]), ("tuned", -1, COLOURS[1]))
-    for name, place, colour in models:
-        figure.add_bar(x=domains, y=accuracy[place], name=name, marker_color=colour, **SECOND)
+    outline = {"color": CLEAR, "line": {"color": look.colour, "width": 1.5}}
+    numbers = {"texttemplate": "%{y:.1f}" if len(domains) < 5 else "%{y:.0f}"}
+    numbers |= {"textposition": "outside", "cliponaxis": False, "textfont": {"size": 11}}
+    models = (
+        ("zero-shot", accuracy[0], {"color": GREY}),
+        ("at alpha", accuracy[0], {"color": look.colour}),
+        ("tuned", accuracy[-1], outline),
+    )
+    for name, heights, marker in models:
+        text = hover(f"{name}, %{{x}}", "accuracy %{y:.1f} %")
+        bars = {"x": domains, "y": heights, "name": name, "marker": marker, "hovertemplate": text}
+        figure.add_bar(**bars, **numbers, showlegend=False, **SECOND)
     top = 1.15 * max(float(accuracy.max()), 1)
     figure.update_yaxes(range=[0, min(105, top)], **SECOND)
-    return [{"x": domains, "y": heights} for heights in accuracy.tolist()]
+    states = [{"y": heights} for heights in accuracy.tolist()]
+    return {len(figure.data) - 2: states}
 
 
-def _add_flips(figure: go.Figure, sweep: Sweep, active: int) -> States:
+def _add_flips(figure: go.Figure, sweep: Sweep, look: Look) -> dict[int, States]:
     """How many predictions are not those at each end; returns the numbers at each alpha."""
     counts: States = [{"x": [alpha, alpha], "y": [], "text": []} for alpha in sweep.alphas]
     most = 1
-    for end, colour, dash in (("zero-shot", GREY, "solid"), ("tuned", COLOURS[1], "dash")):
+    for end, colour, dash in (("zero-shot", GREY, "solid"), ("tuned", look.colour, "dash")):
         flipped = [len(sweep.flips(alpha, ENDS[end])["all"]) for alpha in sweep.alphas]
         most = max(most, *flipped)
         for count, number in zip(counts, flipped, strict=True):
@@ -296,15 +367,16 @@ def _add_flips(figure: go.Figure, sweep: Sweep, active: int) -> States:
             count["text"].append(f"{end}: {number}")
         curve = {"x": sweep.alphas, "y": np.array(flipped), "name": f"against {end}"}
         curve |= {"mode": "lines", "line": {"color": colour, "dash": dash}, "showlegend": False}
-        figure.add_scatter(**curve, hovertemplate=hover(f"against {end}: %{{y}}"), **THIRD)
+        text = hover("alpha %{x:.2f}", f"%{{y}} images flipped against {end}")
+        figure.add_scatter(**curve, hovertemplate=text, **THIRD)
 
-    marker = {"size": 11, "color": [GREY, COLOURS[1]]}
+    marker = {"size": 11, "color": [GREY, look.colour]}
     text = {"textposition": ["bottom center", "top center"], "cliponaxis": False}
-    marks = counts[active] | {"mode": "markers+text", "marker": marker}
+    marks = {"x": [], "y": [], "mode": "markers+text", "marker": marker}
     figure.add_scatter(**marks, **text, **SILENT, **THIRD)
     figure.update_xaxes(title_text="alpha", range=[-0.4, 1.4], tickvals=[0, 0.5, 1], **THIRD)
     figure.update_yaxes(range=[0, 1.25 * most], **THIRD)
-    return counts
+    return {len(figure.data) - 1: counts}
 
 
 def _tiles(sweep: Sweep, place: int, thumbnails: Thumbnails) -> list[dict[str, Any]]:
@@ -318,22 +390,3 @@ def _tiles(sweep: Sweep, place: int, thumbnails: Thumbnails) -> list[dict[str, A
             corner = {"x": len(tiles) / TILES, "y": -0.68}
             tiles.append({"source": address, **corner, **TILE, **ON_PAGE})
     return tiles
-
-
-def _slider(active: int, steps: list[dict[str, Any]], pad: int) -> dict[str, Any]:
-    """The slider of alpha, so many pixels below the axes."""
-    value = {"prefix": "alpha = "}
-    return {"active": active, "currentvalue": value, "pad": {"t": pad}, "steps": steps}
-
-
-def _step(alpha: float, method: str, *args: object) -> dict[str, Any]:
-    """A step of the slider: the function of plotly.js that it calls, with what."""
-    return {"label": f"{alpha:.2f}".rstrip("0").rstrip("."), "method": method, "args": args}
-
-
-def _restyle(state: Sequence[dict[str, Any]], *keys: str) -> dict[str, list]:
-    """A list per property with a value per trace, as restyle wants them; a null would delete it."""
-    updates = {}
-    for key in keys:
-        updates[key] = [trace.get(key, "") for trace in state]
-    return updates

@@ -114,6 +114,21 @@ class Sweep:
             **about,
         )
 
+    @property
+    def method(self) -> str:
+        """The name of its method; "" where it did not come from a run."""
+        return str(self.about.get("method", ""))
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """The run's id, for a line below its title; nothing where it did not come from a run."""
+        return () if self.folder is None else (f"run {self.folder.name}",)
+
+    @property
+    def called(self) -> tuple[str, ...]:
+        """What tells it from every other run: its title and its id."""
+        return (self.title, *self.details)
+
     @cached_property
     def splits(self) -> list[str]:
         """Names of the test splits, the reference first; validation is for the choice of alpha."""

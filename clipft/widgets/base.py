@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gzip
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import traitlets
 
 from ..errors import MissingExtra
-from ..figures.pages import VIEW, bundle, save_figure
+from ..figures.moves import moves_of
+from ..figures.pages import bundle, painter, save_figure
 from ..progress import headless
 from ..runs.folder import folders_of
 from ..runs.table import results
@@ -17,6 +21,7 @@ from ..runs.table import results
 try:
     import anywidget
     import ipywidgets as W
+    from plotly.offline import get_plotlyjs
 except ImportError as error:
     raise MissingExtra(error.name or "ipywidgets", "notebooks") from None
 
@@ -25,39 +30,80 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 HERE = Path(__file__).parent
+PAINTING = painter() + (HERE / "plot.js").read_text(encoding="utf-8")
 
 
-class Chart(anywidget.AnyWidget):
-    """Panels of lines, points, bars and arrows as SVG; see chart.js for the spec.
+class Library(anywidget.AnyWidget):
+    """plotly.js, sent to a page once for all of its charts."""
 
-    alpha moves markers and bars in the page; chosen is the id of the point that was clicked (-1:
-    none), selection the ids inside the lasso. Arrow keys walk over the points, Enter chooses,
-    Escape clears.
+    _esm = "export default {}"
+    packed = traitlets.Bytes().tag(sync=True)  # gzip
+
+    @classmethod
+    @cache
+    def shared(cls) -> Library:
+        """The kernel's own."""
+        return cls(packed=gzip.compress(get_plotlyjs().encode(), mtime=0))
+
+
+class Plot(anywidget.AnyWidget):
+    """A plotly figure, live: see `paint`.
+
+    alpha moves what the figure's slider moves, in the page; chosen is the number of the point that
+    was clicked (-1: none), selection the numbers of those inside the lasso. A trace gives its
+    points numbers in `meta.id`. Arrow keys walk over the points, Enter chooses, Escape clears.
     """
 
-    _esm = HERE / "chart.js"
-    _css = HERE / "chart.css"
-    spec = traitlets.Dict().tag(sync=True)
+    _esm = PAINTING
+    _css = HERE / "explorer.css"
+    library = traitlets.Instance(Library).tag(sync=True, **W.widget_serialization)
+    figure = traitlets.Unicode().tag(sync=True)
+    moves = traitlets.Dict().tag(sync=True)
     alpha = traitlets.Float(1.0).tag(sync=True)
     chosen = traitlets.Int(-1).tag(sync=True)
     selection = traitlets.List(traitlets.Int()).tag(sync=True)
+
+    def __init__(self, figure: go.Figure | None = None, **traits: Any):
+        super().__init__(library=Library.shared(), **traits)
+        self.paint(figure)
+
+    def paint(self, figure: go.Figure | None) -> None:
+        """Show this figure, or none; its slider's place is taken by `alpha`."""
+        still, moves = (None, {}) if figure is None else moves_of(figure)
+        text = "" if still is None else still.to_json()
+        with self.hold_sync():  # else the page would draw one with the other's moves
+            self.moves = moves
+            self.figure = text
 
 
 class Html(anywidget.AnyWidget):
     """A text, table or tiles as HTML, in the explorers' style; nothing in it is typeset."""
 
     _esm = HERE / "text.js"
-    _css = HERE / "chart.css"
+    _css = HERE / "explorer.css"
     value = traitlets.Unicode().tag(sync=True)
 
 
+class Stage(anywidget.AnyWidget):
+    """Puts a widget into the place that a cell's output keeps for it; see stage.js."""
+
+    _esm = HERE / "stage.js"
+    _css = HERE / "explorer.css"
+    child = traitlets.Instance(W.Widget).tag(sync=True, **W.widget_serialization)
+    place = traitlets.Unicode().tag(sync=True)
+
+
 class Explorer(traitlets.HasTraits):
-    """An explorer as a cell's last line: widgets in a live page, the static twin elsewhere."""
+    """An explorer as a cell's last line: widgets in a live page, the static twin elsewhere.
+
+    `widget` is what a live page shows.
+    """
 
     widget: W.Widget
+    stage: Stage | None = None
 
     def figure(self) -> go.Figure:
-        """The static twin: the same data as a plotly figure, for batches, pages and papers."""
+        """The static twin: the picture that is shown, for batches, pages and papers."""
         raise NotImplementedError
 
     def save(self, folder: Path | str, name: str, caption: str = "") -> None:
@@ -71,6 +117,15 @@ class Explorer(traitlets.HasTraits):
 
         display(self)
 
+    def close(self) -> None:
+        """End its widgets, here and in the page; what it shows of results is kept."""
+        shown.forget(self)
+        for part in list(parts(self.widget)):
+            part.close()
+        if self.stage is not None:
+            self.stage.close()
+            self.stage = None
+
     def bind(self, update: Callable[..., None], **controls: W.Widget) -> None:
         """Make each trait one with the value of its control; call `update` where it changes."""
         for trait, control in controls.items():
@@ -78,17 +133,80 @@ class Explorer(traitlets.HasTraits):
         self.observe(update, list(controls))
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
-        output = bundle(self.figure()) | {"text/plain": repr(self)}
         if not headless():
-            output[VIEW] = self.widget._repr_mimebundle_()[VIEW]
-        return output
+            self._keep_a_place()
+        return bundle(self.figure()) | {"text/plain": repr(self)}
+
+    def _keep_a_place(self) -> None:
+        """Put a place for the widgets above the static twin, which they hide while they live.
+
+        A cell's output with the widgets themselves would show an error in a saved notebook that is
+        opened without its kernel.
+        """
+        from IPython.display import HTML, display
+
+        if self.stage is None:
+            self.stage = Stage(child=self.widget, place=f"clipft-place-{uuid4().hex[:12]}")
+        shown.now(self)
+        display(HTML(f"<div class='{self.stage.place}'></div>"))
 
     def __repr__(self) -> str:
         traits = []
         for name, value in sorted(self.trait_values().items()):
-            shown = f"{len(value)} items" if isinstance(value, tuple) else repr(value)
-            traits.append(f"{name}={shown}")
+            many = f"{len(value)} items" if isinstance(value, tuple) else repr(value)
+            traits.append(f"{name}={many}")
         return f"{type(self).__name__}({', '.join(traits)})"
+
+
+class Shown:
+    """Which explorers each cell shows: those that its next execution takes away are closed."""
+
+    def __init__(self) -> None:
+        self.executions: dict[str, str] = {}  # cell -> its last execution
+        self.explorers: dict[str, list[Explorer]] = {}  # cell -> what that showed
+
+    def now(self, explorer: Explorer) -> None:
+        """The cell that runs shows this explorer."""
+        cell, execution = running_cell()
+        if not cell:
+            return
+        before = []
+        if self.executions.get(cell) != execution:
+            before = self.explorers.pop(cell, [])
+            self.executions[cell] = execution
+        self.explorers.setdefault(cell, []).append(explorer)
+        still = [one for several in self.explorers.values() for one in several]
+        for old in before:
+            if not any(old is one for one in still):
+                old.close()
+
+    def forget(self, explorer: Explorer) -> None:
+        """It is shown nowhere any more."""
+        for cell, several in self.explorers.items():
+            self.explorers[cell] = [one for one in several if one is not explorer]
+
+
+shown = Shown()
+
+
+def running_cell() -> tuple[str, str]:
+    """The ids of the cell that runs and of this execution, as JupyterLab says them; else ""."""
+    from IPython import get_ipython
+
+    kernel = getattr(get_ipython(), "kernel", None)
+    request = kernel.get_parent() if kernel is not None else {}
+    cell = request.get("metadata", {}).get("cellId", "")
+    return cell, request.get("header", {}).get("msg_id", "")
+
+
+def parts(widget: W.Widget) -> Iterator[W.Widget]:
+    """A widget and all that it is made of, its layouts and styles too."""
+    yield widget
+    for name in widget.keys:
+        value = getattr(widget, name)
+        for part in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(part, W.Widget) and not isinstance(part, Library):
+                yield from parts(part)
 
 
 def results_of(given: Any, runs: Path | str) -> tuple[pd.DataFrame, Path | str]:
@@ -111,6 +229,18 @@ def box(*children: W.Widget) -> W.HBox:
     return W.HBox(children, layout=W.Layout(flex_flow="row wrap"))
 
 
+def column(*children: W.Widget) -> W.VBox:
+    """The parts of an explorer, one below the other, as wide as the page."""
+    return W.VBox(children).add_class("clipft-explorer")
+
+
+def beside(controls: Sequence[W.Widget], *pictures: W.Widget) -> W.HBox:
+    """Controls to the left of the pictures that they move, or above them in a narrow page."""
+    left = W.VBox(controls).add_class("clipft-controls")
+    right = W.VBox(pictures).add_class("clipft-pictures")
+    return W.HBox([left, right]).add_class("clipft-beside")
+
+
 def dropdown(
     options: Sequence, title: str, value: object, called: Callable[..., str] | None = None
 ) -> W.Dropdown:
@@ -122,13 +252,15 @@ def dropdown(
         options = [(called(option), option) for option in options]
     style = {"description_width": "initial"}
     menu = W.Dropdown(options=options, value=value, description=title, style=style)
+    menu.layout.max_width = "100%"
+    menu.layout.width = "auto"
     return menu.add_class(f"clipft-{title}")
 
 
 def alpha_slider(value: float) -> W.FloatSlider:
     """Alpha from 0 to 1 in hundredths: mouse, arrow keys, or a typed number."""
     slider = W.FloatSlider(value=value, min=0, max=1, step=0.01, description="alpha")
-    slider.layout.width = "min(880px, 95%)"
+    slider.layout.width = "auto"
     return slider.add_class("clipft-alpha")
 
 

@@ -1,6 +1,5 @@
 """Explorer of WiSE: slide alpha from zero-shot to tuned, see accuracy and images that flip."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,69 +8,15 @@ import traitlets
 
 from ..config import TUNED, ZERO_SHOT
 from ..errors import ClipftError, ConfigError
-from ..figures.style import COLOURS, GREY, Look
 from ..figures.wise import ENDS, sweep_figure
 from ..runs.run import read_sweeps
 from ..runs.sweep import Sweep
 from ..runs.thumbnails import Thumbnails
-from .base import Chart, Explorer, W, alpha_slider, box, dropdown, text_panel
-from .marks import Spec, axis, chart, mark
+from .base import Explorer, Plot, W, alpha_slider, beside, column, dropdown, text_panel
 from .texts import TILES, paragraph, table_html, tiles_html
 
 KINDS = {"lost (right to wrong)": "lost", "gained (wrong to right)": "gained", "all flips": "all"}
-TITLES = ("reference accuracy (%)", "mean shift accuracy (%)")
-TITLES_ALONE = ("100 alpha", "reference accuracy (%)")  # of a data set without a shift
 EVERY_SPLIT = "every split"
-LOOKS = [
-    Look("zero-shot (alpha 0)", GREY, "star"),
-    Look("at alpha", COLOURS[0], "circle"),
-    Look("tuned (alpha 1)", COLOURS[1], "diamond"),
-]
-
-
-def wise_spec(sweeps: Sequence[Sweep], run: int, *, bars: bool = True) -> Spec:
-    """The chart of WiSE curves with a marker on one of them, and the bars of its splits."""
-    panels = [_curve_panel(sweeps, run)]
-    if bars:
-        panels.append(_bar_panel(sweeps[run]))
-    return chart(f"WiSE curve of {sweeps[run].title}", 330, panels, LOOKS)
-
-
-def _curve(sweep: Sweep) -> tuple[np.ndarray, np.ndarray]:
-    """(A,) x and (A,) y of its WiSE curve in percent; over alpha where there is no shift."""
-    reference = 100 * sweep.accuracy[:, 0]
-    shift = 100 * sweep.shift_accuracy
-    return (100 * sweep.alphas, reference) if np.isnan(shift).any() else (reference, shift)
-
-
-def _curve_panel(sweeps: Sequence[Sweep], run: int) -> Spec:
-    sweep = sweeps[run]
-    curves = [_curve(other) for other in sweeps]
-    others = curves[:run] + curves[run + 1 :]
-    marks = [mark("line", *other, colour=GREY, width=1, opacity=0.5) for other in others]
-    x, y = curves[run]
-    marks.append(mark("points", x[:1], y[:1], colour=GREY, symbol="star", size=8))
-    marks.append(mark("points", x[-1:], y[-1:], colour=COLOURS[1], symbol="diamond", size=6))
-    t = sweep.alphas.tolist()
-    marks.append(mark("path", x, y, t=t, colour=COLOURS[0], symbol="circle"))
-
-    every_x, every_y = np.concatenate(curves, axis=1)
-    x_title, y_title = TITLES if len(sweep.splits) > 1 else TITLES_ALONE
-    return {"width": 430, "marks": marks, "x": axis(x_title, every_x), "y": axis(y_title, every_y)}
-
-
-def _bar_panel(sweep: Sweep) -> Spec:
-    accuracy = 100 * sweep.accuracy
-    table = accuracy.tolist()
-    groups = [
-        {"name": "zero-shot", "colour": GREY, "values": table[0]},
-        {"name": "at alpha", "colour": COLOURS[0], "table": table},
-        {"name": "tuned", "colour": COLOURS[1], "values": table[-1], "hollow": True},
-    ]
-    bars = {"kind": "bars", "t": sweep.alphas.tolist(), "groups": groups}
-    top = min(105.0, 1.15 * max(float(accuracy.max()), 1))
-    y = {"title": "test accuracy (%)", "range": [0, top]}
-    return {"width": 480, "marks": [bars], "x": {"labels": sweep.domains}, "y": y}
 
 
 class WiseExplorer(Explorer):
@@ -84,7 +29,7 @@ class WiseExplorer(Explorer):
     Arguments:
         runs: a Run, its folder, the first letters of its id, or a `Sweep`; or several of them,
             as a list or a folder of runs.
-        alpha: where the slider stands at first.
+        alpha: where the slider stands at first; None: at the scored alpha nearest to a half.
         probe: on so many images of each split "exact here" scores.
 
     Raises:
@@ -100,9 +45,11 @@ class WiseExplorer(Explorer):
     run = traitlets.Int(0)
     selection = traitlets.Tuple()
 
-    def __init__(self, runs: Any, alpha: float = 0.5, probe: int = 100):
+    def __init__(self, runs: Any, alpha: float | None = None, probe: int = 100):
         self.sweeps = read_sweeps(runs)
         self.probe = probe
+        if alpha is None:
+            alpha = float(self.sweep.alphas[self.sweep.nearest(0.5)])
         super().__init__(alpha=alpha)
         self.thumbnails = [Thumbnails(sweep) for sweep in self.sweeps]
 
@@ -110,7 +57,7 @@ class WiseExplorer(Explorer):
         self._show_sweep()
 
     def _add_widgets(self) -> None:
-        titles = [(sweep.title, number) for number, sweep in enumerate(self.sweeps)]
+        titles = [(", ".join(sweep.called), place) for place, sweep in enumerate(self.sweeps)]
         self.runs = dropdown(titles, "run", 0)
         self.slider = alpha_slider(self.alpha)
         self.bind(self._show_sweep, run=self.runs)
@@ -125,17 +72,17 @@ class WiseExplorer(Explorer):
         self.button.tooltip = "score this alpha on some images of each split"
         self.button.on_click(lambda _: self.exact())
 
-        self.chart = Chart(alpha=self.alpha)
-        # In the page: the chart follows the slider and no kernel is asked.
-        self.link = W.jsdlink((self.slider, "value"), (self.chart, "alpha"))
+        self.plot = Plot(alpha=self.alpha)
+        self.plot.observe(self._clicked, "chosen")
+        # In the page: the picture follows the slider and no kernel is asked.
+        self.link = W.jsdlink((self.slider, "value"), (self.plot, "alpha"))
         self.counts = text_panel("counts")
         self.tiles = text_panel("flips")
         self.note = text_panel("exact")
-        choice = box(self.against, self.kind, self.split, self.button)
-        panels = [self.slider, self.chart, self.counts, choice, self.note, self.tiles]
-        if len(self.sweeps) > 1:
-            panels.insert(0, self.runs)
-        self.widget = W.VBox(panels)
+        moves = [self.runs, self.slider] if len(self.sweeps) > 1 else [self.slider]
+        choice = [self.against, self.kind, self.split, self.button, self.note]
+        flips = beside(choice, self.tiles)
+        self.widget = column(beside(moves, self.plot), flips, self.counts)
 
     @traitlets.validate("run")
     def _is_a_sweep(self, proposal: dict) -> int:
@@ -152,11 +99,27 @@ class WiseExplorer(Explorer):
 
     def figure(self):
         """The static twin; its own slider works without a kernel."""
-        return sweep_figure(self.sweep, self.alpha, self.thumbnails[self.run])
+        return self._figure(self.thumbnails[self.run])
+
+    def _figure(self, thumbnails: Thumbnails | None = None):
+        return sweep_figure(self.sweep, self.alpha, thumbnails, beside=self._others)
+
+    @property
+    def _others(self) -> list[Sweep]:
+        """The sweeps that are drawn thin, in the order of their numbers in the picture."""
+        return self.sweeps[: self.run] + self.sweeps[self.run + 1 :]
+
+    def _clicked(self, change: dict) -> None:
+        """The n-th thin curve was clicked: its run is shown."""
+        if change["new"] < 1:
+            return
+        chosen = self._others[change["new"] - 1]
+        self.plot.chosen = -1  # else a click on the same number would be no change
+        self.run = next(place for place, sweep in enumerate(self.sweeps) if sweep is chosen)
 
     def _show_sweep(self, _change: object = None) -> None:
         self.note.value = ""
-        self.chart.spec = wise_spec(self.sweeps, self.run)
+        self.plot.paint(self._figure())
         self.split.options = [EVERY_SPLIT, *self.sweep.splits]
         self._show_flips()
 

@@ -1,0 +1,416 @@
+// Paints a plotly figure into a page: as wide as its place, in the page's colours, with what moves
+// with alpha moved, by mouse and by keyboard. The explorers and the saved pages use this one file.
+//
+// What a figure says beyond plotly's own:
+// - a trace's meta.id: the number of each of its points (or one for all of them), which a click
+//   chooses and a lasso selects; meta.with: numbers of points that only fade with their own;
+// - a slider's steps: the table of what moves with alpha, taken out by `moves_of` in Python.
+const CLIPFT_THEMES = {/* put here by pages.py */};
+const CONFIG = {displaylogo: false, showSendToCloud: false, responsive: false};
+const NARROW = 620; // pixels: below it panels stand one below the other
+const GAP = 90; // pixels between panels that do
+const STEPS = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1};
+
+const list = (value) => (Array.isArray(value) ? value : [value]);
+const plain = (text) => (text ?? "").replace(/<br>/g, ", ").replace(/<[^>]*>/g, "");
+
+// JupyterLab says which theme it has; elsewhere the reader's own counts.
+function isDark() {
+  const lab = document.body.dataset.jpThemeLight;
+  if (lab !== undefined) return lab === "false";
+  return matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+// Call `change` whenever the page's theme does; returns what ends that.
+function onTheme(change) {
+  const watch = new MutationObserver(change);
+  watch.observe(document.body, {attributeFilter: ["data-jp-theme-light"]});
+  const scheme = matchMedia("(prefers-color-scheme: dark)");
+  scheme.addEventListener("change", change);
+  return () => {
+    watch.disconnect();
+    scheme.removeEventListener("change", change);
+  };
+}
+
+// Plotly keeps large arrays as base64 text.
+const KINDS = {
+  f8: Float64Array, f4: Float32Array, i4: Int32Array, u4: Uint32Array,
+  i2: Int16Array, u2: Uint16Array, i1: Int8Array, u1: Uint8Array,
+};
+function numbers(values) {
+  if (!values?.bdata) return values ?? [];
+  const bytes = Uint8Array.from(atob(values.bdata), (letter) => letter.charCodeAt(0));
+  return Array.from(new KINDS[values.dtype](bytes.buffer));
+}
+
+// Half way between two values: numbers go on the line between them, else the nearer one counts.
+function mix(before, after, part) {
+  if (Array.isArray(before)) return before.map((value, i) => mix(value, after[i], part));
+  if (typeof before === "number" && typeof after === "number") {
+    return before + part * (after - before);
+  }
+  return part < 0.5 ? before : after;
+}
+
+// The row of a table at alpha; t: the alphas of its rows, which rise.
+function between(t, table, alpha, nearest) {
+  if (t.length === 1) return table[0];
+  let i = 1;
+  while (i < t.length - 1 && t[i] < alpha) i++;
+  const part = Math.min(1, Math.max(0, (alpha - t[i - 1]) / (t[i] - t[i - 1])));
+  return mix(table[i - 1], table[i], nearest ? Math.round(part) : part);
+}
+
+// Break a text's lines where they would be wider than so many letters.
+function wrapped(text, letters) {
+  if (!text) return text;
+  return text.split("<br>").map((whole) => {
+    let length = 0;
+    return whole.split(" ").map((word) => {
+      const size = plain(word).length + 1;
+      const breaks = length && length + size > letters;
+      length = breaks ? size : length + size;
+      return (breaks ? "<br>" : " ") + word;
+    }).join("").trimStart();
+  }).join("<br>");
+}
+
+const lines = (text) => (text ? text.split("<br>").length : 0);
+
+// A layout for a place of this width: titles broken, a legend below, and in a narrow one the
+// panels below each other.
+function fitted(layout, width) {
+  const title = layout.title ?? {};
+  const was = lines(title.text);
+  title.text = wrapped(title.text, (width - 40) / 8.6);
+  const room = 22 * (lines(title.text) - was);
+  const margin = {l: 80, r: 80, t: 100, b: 80, ...layout.margin};
+  margin.t += room;
+  if (title.pad) title.pad = {...title.pad, t: title.pad.t + room};
+  layout.height = (layout.height ?? 450) + room;
+  if (width < NARROW) {
+    margin.l = Math.min(margin.l, 56);
+    margin.r = Math.min(margin.r, 16);
+    stack(layout, margin);
+    for (const [name, axis] of axes(layout)) {
+      if (name.startsWith("x")) axis.title = {...axis.title, text: wrapped(axis.title?.text, width / 8.6)};
+    }
+  }
+  return Object.assign(layout, {title, margin, width, autosize: false});
+}
+
+function axes(layout) {
+  return Object.entries(layout).filter(([name]) => /^[xy]axis\d*$/.test(name));
+}
+
+// Panels that stand beside each other, one below the other; what is placed in parts of the page
+// goes with its panel, or keeps its distance from the axes.
+function stack(layout, margin) {
+  const panels = [];
+  for (const [name, x] of axes(layout)) {
+    if (!name.startsWith("x")) continue;
+    const y = layout[name.replace("x", "y")] ?? {};
+    panels.push({x, y, left: x.domain?.[0] ?? 0, right: x.domain?.[1] ?? 1,
+      low: y.domain?.[0] ?? 0, high: y.domain?.[1] ?? 1});
+  }
+  const tall = layout.height - margin.t - margin.b;
+  panels.sort((a, b) => b.high - a.high || a.left - b.left);
+  const beside = new Set(panels.map((panel) => panel.left)).size > 1;
+  const heights = panels.map((panel) => Math.max(220, tall * (panel.high - panel.low)));
+  const whole = beside ? heights.reduce((sum, height) => sum + height + GAP, -GAP) : tall;
+  const legend = {orientation: "h", xref: "paper", yref: "paper", x: 0, xanchor: "left", y: -(GAP - 20) / whole, yanchor: "top"};
+  layout.legend = {...layout.legend, ...legend};
+  if (!beside) return;
+
+  const texts = (layout.annotations ?? []).filter((note) => note.xref === "paper" && note.yref === "paper");
+  const notes = new Map(texts.map((note) => [note, panels.find(({left, right, high}) =>
+    note.x >= left && note.x <= right && Math.abs(note.y - high) < 0.06)]));
+  const apart = (y) => (y < 0 ? y * tall / whole : y > 1 ? 1 + (y - 1) * tall / whole : y);
+
+  let top = whole;
+  panels.forEach((panel, i) => {
+    panel.x.domain = [0, 1];
+    panel.y.domain = [(top - heights[i]) / whole, top / whole];
+    if (panel.y.matches) {
+      // it had those of its neighbour
+      Object.assign(panel.y, {showticklabels: true, title: panels[0].y.title});
+    }
+    panel.top = top / whole;
+    top -= heights[i] + GAP;
+  });
+  for (const [note, panel] of notes) {
+    if (panel) Object.assign(note, {x: 0.5, xanchor: "center", y: panel.top, yanchor: "bottom"});
+    else note.y = apart(note.y);
+  }
+  for (const image of layout.images ?? []) if (image.yref === "paper") image.y = apart(image.y);
+  layout.height = whole + margin.t + margin.b;
+}
+
+class Painter {
+  // host: an element; told: {choose(id), select(ids)}, what to call
+  constructor(Plotly, host, told = {}) {
+    Object.assign(this, {Plotly, host, told, alpha: 1, chosen: -1, selection: [], count: 0});
+    this.host.classList.add("clipft-plot");
+    this.div = document.createElement("div");
+    this.said = Object.assign(document.createElement("div"), {className: "clipft-said"});
+    this.said.setAttribute("aria-live", "polite");
+    host.replaceChildren(this.div, this.said);
+    this.div.setAttribute("role", "group");
+    this.div.setAttribute("data-lm-suppress-shortcuts", "true"); // arrow keys are the chart's
+    this.div.addEventListener("keydown", (event) => this.keydown(event));
+    this.endTheme = onTheme(() => this.draw());
+    this.resized = new ResizeObserver(() => {
+      if (this.text && this.width() !== this.drawn) this.draw();
+    });
+    this.resized.observe(host);
+  }
+
+  close() {
+    this.endTheme();
+    this.resized.disconnect();
+    this.Plotly.purge(this.div);
+    this.host.replaceChildren();
+  }
+
+  width() {
+    return Math.floor(this.host.clientWidth);
+  }
+
+  // text: the figure as JSON; moves: {t, nearest, traces: [{place, keys}]}, what moves with alpha
+  paint(text, moves = null) {
+    this.text = text;
+    this.moves = moves;
+    this.count += 1;
+    return this.draw();
+  }
+
+  // Draw all anew: another figure, another theme, another width.
+  async draw() {
+    if (!this.text) return this.clear();
+    const width = this.width();
+    this.drawn = width;
+    if (!width) return; // out of sight: drawn when it comes back
+    const dark = isDark();
+    const figure = JSON.parse(dark ? this.text.replaceAll('"#000000"', '"#ffffff"') : this.text);
+    const layout = fitted(figure.layout, this.tight(figure) ? Math.max(width, 760) : width);
+    layout.template = CLIPFT_THEMES[dark ? "dark" : "light"];
+    layout.uirevision = this.count;
+    this.ink = dark ? "#ffffff" : "#000000";
+    this.data = figure.data;
+    this.own = figure.data.length;
+    for (const {place, keys} of this.moved()) Object.assign(figure.data[place], keys);
+    figure.data.push(...this.extras());
+    const name = plain(layout.title?.text) || "chart";
+    this.div.setAttribute("aria-label", name);
+    if (this.points().length) this.div.tabIndex = 0;
+    else this.div.removeAttribute("tabindex");
+    const config = {...CONFIG, modeBarButtonsToAdd: [this.svgButton()]};
+    await this.Plotly.react(this.div, figure.data, layout, config);
+    if (this.dark !== undefined && this.dark !== dark) {
+      await this.Plotly.relayout(this.div, {template: layout.template}); // react does not see it
+    }
+    this.dark = dark;
+    this.listen();
+    this.div.dataset.alpha = this.alpha;
+    await this.mark();
+  }
+
+  clear() {
+    if (this.own) this.Plotly.purge(this.div);
+    this.own = 0;
+  }
+
+  // Tables and sheets of images keep a width at which they can be read; their box scrolls.
+  tight({data}) {
+    return data.some(({type}) => type === "table" || type === "image");
+  }
+
+  svgButton() {
+    const icon = this.Plotly.Icons.disk;
+    const click = (div) => this.Plotly.downloadImage(div, {format: "svg", filename: "clipft"});
+    return {name: "svg", title: "Download as SVG", icon, click};
+  }
+
+  // Once a graph is there: mouse events are plotly's own.
+  listen() {
+    if (this.listens) return;
+    this.listens = true;
+    this.div.on("plotly_hover", ({points}) => this.near(points[0]));
+    this.div.on("plotly_click", ({points}) => {
+      const id = points.map((point) => this.id(point)).find((id) => id !== undefined);
+      if (id !== undefined) this.choose(id);
+    });
+    this.div.on("plotly_selected", (event) => event && this.selected(event));
+    this.div.on("plotly_deselect", () => this.select([]));
+  }
+
+  id({curveNumber, pointNumber}) {
+    const ids = this.data[curveNumber]?.meta?.id;
+    return Array.isArray(ids) ? ids[pointNumber] : ids;
+  }
+
+  // --- alpha ---
+
+  moved() {
+    if (!this.moves) return [];
+    const {t, nearest, traces} = this.moves;
+    return traces.map(({place, keys}) => {
+      const now = {};
+      for (const [key, table] of Object.entries(keys)) now[key] = between(t, table, this.alpha, nearest);
+      return {place, keys: now};
+    });
+  }
+
+  // Several steps that come while one is drawn are one.
+  async move(alpha) {
+    this.alpha = alpha;
+    if (!this.moves || !this.own) return;
+    if (this.moving) return void (this.again = true);
+    this.moving = true;
+    do {
+      this.again = false;
+      const moved = this.moved();
+      const update = {};
+      for (const key of new Set(moved.flatMap(({keys}) => Object.keys(keys)))) {
+        update[key] = moved.map(({place, keys}) => keys[key] ?? this.data[place][key]);
+      }
+      await this.Plotly.restyle(this.div, update, moved.map(({place}) => place));
+      this.div.dataset.alpha = this.alpha;
+    } while (this.again);
+    this.moving = false;
+  }
+
+  // --- what is chosen and selected ---
+
+  // Traces that only mark: a ring around the chosen point, the lasso's outline, and of each trace
+  // of segments those that are selected.
+  extras() {
+    const quiet = {type: "scatter", hoverinfo: "skip", showlegend: false, x: [], y: []};
+    const ring = {...quiet, mode: "markers", marker: {symbol: "circle-open", size: 20, color: this.ink,
+      line: {width: 2}}};
+    const outline = {...quiet, mode: "lines", line: {color: "#56B4E9", dash: "dash", width: 1.5},
+      fill: "toself", fillcolor: "rgba(86,180,233,0.12)"};
+    const twins = this.segments().map(({xaxis, yaxis, line}) =>
+      ({...quiet, xaxis, yaxis, line, mode: "lines"}));
+    return [ring, outline, ...twins];
+  }
+
+  segments() {
+    return this.data.slice(0, this.own).filter(({mode, meta}) => mode === "lines" && meta?.with);
+  }
+
+  async mark() {
+    const {own, data, Plotly, div} = this;
+    if (!own) return;
+    const chosen = new Set(this.selection);
+    const places = [];
+    const update = {selectedpoints: [], opacity: []};
+    data.slice(0, own).forEach(({meta, mode, opacity}, place) => {
+      const ids = Array.isArray(meta?.id) ? meta.id : meta?.with;
+      if (!ids) return;
+      places.push(place);
+      const is = mode === "lines";
+      const caught = ids.flatMap((id, i) => (chosen.has(id) ? [i] : []));
+      update.selectedpoints.push(chosen.size && !is ? caught : null);
+      update.opacity.push(is && chosen.size ? 0.12 : opacity ?? null);
+    });
+    if (places.length) await Plotly.restyle(div, update, places);
+
+    const twins = this.segments().map(({x, y, meta}) => {
+      const keep = (values) => numbers(values).filter((_, i) => chosen.has(meta.with[i]));
+      return chosen.size ? [keep(x), keep(y)] : [[], []];
+    });
+    const ring = this.points().find(({id}) => id === this.chosen);
+    const line = chosen.size ? this.outline : null;
+    const x = [ring ? [ring.x] : [], line?.x ?? [], ...twins.map(([x]) => x)];
+    const y = [ring ? [ring.y] : [], line?.y ?? [], ...twins.map(([, y]) => y)];
+    const on = [ring ?? {}, line ?? {}];
+    const axis = (name, first) => [...on.map((one) => one[name] ?? first),
+      ...this.segments().map((trace) => trace[name] ?? first)];
+    const more = {x, y, xaxis: axis("xaxis", "x"), yaxis: axis("yaxis", "y")};
+    await Plotly.restyle(div, more, x.map((_, i) => own + i));
+  }
+
+  // Every point that can be chosen, in reading order.
+  points() {
+    const found = [];
+    this.data?.slice(0, this.own).forEach((trace, curveNumber) => {
+      if (!Array.isArray(trace.meta?.id) || trace.visible === "legendonly") return;
+      const {xaxis = "x", yaxis = "y"} = trace;
+      const x = numbers(trace.x);
+      const y = numbers(trace.y);
+      trace.meta.id.forEach((id, i) => {
+        found.push({id, x: x[i], y: y[i], xaxis, yaxis, curveNumber, pointNumber: i});
+      });
+    });
+    return found.sort((a, b) => a.x - b.x || a.y - b.y);
+  }
+
+  choose(id) {
+    this.told.choose?.(id);
+  }
+
+  select(ids) {
+    if (!ids.length) this.outline = null;
+    this.told.select?.(ids);
+  }
+
+  selected({points, lassoPoints, range}) {
+    const [axisX, axisY] = Object.keys(lassoPoints ?? range ?? {x: 0, y: 0});
+    const corners = lassoPoints ?? range;
+    if (corners) {
+      let {[axisX]: x, [axisY]: y} = corners;
+      if (range) [x, y] = [[x[0], x[1], x[1], x[0]], [y[0], y[0], y[1], y[1]]];
+      this.outline = {x: [...x, x[0]], y: [...y, y[0]], xaxis: axisX, yaxis: axisY};
+    }
+    const ids = points.filter(({curveNumber}) => curveNumber < this.own)
+      .map((point) => this.id(point)).filter((id) => id !== undefined);
+    // Plotly's own outline would choose its points anew whenever something is restyled.
+    setTimeout(async () => {
+      await this.Plotly.relayout(this.div, {selections: []});
+      this.select([...new Set(ids)].sort((a, b) => a - b));
+      this.mark();
+    });
+  }
+
+  // --- the keyboard ---
+
+  near(point) {
+    this.here = point;
+    const told = [...this.div.querySelectorAll(".hoverlayer .hovertext")].map((label) =>
+      [...label.querySelectorAll("tspan.line, text.nums:not(:has(tspan))")].map((line) => line.textContent)
+        .filter(Boolean).join(", "));
+    this.said.textContent = told.join("; ");
+  }
+
+  walk(step) {
+    const points = this.points();
+    const same = ({curveNumber, pointNumber}) =>
+      curveNumber === this.here?.curveNumber && pointNumber === this.here?.pointNumber;
+    const now = points.findIndex(same);
+    const next = points[now < 0 ? 0 : (now + step + points.length) % points.length];
+    this.here = next;
+    this.Plotly.Fx.hover(this.div, [next], next.xaxis + next.yaxis);
+  }
+
+  press(key) {
+    if (STEPS[key] && this.points().length) this.walk(STEPS[key]);
+    else if ((key === "Enter" || key === " ") && this.here) {
+      const id = this.id(this.here);
+      if (id !== undefined) this.choose(id);
+    } else if (key === "Escape") {
+      this.Plotly.Fx.unhover(this.div);
+      this.here = null;
+      this.select([]);
+      this.choose(-1);
+    } else return false;
+    return true;
+  }
+
+  keydown(event) {
+    if (event.target !== this.div || !this.press(event.key)) return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}

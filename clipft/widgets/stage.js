@@ -1,0 +1,44 @@
+// Puts an explorer into the place that its cell's output keeps for it. A saved notebook holds the
+// empty place and the static twin below it, and so shows the twin where there is no kernel.
+const GONE = "The kernel has ended or was restarted: run this cell again.";
+
+// Lumino tells its widgets by messages that they are in the page.
+function attach(place, view) {
+  const {luminoWidget} = view;
+  place.append(luminoWidget.node);
+  luminoWidget.processMessage({type: "after-attach", isConflatable: false});
+}
+
+export default {
+  initialize({model}) {
+    const done = new WeakSet();
+    const lines = [];
+    const fill = async (place) => {
+      done.add(place);
+      const manager = model.widget_manager;
+      const child = await manager.get_model(model.get("child").slice("IPY_MODEL_".length));
+      const line = Object.assign(document.createElement("p"), {className: "clipft-gone"});
+      line.setAttribute("role", "status");
+      place.replaceChildren(line);
+      attach(place, await manager.create_view(child));
+      place.classList.add("clipft-live");
+      lines.push(line);
+    };
+    const look = () => {
+      for (const place of document.getElementsByClassName(model.get("place"))) {
+        if (!done.has(place)) fill(place);
+      }
+    };
+    const watch = new MutationObserver(look);
+    watch.observe(document.body, {childList: true, subtree: true});
+    look();
+    const part = () => {
+      for (const line of lines) line.textContent = GONE;
+    };
+    model.on("comm_live_update", part);
+    return () => {
+      watch.disconnect();
+      model.off("comm_live_update", part);
+    };
+  },
+};
