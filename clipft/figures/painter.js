@@ -161,7 +161,7 @@ class Painter {
     this.div.addEventListener("keydown", (event) => this.keydown(event));
     this.endTheme = onTheme(() => this.draw());
     this.resized = new ResizeObserver(() => {
-      if (this.text && this.width() !== this.drawn) this.draw();
+      if (this.text && this.width() && this.width() !== this.drawn) this.draw();
     });
     this.resized.observe(host);
   }
@@ -188,9 +188,9 @@ class Painter {
   // Draw all anew: another figure, another theme, another width.
   async draw() {
     if (!this.text) return this.clear();
-    const width = this.width();
+    const width = this.width() || this.drawn; // out of sight, e.g. while Lab changes its theme
+    if (!width) return; // never seen yet: drawn when it is
     this.drawn = width;
-    if (!width) return; // out of sight: drawn when it comes back
     const dark = isDark();
     const figure = JSON.parse(dark ? this.text.replaceAll('"#000000"', '"#ffffff"') : this.text);
     const layout = fitted(figure.layout, this.tight(figure) ? Math.max(width, 760) : width);
