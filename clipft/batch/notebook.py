@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from ..disk.files import read_json, write_text
 from ..errors import ConfigError, MissingExtra, unknown
-from ..figures.pages import PLOTLYJS, VIEW, draw
+from ..figures.pages import FIGURE, PLOTLYJS, draw
 from ..progress import write
 
 KINDS = {"str", "int", "float", "bool", "list", "dict", "None"}  # annotations that are checked
@@ -33,7 +33,7 @@ HOW = {
     "kernel_name": "python3", "progress_bar": False, "log_output": True,
     "store_widget_state": False, "coalesce_streams": True,
 }  # fmt: skip
-FIGURE = "application/vnd.plotly.v1+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 # nbconvert's page without require.js, MathJax and Mermaid; outputs may load nothing either
 OFFLINE = """{%- extends 'lab/index.html.j2' -%}
 {%- block html_head_js -%}<meta http-equiv="Content-Security-Policy"
@@ -184,7 +184,7 @@ def _draw_figures(book: Any, plotlyjs: str) -> None:
     for cell in book.cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
-            data.pop(VIEW, None)  # needs a kernel; what stays is its plotly twin, or its text
+            data.pop(WIDGET, None)  # needs a kernel; what stays is its text
             if FIGURE not in data:
                 continue
             figure = dict(data[FIGURE])

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from ..config import TUNED, ZERO_SHOT
 from .marks import BAR_NUMBERS
-from .style import COLOURS, GREY, LAYOUT, domains_of
+from .style import GREY, LAYOUT, OTHER_COLOURS, domains_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ def accuracy_figure(
     rows = scores[(scores.metric == "accuracy") & (scores.role != "val")]
 
     figure = go.Figure()
-    for colour, alpha in zip((GREY, *COLOURS), alphas, strict=False):
+    for colour, alpha in zip((GREY, *OTHER_COLOURS), alphas, strict=False):
         bars = rows[rows.alpha == alpha]
         look = {"name": TITLES.get(alpha, f"WiSE, alpha {alpha:g}"), "marker_color": colour}
         figure.add_bar(x=domains_of(bars.split), y=100 * bars["mean"], **look, **BAR_NUMBERS)

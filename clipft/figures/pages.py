@@ -5,38 +5,28 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..disk.files import write_json, write_text
 from ..errors import unknown
-from .style import CONFIG, THEMES, paper
+from .style import THEMES, paper
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 PlotlyJs = bool | str  # whether plotly.js is embedded, or the address of one that is shared
 PLOTLYJS = "plotly.min.js"  # its name where pages share one
-VIEW = "application/vnd.jupyter.widget-view+json"  # the part of a cell's output that needs a kernel
+FIGURE = "application/vnd.plotly.v1+json"  # a figure as a part of a cell's output
 KINDS = ("png", "svg", "pdf")
 PNG_WIDTH = 1100  # of a figure, in its own pixels
 HEIGHT = 450  # of a figure that does not say it: plotly's own in a page
-# In JupyterLab a click on a slider would give a responsive figure the height 0.
-IN_LAB = CONFIG | {"responsive": False}
+# Nothing leaves the page. A click on a slider would give a responsive figure the height 0.
+IN_LAB = {"displaylogo": False, "showSendToCloud": False, "responsive": False}
 TAGS = re.compile("<[^>]*>")
 NUMBER = re.compile("^[0-9]+[a-z]?_")  # what sorts a figure's name
-# On an index: a click on a point goes to the place on the page that its trace names.
-LEAD = """
-for (const plot of document.querySelectorAll(".plotly-graph-div")) {
-  plot.on("plotly_click", ({points: [point]}) => {
-    const {to} = point.fullData.meta ?? {};
-    const place = Array.isArray(to) ? to[point.pointNumber] : to;
-    if (place && document.getElementById(place)) location.hash = place;
-  });
-}
-"""
 HERE = Path(__file__).parent
 STYLE = (HERE / "page.css").read_text(encoding="utf-8")
 
@@ -77,15 +67,28 @@ def painter() -> str:
 
 def bundle(figure: go.Figure) -> dict[str, Any]:
     """A figure as the output of a notebook's cell, without the button that would send it away."""
-    import plotly.io as pio
+    from plotly.io.json import to_json_plotly
 
     spec = figure.to_dict()
     spec["layout"]["template"] = THEMES["either"]
-    output = pio.renderers["plotly_mimetype"].to_mimebundle(spec)
-    for kind, drawn in output.items():
-        if "plotly" in kind:
-            drawn["config"] = IN_LAB
-    return output
+    drawn = json.loads(to_json_plotly(spec), object_pairs_hook=_sharing())
+    return {FIGURE: drawn | {"config": IN_LAB}}
+
+
+def _sharing() -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """Makes JSON's objects; equal texts are one in memory, as a thumbnail at many alphas is.
+
+    IPython keeps every output of a session.
+    """
+    texts: dict[str, str] = {}
+
+    def make(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = {}
+        for name, value in pairs:
+            made[name] = texts.setdefault(value, value) if isinstance(value, str) else value
+        return made
+
+    return make
 
 
 def write_images(folder: Path | str, kinds: Sequence[str] = ("png",)) -> str:
@@ -182,7 +185,7 @@ def write_index(
         body += _figure_html(spec, plotlyjs=number == 0, name=Path(file).stem, level=3)
     for section in after:
         body += _section_html(section)
-    write_text(target, _page(title, f"{body}<script>{LEAD}</script>"))
+    write_text(target, _page(title, body))
     return Path(target)
 
 
@@ -233,12 +236,22 @@ def write_plotlyjs(folder: Path | str) -> None:
 
 
 def draw(figure: dict, plotlyjs: PlotlyJs) -> str:
-    """A figure as HTML, without the button that would send it away."""
-    import plotly.io as pio
+    """A figure as HTML; where it brings plotly.js, it brings what paints all of the page, too."""
+    text = json.dumps(figure).replace("<", "\\u003c")  # nothing in it ends the script
+    place = "<div class='clipft-figure'></div>"
+    return f"{_scripts(plotlyjs)}{place}<script type='application/json'>{text}</script>"
 
-    scripts = {"include_plotlyjs": plotlyjs, "include_mathjax": False}
-    options = {"config": CONFIG, "validate": False, "full_html": False, "auto_play": False}
-    return pio.to_html(figure, **scripts, **options)
+
+def _scripts(plotlyjs: PlotlyJs) -> str:
+    if not plotlyjs:
+        return ""
+    from plotly.offline import get_plotlyjs
+
+    library = f"<script src='{html.escape(str(plotlyjs))}'></script>"
+    if plotlyjs is True:
+        library = f"<script>{get_plotlyjs()}</script>"
+    page = (HERE / "page.js").read_text(encoding="utf-8")
+    return f"{library}<script>(() => {{\n{painter()}{page}}})();</script>"
 
 
 def _figure_html(spec: dict, *, plotlyjs: PlotlyJs, name: str, level: int) -> str:
@@ -246,10 +259,9 @@ def _figure_html(spec: dict, *, plotlyjs: PlotlyJs, name: str, level: int) -> st
     heading = html.escape(_heading(spec["figure"], name))
     caption = html.escape(spec["caption"])
     drawn = draw(spec["figure"], plotlyjs)
-    scrolled = f"<div class='wide' role='region' aria-label='{heading}' tabindex='0'>"
     return (
         f"<h{level}>{heading}</h{level}><figure aria-label='{heading}'>"
-        f"<figcaption>{caption}</figcaption>{scrolled}{drawn}</div></figure>"
+        f"<figcaption>{caption}</figcaption>{drawn}</figure>"
     )
 
 

@@ -78,9 +78,16 @@ function wrapped(text, letters) {
 
 const lines = (text) => (text ? text.split("<br>").length : 0);
 
+// About how many lines a legend takes across a page: its columns are as wide as its longest name.
+function legendLines(data, width) {
+  const named = data.filter(({name, showlegend}) => name && showlegend !== false);
+  const longest = Math.max(0, ...named.map(({name}) => 8 * plain(name).length + 55));
+  return Math.ceil(named.length / Math.max(1, Math.floor(width / longest)));
+}
+
 // A layout for a place of this width: titles broken, a legend below, and in a narrow one the
 // panels below each other.
-function fitted(layout, width) {
+function fitted({layout, data}, width) {
   const title = layout.title ?? {};
   const was = lines(title.text);
   title.text = wrapped(title.text, (width - 40) / 8.6);
@@ -92,7 +99,7 @@ function fitted(layout, width) {
   if (width < NARROW) {
     margin.l = Math.min(margin.l, 56);
     margin.r = Math.min(margin.r, 16);
-    stack(layout, margin);
+    stack(layout, margin, legendLines(data, width));
     for (const [name, axis] of axes(layout)) {
       if (name.startsWith("x")) axis.title = {...axis.title, text: wrapped(axis.title?.text, width / 8.6)};
     }
@@ -106,7 +113,7 @@ function axes(layout) {
 
 // Panels that stand beside each other, one below the other; what is placed in parts of the page
 // goes with its panel, or keeps its distance from the axes.
-function stack(layout, margin) {
+function stack(layout, margin, legendLines) {
   const panels = [];
   for (const [name, x] of axes(layout)) {
     if (!name.startsWith("x")) continue;
@@ -119,7 +126,15 @@ function stack(layout, margin) {
   const beside = new Set(panels.map((panel) => panel.left)).size > 1;
   const heights = panels.map((panel) => Math.max(220, tall * (panel.high - panel.low)));
   const whole = beside ? heights.reduce((sum, height) => sum + height + GAP, -GAP) : tall;
-  const legend = {orientation: "h", xref: "paper", yref: "paper", x: 0, xanchor: "left", y: -(GAP - 20) / whole, yanchor: "top"};
+  const legend = {orientation: "h", xref: "paper", yref: "paper", x: 0, xanchor: "left"};
+  if (layout.sliders?.length) {
+    // Below the axes is no room: it stands between the title and the first panel.
+    margin.t += 22 * legendLines;
+    layout.height += 22 * legendLines;
+    Object.assign(legend, {y: 1 + 30 / whole, yanchor: "bottom"});
+  } else {
+    Object.assign(legend, {y: -(GAP - 20) / whole, yanchor: "top"});
+  }
   layout.legend = {...layout.legend, ...legend};
   if (!beside) return;
 
@@ -148,13 +163,15 @@ function stack(layout, margin) {
 }
 
 class Painter {
-  // host: an element; told: {choose(id), select(ids)}, what to call
+  // host: an element; told: what to call: {choose(id), select(ids), click(point)}
   constructor(Plotly, host, told = {}) {
     Object.assign(this, {Plotly, host, told, alpha: 1, chosen: -1, selection: [], count: 0});
-    this.host.classList.add("clipft-plot");
+    host.classList.add("clipft-plot");
+    Object.assign(host.style, {position: "relative", overflowX: "auto"});
     this.div = document.createElement("div");
     this.said = Object.assign(document.createElement("div"), {className: "clipft-said"});
-    this.said.setAttribute("aria-live", "polite");
+    this.said.setAttribute("aria-live", "polite"); // what is hovered, for a screen reader
+    Object.assign(this.said.style, {position: "absolute", clipPath: "inset(50%)"});
     host.replaceChildren(this.div, this.said);
     this.div.setAttribute("role", "group");
     this.div.setAttribute("data-lm-suppress-shortcuts", "true"); // arrow keys are the chart's
@@ -193,7 +210,7 @@ class Painter {
     this.drawn = width;
     const dark = isDark();
     const figure = JSON.parse(dark ? this.text.replaceAll('"#000000"', '"#ffffff"') : this.text);
-    const layout = fitted(figure.layout, this.tight(figure) ? Math.max(width, 760) : width);
+    const layout = fitted(figure, this.tight(figure) ? Math.max(width, 760) : width);
     layout.template = CLIPFT_THEMES[dark ? "dark" : "light"];
     layout.uirevision = this.count;
     this.ink = dark ? "#ffffff" : "#000000";
@@ -237,10 +254,7 @@ class Painter {
     if (this.listens) return;
     this.listens = true;
     this.div.on("plotly_hover", ({points}) => this.near(points[0]));
-    this.div.on("plotly_click", ({points}) => {
-      const id = points.map((point) => this.id(point)).find((id) => id !== undefined);
-      if (id !== undefined) this.choose(id);
-    });
+    this.div.on("plotly_click", ({points}) => this.click(points));
     this.div.on("plotly_selected", (event) => event && this.selected(event));
     this.div.on("plotly_deselect", () => this.select([]));
   }
@@ -286,6 +300,7 @@ class Painter {
   // Traces that only mark: a ring around the chosen point, the lasso's outline, and of each trace
   // of segments those that are selected.
   extras() {
+    if (!this.data.some(({meta}) => meta?.id || meta?.with)) return [];
     const quiet = {type: "scatter", hoverinfo: "skip", showlegend: false, x: [], y: []};
     const ring = {...quiet, mode: "markers", marker: {symbol: "circle-open", size: 20, color: this.ink,
       line: {width: 2}}};
@@ -302,7 +317,7 @@ class Painter {
 
   async mark() {
     const {own, data, Plotly, div} = this;
-    if (!own) return;
+    if (!own || own === data.length) return; // nothing to mark
     const chosen = new Set(this.selection);
     const places = [];
     const update = {selectedpoints: [], opacity: []};
@@ -332,19 +347,29 @@ class Painter {
     await Plotly.restyle(div, more, x.map((_, i) => own + i));
   }
 
-  // Every point that can be chosen, in reading order.
+  // Every point that the keyboard goes to, in reading order: those with numbers, or else all.
   points() {
+    const traces = this.data?.slice(0, this.own) ?? [];
+    const numbered = traces.some(({meta}) => Array.isArray(meta?.id));
     const found = [];
-    this.data?.slice(0, this.own).forEach((trace, curveNumber) => {
-      if (!Array.isArray(trace.meta?.id) || trace.visible === "legendonly") return;
-      const {xaxis = "x", yaxis = "y"} = trace;
+    traces.forEach((trace, curveNumber) => {
+      const {meta, mode, visible, hovertemplate, xaxis = "x", yaxis = "y"} = trace;
+      const counts = numbered ? Array.isArray(meta?.id) : hovertemplate && mode?.includes("markers");
+      if (!counts || visible === "legendonly") return;
       const x = numbers(trace.x);
       const y = numbers(trace.y);
-      trace.meta.id.forEach((id, i) => {
-        found.push({id, x: x[i], y: y[i], xaxis, yaxis, curveNumber, pointNumber: i});
+      x.forEach((_, pointNumber) => {
+        const point = {curveNumber, pointNumber};
+        found.push({...point, id: this.id(point), x: x[pointNumber], y: y[pointNumber], xaxis, yaxis});
       });
     });
     return found.sort((a, b) => a.x - b.x || a.y - b.y);
+  }
+
+  click(points) {
+    const point = points.find((point) => this.id(point) !== undefined);
+    if (point) this.choose(this.id(point));
+    this.told.click?.(points[0]);
   }
 
   choose(id) {
@@ -397,8 +422,7 @@ class Painter {
   press(key) {
     if (STEPS[key] && this.points().length) this.walk(STEPS[key]);
     else if ((key === "Enter" || key === " ") && this.here) {
-      const id = this.id(this.here);
-      if (id !== undefined) this.choose(id);
+      this.click([this.here]);
     } else if (key === "Escape") {
       this.Plotly.Fx.unhover(this.div);
       this.here = null;

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-# Nothing leaves the page.
-CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
 INK = "#000000"  # the text's own colour: the painter turns it white in the dark
 # Methods: Okabe and Ito's, which people with any colour vision tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", INK)
@@ -52,6 +50,7 @@ def _theme(ground: str, ink: str, grid: str, head: str) -> dict[str, Any]:
             "paper_bgcolor": ground,
             "plot_bgcolor": ground,
             "font": {"color": ink},
+            "title": {"x": 0, "pad": {"l": 12}},
             "xaxis": axis,
             "yaxis": axis,
             "hoverlabel": {"bgcolor": head, "bordercolor": grid, "font": {"color": ink}},

@@ -30,7 +30,14 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 HERE = Path(__file__).parent
-PAINTING = painter() + (HERE / "plot.js").read_text(encoding="utf-8")
+
+
+def _text(name: str) -> str:
+    """A file beside this one. anywidget would keep every widget in memory for a path's sake."""
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+STYLE = _text("explorer.css")
 
 
 class Library(anywidget.AnyWidget):
@@ -54,8 +61,8 @@ class Plot(anywidget.AnyWidget):
     points numbers in `meta.id`. Arrow keys walk over the points, Enter chooses, Escape clears.
     """
 
-    _esm = PAINTING
-    _css = HERE / "explorer.css"
+    _esm = painter() + _text("plot.js")
+    _css = STYLE
     library = traitlets.Instance(Library).tag(sync=True, **W.widget_serialization)
     figure = traitlets.Unicode().tag(sync=True)
     moves = traitlets.Dict().tag(sync=True)
@@ -79,16 +86,16 @@ class Plot(anywidget.AnyWidget):
 class Html(anywidget.AnyWidget):
     """A text, table or tiles as HTML, in the explorers' style; nothing in it is typeset."""
 
-    _esm = HERE / "text.js"
-    _css = HERE / "explorer.css"
+    _esm = _text("text.js")
+    _css = STYLE
     value = traitlets.Unicode().tag(sync=True)
 
 
 class Stage(anywidget.AnyWidget):
     """Puts a widget into the place that a cell's output keeps for it; see stage.js."""
 
-    _esm = HERE / "stage.js"
-    _css = HERE / "explorer.css"
+    _esm = _text("stage.js")
+    _css = STYLE
     child = traitlets.Instance(W.Widget).tag(sync=True, **W.widget_serialization)
     place = traitlets.Unicode().tag(sync=True)
 
@@ -100,6 +107,7 @@ class Explorer(traitlets.HasTraits):
     """
 
     widget: W.Widget
+    links: Sequence[W.Widget] = ()  # between its widgets, in the page
     stage: Stage | None = None
 
     def figure(self) -> go.Figure:
@@ -118,13 +126,16 @@ class Explorer(traitlets.HasTraits):
         display(self)
 
     def close(self) -> None:
-        """End its widgets, here and in the page; what it shows of results is kept."""
-        shown.forget(self)
-        for part in list(parts(self.widget)):
+        """End it, here and in the page; it then holds nothing that takes memory.
+
+        IPython keeps what a cell gave (`Out`), and so the explorer itself.
+        """
+        whole = self.widget if self.stage is None else self.stage
+        for part in [*self.links, *parts(whole)]:
             part.close()
-        if self.stage is not None:
-            self.stage.close()
-            self.stage = None
+        self.unobserve_all()
+        for name in [name for name in vars(self) if not name.startswith("_")]:
+            delattr(self, name)
 
     def bind(self, update: Callable[..., None], **controls: W.Widget) -> None:
         """Make each trait one with the value of its control; call `update` where it changes."""
@@ -159,7 +170,10 @@ class Explorer(traitlets.HasTraits):
 
 
 class Shown:
-    """Which explorers each cell shows: those that its next execution takes away are closed."""
+    """Which explorers each cell shows: those that its next execution takes away are closed.
+
+    Not where another cell shows them too, or a name of the user's still holds them.
+    """
 
     def __init__(self) -> None:
         self.executions: dict[str, str] = {}  # cell -> its last execution
@@ -167,36 +181,30 @@ class Shown:
 
     def now(self, explorer: Explorer) -> None:
         """The cell that runs shows this explorer."""
-        cell, execution = running_cell()
+        from IPython import get_ipython
+
+        kernel = getattr(get_ipython(), "kernel", None)
+        request = kernel.get_parent() if kernel is not None else {}
+        cell = request.get("metadata", {}).get("cellId")  # JupyterLab says it
         if not cell:
             return
-        before = []
-        if self.executions.get(cell) != execution:
-            before = self.explorers.pop(cell, [])
-            self.executions[cell] = execution
-        self.explorers.setdefault(cell, []).append(explorer)
-        still = [one for several in self.explorers.values() for one in several]
-        for old in before:
-            if not any(old is one for one in still):
-                old.close()
 
-    def forget(self, explorer: Explorer) -> None:
-        """It is shown nowhere any more."""
-        for cell, several in self.explorers.items():
-            self.explorers[cell] = [one for one in several if one is not explorer]
+        execution = request["header"]["msg_id"]
+        before = self.explorers.get(cell, []) if self.executions.get(cell) != execution else []
+        if before or cell not in self.explorers:
+            self.explorers[cell] = []
+        self.executions[cell] = execution
+        self.explorers[cell].append(explorer)
+
+        needed = {id(one) for several in self.explorers.values() for one in several}
+        names = kernel.shell.user_ns.items()
+        needed |= {id(value) for name, value in names if not name.startswith("_")}
+        for old in before:
+            if id(old) not in needed:
+                old.close()
 
 
 shown = Shown()
-
-
-def running_cell() -> tuple[str, str]:
-    """The ids of the cell that runs and of this execution, as JupyterLab says them; else ""."""
-    from IPython import get_ipython
-
-    kernel = getattr(get_ipython(), "kernel", None)
-    request = kernel.get_parent() if kernel is not None else {}
-    cell = request.get("metadata", {}).get("cellId", "")
-    return cell, request.get("header", {}).get("msg_id", "")
 
 
 def parts(widget: W.Widget) -> Iterator[W.Widget]:

@@ -27,7 +27,7 @@ class FigureView(Explorer):
         if self.plot.moves:
             slider = alpha_slider(self._start())
             self.plot.alpha = slider.value
-            self.link = W.jsdlink((slider, "value"), (self.plot, "alpha"))
+            self.links = [W.jsdlink((slider, "value"), (self.plot, "alpha"))]
             controls.append(slider)
         self.widget = column(*controls, self.plot)
 

@@ -75,7 +75,7 @@ class WiseExplorer(Explorer):
         self.plot = Plot(alpha=self.alpha)
         self.plot.observe(self._clicked, "chosen")
         # In the page: the picture follows the slider and no kernel is asked.
-        self.link = W.jsdlink((self.slider, "value"), (self.plot, "alpha"))
+        self.links = [W.jsdlink((self.slider, "value"), (self.plot, "alpha"))]
         self.counts = text_panel("counts")
         self.tiles = text_panel("flips")
         self.note = text_panel("exact")
