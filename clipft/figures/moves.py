@@ -36,7 +36,7 @@ def add_slider(
     active = int(np.abs(np.asarray(alphas) - start).argmin())
     steps = []
     for number, alpha in enumerate(alphas):
-        changes = _changes([trace[number] for trace in states.values()])
+        changes = _changes(figure, {place: trace[number] for place, trace in states.items()})
         args: list[Any] = [changes]
         if images is not None:
             args.append({"images": images[number]})
@@ -51,16 +51,25 @@ def add_slider(
     figure.update_layout(sliders=[slider | {"steps": steps}])
 
 
-def _changes(state: Sequence[Mapping[str, Any]]) -> dict[str, list]:
-    """A list per property with a value per trace, as restyle wants them; a null would delete it."""
-    keys = dict.fromkeys(key for trace in state for key in trace)
-    return {key: [trace.get(key, "") for trace in state] for key in keys}
+def _changes(figure: go.Figure, state: Mapping[int, Mapping[str, Any]]) -> dict[str, list]:
+    """A list per property with a value per trace, as restyle wants them.
+
+    Of a trace that does not move a property, the value that it has; a null would delete it.
+    """
+    changes: dict[str, list] = {}
+    for key in dict.fromkeys(key for trace in state.values() for key in trace):
+        changes[key] = []
+        for place, trace in state.items():
+            own = figure.data[place][key]
+            changes[key].append(trace.get(key, "" if own is None else own))
+    return changes
 
 
 def moves_of(figure: go.Figure) -> tuple[go.Figure, dict[str, Any]]:
     """A copy without the slider and its room, and the slider's steps as painter.js wants them.
 
-    {t: alphas, nearest: whether to jump, traces: [{place, keys: {property: value at each alpha}}]}
+    {t: alphas, nearest: whether to jump, traces: [{place, keys: {property: value at each alpha}}]};
+    a property that stays as it is, is not in it.
     """
     copy = go.Figure(figure)
     if not figure.layout.sliders:
@@ -71,9 +80,9 @@ def moves_of(figure: go.Figure) -> tuple[go.Figure, dict[str, Any]]:
     for number, place in enumerate(steps[0]["args"][-1]):
         keys = {}
         for key in steps[0]["args"][0]:
-            table = [step["args"][0][key][number] for step in steps]
-            if "" not in table:  # what another trace alone has
-                keys[key] = _plain(table)
+            table = [_plain(step["args"][0][key][number]) for step in steps]
+            if any(row != table[0] for row in table):
+                keys[key] = table
         traces.append({"place": place, "keys": keys})
     t = [float(step["value"]) for step in steps]
 
