@@ -17,7 +17,7 @@ from clipft.figures.distortion import distortion_figure
 from clipft.figures.energy_gap import class_figure, energy_gap_figure, leave_one_out_figure
 from clipft.figures.energy_map import energy_map_figure
 from clipft.figures.images import contact_sheet_figure
-from clipft.figures.style import style
+from clipft.figures.style import GREY, KNOWN_BEST, look_of, style
 from clipft.figures.tables import table_figure, tables_figure
 from clipft.figures.trade_off import choice_figure, trade_off_figure
 from clipft.figures.training import training_figure
@@ -180,10 +180,24 @@ def many(count):
 
 def test_64_methods_look_different():
     looks = style(many(64))
-    titles, colours, symbols, dashes = zip(*looks.values(), strict=True)
+    titles, colours, symbols, _ = zip(*looks.values(), strict=True)
     assert len(set(titles)) == len({*zip(colours, symbols, strict=True)}) == 64
-    assert len({*zip(colours[:32], dashes[:32], strict=True)}) == 32
-    assert len({*colours[:8]}) == len({*symbols[:8]}) == 8  # few methods differ in both
+    for count, kinds in ((32, ("colour", "dash")), (8, ("colour",)), (8, ("symbol",))):
+        few = style(many(count)).values()
+        assert len({tuple(getattr(look, kind) for kind in kinds) for look in few}) == count
+
+
+def test_the_best_known_methods_look_alike_in_every_set():
+    """A page may hold figures of several sets of runs; a colour means one method there."""
+    every = style(METHODS)
+    for method in KNOWN_BEST:
+        assert style([method])[method] == style([method, "lp", "mse_class"])[method] == every[method]
+    assert len({every[method].colour for method in KNOWN_BEST}) == 8
+
+
+def test_methods_and_splits_share_no_colour():
+    others = {look_of(number, "").colour for number in range(20)}
+    assert others.isdisjoint({look.colour for look in style(many(20)).values()} | {GREY})
 
 
 def test_many_methods_are_drawn_without_numbers_on_the_bars():
@@ -485,14 +499,14 @@ def sweep_steps(figure):
     """The slider's steps: label, what each trace becomes, layout."""
     (slider,) = figure.layout.sliders
     for step in slider.steps:
-        changes, layout, moving = step.args
-        assert set(changes) == {"x", "y", "text"}
+        changes, *layout, moving = step.args
+        assert set(changes) == {"x", "y", "text", "customdata"}
         assert all(len(values) == len(moving) and None not in values for values in changes.values())
         places = {
             number: {key: values[i] for key, values in changes.items()}
             for i, number in enumerate(moving)
         }
-        yield step.label, places, layout
+        yield step.label, places, layout[0] if layout else {}
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -505,7 +519,9 @@ def test_sweep_slider_moves_marker_bars_and_flips(seed):
         a: np.concatenate([s.prediction for s in scores if s.alpha == a and "val" not in s.split])
         for a in sweep.alphas
     }
-    names = {trace.name: number for number, trace in enumerate(figure.data) if trace.name}
+    traces = list(enumerate(figure.data))
+    names = {trace.name: number for number, trace in traces if trace.type == "scatter"}
+    bars_named = {trace.name: number for number, trace in traces if trace.type == "bar"}
     assert figure.layout.sliders[0].active == 2
     for alpha, (label, places, _) in zip(sweep.alphas, sweep_steps(figure), strict=True):
         assert float(label) == alpha
@@ -513,7 +529,7 @@ def test_sweep_slider_moves_marker_bars_and_flips(seed):
         bars = [right[alpha, f"{domain}/test"] for domain in ("real", "clipart", "sketch")]
         flips = [int(np.sum(predicted[alpha] != predicted[end])) for end in (0.0, 1.0)]
         marker, moved, counts = sorted(places)
-        assert moved == names["at alpha"]
+        assert (marker, moved) == (names["at alpha"], bars_named["at alpha"])
         assert (*places[marker]["x"], *places[marker]["y"]) == pytest.approx(
             (right[alpha, "real/test"], shift)
         )
@@ -533,7 +549,7 @@ def test_sweep_slider_moves_marker_bars_and_flips(seed):
                     assert list(figure.data[number][key]) == wanted
     for name, alpha in (("zero-shot", 0.0), ("tuned", 1.0)):
         want = [right[alpha, f"{domain}/test"] for domain in ("real", "clipart", "sketch")]
-        assert list(figure.data[names[name]].y) == pytest.approx(want)
+        assert list(figure.data[bars_named[name]].y) == pytest.approx(want)
     assert "27 test images" in figure.layout.title.text
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from clipft.errors import ConfigError
 from clipft.figures import pages
+from clipft.figures.style import THEMES
 from clipft.figures.style import paper
 
 FIGURE = go.Figure(go.Scatter(x=[1, 2], y=[3.5, float("nan")], name="a <b> & c"))
@@ -33,7 +34,7 @@ def test_a_saved_figure_is_self_contained(tmp_path):
     assert 'src="http' not in html
     assert loaded_from_outside(html) == []
     assert "<figcaption>Energy gap &amp; &lt;accuracy&gt;</figcaption>" in html
-    assert '"showSendToCloud": false' in html
+    assert "showSendToCloud: false" in html
     spec = json.loads((tmp_path / "new/gap.json").read_text())
     assert spec["caption"] == "Energy gap & <accuracy>"
     assert go.Figure(spec["figure"]).data[0].y[0] == 3.5
@@ -160,16 +161,22 @@ def test_images_of_other_kinds_on_request(tmp_path, monkeypatch):
         pages.write_images(tmp_path, ["gif"])
 
 
-def test_pages_have_a_dark_theme_and_figures_stay_on_white():
+def test_pages_have_a_dark_theme():
     light, dark = pages.STYLE.split("@media (prefers-color-scheme: dark)")
     assert "color-scheme: light dark" in light
-    assert "background: #181a1b" in dark and ".plotly-graph-div { background: #fff" in dark
+    assert THEMES["dark"]["layout"]["paper_bgcolor"] == "#111111" and "background: #111" in dark
 
 
-def test_show_saves_where_it_is_told_and_offers_no_upload(tmp_path, monkeypatch):
-    calls = []
-    monkeypatch.setattr(go.Figure, "show", lambda self, **options: calls.append(options))
-    pages.show(FIGURE)
-    pages.show(FIGURE, tmp_path, "gap", "a caption")
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["gap.html", "gap.json"]
-    assert [call["config"]["showSendToCloud"] for call in calls] == [False, False]
+def test_nothing_of_a_figure_ends_its_script(tmp_path):
+    evil = go.Figure(go.Scatter(x=[1], y=[1], name="</script><b>x</b><!--"))
+    html = pages.save_figure(evil, tmp_path, "evil").read_text(encoding="utf-8")
+    assert "<b>x" not in html
+    text = html.rpartition("<script type='application/json'>")[2].partition("</script>")[0]
+    assert json.loads(text)["data"][0]["name"] == "</script><b>x</b><!--"
+
+
+def test_a_notebooks_figure_offers_no_upload_and_stands_on_either_ground():
+    drawn = pages.bundle(FIGURE)[pages.FIGURE]
+    assert drawn["config"]["showSendToCloud"] is False
+    assert drawn["layout"]["template"]["layout"]["paper_bgcolor"] == "rgba(0,0,0,0)"
+    assert drawn["data"] == json.loads(FIGURE.to_json())["data"]
