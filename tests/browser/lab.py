@@ -2,6 +2,7 @@
 is reached.
 """
 
+import ast
 import contextlib
 import json
 import os
@@ -50,6 +51,7 @@ LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 HANG = 300  # seconds after which waiting is given up; guards against a hang on a busy machine, says nothing of speed
 if expect is not None:
     expect.set_options(timeout=1000 * HANG)
+PLOT = ".js-plotly-plot[data-alpha]"  # a live picture that is drawn
 ERROR_OUTPUT = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']"
 STDERR_OUTPUT = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']"
 
@@ -359,3 +361,93 @@ def theme(page, name: str) -> None:
     page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached")
     # Lab takes its splash away a moment later; another switch before that would make it try twice.
     page.wait_for_selector("#jupyterlab-splash", state="detached")
+
+
+# --- what an explorer shows and what the kernel says ----------------------------------------------------------------
+
+
+def cell(page, number: int):
+    """A code cell of the notebook."""
+    return page.locator(".jp-CodeCell").nth(number)
+
+
+def ask(page, expression: str):
+    """What a Python expression is in the notebook's kernel; the notebook is left as it is."""
+    said = page.evaluate(
+        """async code => {
+            const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+            const options = {code: '', user_expressions: {said: code}, silent: true, store_history: false};
+            const reply = await kernel.requestExecute(options).done;
+            return reply.content.user_expressions.said;
+        }""",
+        f"__import__('json').dumps({expression})",
+    )
+    assert said["status"] == "ok", said
+    return json.loads(ast.literal_eval(said["data"]["text/plain"]))
+
+
+def until(check, page, seconds: float = HANG):
+    """Wait until a check, a function of no arguments, raises no AssertionError."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return check()
+        except AssertionError:
+            if time.monotonic() > end:
+                raise
+            page.wait_for_timeout(100)
+
+
+def becomes(page, expression: str, wanted=None) -> object:
+    """Wait until a Python expression in the kernel is this, or, wanted not given, is no longer empty; return it."""
+
+    def check():
+        found = ask(page, expression)
+        assert found == wanted if wanted is not None else found, f"{expression} is {found!r}"
+        return found
+
+    return until(check, page)
+
+
+def press(page, keys: str, times: int = 1) -> None:
+    for _ in range(times):
+        page.keyboard.press(keys)
+
+
+def run_cells(page, start: int, stop: int) -> None:
+    """Run the cells at these positions, markdown counted, and wait for the end."""
+    page.evaluate(
+        """async ([start, stop]) => {
+            const app = window.jupyterapp, panel = app.shell.currentWidget, session = panel.sessionContext;
+            await session.ready;
+            await session.session.kernel.info;
+            for (let i = start; i < stop; i++) {
+                panel.content.activeCellIndex = i;
+                await app.commands.execute('notebook:run-cell');
+            }
+        }""",
+        [start, stop],
+    )
+    failed = page.locator(ERROR_OUTPUT)
+    assert not failed.count(), failed.first.inner_text()
+
+
+def type_alpha(page, explorer, alpha: float) -> None:
+    """Type an alpha into the first slider's number, wait for it, and go back to the slider."""
+    explorer.locator(".clipft-alpha .widget-readout").first.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.type(f"{alpha:.2f}")
+    page.keyboard.press("Enter")
+    expect(explorer.locator(".clipft-counts p").first).to_contain_text(f"alpha {alpha:.2f}")
+    explorer.locator(".clipft-alpha .noUi-handle").first.focus()
+
+
+def drawn(explorer, name: str, kind: str = "scatter") -> dict:
+    """x and y of the trace of this name in an explorer's first picture, as it is drawn now."""
+    return explorer.locator(PLOT).first.evaluate(
+        """(plot, [name, kind]) => {
+            const {x, y, text} = plot._fullData.find((trace) => trace.name === name && trace.type === kind);
+            return {x: [...x], y: [...y], text};
+        }""",
+        [name, kind],
+    )

@@ -191,7 +191,9 @@ def test_the_best_known_methods_look_alike_in_every_set():
     """A page may hold figures of several sets of runs; a colour means one method there."""
     every = style(METHODS)
     for method in KNOWN_BEST:
-        assert style([method])[method] == style([method, "lp", "mse_class"])[method] == every[method]
+        assert (
+            style([method])[method] == style([method, "lp", "mse_class"])[method] == every[method]
+        )
     assert len({every[method].colour for method in KNOWN_BEST}) == 8
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from clipft.errors import ConfigError
 from clipft.figures import pages
-from clipft.figures.style import THEMES
-from clipft.figures.style import paper
+from clipft.figures.style import THEMES, paper
 
 FIGURE = go.Figure(go.Scatter(x=[1, 2], y=[3.5, float("nan")], name="a <b> & c"))
 

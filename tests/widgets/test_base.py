@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import traitlets
 from explorers import NAMES, energy_map, explorers
@@ -18,7 +17,6 @@ pytest.importorskip("anywidget")
 import IPython
 import ipywidgets as W
 
-from clipft.config import RunConfig
 from clipft.errors import ConfigError, RunError
 from clipft.figures.pages import FIGURE
 from clipft.runs.sweep import Sweep
