@@ -14,7 +14,8 @@ import plotly.graph_objects as go
 
 States = list[dict[str, Any]]  # what a trace that moves is at each alpha: its properties
 BETWEEN, NEAREST = "between", "nearest"  # how a live view goes from one scored alpha to the next
-ROOM = 85  # pixels below the axes that a slider takes
+PAD = 45  # pixels from the axes to the slider
+ROOM = 85  # and what it takes below that
 
 
 def add_slider(
@@ -25,13 +26,12 @@ def add_slider(
     *,
     way: str = BETWEEN,
     images: Sequence[list] | None = None,
-    pad: int = 45,
 ) -> None:
     """Let traces follow a slider of alpha; the figure stands at the scored alpha nearest to start.
 
     alphas: (A,), rising. states: place of a trace -> its properties at each alpha. way: NEAREST
-    where values between two alphas mean nothing. images: of the layout, at each alpha. pad: pixels
-    from the axes to the slider; the margin below has to hold pad + ROOM.
+    where values between two alphas mean nothing. images: of the layout, at each alpha. The
+    margin below has to hold PAD + ROOM pixels.
     """
     active = int(np.abs(np.asarray(alphas) - start).argmin())
     steps = []
@@ -47,7 +47,7 @@ def add_slider(
     for place, trace in states.items():
         figure.data[place].update(trace[active])
     value = {"prefix": "alpha = "}
-    slider = {"name": way, "active": active, "currentvalue": value, "pad": {"t": pad}}
+    slider = {"name": way, "active": active, "currentvalue": value, "pad": {"t": PAD}}
     figure.update_layout(sliders=[slider | {"steps": steps}])
 
 

@@ -249,7 +249,7 @@ def sweep_figure(
         images = [_tiles(sweep, place, thumbnails) for place in range(len(sweep.alphas))]
         first = images[sweep.nearest(alpha)]
         figure.update_layout(images=first, height=700, margin={"b": 300})
-    add_slider(figure, sweep.alphas, states, alpha, images=images, pad=50)
+    add_slider(figure, sweep.alphas, states, alpha, images=images)
 
     tested = np.count_nonzero(sweep.split_number >= 0)
     title = titled(sweep.title, ", ".join([*sweep.details, f"{tested} test images"]))
@@ -296,8 +296,8 @@ def _add_curve(
     """A run's curve, its ends, and a mark on it; returns the mark at each alpha."""
     x, y = _places(sweep)
     titles = TITLES if len(sweep.splits) > 1 else TITLES_ALONE
-    called = "<br>".join(sweep.called)
-    text = hover(called, "alpha %{customdata:.2f}", f"{titles[0]} %{{x:.1f}}", f"{titles[1]} %{{y:.1f}}")
+    here = ("alpha %{customdata:.2f}", f"{titles[0]} %{{x:.1f}}", f"{titles[1]} %{{y:.1f}}")
+    text = hover(*sweep.called, *here)
     small = {"customdata": sweep.alphas, "hovertemplate": text, "showlegend": False}
     line = {"mode": "lines+markers", "line": {"color": look.colour}, "marker": {"size": 5}}
     figure.add_scatter(x=x, y=y, **small, **line, **place)
@@ -308,7 +308,8 @@ def _add_curve(
     )
     for name, end, marker in ends:
         at = {"x": [x[end]], "y": [y[end]], "customdata": [sweep.alphas[end]]}
-        figure.add_scatter(**at, mode="markers", name=name, marker=marker, hovertemplate=text, **place)
+        named = {"mode": "markers", "name": name, "marker": marker, "hovertemplate": text}
+        figure.add_scatter(**at, **named, **place)
 
     marker = look.marker(17) | {"symbol": "circle", "line": {"color": "white", "width": 1.5}}
     named = {"mode": "markers", "name": "at alpha", "marker": marker, "hovertemplate": text}
@@ -324,11 +325,10 @@ def _add_curve(
 def _add_thin_curve(figure: go.Figure, sweep: Sweep, look: Look, number: int) -> None:
     """The curve of a run that is not the one shown; a click on it gives this number."""
     x, y = _places(sweep)
-    called = "<br>".join(sweep.called)
     line = {"mode": "lines+markers", "opacity": 0.45, "marker": {"size": 4}}
     line["line"] = {"color": look.colour, "width": 1.2, "dash": "dot"}
     named = {"name": sweep.title, "showlegend": False, "meta": {"id": number}}
-    text = hover(called, "alpha %{customdata:.2f}", "%{x:.1f}, %{y:.1f}")
+    text = hover(*sweep.called, "alpha %{customdata:.2f}", "%{x:.1f}, %{y:.1f}")
     at = {"x": x, "y": y, "customdata": sweep.alphas, "hovertemplate": text}
     figure.add_scatter(**at, **line, **named, **FIRST)
 

@@ -1,4 +1,4 @@
-"""The WiSE explorer without a page: traits, menus and clicks are set, figures and texts are read back."""
+"""The WiSE explorer without a page: menus and clicks are set, figures and texts are read back."""
 
 import json
 
