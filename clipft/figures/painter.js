@@ -58,8 +58,10 @@ function between(t, table, alpha, nearest) {
   if (t.length === 1) return table[0];
   let i = 1;
   while (i < t.length - 1 && t[i] < alpha) i++;
+  // Half way the lower one is the nearest, as in Python: a table of the kernel stands beside.
+  if (nearest) return table[Math.abs(t[i] - alpha) < Math.abs(t[i - 1] - alpha) ? i : i - 1];
   const part = Math.min(1, Math.max(0, (alpha - t[i - 1]) / (t[i] - t[i - 1])));
-  return mix(table[i - 1], table[i], nearest ? Math.round(part) : part);
+  return mix(table[i - 1], table[i], part);
 }
 
 // Break a text's lines where they would be wider than so many letters.
