@@ -9,6 +9,7 @@ const CLIPFT_THEMES = {/* put here by pages.py */};
 const CONFIG = {displaylogo: false, showSendToCloud: false, responsive: false};
 const NARROW = 620; // pixels: below it panels stand one below the other
 const GAP = 90; // pixels between panels that do
+const LINE = 22; // pixels of a line of a title or legend
 const STEPS = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1};
 
 const list = (value) => (Array.isArray(value) ? value : [value]);
@@ -93,18 +94,22 @@ function fitted({layout, data}, width) {
   const title = layout.title ?? {};
   const was = lines(title.text);
   title.text = wrapped(title.text, (width - 40) / 8.6);
-  const room = 22 * (lines(title.text) - was);
+  const room = LINE * (lines(title.text) - was);
   const margin = {l: 80, r: 80, t: 100, b: 80, ...layout.margin};
   margin.t += room;
-  if (title.pad) title.pad = {...title.pad, t: title.pad.t + room};
+  // Plotly sets the first of several lines higher than one alone.
+  if (title.pad && was === 1 && room) title.pad = {...title.pad, t: title.pad.t + 12};
   layout.height = (layout.height ?? 450) + room;
   if (width < NARROW) {
     margin.l = Math.min(margin.l, 56);
     margin.r = Math.min(margin.r, 16);
-    stack(layout, margin, legendLines(data, width));
+    let most = 1; // lines of a title below an axis
     for (const [name, axis] of axes(layout)) {
-      if (name.startsWith("x")) axis.title = {...axis.title, text: wrapped(axis.title?.text, width / 8.6)};
+      if (!name.startsWith("x")) continue;
+      axis.title = {...axis.title, text: wrapped(axis.title?.text, (width - margin.l) / 8.6)};
+      most = Math.max(most, lines(axis.title.text));
     }
+    stack(layout, margin, {below: GAP - 20 + LINE * (most - 1), tall: LINE * legendLines(data, width)});
   }
   return Object.assign(layout, {title, margin, width, autosize: false});
 }
@@ -114,8 +119,9 @@ function axes(layout) {
 }
 
 // Panels that stand beside each other, one below the other; what is placed in parts of the page
-// goes with its panel, or keeps its distance from the axes.
-function stack(layout, margin, legendLines) {
+// goes with its panel, or keeps its distance from the axes. named: the legend's pixels below the axes
+// and its height.
+function stack(layout, margin, named) {
   const panels = [];
   for (const [name, x] of axes(layout)) {
     if (!name.startsWith("x")) continue;
@@ -131,11 +137,14 @@ function stack(layout, margin, legendLines) {
   const legend = {orientation: "h", xref: "paper", yref: "paper", x: 0, xanchor: "left"};
   if (layout.sliders?.length) {
     // Below the axes is no room: it stands between the title and the first panel.
-    margin.t += 22 * legendLines;
-    layout.height += 22 * legendLines;
+    margin.t += named.tall;
+    layout.height += named.tall;
     Object.assign(legend, {y: 1 + 30 / whole, yanchor: "bottom"});
   } else {
-    Object.assign(legend, {y: -(GAP - 20) / whole, yanchor: "top"});
+    const more = Math.max(0, named.below + named.tall - margin.b);
+    margin.b += more;
+    layout.height += more;
+    Object.assign(legend, {y: -named.below / whole, yanchor: "top"});
   }
   layout.legend = {...layout.legend, ...legend};
   if (!beside) return;
