@@ -74,6 +74,7 @@ LAYOUT: dict[str, Any] = {
     "hoverlabel": {"namelength": -1},
 }
 BELOW = {"orientation": "h", "y": -0.2}  # a legend below the panels
+ABOVE = {"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"}  # between title and axes
 IN_CORNER = {  # a short legend at the upper edge, to the right of the title
     "orientation": "h", "xref": "container", "x": 0.99, "xanchor": "right",
     "yref": "container", "y": 0.96, "yanchor": "top",
@@ -172,8 +173,8 @@ def titled(title: str, *details: str) -> dict[str, Any]:
     One long line would be cut where the page is narrow.
     """
     text = title + "".join(f"<br><sub>{detail}</sub>" for detail in details)
-    # plotly sets the last line where one line would stand, and the others above it
-    room = 14 + 20 * len(details)
+    # plotly sets the first of several lines 12 pixels higher than one alone
+    room = 29 if details else 17
     return {"text": text, "x": 0, "y": 1, "yanchor": "top", "pad": {"t": room, "l": 12}}
 
 
