@@ -14,8 +14,9 @@ from ..data.splits import SplitName
 from ..errors import ConfigError
 from ..runs.table import RECIPE, best_by_val, recipes, reference_first
 from .marks import BAR_NUMBERS, FIRST, ON_PAGE, SECOND, SILENT, THIRD, hover, leads_to_recipe
-from .moves import States, add_slider
+from .moves import ROOM, States, add_slider
 from .style import (
+    ABOVE,
     CLEAR,
     COLOURS,
     GREY,
@@ -256,25 +257,38 @@ def sweep_figure(
     return figure.update_layout(title=title, legend=IN_CORNER)
 
 
-def curves_figure(sweeps: Sequence[Sweep], alpha: float = TUNED) -> go.Figure:
+def curves_figure(sweeps: Sequence[Sweep], alpha: float | None = TUNED) -> go.Figure:
     """The WiSE curves of a few runs, the first with a marker that a slider of alpha moves.
 
     Arguments:
         sweeps: of `read_sweep`.
-        alpha: where the slider stands at first.
+        alpha: where the slider stands at first; None: neither a slider nor its marker.
 
     Returns:
         The figure.
     """
     looks = looks_of(sweeps)
     figure = make_subplots(1, 1)
-    states = _add_curve(figure, sweeps[0], looks[0], place=FIRST)
+    states = _add_curve(figure, sweeps[0], looks[0], place=FIRST, is_marked=alpha is not None)
+    details = [", ".join(sweeps[0].called)]
     for number, (other, look) in enumerate(zip(sweeps[1:], looks[1:], strict=True), start=1):
         _add_thin_curve(figure, other, look, number)
-    add_slider(figure, sweeps[0].alphas, states, alpha)
-    title = titled("WiSE curve", ", ".join(sweeps[0].called))
-    figure.update_layout(**layout(t=110, b=150), height=500, legend=IN_CORNER)
-    return figure.update_layout(title=title)
+        _stand_out(figure.data[-1])
+        details.append(f"dotted: {', '.join(other.called)}")
+    below = 60
+    if alpha is not None:
+        add_slider(figure, sweeps[0].alphas, states, alpha)
+        below += ROOM
+    top = 110 + 22 * (len(details) - 1)
+    figure.update_layout(**layout(t=top, b=below), height=300 + top + below, legend=ABOVE)
+    return figure.update_layout(title=titled("WiSE curve", *details))
+
+
+def _stand_out(curve: Any) -> None:
+    """Name a thin curve in the legend, and mark its tuned end: it is one of a few to compare."""
+    before = len(curve.x) - 1
+    marker = {"symbol": ["circle"] * before + ["diamond-open"], "size": [4] * before + [11]}
+    curve.update(showlegend=True, opacity=0.8, line={"width": 2}, marker=marker)
 
 
 def looks_of(sweeps: Sequence[Sweep]) -> list[Look]:
@@ -291,7 +305,7 @@ def _places(sweep: Sweep) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _add_curve(
-    figure: go.Figure, sweep: Sweep, look: Look, place: dict[str, int]
+    figure: go.Figure, sweep: Sweep, look: Look, place: dict[str, int], *, is_marked: bool = True
 ) -> dict[int, States]:
     """A run's curve, its ends, and a mark on it; returns the mark at each alpha."""
     x, y = _places(sweep)
@@ -311,14 +325,17 @@ def _add_curve(
         named = {"mode": "markers", "name": name, "marker": marker, "hovertemplate": text}
         figure.add_scatter(**at, **named, **place)
 
+    figure.update_xaxes(title_text=titles[0], **place)
+    figure.update_yaxes(title_text=titles[1], **place)
+    if not is_marked:
+        return {}
+
     marker = look.marker(17) | {"symbol": "circle", "line": {"color": "white", "width": 1.5}}
     named = {"mode": "markers", "name": "at alpha", "marker": marker, "hovertemplate": text}
     figure.add_scatter(x=[], y=[], **named, **place)
     marks = []
     for alpha, x_at, y_at in zip(sweep.alphas, x, y, strict=True):
         marks.append({"x": [x_at], "y": [y_at], "customdata": [alpha]})
-    figure.update_xaxes(title_text=titles[0], **place)
-    figure.update_yaxes(title_text=titles[1], **place)
     return {len(figure.data) - 1: marks}
 
 
@@ -328,7 +345,9 @@ def _add_thin_curve(figure: go.Figure, sweep: Sweep, look: Look, number: int) ->
     line = {"mode": "lines+markers", "opacity": 0.45, "marker": {"size": 4}}
     line["line"] = {"color": look.colour, "width": 1.2, "dash": "dot"}
     named = {"name": sweep.title, "showlegend": False, "meta": {"id": number}}
-    text = hover(*sweep.called, "alpha %{customdata:.2f}", "%{x:.1f}, %{y:.1f}")
+    titles = TITLES if len(sweep.splits) > 1 else TITLES_ALONE
+    numbers = (f"{titles[0]} %{{x:.1f}}", f"{titles[1]} %{{y:.1f}}")
+    text = hover(*sweep.called, "alpha %{customdata:.2f}", *numbers)
     at = {"x": x, "y": y, "customdata": sweep.alphas, "hovertemplate": text}
     figure.add_scatter(**at, **line, **named, **FIRST)
 

@@ -8,6 +8,15 @@ import pandas as pd
 from ..config import RunConfig
 from ..runs.folder import ABOUT, RunFolder
 
+# A digest of what a setting stands for -> that setting, and what differs where its name does not.
+CONTENTS = {
+    "manifest_digest": ("manifest", "other images or classes"),
+    "rows_digest": ("manifest", "other images to train on"),
+    "model_digest": ("model", "other weights"),
+    "head_digest": ("head_from", "another head"),
+    "method_digest": ("method", "other code"),
+}
+
 
 def settings_table(settings: Mapping[str, object]) -> pd.DataFrame:
     """Settings as columns setting and value, both words."""
@@ -27,11 +36,38 @@ def changed_settings(folder: Path) -> dict[str, object]:
 
 
 def config_diff(first: Path, second: Path) -> pd.DataFrame:
-    """The settings in which two runs differ: columns setting, first, second."""
-    config = _told(first)
-    other = _told(second)
-    rows = []
-    for name in dict.fromkeys([*config, *other]):
-        if config.get(name) != other.get(name):
-            rows.append((name, str(config.get(name, "")), str(other.get(name, ""))))
-    return pd.DataFrame(rows, columns=["setting", "first", "second"])
+    """The settings in which two runs differ, in words: columns setting, first, second.
+
+    A file that has the same name in both and another content is said to be another.
+    """
+    ours = _told(first)
+    theirs = _told(second)
+    differ = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+    rows = {}
+    for key in differ:
+        if key not in CONTENTS:
+            rows[key] = (in_words(ours.get(key)), in_words(theirs.get(key)))
+    for key in differ:
+        setting, other = CONTENTS.get(key, (key, ""))
+        if setting not in rows:
+            name = in_words(ours.get(setting))
+            rows[setting] = (name, f"{name}, {other}")
+    table = [(setting, *values) for setting, values in rows.items()]
+    return pd.DataFrame(table, columns=["setting", "first", "second"])
+
+
+def in_words(value: object) -> str:
+    """The value of a setting as a reader would say it; what was not set is `default`."""
+    if value is None or value in ("", [], {}):
+        words = "default"
+    elif isinstance(value, bool):
+        words = "yes" if value else "no"
+    elif isinstance(value, float):
+        words = f"{value:g}"
+    elif isinstance(value, Mapping):
+        words = ", ".join(f"{key} {in_words(part)}" for key, part in value.items())
+    elif isinstance(value, list | tuple):
+        words = ", ".join(in_words(part) for part in value)
+    else:
+        words = str(value)
+    return words

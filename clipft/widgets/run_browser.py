@@ -10,29 +10,30 @@ import traitlets
 
 from ..config import TUNED
 from ..errors import ClipftError, ConfigError
-from ..figures.style import COLOURS, GREY, domain_of
+from ..figures.style import domain_of, settings
 from ..figures.tables import table_figure
+from ..figures.wise import curves_figure
 from ..metrics.comparison import Comparison
+from ..runs.folder import RunFolder
+from ..runs.names import title_of
 from ..runs.run import read_sweep
 from ..runs.scores import Scores, compare
 from ..runs.sweep import Sweep
 from ..runs.table import wide
-from .base import Chart, Explorer, W, box, dropdown, results_of, text_panel
+from .base import Explorer, Plot, W, box, column, dropdown, results_of, text_panel
 from .configs import config_diff
+from .queries import Findable
 from .texts import heading, paragraph, table_html
-from .wise import wise_spec
 
-LEGEND = [
-    {"name": "zero-shot", "colour": GREY, "symbol": "star"},
-    {"name": "first, to tuned", "colour": COLOURS[0], "symbol": "circle"},
-    {"name": "second", "colour": GREY, "dash": "solid"},
-]
+NAMES = ["method", "lr", "steps", "seed", "run"]  # columns: what a run is called on pictures
 
 
 class RunBrowser(Explorer):
     """All finished runs: filter them, and compare two: settings, accuracies, McNemar's p.
 
-    Traits: query (words that a row must contain), first and second (run ids).
+    The filter finds what pictures call a run, its id, and any setting: `lipsum lr 1e-3`, `seed=1`,
+    `5f95`. A click on the second's curve makes that run the first.
+    Traits: query (words that a run must have), first and second (run ids).
 
     Arguments:
         results: of `clipft.results`, or the runs themselves: their folder, or a list.
@@ -43,7 +44,7 @@ class RunBrowser(Explorer):
 
     Example:
         >>> browser = clipft.RunBrowser("runs")
-        >>> browser.query = "lipsum"
+        >>> browser.query = "Lipsum-FT, lr 1e-4"
         >>> browser.first, browser.second = [run.id for run in clipft.open_runs("runs")]
     """
 
@@ -57,6 +58,7 @@ class RunBrowser(Explorer):
         self.folder = Path(runs)
         self.sweep_of = cache(read_sweep)  # by folder
         self.table = tuned_accuracies(results)
+        self.findable = [self._findable(run) for run in self.table.itertuples()]
         self.unfinished = results.attrs.get("unfinished", [])
 
         self._add_widgets()
@@ -64,40 +66,44 @@ class RunBrowser(Explorer):
         self.observe(self._follow, ["first", "second"])
         self._filter()
 
+    def _findable(self, run: Any) -> Findable:
+        """What the filter looks at: the table's row, and all settings where the folder is there."""
+        config = RunFolder(self.folder / run.run)
+        recorded = config.config() if config.is_begun else {}
+        told = {"lr": run.lr, "steps": run.steps, "seed": run.seed}
+        return Findable(run.run, (run.method, title_of(run.method)), recorded | told)
+
     def _add_widgets(self) -> None:
-        query = W.Text(placeholder="e.g. lipsum 0.001", description="filter")
+        query = W.Text(placeholder="e.g. lipsum lr=0.001", description="filter")
         self.bind(self._filter, query=query.add_class("clipft-filter"))
         self.menus = {}
         for trait in ("first", "second"):
             self.menus[trait] = dropdown([], trait, None)
-            self.menus[trait].layout.width = "420px"
             self.menus[trait].observe(partial(self._choose, trait), "value")
         self.list = text_panel("runs")
         self.compared = text_panel("compared")
-        self.chart = Chart()
+        self.plot = Plot()
+        self.plot.observe(self._clicked, "chosen")
         menus = box(*self.menus.values())
-        self.widget = W.VBox([query, self.list, menus, self.chart, self.compared])
+        self.widget = column(query, self.list, menus, self.plot, self.compared)
 
     @property
     def matches(self) -> pd.DataFrame:
-        """The runs that contain every word of the query."""
-        lines = self.table.astype(str).agg(" ".join, axis=1)
-        for word in self.query.split():
-            lines = lines[lines.str.contains(word, regex=False)]
-        return self.table.loc[lines.index]
+        """The runs that have every word of the query."""
+        return self.table[[run.fits(self.query) for run in self.findable]]
 
     def figure(self):
-        """The static twin: the table of the runs that match."""
-        return table_figure(self.matches.astype(str))
+        """The static twin: the table of the runs that match, which needs no kernel to be of use."""
+        return table_figure(_as_shown(self.matches))
 
     def _filter(self, _change: object = None) -> None:
         matches = self.matches
         text = f"{len(matches)} of {len(self.table)} runs"
         if self.unfinished:
             text += f"; left out, not finished or not scored: {', '.join(self.unfinished)}"
-        self.list.value = paragraph(text) + table_html(matches)
+        self.list.value = paragraph(text) + table_html(_as_shown(matches))
 
-        options = [(_title(run), run.run) for run in matches.itertuples()]
+        options = [(_called(run), run.run) for _, run in matches.iterrows()]
         runs = matches.run.tolist()
         for place, (trait, menu) in enumerate(self.menus.items()):
             chosen = getattr(self, trait)
@@ -117,19 +123,38 @@ class RunBrowser(Explorer):
         if change["new"] in dict(menu.options).values():
             menu.value = change["new"]
 
-    def _compare(self, _change: object = None) -> None:
-        self.chart.spec = {}
-        if not self.first or not self.second:
-            self.compared.value = ""
+    def _clicked(self, change: dict) -> None:
+        """The second run's curve was clicked: it is the first now, and the first the second."""
+        if change["new"] < 1:
             return
-        try:
-            self.chart.spec = wise_spec(self._sweeps(), 0, bars=False) | {"legend": LEGEND}
-            settings = config_diff(self.folder / self.first, self.folder / self.second)
-            text = heading("Settings that differ") + table_html(settings)
-            text += heading("Tuned models on the same images (p: McNemar, exact)")
-            self.compared.value = text + table_html(self.comparison())
-        except ClipftError as error:
-            self.compared.value = paragraph(error)
+        self.plot.chosen = -1  # else a click on the same number would be no change
+        first, second = self.first, self.second
+        with self.hold_trait_notifications():
+            self.first = second
+            self.second = first
+
+    def _compare(self, _change: object = None) -> None:
+        figure = None
+        text = ""
+        if self.first and self.second:
+            try:
+                figure, text = self._compared()
+            except ClipftError as error:
+                text = paragraph(error)
+        self.plot.paint(figure)
+        self.compared.value = text
+
+    def _compared(self) -> tuple[Any, str]:
+        """Both runs' curves, and in words where they differ."""
+        sweeps = self._sweeps()
+        if self.first == self.second:
+            return curves_figure(sweeps[:1], alpha=None), paragraph("twice the same run")
+
+        differ = config_diff(self.folder / self.first, self.folder / self.second)
+        text = heading("Settings that differ") + table_html(differ)
+        text += heading("Tuned models on the same images (p: McNemar, exact)")
+        text += table_html(self.comparison())
+        return curves_figure(sweeps, alpha=None), text
 
     def comparison(self, alpha: float = TUNED) -> pd.DataFrame:
         """Accuracies (%) of both runs on each test split, and McNemar's p.
@@ -151,8 +176,19 @@ class RunBrowser(Explorer):
         return pd.DataFrame(rows)
 
 
-def _title(run: Any) -> str:
-    return f"{run.method}, lr {run.lr}, {run.steps} steps, seed {run.seed} ({run.run})"
+def _called(run: pd.Series) -> str:
+    """A run's name, as pictures have it."""
+    return f"{settings(run)}, run {run['run']}"
+
+
+def _as_shown(runs: pd.DataFrame) -> pd.DataFrame:
+    """`tuned_accuracies` as texts, the parts of a run's name as pictures have them."""
+    shown = runs.copy()
+    shown["method"] = [title_of(method) for method in runs.method]
+    shown["lr"] = [f"{lr:g}" for lr in runs.lr]
+    for split in runs.columns.difference(NAMES):
+        shown[split] = [f"{accuracy:.1f}" for accuracy in runs[split]]
+    return shown.astype(str)
 
 
 def tuned_accuracies(results: pd.DataFrame) -> pd.DataFrame:
@@ -164,8 +200,7 @@ def tuned_accuracies(results: pd.DataFrame) -> pd.DataFrame:
     tuned = rows[(rows.alpha == TUNED) & (rows.role != "val")]
     if tuned.empty:
         raise ConfigError("no run is scored at alpha 1, the tuned model: clipft evaluate RUN")
-    keys = ["run", "method", "lr", "steps", "seed"]
-    accuracy = 100 * tuned.pivot_table(index=keys, columns="split", values="accuracy")
+    accuracy = 100 * tuned.pivot_table(index=NAMES, columns="split", values="accuracy")
     accuracy.columns = [f"{domain_of(split)} %" for split in accuracy.columns]
     return accuracy.round(1).reset_index()
 
