@@ -72,6 +72,7 @@ from .widgets.energy_gap import EnergyGapExplorer as EnergyGapExplorer
 from .widgets.energy_map import EnergyMapExplorer as EnergyMapExplorer
 from .widgets.explore import RunExplorer as RunExplorer, explore as explore
 from .widgets.form import FineTuneForm as FineTuneForm
+from .widgets.link import link as link
 from .widgets.run_browser import RunBrowser as RunBrowser
 from .widgets.view import show as show
 from .widgets.wise import WiseExplorer as WiseExplorer

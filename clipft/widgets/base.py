@@ -107,7 +107,8 @@ class Explorer(traitlets.HasTraits):
     """
 
     widget: W.Widget
-    links: Sequence[W.Widget] = ()  # between its widgets, in the page
+    slider: W.FloatSlider  # of those that have an alpha
+    links: Sequence[Any] = ()  # between widgets, in the page; closed with it
     stage: Stage | None = None
 
     def figure(self) -> go.Figure:
@@ -181,10 +182,7 @@ class Shown:
 
     def now(self, explorer: Explorer) -> None:
         """The cell that runs shows this explorer."""
-        from IPython import get_ipython
-
-        kernel = getattr(get_ipython(), "kernel", None)
-        request = kernel.get_parent() if kernel is not None else {}
+        kernel, request = kernel_and_request()
         cell = request.get("metadata", {}).get("cellId")  # JupyterLab says it
         if not cell:
             return
@@ -205,6 +203,17 @@ class Shown:
 
 
 shown = Shown()
+
+
+def kernel_and_request() -> tuple[Any, dict[str, dict]]:
+    """This kernel, and the message that it answers now: a cell to run, a widget that was moved.
+
+    None, and nothing, outside of a notebook.
+    """
+    from IPython import get_ipython
+
+    kernel = getattr(get_ipython(), "kernel", None)
+    return kernel, kernel.get_parent() if kernel is not None else {}
 
 
 def parts(widget: W.Widget) -> Iterator[W.Widget]:
