@@ -8,25 +8,24 @@ from typing import Any
 import pandas as pd
 import traitlets
 
-from ..figures.style import COLOURS
+from ..figures.training import training_figure
 from ..runs.run import Run, open_runs
 from ..runs.sweep import Sweep
-from .base import Chart, Explorer, W, box, dropdown, text_panel
+from .base import Explorer, Plot, W, beside, column, dropdown, text_panel
 from .energy_gap import EnergyGapExplorer
-from .form import ACCURACY, curve_of, curve_panel
-from .marks import chart
 from .texts import paragraph, table_html
 from .wise import WiseExplorer
 
 TABS = ("alpha", "training", "confusions")
 
 
-def explore(runs: Any, alpha: float = 0.5) -> Explorer:
+def explore(runs: Any, alpha: float | None = None) -> Explorer:
     """The explorer that fits: a `RunExplorer` for one run, the `EnergyGapExplorer` for several.
 
     Arguments:
         runs: a Run, its folder, the first letters of its id; a list, or a folder of runs.
-        alpha: where the slider of one run stands at first.
+        alpha: where the slider of one run stands at first; None: at the scored alpha nearest to a
+            half.
 
     Returns:
         The explorer, to be the last line of a cell.
@@ -52,7 +51,7 @@ class RunExplorer(Explorer):
 
     Arguments:
         run: a Run, its folder, or the first letters of its id.
-        alpha: where the slider stands at first.
+        alpha: where the slider stands at first; None: at the scored alpha nearest to a half.
 
     Raises:
         RunError: where there is no such run, or it was not scored.
@@ -67,21 +66,24 @@ class RunExplorer(Explorer):
     alpha = traitlets.Float(0.5, min=0, max=1)
     split = traitlets.Unicode()
 
-    def __init__(self, run: Any, alpha: float = 0.5):
+    def __init__(self, run: Any, alpha: float | None = None):
         self.run = Run.open(run)
         self.wise = WiseExplorer(self.run, alpha)
-        super().__init__(alpha=alpha, split=self.sweep.splits[-1])
+        super().__init__(alpha=self.wise.alpha, split=self.sweep.splits[-1])
+        self.slider = self.wise.slider
+        traitlets.link((self, "alpha"), (self.wise, "alpha"))
 
-        self.training = Chart(spec=training_spec(self.run.folder.history()))
+        history = self.run.folder.history()
+        self.training = Plot(training_figure(history) if history else None)
         self.confused = text_panel("confusions")
         menu = dropdown(self.sweep.splits, "split", self.split)
-        self.tabs = W.Tab([self.wise.widget, self.training, W.VBox([box(menu), self.confused])])
-        self.tabs.titles = TABS
+        # The one slider stands in two tabs.
+        confusions = beside([menu, self.slider], self.confused)
+        self.tabs = W.Tab([self.wise.widget, self.training, confusions], titles=TABS)
         about = text_panel("run")
         about.value = paragraph(repr(self.run)) + table_html(self.run.accuracies())
-        self.widget = W.VBox([about, self.tabs])
+        self.widget = column(about, self.tabs)
 
-        traitlets.link((self, "alpha"), (self.wise, "alpha"))
         self.bind(self._show_confusions, split=menu)
         self.observe(self._show_confusions, "alpha")
         self._show_confusions()
@@ -104,17 +106,3 @@ class RunExplorer(Explorer):
         nearest = self.sweep.alphas[self.sweep.nearest(self.alpha)]
         said = f"{self.split} at alpha {nearest:.2f}: the most frequent confusions"
         self.confused.value = paragraph(said) + table_html(table)
-
-
-def training_spec(history: list[dict]) -> dict[str, Any]:
-    """Loss and validation accuracy over the steps, or no chart where nothing was logged."""
-    last_step = max((row["step"] for row in history), default=0)
-    panels = []
-    if any("loss" in row for row in history):
-        loss = curve_of(history, "loss")
-        panels.append(curve_panel(loss, "loss", last_step, colour=COLOURS[0], size=2))
-    accuracy = curve_of(history, "val_accuracy")
-    if accuracy.size:
-        accuracy[1] *= 100
-        panels.append(curve_panel(accuracy, ACCURACY, last_step, colour=COLOURS[2], size=4))
-    return chart("training curves", 260, panels) if panels else {}
