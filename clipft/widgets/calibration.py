@@ -52,7 +52,7 @@ class ReliabilityExplorer(Explorer):
         self.bind(self._show_errors, alpha=self.slider)
         self.plot = Plot(alpha=self.alpha)
         # In the page: the picture follows the slider and no kernel is asked.
-        self.link = W.jsdlink((self.slider, "value"), (self.plot, "alpha"))
+        self.links = [W.jsdlink((self.slider, "value"), (self.plot, "alpha"))]
         self.note = text_panel("ece")
         self.widget = column(beside([menu, self.slider], self.plot), self.note)
         self._show_split()

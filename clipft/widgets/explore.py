@@ -71,6 +71,7 @@ class RunExplorer(Explorer):
         self.wise = WiseExplorer(self.run, alpha)
         super().__init__(alpha=self.wise.alpha, split=self.sweep.splits[-1])
         self.slider = self.wise.slider
+        self.links = self.wise.links
         traitlets.link((self, "alpha"), (self.wise, "alpha"))
 
         history = self.run.folder.history()
