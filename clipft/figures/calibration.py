@@ -97,7 +97,7 @@ def reliability_slider_figure(
 def _looks(names: Iterable[str]) -> dict[str, Look]:
     """Name of a model -> its look: methods have their own, whatever else takes other colours."""
     names = list(names)
-    methods = style(name for name in names if MethodName.parse(name).method in METHODS)
+    methods = style([name for name in names if MethodName.parse(name).method in METHODS])
     looks = {}
     for number, name in enumerate(names):
         look = look_of(number, name)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,12 +18,12 @@ from clipft.figures.distortion import distortion_figure
 from clipft.figures.energy_gap import class_figure, energy_gap_figure, leave_one_out_figure
 from clipft.figures.energy_map import energy_map_figure
 from clipft.figures.images import contact_sheet_figure
-from clipft.figures.style import GREY, KNOWN_BEST, look_of, style
+from clipft.figures.style import COLOURS, GREY, KNOWN_BEST, look_of, style
 from clipft.figures.tables import table_figure, tables_figure
 from clipft.figures.trade_off import choice_figure, trade_off_figure
 from clipft.figures.training import training_figure
 from clipft.figures.weight_path import layer_figure, path_figure
-from clipft.figures.wise import sweep_figure, wise_curve_figure, wise_slider_figure
+from clipft.figures.wise import curves_figure, sweep_figure, wise_curve_figure, wise_slider_figure
 from clipft.methods import METHODS, POSTHOC
 from clipft.metrics.calibration import reliability
 from clipft.metrics.correlation import Correlation, correlation
@@ -333,12 +334,47 @@ def test_reliability_leaves_out_empty_bins():
     correct = np.array([0, 1, 1, 1, 0], bool)
     figure = reliability_figure({"FT": reliability(confidence, correct, 5)}, "On art")
     line, bars, ideal = figure.data
-    np.testing.assert_allclose(line.x, [0.125, 0.98])
-    np.testing.assert_allclose(line.y, [0.5, 2 / 3])
-    assert list(line.customdata) == [2, 3] and list(bars.y) == [2, 0, 0, 0, 3]
+    nothing = [None, None, None]
+    assert list(line.x) == [pytest.approx(0.125), *nothing, pytest.approx(0.98)]
+    assert list(line.y) == [0.5, *nothing, pytest.approx(2 / 3)] and line.connectgaps
+    assert list(line.customdata) == [2, 0, 0, 0, 3] and list(bars.y) == [2, *nothing, 3]
     np.testing.assert_allclose(bars.x, [0.1, 0.3, 0.5, 0.7, 0.9])
+    np.testing.assert_allclose(bars.customdata[1], [0.2, 0.4])
     assert list(ideal.x) == list(ideal.y) == [0, 1] and figure.layout.title.text == "On art"
     numbers(figure)
+
+
+def test_reliability_draws_methods_as_other_figures_do():
+    diagram = reliability(np.array([0.3, 0.9]), np.array([True, False]), 5)
+    names = ["zero-shot", "ft", "lipsum+tpgm", "my model"]
+    figure = reliability_figure(dict.fromkeys(names, diagram))
+    lines = [trace for trace in figure.data if trace.type == "scatter"][:-1]
+    looks = style(["ft", "lipsum+tpgm"])
+    assert [line.name for line in lines] == ["zero-shot", "FT", "Lipsum-FT + TPGM", "my model"]
+    assert [line.marker.color for line in lines[1:3]] == [look.colour for look in looks.values()]
+    assert (lines[0].marker.color, lines[0].marker.symbol) == (GREY, "star")
+    assert lines[3].marker.color not in (GREY, *COLOURS)
+    for line in lines:
+        (bars,) = [one for one in figure.data if one.type == "bar" and one.name == line.name]
+        assert (bars.marker.color, bars.legendgroup) == (line.marker.color, line.legendgroup)
+
+
+def test_curves_of_two_runs_have_their_names():
+    sweeps = [replace(toy_sweep(seed), title=f"toy {seed}") for seed in (0, 5)]
+    figure = curves_figure(sweeps, alpha=None)
+    assert not figure.layout.sliders and "at alpha" not in [trace.name for trace in figure.data]
+    assert "toy 0" in figure.layout.title.text and "dotted: toy 5" in figure.layout.title.text
+    (other,) = [trace for trace in figure.data if trace.name == "toy 5"]
+    np.testing.assert_allclose(other.x, 100 * sweeps[1].accuracy[:, 0])
+    assert other.showlegend and other.meta["id"] == 1
+    assert other.marker.symbol[-1] == "diamond-open" and set(other.marker.symbol[:-1]) == {"circle"}
+
+    moving = curves_figure(sweeps, alpha=0.6)
+    (slider,) = moving.layout.sliders
+    (mark,) = [trace for trace in moving.data if trace.name == "at alpha"]
+    place = sweeps[0].alphas.tolist().index(0.6)
+    assert slider.active == place
+    assert mark.x[0] == pytest.approx(100 * sweeps[0].accuracy[place, 0])
 
 
 def paths_of():
