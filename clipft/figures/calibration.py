@@ -41,7 +41,7 @@ def reliability_figure(diagrams: Mapping[str, Reliability], title: str = "") -> 
         >>> run = clipft.open_runs("runs")[0]
         >>> before = clipft.reliability_of(run, "sketch/test", alpha=0)
         >>> after = clipft.reliability_of(run, "sketch/test")
-        >>> figure = clipft.reliability_figure({"zero-shot": before, run.method: after})
+        >>> figure = clipft.reliability_figure({"zero-shot": before, run.config.method: after})
     """
     figure = _two_panels()
     for name, look in _looks(diagrams).items():
