@@ -308,18 +308,27 @@ class Painter {
 
   // --- what is chosen and selected ---
 
-  // Traces that only mark: a ring around the chosen point, the lasso's outline, and of each trace
-  // of segments those that are selected.
+  // Traces that only mark: the lasso's outline, in each panel a ring around the chosen point, and of
+  // each trace of segments those that are selected.
   extras() {
     if (!this.data.some(({meta}) => meta?.id || meta?.with)) return [];
     const quiet = {type: "scatter", hoverinfo: "skip", showlegend: false, x: [], y: []};
-    const ring = {...quiet, mode: "markers", marker: {symbol: "circle-open", size: 20, color: this.ink,
-      line: {width: 2}}};
+    const ring = {mode: "markers", marker: {symbol: "circle-open", size: 20, color: this.ink, line: {width: 2}}};
+    const rings = this.panels().map((axes) => ({...quiet, ...axes, ...ring}));
     const outline = {...quiet, mode: "lines", line: {color: "#56B4E9", dash: "dash", width: 1.5},
       fill: "toself", fillcolor: "rgba(86,180,233,0.12)"};
     const twins = this.segments().map(({xaxis, yaxis, line}) =>
       ({...quiet, xaxis, yaxis, line, mode: "lines"}));
-    return [ring, outline, ...twins];
+    return [outline, ...rings, ...twins];
+  }
+
+  // The axes of each panel that has numbered points.
+  panels() {
+    const found = new Map();
+    for (const {meta, xaxis = "x", yaxis = "y"} of this.data.slice(0, this.own)) {
+      if (meta?.id) found.set(xaxis + yaxis, {xaxis, yaxis});
+    }
+    return [...found.values()];
   }
 
   segments() {
@@ -343,19 +352,24 @@ class Painter {
     });
     if (places.length) await Plotly.restyle(div, update, places);
 
-    const twins = this.segments().map(({x, y, meta}) => {
-      const keep = (values) => numbers(values).filter((_, i) => chosen.has(meta.with[i]));
-      return chosen.size ? [keep(x), keep(y)] : [[], []];
+    const line = chosen.size && this.outline ? this.outline : {x: [], y: []};
+    const ringed = this.points().filter(({id}) => id !== undefined && id === this.chosen);
+    const rings = this.panels().map((panel) => {
+      const here = ringed.filter(({xaxis, yaxis}) => xaxis === panel.xaxis && yaxis === panel.yaxis);
+      return {x: here.map(({x}) => x), y: here.map(({y}) => y), ...panel};
     });
-    const ring = this.points().find(({id}) => id === this.chosen);
-    const line = chosen.size ? this.outline : null;
-    const x = [ring ? [ring.x] : [], line?.x ?? [], ...twins.map(([x]) => x)];
-    const y = [ring ? [ring.y] : [], line?.y ?? [], ...twins.map(([, y]) => y)];
-    const on = [ring ?? {}, line ?? {}];
-    const axis = (name, first) => [...on.map((one) => one[name] ?? first),
-      ...this.segments().map((trace) => trace[name] ?? first)];
-    const more = {x, y, xaxis: axis("xaxis", "x"), yaxis: axis("yaxis", "y")};
-    await Plotly.restyle(div, more, x.map((_, i) => own + i));
+    const twins = this.segments().map(({x, y, xaxis, yaxis, meta}) => {
+      const keep = (values) => numbers(values).filter((_, i) => chosen.has(meta.with[i]));
+      return {x: keep(x), y: keep(y), xaxis, yaxis};
+    });
+    const marks = [line, ...rings, ...twins];
+    const more = {
+      x: marks.map(({x}) => x),
+      y: marks.map(({y}) => y),
+      xaxis: marks.map(({xaxis = "x"}) => xaxis),
+      yaxis: marks.map(({yaxis = "y"}) => yaxis),
+    };
+    await Plotly.restyle(div, more, marks.map((_, i) => own + i));
   }
 
   // Every point that the keyboard goes to, in reading order: those with numbers, or else all.
@@ -374,7 +388,8 @@ class Painter {
         found.push({...point, id: this.id(point), x: x[pointNumber], y: y[pointNumber], xaxis, yaxis});
       });
     });
-    return found.sort((a, b) => a.x - b.x || a.y - b.y);
+    const panel = ({xaxis}) => Number(xaxis.slice(1) || 1);
+    return found.sort((a, b) => panel(a) - panel(b) || a.x - b.x || a.y - b.y);
   }
 
   click(points) {
