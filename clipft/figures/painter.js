@@ -65,10 +65,11 @@ function between(t, table, alpha, nearest) {
   return mix(table[i - 1], table[i], part);
 }
 
-// Break a text's lines where they would be wider than so many letters.
-function wrapped(text, letters) {
+// Break a text's lines where they would be wider than so many letters; small ones hold more.
+function wrapped(text, most) {
   if (!text) return text;
   return text.split("<br>").map((whole) => {
+    const letters = whole.startsWith("<sub>") ? most / 0.7 : most;
     let length = 0;
     return whole.split(" ").map((word) => {
       const size = plain(word).length + 1;
