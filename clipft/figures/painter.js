@@ -174,6 +174,17 @@ function stack(layout, margin, named) {
   layout.height = whole + margin.t + margin.b;
 }
 
+// Whether a point lies inside a closed line: a ray from it crosses that an odd number of times.
+function isInside(point, line) {
+  let inside = false;
+  for (let i = 1; i < line.x.length; i++) {
+    const [x0, x1, y0, y1] = [line.x[i - 1], line.x[i], line.y[i - 1], line.y[i]];
+    const crosses = (y0 > point.y) !== (y1 > point.y);
+    if (crosses && point.x < x0 + (x1 - x0) * (point.y - y0) / (y1 - y0)) inside = !inside;
+  }
+  return inside;
+}
+
 class Painter {
   // host: an element; told: what to call: {choose(id), select(ids), click(point)}
   constructor(Plotly, host, told = {}) {
@@ -228,6 +239,7 @@ class Painter {
     this.ink = dark ? "#ffffff" : "#000000";
     this.data = figure.data;
     this.own = figure.data.length;
+    this.opacity = figure.data.map(({opacity}) => opacity ?? null);
     for (const {place, keys} of this.moved()) Object.assign(figure.data[place], keys);
     figure.data.push(...this.extras());
     const name = plain(layout.title?.text) || "chart";
@@ -267,7 +279,9 @@ class Painter {
     this.listens = true;
     this.div.on("plotly_hover", ({points}) => this.near(points[0]));
     this.div.on("plotly_click", ({points}) => this.click(points));
-    this.div.on("plotly_selected", (event) => event && this.selected(event));
+    this.div.on("plotly_selected", (event) => {
+      if (event?.lassoPoints || event?.range) this.selected(event); // else it was taken away
+    });
     this.div.on("plotly_deselect", () => this.select([]));
   }
 
@@ -342,18 +356,18 @@ class Painter {
     const chosen = new Set(this.selection);
     const places = [];
     const update = {selectedpoints: [], opacity: []};
-    data.slice(0, own).forEach(({meta, mode, opacity}, place) => {
+    data.slice(0, own).forEach(({meta, mode}, place) => {
       const ids = Array.isArray(meta?.id) ? meta.id : meta?.with;
       if (!ids) return;
       places.push(place);
       const is = mode === "lines";
       const caught = ids.flatMap((id, i) => (chosen.has(id) ? [i] : []));
       update.selectedpoints.push(chosen.size && !is ? caught : null);
-      update.opacity.push(is && chosen.size ? 0.12 : opacity ?? null);
+      update.opacity.push(is && chosen.size ? 0.12 : this.opacity[place]);
     });
     if (places.length) await Plotly.restyle(div, update, places);
 
-    const line = chosen.size && this.outline ? this.outline : {x: [], y: []};
+    const line = this.outlines(chosen) ? this.outline : {x: [], y: []};
     const ringed = this.points().filter(({id}) => id !== undefined && id === this.chosen);
     const rings = this.panels().map((panel) => {
       const here = ringed.filter(({xaxis, yaxis}) => xaxis === panel.xaxis && yaxis === panel.yaxis);
@@ -371,6 +385,15 @@ class Painter {
       yaxis: marks.map(({yaxis = "y"}) => yaxis),
     };
     await Plotly.restyle(div, more, marks.map((_, i) => own + i));
+  }
+
+  // Whether the lasso's outline holds what is selected: not where that was changed since by a click
+  // or from Python, nor where another figure has the points elsewhere.
+  outlines(chosen) {
+    if (!this.outline || !chosen.size) return false;
+    const {xaxis, yaxis} = this.outline;
+    const here = this.points().filter((point) => point.xaxis === xaxis && point.yaxis === yaxis);
+    return here.every((point) => isInside(point, this.outline) === chosen.has(point.id));
   }
 
   // Every point that the keyboard goes to, in reading order: those with numbers, or else all.
@@ -404,25 +427,24 @@ class Painter {
   }
 
   select(ids) {
+    this.selection = ids;
     if (!ids.length) this.outline = null;
     this.told.select?.(ids);
+    return this.mark();
   }
 
   selected({points, lassoPoints, range}) {
-    const [axisX, axisY] = Object.keys(lassoPoints ?? range ?? {x: 0, y: 0});
     const corners = lassoPoints ?? range;
-    if (corners) {
-      let {[axisX]: x, [axisY]: y} = corners;
-      if (range) [x, y] = [[x[0], x[1], x[1], x[0]], [y[0], y[0], y[1], y[1]]];
-      this.outline = {x: [...x, x[0]], y: [...y, y[0]], xaxis: axisX, yaxis: axisY};
-    }
+    const [axisX, axisY] = Object.keys(corners);
+    let {[axisX]: x, [axisY]: y} = corners;
+    if (range) [x, y] = [[x[0], x[1], x[1], x[0]], [y[0], y[0], y[1], y[1]]];
+    this.outline = {x: [...x, x[0]], y: [...y, y[0]], xaxis: axisX, yaxis: axisY};
     const ids = points.filter(({curveNumber}) => curveNumber < this.own)
       .map((point) => this.id(point)).filter((id) => id !== undefined);
     // Plotly's own outline would choose its points anew whenever something is restyled.
     setTimeout(async () => {
       await this.Plotly.relayout(this.div, {selections: []});
-      this.select([...new Set(ids)].sort((a, b) => a - b));
-      this.mark();
+      await this.select([...new Set(ids)].sort((a, b) => a - b));
     });
   }
 

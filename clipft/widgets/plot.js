@@ -44,6 +44,7 @@ export default {
       "change:figure": paint,
       "change:alpha": () => painter.move(model.get("alpha")),
       "change:chosen change:selection": () => {
+        if (painter.chosen === model.get("chosen") && painter.selection === model.get("selection")) return;
         mark();
         painter.mark();
       },
