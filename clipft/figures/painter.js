@@ -235,7 +235,7 @@ class Painter {
     const figure = JSON.parse(dark ? this.text.replaceAll('"#000000"', '"#ffffff"') : this.text);
     const layout = fitted(figure, this.tight(figure) ? Math.max(width, 760) : width);
     layout.template = CLIPFT_THEMES[dark ? "dark" : "light"];
-    layout.uirevision = this.count;
+    layout.uirevision ??= this.count; // a figure that says it itself keeps a reader's zoom
     this.ink = dark ? "#ffffff" : "#000000";
     this.data = figure.data;
     this.own = figure.data.length;

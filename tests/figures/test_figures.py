@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, strategies as st
 from test_sweep import toy, toy_sweep
 from test_table import ALPHAS, SPLITS, TABLE, fake, mean, with_ensemble
 
@@ -21,7 +22,7 @@ from clipft.figures.images import contact_sheet_figure
 from clipft.figures.style import COLOURS, GREY, KNOWN_BEST, look_of, style
 from clipft.figures.tables import table_figure, tables_figure
 from clipft.figures.trade_off import choice_figure, trade_off_figure
-from clipft.figures.training import training_figure
+from clipft.figures.training import moving_average, training_figure
 from clipft.figures.weight_path import layer_figure, path_figure
 from clipft.figures.wise import curves_figure, sweep_figure, wise_curve_figure, wise_slider_figure
 from clipft.methods import METHODS, POSTHOC
@@ -129,19 +130,49 @@ def test_wise_curves_draw_every_recipe():
         assert list(trace.y) == pytest.approx(want)
 
 
+TRAINING = [
+    {"step": s, "loss": 3.0 / s, "lr": 1e-5, "cross_entropy": 2.0 / s, "lipsum": 1.0 / s}
+    for s in (1, 2)
+] + [{"step": 2, "val_accuracy": 0.25}]
+
+
 def test_training_curves_show_each_term():
-    metrics = [
-        {"step": s, "loss": 3.0 / s, "lr": 1e-5, "cross_entropy": 2.0 / s, "lipsum": 1.0 / s}
-        for s in (1, 2)
-    ]
-    figure = training_figure([*metrics, {"step": 2, "val_accuracy": 0.25}])
+    figure = training_figure(TRAINING)
     drawn = {trace.name: (list(trace.x), list(trace.y)) for trace in figure.data}
+    # a row after the first weighs 1 against 0.9: (0.9 * 3 + 1.5) / 1.9
     assert drawn == {
-        "loss": ([1, 2], [3.0, 1.5]),
-        "cross entropy": ([1, 2], [2.0, 1.0]),
-        "lipsum": ([1, 2], [1.0, 0.5]),
+        "loss as logged": ([1, 2], [3.0, 1.5]),
+        "loss": ([1, 2], [3.0, pytest.approx(4.2 / 1.9)]),
+        "cross entropy as logged": ([1, 2], [2.0, 1.0]),
+        "cross entropy": ([1, 2], [2.0, pytest.approx(2.8 / 1.9)]),
+        "lipsum as logged": ([1, 2], [1.0, 0.5]),
+        "lipsum": ([1, 2], [1.0, pytest.approx(1.4 / 1.9)]),
         "validation": ([2], [25.0]),
     }
+    (loss,) = [trace for trace in figure.data if trace.name == "loss"]
+    assert list(loss.customdata) == [3.0, 1.5]  # what the hover says beside the average
+    assert [trace.name for trace in figure.data if trace.showlegend is not False] == [
+        "loss", "cross entropy", "lipsum", "validation"
+    ]  # fmt: skip
+
+
+def test_training_curves_end_at_the_last_step_and_are_named():
+    figure = training_figure(TRAINING, title="FT, seed 3", last_step=50)
+    assert {axis.range for axis in figure.select_xaxes()} == {(0, 50)}
+    assert figure.layout.title.text == "FT, seed 3"
+    assert {axis.range for axis in training_figure(TRAINING).select_xaxes()} == {None}
+    assert len(training_figure([]).data) == 1  # before the first row
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60))
+def test_the_moving_average_is_that_of_pandas(values):
+    want = pd.Series(values).ewm(alpha=0.1, adjust=True).mean()
+    assert moving_average(values) == pytest.approx(want.tolist(), abs=1e-6)
+
+
+def test_the_moving_average_of_a_constant_is_that_constant():
+    """Else the first rows would be drawn towards 0."""
+    assert moving_average([2.5] * 100) == pytest.approx([2.5] * 100)
 
 
 def test_split_bars_show_percent_of_each_alpha():
