@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import traitlets
@@ -15,6 +15,9 @@ from .base import Explorer, Plot, W, beside, column, dropdown, text_panel
 from .energy_gap import EnergyGapExplorer
 from .texts import paragraph, table_html
 from .wise import WiseExplorer
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 TABS = ("alpha", "training", "confusions")
 
@@ -74,8 +77,7 @@ class RunExplorer(Explorer):
         self.links = self.wise.links
         traitlets.link((self, "alpha"), (self.wise, "alpha"))
 
-        history = self.run.folder.history()
-        self.training = Plot(training_figure(history) if history else None)
+        self.training = Plot(self._curves())
         self.confused = text_panel("confusions")
         menu = dropdown(self.sweep.splits, "split", self.split)
         # The one slider stands in two tabs.
@@ -97,6 +99,14 @@ class RunExplorer(Explorer):
     def figure(self):
         """The static twin: the slider alone; it works without a kernel."""
         return self.wise.figure()
+
+    def _curves(self) -> go.Figure | None:
+        """How it was trained; None of what was made of other runs."""
+        history = self.run.folder.history()
+        if not history:
+            return None
+        title = f"{self.run.title}, run {self.run.id}"
+        return training_figure(history, title=title, last_step=self.run.config.steps)
 
     def confusions(self) -> pd.DataFrame:
         """What the model at this alpha takes for what, see `Sweep.confusions`."""

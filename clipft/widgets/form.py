@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import traitlets
 
 from ..config import Reading, RunConfig
-from ..data.manifests import available
 from ..errors import ClipftError, ConfigError, Stopped
-from ..figures.style import COLOURS
+from ..figures.style import settings
 from ..figures.tables import table_figure
 from ..figures.training import training_figure
-from ..methods import METHODS
 from ..progress import headless
 from ..runs.identity import find_begun
-from ..runs.names import title_of
 from ..runs.run import Run
-from .base import Chart, Explorer, W, box, dropdown, text_panel
+from .base import Explorer, Plot, W, box, column, text_panel
 from .configs import settings_table
-from .marks import Spec, chart, mark, padded
-from .texts import paragraph
+from .settings import SettingsFields
+from .stop import StopButton
+from .texts import duration, paragraph
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from ..runs.folder import RunFolder
 
 REDRAW = 0.3  # seconds between two redraws of the curves
-ACCURACY = "reference validation accuracy (%)"
 
 
 class FineTuneForm(Explorer):
@@ -56,7 +58,6 @@ class FineTuneForm(Explorer):
 
     def __init__(self, config: RunConfig, runs: Path | str = "runs", reading: Reading = Reading()):
         super().__init__()
-        self.start_from = config
         self.runs = Path(runs)
         self.reading = reading
         self.run: Any = None  # a Run, when it is finished
@@ -64,52 +65,47 @@ class FineTuneForm(Explorer):
         self.error: BaseException | None = None
         self.thread: threading.Thread | None = None
         self.stopping = threading.Event()
+        self.over = threading.Event()  # no thread trains
+        self.over.set()
+        self.begun_at = 0.0
+        self.took = 0.0  # seconds from then to the end
+        self.pace = ""  # how fast it goes, in words
 
-        self.fields = _fields(config)
-        self._add_widgets()
-        self.observe(self._show_state, "state")
+        self.settings = SettingsFields(config)
+        self._add_widgets(config.steps)
         self._show_state()
 
-    def _add_widgets(self) -> None:
+    def _add_widgets(self, steps: int) -> None:
         self.begin = W.Button(description="run", button_style="primary").add_class("clipft-run")
-        self.halt = W.Button(description="stop").add_class("clipft-stop")
         self.begin.on_click(lambda _: self.start())
-        self.halt.on_click(lambda _: self.stop())
-        self.bar = W.IntProgress(max=self.start_from.steps, layout=W.Layout(width="420px"))
+        self.halt = StopButton(self.stop)
+        self.bar = W.IntProgress(max=steps, layout=W.Layout(width="min(420px, 95%)"))
         self.note = text_panel("state")
-        self.chart = Chart()
-        fields = box(*self.fields.values())
+        self.plot = Plot()
         buttons = box(self.begin, self.halt, self.bar)
-        self.widget = W.VBox([fields, buttons, self.note, self.chart])
+        self.widget = column(self.settings.widget, buttons, self.note, self.plot)
 
     @property
     def config(self) -> RunConfig:
         """The configuration of the form. Raises ConfigError for a value that is none."""
-        values = self.start_from.model_dump()
-        for name, field in self.fields.items():
-            values[name] = field.value
-        values["lr"] = _number(values["lr"])
-        values["lam"] = _number(values["lam"]) if values["lam"].strip() else None
-        return RunConfig.read(values, "the form")
+        return self.settings.config
 
     @property
     def rows(self) -> list[dict]:
         """What metrics.jsonl holds of this run so far."""
-        return self._history(self.config)
-
-    def _history(self, config: RunConfig) -> list[dict]:
-        folder = find_begun(self.runs, config)
+        folder = find_begun(self.runs, self.config)
         return folder.history() if folder is not None else []
 
-    def figure(self):
+    def figure(self) -> go.Figure:
         """The static twin: the curves so far, or the settings where nothing was trained yet."""
         try:
             config = self.config
         except ConfigError:  # a number that is half typed
-            config = self.start_from
-        rows = self._history(config)
+            config = self.settings.start_from
+        folder = find_begun(self.runs, config)
+        rows = folder.history() if folder is not None else []
         if rows:
-            return training_figure(rows)
+            return curves(rows, config, folder)
         return table_figure(settings_table(config.model_dump(exclude_defaults=True)))
 
     def start(self) -> None:
@@ -118,19 +114,31 @@ class FineTuneForm(Explorer):
             return
         self.stopping.clear()
         self.error = None
+        self.pace = ""
+        self.begun_at = time.monotonic()
         try:
             config = self.config
         except ClipftError as error:
             self._end("failed", error)
             return
         self.bar.max = config.steps
+        self.over.clear()
         self.state = "running"
+        self._show_state()
         self.thread = threading.Thread(target=self._train_watched, args=(config,), daemon=True)
         self.thread.start()
 
     def stop(self) -> None:
         """Ask the training to end at its next step; what was validated is kept."""
-        self.stopping.set()
+        if self.state == "running":
+            self.stopping.set()
+            self._show_state()
+
+    def close(self) -> None:
+        """Stop what is trained, and end the widgets."""
+        self.stop()
+        self._wait_for_thread()
+        super().close()
 
     def wait(self) -> Run:
         """The finished run; trains it where it is not.
@@ -139,25 +147,32 @@ class FineTuneForm(Explorer):
             The run.
 
         Raises:
-            Stopped: where the training was stopped; else what training raises.
+            Stopped: where the training was stopped, by the button or by an interrupt of the
+                kernel; a second interrupt is a KeyboardInterrupt at once. Else what training
+                raises.
         """
         if headless():  # a batch: in this thread, with a bar in its log
+            self.begun_at = time.monotonic()
             self.run = self._train(self.config)
             self._end("finished")
             return self.run
 
-        if self.run is None or self.trained != self.config:
-            self.start()
-        try:
-            while self.thread is not None and self.thread.is_alive():
-                self.thread.join(0.2)
-        except KeyboardInterrupt:
-            self.stop()
-            if self.thread is not None:
-                self.thread.join()
+        with self.halt.interrupting():
+            try:
+                if self.run is None or self.trained != self.config:
+                    self.start()
+                self._wait_for_thread()
+            except KeyboardInterrupt:
+                self.stop()
+                self._wait_for_thread()
         if self.error is not None:
             raise self.error
         return self.run
+
+    def _wait_for_thread(self) -> None:
+        # No Thread.join: once interrupted, Python 3.11 takes the thread for ended.
+        while not self.over.wait(0.2):
+            pass
 
     def _train(self, config: RunConfig, watch: Watch | None = None) -> Run:
         """Train with a progress bar, or with what watches instead of it."""
@@ -167,107 +182,109 @@ class FineTuneForm(Explorer):
         return train(config, self.runs, reading=reading, watch=watch)
 
     def _train_watched(self, config: RunConfig) -> None:
+        _hide_interrupts()
         try:
-            self.run = self._train(config, Watch(self, self._history(config)))
+            self.run = self._train(config, Watch(self, config))
             self.trained = config
-            self.draw(self._history(config))
+            self.draw(self.run.folder.history(), config, self.run.folder)
             self._end("finished")
         except Stopped as error:
             self._end("stopped", error)
         except BaseException as error:  # shown in the form, raised by wait()
             self._end("failed", error)
+        finally:
+            self.over.set()
 
     def _end(self, state: str, error: BaseException | None = None) -> None:
         self.error = error
+        self.took = time.monotonic() - self.begun_at
         self.state = state
         self._show_state()
 
-    def _show_state(self, _change: object = None) -> None:
+    def _show_state(self) -> None:
         running = self.state == "running"
         self.begin.disabled = running
         self.halt.disabled = not running
-        text = self.state
-        if self.run is not None and self.state == "finished":
-            text += f" {self.run.folder}"
+        self.settings.lock(locked=running)
+        self.note.value = paragraph(self._state_in_words())
+
+    def _state_in_words(self) -> str:
         if self.error is not None:
             # Some errors have no text.
-            text += f": {str(self.error) or type(self.error).__name__}"
-        self.note.value = paragraph(text)
+            return f"{self.state}: {str(self.error) or type(self.error).__name__}"
+        if self.state == "finished":
+            return f"finished in {duration(self.took)}: {self.run.folder}"
+        if self.state == "running" and self.stopping.is_set():
+            return "stopping at the next step that is logged"
+        return f"{self.state}: {self.pace}" if self.state == "running" and self.pace else self.state
 
-    def draw(self, rows: list[dict]) -> None:
-        """Draw the curves of these rows of metrics.jsonl."""
+    def draw(self, rows: list[dict], config: RunConfig, folder: RunFolder | None) -> None:
+        """Draw the curves of these rows of metrics.jsonl, and how fast they come."""
         self.bar.value = max((row["step"] for row in rows), default=0)
-        loss = curve_of(rows, "loss")
-        accuracy = curve_of(rows, "val_accuracy")
-        accuracy[1] *= 100
-        panels = [
-            curve_panel(loss, "loss", self.bar.max, colour=COLOURS[0], size=2),
-            curve_panel(accuracy, ACCURACY, self.bar.max, colour=COLOURS[2], size=4),
-        ]
-        self.chart.spec = chart("training curves", 260, panels)
+        self.plot.paint(curves(rows, config, folder))
+        self._show_state()
 
 
 class Watch:
     """Sees each row of a training: draws them now and then, ends it once stop was pressed."""
 
-    def __init__(self, form: FineTuneForm, history: list[dict]):
+    def __init__(self, form: FineTuneForm, config: RunConfig):
         self.form = form
-        self.history = history  # of an earlier start
+        self.config = config
+        self.folder: RunFolder | None = None
         self.rows: list[dict] = []
+        self.first_step = 0  # of this start
+        self.first_at = 0.0
         self.drawn_at = 0.0
 
     def __call__(self, row: dict) -> None:
         """Raises Stopped."""
+        now = time.monotonic()
         if not self.rows:
-            # What was trained after the last validation comes again.
-            self.rows = [earlier for earlier in self.history if earlier["step"] < row["step"]]
+            self._begin(row["step"], now)
         self.rows.append(row)
-        if time.monotonic() - self.drawn_at > REDRAW:
-            self.form.draw(self.rows)
+        if now - self.drawn_at > REDRAW:
+            done = row["step"] - self.first_step
+            self.form.pace = pace(done, now - self.first_at, row["step"], self.config.steps)
+            self.form.draw(self.rows, self.config, self.folder)
             self.drawn_at = time.monotonic()
         if self.form.stopping.is_set():
             raise Stopped(f"stopped at step {row['step']}; run goes on from the last validation")
 
-
-def curve_of(rows: list[dict], key: str) -> np.ndarray:
-    """(2, N) steps and values of the rows that hold this key."""
-    points = [(row["step"], row[key]) for row in rows if key in row]
-    return np.array(points, dtype=float).reshape(-1, 2).T
-
-
-def curve_panel(curve: np.ndarray, title: str, last_step: int, *, colour: str, size: int) -> Spec:
-    """A panel of one curve, as a line and as points of this size."""
-    line = mark("line", *curve, colour=colour)
-    points = line | {"kind": "points", "size": size}
-    x = {"title": "step", "range": [0, last_step]}
-    y = {"range": padded(min(curve[1], default=0), max(curve[1], default=1))}
-    return {"width": 430, "title": title, "marks": [line, points], "x": x, "y": y}
+    def _begin(self, step: int, now: float) -> None:
+        self.first_step = step
+        self.first_at = now
+        self.folder = find_begun(self.form.runs, self.config)
+        if self.folder is not None:
+            # Of an earlier start; what came after its last validation is forgotten.
+            self.rows = [row for row in self.folder.history() if row["step"] < step]
 
 
-def _fields(config: RunConfig) -> dict[str, W.Widget]:
-    """A control for each setting that the form shows."""
-    manifests = list(dict.fromkeys([*available(), config.manifest]))
-    lam = "" if config.lam is None else repr(config.lam)
-    fields = {
-        "manifest": dropdown(manifests, "data", config.manifest),
-        "method": dropdown(list(METHODS), "method", config.method, called=title_of),
-        "lr": W.Text(value=repr(config.lr), description="learning rate"),
-        "lam": W.Text(value=lam, description="lambda", placeholder="the method's own"),
-        "steps": W.IntText(value=config.steps, description="steps"),
-        "batch_size": W.IntText(value=config.batch_size, description="batch size"),
-        "eval_every": W.IntText(value=config.eval_every, description="validate every"),
-        "seed": W.IntText(value=config.seed, description="seed"),
-    }
-    for name, field in fields.items():
-        field.add_class(f"clipft-form-{name}")
-        if not isinstance(field, W.Dropdown):
-            field.style.description_width = "initial"
-            field.layout.width = "190px"
-    return fields
+def pace(done: int, seconds: float, step: int, last_step: int) -> str:
+    """Where a training is, how fast it goes, and how long it will take, in words.
+
+    done: steps in these seconds; none: nothing can be said of the speed yet.
+    """
+    where = f"step {step} of {last_step}"
+    if not done or not seconds:
+        return where
+    speed = done / seconds
+    left = duration((last_step - step) / speed)
+    return f"{where}, {speed:.3g} steps a second, about {left} left"
 
 
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text.strip()  # the configuration says what is wrong with it
+def curves(rows: list[dict], config: RunConfig, folder: RunFolder | None) -> go.Figure:
+    """The training figure of a run that may not be finished yet."""
+    title = settings(config.model_dump())
+    if folder is not None:
+        title += f", run {folder.name}"
+    return training_figure(rows, title=title, last_step=config.steps)
+
+
+def _hide_interrupts() -> None:
+    """Keep interrupts of the kernel, sent to all its processes, from those of this thread.
+
+    Else they would end the ones that decode images, and with them the training.
+    """
+    if hasattr(signal, "pthread_sigmask"):  # Windows interrupts the kernel alone
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

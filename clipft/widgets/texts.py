@@ -22,6 +22,19 @@ def heading(text: object) -> str:
     return f"<h4>{html.escape(str(text))}</h4>"
 
 
+def duration(seconds: float) -> str:
+    """A time in its two largest units: `1 hour 5 minutes`, `40 seconds`."""
+    whole = round(seconds)
+    if whole >= 3600:
+        whole = 60 * round(whole / 60)
+    hours, rest = divmod(whole, 3600)
+    parts = []
+    for count, unit in ((hours, "hour"), (rest // 60, "minute"), (rest % 60, "second")):
+        if count:
+            parts.append(f"{count} {unit}" if count == 1 else f"{count} {unit}s")
+    return " ".join(parts) or "less than a second"
+
+
 def table_html(frame: pd.DataFrame) -> str:
     """A data frame as an HTML table, values as given; columns of numbers stand to the right."""
     classes = [_class_of(frame[name]) for name in frame.columns]

@@ -3,7 +3,6 @@
 Here: what all share, and WiSE. The others have files of their own.
 """
 
-import json
 import re
 import time
 
@@ -481,56 +480,6 @@ def test_wise_notebook(page, server, demo_runs):
     page.wait_for_function(f"old => {MARKER} !== old", arg=old)
     lab.expect(page.locator(".clipft-counts p")).to_contain_text("alpha 0.51")
     lab.shot(page, "05_wise_alpha_dark", whole=True)
-
-
-def tiny(demo_runs, folder, **more) -> dict:
-    """Parameters that make 01_fine_tune small: the demo's images, few steps, a folder of its own."""
-    about = json.loads(next(demo_runs.glob("*/config.json")).read_text())
-    own = demo_runs.parent / f"{about['manifest']}.yaml"
-    return {
-        "manifest": str(own) if own.exists() else about["manifest"],
-        "method": "ft",
-        "batch_size": 32,
-        "alphas": [0.0, 1.0],
-        "runs": str(folder),
-        "device": "cpu",
-    } | more
-
-
-def test_form_run_stop_run(page, server, demo_runs, tmp_path):
-    """Press run, watch the curve, stop, run again; the next cell has the finished run."""
-    parameters = tiny(demo_runs, tmp_path / "runs", steps=60, eval_every=20)
-    path = lab.copy(lab.ROOT / "notebooks/01_fine_tune.ipynb", server.root, **parameters)
-    lab.open_notebook(page, server, path)
-    lab.theme(page, lab.LIGHT)
-    lab.run_cells(page, 0, 3)
-    state = page.locator(".clipft-state")
-    lab.expect(state).to_have_text("ready")
-    page.locator("button.clipft-run").click()
-    lab.expect(state).to_have_text("running")
-    lab.expect(page.locator(f"{PLOT} .points path").first).to_be_visible()
-    show(page, 1, "form_running_light")
-    page.locator("button.clipft-stop").click()
-    lab.expect(state).to_contain_text("stopped at step")
-    lab.expect(page.locator("button.clipft-run")).to_be_enabled()
-    page.locator("button.clipft-run").click()
-    lab.expect(state).to_contain_text("finished")
-    lab.run_cells(page, 3, 6)
-    assert ask(page, "run.folder.history() == form.rows and run.folder.is_finished")
-    lab.expect(page.locator(PLOT)).to_have_count(2)
-    lab.theme(page, lab.DARK)
-    lab.shot(page, "form_finished_dark")
-    lab.theme(page, lab.LIGHT)
-
-
-def test_fine_tune_run_all(page, server, demo_runs, tmp_path):
-    parameters = tiny(demo_runs, tmp_path / "runs", steps=6, eval_every=3)
-    path = lab.copy(lab.ROOT / "notebooks/01_fine_tune.ipynb", server.root, **parameters)
-    lab.open_notebook(page, server, path)
-    lab.run_all(page)
-    lab.expect(page.locator(".clipft-state")).to_contain_text("finished")
-    lab.expect(page.locator(PLOT)).to_have_count(3)
-    lab.shot(page, "01_fine_tune_light", whole=True)
 
 
 def test_start_here_from_nothing(page, server, tmp_path):

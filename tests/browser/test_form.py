@@ -1,0 +1,135 @@
+"""The fine-tuning form as a person uses it: run, watch, stop, go on; also while a cell waits."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from . import lab
+from .lab import PLOT, ask, run_cells
+from .test_explorers import show
+
+FORM, WAIT = 2, 4  # places of cells in the notebook, markdown counted
+SUBSHELLS = ("perCommTarget", "disabled")  # Lab's setting: its default, and none
+
+
+def tiny(demo_runs, folder, **more) -> dict:
+    """Parameters that make 01_fine_tune small: the demo's images, few steps, a folder of its own."""
+    about = json.loads(next(demo_runs.glob("*/config.json")).read_text())
+    own = demo_runs.parent / f"{about['manifest']}.yaml"
+    return {
+        "manifest": str(own) if own.exists() else about["manifest"],
+        "method": "ft",
+        "batch_size": 32,
+        "alphas": [0.0, 1.0],
+        "runs": str(folder),
+        "device": "cpu",
+    } | more
+
+
+def begin_all(page, subshells: str) -> None:
+    """Run all cells, and do not wait."""
+    page.evaluate(
+        """async subshells => {
+            const app = window.jupyterapp, session = app.shell.currentWidget.sessionContext;
+            await session.ready;
+            await session.session.kernel.info;
+            session.session.kernel.commsOverSubshells = subshells;
+            app.commands.execute('notebook:run-all-cells');
+        }""",
+        subshells,
+    )
+
+
+def counts(page) -> list:
+    """How often each code cell was run, null for those that were not."""
+    return page.evaluate(
+        """() => window.jupyterapp.shell.currentWidget.content.widgets
+            .filter(cell => cell.model.type === 'code').map(cell => cell.model.executionCount)"""
+    )
+
+
+def wait_until_idle(page) -> None:
+    page.wait_for_function(
+        """() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"""
+    )
+    assert ask(page, "1") == 1  # what was queued before has been answered
+
+
+def state_of(page):
+    return page.locator(".clipft-state")
+
+
+def test_form_run_stop_run(page, server, demo_runs, tmp_path):
+    """Press run, watch the curve, stop, run again; the next cell has the finished run."""
+    parameters = tiny(demo_runs, tmp_path / "runs", steps=60, eval_every=20)
+    path = lab.copy(lab.ROOT / "notebooks/01_fine_tune.ipynb", server.root, **parameters)
+    lab.open_notebook(page, server, path)
+    lab.theme(page, lab.LIGHT)
+    run_cells(page, 0, FORM + 1)
+    state = state_of(page)
+    lab.expect(state).to_have_text("ready")
+    page.locator("button.clipft-run").click()
+    lab.expect(state).to_contain_text("left")
+    lab.expect(page.locator(f"{PLOT} .scatterlayer .trace").first).to_be_visible()
+    show(page, 1, "form_running_light")
+    page.locator("button.clipft-stop").click()
+    lab.expect(state).to_contain_text("stopped at step")
+    lab.expect(page.locator("button.clipft-run")).to_be_enabled()
+    page.locator("button.clipft-run").click()
+    lab.expect(state).to_contain_text("finished in")
+    run_cells(page, FORM + 1, WAIT + 2)
+    assert ask(page, "run.folder.history() == form.rows and run.folder.is_finished")
+    assert json.loads(ask(page, "form.plot.figure")) == json.loads(
+        ask(page, "form.figure().to_json()")
+    )
+    lab.theme(page, lab.DARK)
+    lab.shot(page, "form_finished_dark")
+    lab.theme(page, lab.LIGHT)
+
+
+@pytest.mark.parametrize("subshells", SUBSHELLS)
+@pytest.mark.parametrize("how", ["stop", "interrupt"])
+def test_stop_while_a_cell_waits(page, server, demo_runs, tmp_path, how, subshells):
+    """All cells are run, and one waits: it ends there, and what goes on is the same to the bit."""
+    parameters = tiny(demo_runs, tmp_path / "runs", steps=80, eval_every=20)
+    path = lab.copy(lab.ROOT / "notebooks/01_fine_tune.ipynb", server.root, **parameters)
+    lab.open_notebook(page, server, path)
+    begin_all(page, subshells)
+    state = state_of(page)
+    lab.expect(state).to_contain_text("left")
+    if how == "stop":
+        page.locator("button.clipft-stop").click()
+    else:
+        page.evaluate("() => window.jupyterapp.commands.execute('kernelmenu:interrupt')")
+    lab.expect(state).to_contain_text("stopped at step")
+    wait_until_idle(page)
+    said = state.inner_text().removeprefix("stopped: ")
+    assert re.fullmatch(r"stopped at step \d+; run goes on from the last validation", said)
+    assert int(re.search(r"\d+", said)[0]) < 80
+    assert lab.failures(page) == [f"Stopped: {said}"]
+    assert [count is not None for count in counts(page)] == [True, True, True, False, False, False]
+
+    if how == "stop":
+        page.locator("button.clipft-run").click()
+        lab.expect(state).to_contain_text("finished in")
+    run_cells(page, WAIT, WAIT + 1)  # which clears the error
+    lab.expect(state).to_contain_text("finished in")
+    assert ask(page, "run.folder.history() == form.rows and run.folder.is_finished")
+
+    quiet = "Reading(device='cpu', progress=False)"
+    train = f"__import__('clipft').train(config, {str(tmp_path / 'whole')!r}, reading={quiet})"
+    whole = Path(ask(page, f"str({train}.path)"))
+    for name in ("metrics.jsonl", "weights.safetensors"):
+        assert (tmp_path / "runs" / whole.name / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_fine_tune_run_all(page, server, demo_runs, tmp_path):
+    parameters = tiny(demo_runs, tmp_path / "runs", steps=6, eval_every=3)
+    path = lab.copy(lab.ROOT / "notebooks/01_fine_tune.ipynb", server.root, **parameters)
+    lab.open_notebook(page, server, path)
+    lab.run_all(page)
+    lab.expect(state_of(page)).to_contain_text("finished in")
+    lab.expect(page.locator(PLOT)).to_have_count(3)
+    lab.shot(page, "01_fine_tune_light", whole=True)
