@@ -199,6 +199,9 @@ class Painter {
     this.div.setAttribute("role", "group");
     this.div.setAttribute("data-lm-suppress-shortcuts", "true"); // arrow keys are the chart's
     this.div.addEventListener("keydown", (event) => this.keydown(event));
+    // Plotly keeps a press of the mouse to itself: the keyboard would stay elsewhere, and Lab would
+    // scroll to another cell when this one grows.
+    this.div.addEventListener("mousedown", () => this.div.focus({preventScroll: true}), true);
     this.endTheme = onTheme(() => this.draw());
     this.resized = new ResizeObserver(() => {
       if (this.text && this.width() && this.width() !== this.drawn) this.draw();
@@ -393,7 +396,7 @@ class Painter {
     if (!this.outline || !chosen.size) return false;
     const {xaxis, yaxis} = this.outline;
     const here = this.points().filter((point) => point.xaxis === xaxis && point.yaxis === yaxis);
-    return here.every((point) => isInside(point, this.outline) === chosen.has(point.id));
+    return here.length > 0 && here.every((point) => isInside(point, this.outline) === chosen.has(point.id));
   }
 
   // Every point that the keyboard goes to, in reading order: those with numbers, or else all.
