@@ -179,8 +179,10 @@ def _by_gap(gap: np.ndarray) -> list[Group]:
     sixths = np.clip(np.searchsorted(edges, gap, side="right") - 1, 0, len(SCALE) - 1)
     groups = []
     for number, colour in enumerate(SCALE):
+        images = np.flatnonzero(sixths == number)
         title = f"gap {edges[number]:.2f} to {edges[number + 1]:.2f}"
-        groups.append(Group(title, colour, "circle", np.flatnonzero(sixths == number)))
+        if len(images):
+            groups.append(Group(title, colour, "circle", images))
     return groups
 
 
