@@ -174,6 +174,8 @@ function stack(layout, margin, named) {
   layout.height = whole + margin.t + margin.b;
 }
 
+const isOn = (panel, {xaxis, yaxis}) => xaxis === panel.xaxis && yaxis === panel.yaxis;
+
 // Whether a point lies inside a closed line: a ray from it crosses that an odd number of times.
 function isInside(point, line) {
   let inside = false;
@@ -199,6 +201,9 @@ class Painter {
     this.div.setAttribute("role", "group");
     this.div.setAttribute("data-lm-suppress-shortcuts", "true"); // arrow keys are the chart's
     this.div.addEventListener("keydown", (event) => this.keydown(event));
+    // Plotly keeps a press of the mouse to itself: the keyboard would stay elsewhere, and Lab would
+    // scroll to another cell when this one grows.
+    this.div.addEventListener("mousedown", () => this.div.focus({preventScroll: true}), true);
     this.endTheme = onTheme(() => this.draw());
     this.resized = new ResizeObserver(() => {
       if (this.text && this.width() && this.width() !== this.drawn) this.draw();
@@ -282,7 +287,10 @@ class Painter {
     this.div.on("plotly_selected", (event) => {
       if (event?.lassoPoints || event?.range) this.selected(event); // else it was taken away
     });
-    this.div.on("plotly_deselect", () => this.select([]));
+    this.div.on("plotly_deselect", () => {
+      this.select([]);
+      this.mark();
+    });
   }
 
   id({curveNumber, pointNumber}) {
@@ -323,18 +331,18 @@ class Painter {
 
   // --- what is chosen and selected ---
 
-  // Traces that only mark: the lasso's outline, in each panel a ring around the chosen point, and of
-  // each trace of segments those that are selected.
+  // Traces that only mark: in each panel the lasso's outline and a ring around the chosen point, and
+  // of each trace of segments those that are selected.
   extras() {
     if (!this.data.some(({meta}) => meta?.id || meta?.with)) return [];
     const quiet = {type: "scatter", hoverinfo: "skip", showlegend: false, x: [], y: []};
-    const ring = {mode: "markers", marker: {symbol: "circle-open", size: 20, color: this.ink, line: {width: 2}}};
-    const rings = this.panels().map((axes) => ({...quiet, ...axes, ...ring}));
     const outline = {...quiet, mode: "lines", line: {color: "#56B4E9", dash: "dash", width: 1.5},
       fill: "toself", fillcolor: "rgba(86,180,233,0.12)"};
+    const ring = {...quiet, mode: "markers", marker: {symbol: "circle-open", size: 20, color: this.ink,
+      line: {width: 2}}};
     const twins = this.segments().map(({xaxis, yaxis, line}) =>
       ({...quiet, xaxis, yaxis, line, mode: "lines"}));
-    return [outline, ...rings, ...twins];
+    return [...this.panels().flatMap((axes) => [{...outline, ...axes}, {...ring, ...axes}]), ...twins];
   }
 
   // The axes of each panel that has numbered points.
@@ -350,49 +358,43 @@ class Painter {
     return this.data.slice(0, this.own).filter(({mode, meta}) => mode === "lines" && meta?.with);
   }
 
-  async mark() {
+  // Say all of it to plotly in one step, for each is a drawing; layout: what of that changes, too.
+  async mark(layout = {}) {
     const {own, data, Plotly, div} = this;
     if (!own || own === data.length) return; // nothing to mark
     const chosen = new Set(this.selection);
-    const places = [];
-    const update = {selectedpoints: [], opacity: []};
-    data.slice(0, own).forEach(({meta, mode}, place) => {
+    const changes = data.slice(0, own).map(({meta, mode}, place) => {
       const ids = Array.isArray(meta?.id) ? meta.id : meta?.with;
-      if (!ids) return;
-      places.push(place);
-      const is = mode === "lines";
+      if (!ids) return {};
+      if (mode === "lines") return {opacity: chosen.size ? 0.12 : this.opacity[place]};
       const caught = ids.flatMap((id, i) => (chosen.has(id) ? [i] : []));
-      update.selectedpoints.push(chosen.size && !is ? caught : null);
-      update.opacity.push(is && chosen.size ? 0.12 : this.opacity[place]);
+      return {selectedpoints: chosen.size ? caught : null};
     });
-    if (places.length) await Plotly.restyle(div, update, places);
 
-    const line = this.outlines(chosen) ? this.outline : {x: [], y: []};
+    const empty = {x: [], y: []};
     const ringed = this.points().filter(({id}) => id !== undefined && id === this.chosen);
-    const rings = this.panels().map((panel) => {
-      const here = ringed.filter(({xaxis, yaxis}) => xaxis === panel.xaxis && yaxis === panel.yaxis);
-      return {x: here.map(({x}) => x), y: here.map(({y}) => y), ...panel};
-    });
-    const twins = this.segments().map(({x, y, xaxis, yaxis, meta}) => {
+    for (const panel of this.panels()) {
+      const here = ringed.filter((point) => isOn(panel, point));
+      changes.push(this.outlines(panel, chosen) ? {x: this.outline.x, y: this.outline.y} : empty);
+      changes.push({x: here.map(({x}) => x), y: here.map(({y}) => y)});
+    }
+    for (const {x, y, meta} of this.segments()) {
       const keep = (values) => numbers(values).filter((_, i) => chosen.has(meta.with[i]));
-      return {x: keep(x), y: keep(y), xaxis, yaxis};
-    });
-    const marks = [line, ...rings, ...twins];
-    const more = {
-      x: marks.map(({x}) => x),
-      y: marks.map(({y}) => y),
-      xaxis: marks.map(({xaxis = "x"}) => xaxis),
-      yaxis: marks.map(({yaxis = "y"}) => yaxis),
-    };
-    await Plotly.restyle(div, more, marks.map((_, i) => own + i));
+      changes.push({x: keep(x), y: keep(y)});
+    }
+
+    const update = {};
+    for (const key of ["selectedpoints", "opacity", "x", "y"]) {
+      update[key] = changes.map((change) => change[key]); // undefined changes nothing
+    }
+    await Plotly.update(div, update, layout);
   }
 
   // Whether the lasso's outline holds what is selected: not where that was changed since by a click
   // or from Python, nor where another figure has the points elsewhere.
-  outlines(chosen) {
-    if (!this.outline || !chosen.size) return false;
-    const {xaxis, yaxis} = this.outline;
-    const here = this.points().filter((point) => point.xaxis === xaxis && point.yaxis === yaxis);
+  outlines(panel, chosen) {
+    if (!this.outline || !chosen.size || !isOn(panel, this.outline)) return false;
+    const here = this.points().filter((point) => isOn(panel, point));
     return here.every((point) => isInside(point, this.outline) === chosen.has(point.id));
   }
 
@@ -430,7 +432,6 @@ class Painter {
     this.selection = ids;
     if (!ids.length) this.outline = null;
     this.told.select?.(ids);
-    return this.mark();
   }
 
   selected({points, lassoPoints, range}) {
@@ -443,8 +444,8 @@ class Painter {
       .map((point) => this.id(point)).filter((id) => id !== undefined);
     // Plotly's own outline would choose its points anew whenever something is restyled.
     setTimeout(async () => {
-      await this.Plotly.relayout(this.div, {selections: []});
-      await this.select([...new Set(ids)].sort((a, b) => a - b));
+      this.select([...new Set(ids)].sort((a, b) => a - b));
+      await this.mark({selections: []});
     });
   }
 
@@ -477,6 +478,7 @@ class Painter {
       this.here = null;
       this.select([]);
       this.choose(-1);
+      this.mark();
     } else return false;
     return true;
   }

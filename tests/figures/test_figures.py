@@ -343,21 +343,110 @@ def test_distortion_of_an_unknown_kind_is_refused():
         distortion_figure(distortions(), "rwa")
 
 
-def test_energy_map_puts_every_image_where_it_lies():
-    draw = np.random.default_rng(0)
-    split = ("real/test",) * 3 + ("art/test",) * 2
-    found = EnergyMap(
-        split, tuple("abcde"), np.arange(5), draw.normal(size=(5, 2)), draw.normal(size=(5, 2))
+def places_of(names, seed=0):
+    """A map of images of these splits at random places."""
+    draw = np.random.default_rng(seed)
+    before, after = draw.normal(size=(2, len(names), 2))
+    return EnergyMap(
+        tuple(names), tuple("abcdefgh"[: len(names)]), np.arange(len(names)), before, after
     )
+
+
+def test_energy_map_puts_every_image_where_it_lies():
+    found = places_of(["real/test"] * 3 + ["art/test"] * 2)
     figure = energy_map_figure(found)
     for axis, places in (("x", found.before), ("x2", found.after)):
         traces = {trace.legendgroup: trace for trace in panel(figure, axis)}
         drawn = {split: np.stack([t.x, t.y], 1) for split, t in traces.items()}
-        np.testing.assert_array_equal(drawn["real/test"], places[:3])
-        np.testing.assert_array_equal(drawn["art/test"], places[3:])
-        assert list(traces["art/test"].customdata) == ["d<br>class 3", "e<br>class 4"]
+        np.testing.assert_array_equal(drawn["real"], places[:3])
+        np.testing.assert_array_equal(drawn["art"], places[3:])
+        assert list(traces["art"].customdata) == ["class 3<br>art: d", "class 4<br>art: e"]
+        assert [list(t.meta["id"]) for t in traces.values()] == [[0, 1, 2], [3, 4]]
     assert [t.showlegend for t in figure.data] == [True, False] * 2
     assert "5 images" in figure.layout.title.text
+
+
+def test_energy_map_joins_both_places_of_an_image():
+    found = places_of(["art/test", "real/test", "art/test"])
+    figure = energy_map_figure(found, places="both")
+    joined = {}
+    for trace in figure.data:
+        if trace.mode != "lines":
+            continue
+        for place in range(0, len(trace.x), 3):
+            three = slice(place, place + 3)
+            (number,) = set(trace.meta["with"][three])
+            joined[number] = np.stack([trace.x[three], trace.y[three]], 1)
+    for number in range(3):
+        wanted = [found.before[number], found.after[number], [np.nan, np.nan]]
+        np.testing.assert_array_equal(joined[number], wanted)
+    assert [t.name for t in figure.data if t.showlegend] == ["art", "real"]
+
+
+def test_energy_map_of_one_model():
+    found = places_of(["art/test", "real/test"])
+    for places, wanted in (("before", found.before), ("after", found.after)):
+        figure = energy_map_figure(found, places=places)
+        drawn = [[trace.x[0], trace.y[0]] for trace in figure.data]
+        np.testing.assert_array_equal(drawn, wanted)
+
+
+def test_energy_map_says_what_the_run_says_of_an_image():
+    sweep = toy_sweep(n=6)
+    rows = sweep.rows["sketch/test"]
+    ids = tuple(sweep.ids[rows])
+    nowhere = np.zeros((len(rows), 2))
+    found = EnergyMap(("sketch/test",) * len(rows), ids, sweep.label[rows], nowhere, nowhere)
+    (trace,) = energy_map_figure(found, sweep, places="after").data
+    for said, row in zip(trace.customdata, rows, strict=True):
+        name, image, *models, gap = said.split("<br>")
+        assert name == sweep.classes[sweep.label[row]]
+        assert image == f"sketch: {sweep.ids[row]}"
+        for text, model, predicted in zip(
+            models, ("zero-shot", "tuned"), sweep.prediction[[0, -1], row], strict=True
+        ):
+            sign = "✓" if predicted == sweep.label[row] else "✗"
+            assert text == f"{model} {sign} {sweep.classes[predicted]}"
+        assert float(gap.split()[2]) == pytest.approx(sweep.energy_gap[-1, row], abs=0.0051)
+
+
+def test_energy_map_writes_names_as_names():
+    """Plotly reads tags in hover texts."""
+    sweep = replace(toy_sweep(n=2), classes=("<b>a</b> & b",) * 4)
+    found = places_of(["sketch/test"])
+    found = replace(found, ids=(str(sweep.ids[sweep.rows["sketch/test"]][0]),))
+    (trace,) = energy_map_figure(found, sweep, places="after").data
+    assert trace.customdata[0].startswith("&lt;b&gt;a&lt;/b&gt; &amp; b<br>")
+
+
+def test_maps_of_two_runs_are_told_apart_by_their_titles(tmp_path):
+    found = places_of(["sketch/test"])
+    found = replace(found, ids=("sketch/test/0.png",))
+    sweep = toy_sweep(n=2)
+    titles = []
+    for title, folder in (("FT, lr 1e-05, seed 0", "abc"), ("FT, lr 1e-05, seed 1", "abd")):
+        run = replace(sweep, title=title, folder=tmp_path / folder)
+        titles.append(energy_map_figure(found, run).layout.title.text)
+    assert "FT, lr 1e-05, seed 0" in titles[0] and "run abc, 1 images" in titles[0]
+    assert "FT, lr 1e-05, seed 1" in titles[1] and "run abd, 1 images" in titles[1]
+
+
+def test_energy_map_without_gaps_is_coloured_by_split():
+    found = places_of(["art/test", "real/test"])
+    by_gap = energy_map_figure(found, colour="gap")
+    assert by_gap.to_json() == energy_map_figure(found, colour="split").to_json()
+
+
+def test_an_energy_map_of_unknown_places_or_colours_is_refused():
+    found = places_of(["art/test"])
+    for wrong in ({"places": "bth"}, {"colour": "clas"}):
+        with pytest.raises(ConfigError, match="did you mean"):
+            energy_map_figure(found, **wrong)
+
+
+def test_an_energy_map_of_another_runs_images_is_refused():
+    with pytest.raises(ConfigError, match="which toy was not scored on"):
+        energy_map_figure(places_of(["art/test"]), toy_sweep())
 
 
 def test_reliability_leaves_out_empty_bins():
