@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 
 
-def _text(name: str) -> str:
+def file_text(name: str) -> str:
     """A file beside this one. anywidget would keep every widget in memory for a path's sake."""
     return (HERE / name).read_text(encoding="utf-8")
 
 
-STYLE = _text("explorer.css")
+STYLE = file_text("explorer.css")
 
 
 class Library(anywidget.AnyWidget):
@@ -61,7 +61,7 @@ class Plot(anywidget.AnyWidget):
     points numbers in `meta.id`. Arrow keys walk over the points, Enter chooses, Escape clears.
     """
 
-    _esm = painter() + _text("plot.js")
+    _esm = painter() + file_text("plot.js")
     _css = STYLE
     library = traitlets.Instance(Library).tag(sync=True, **W.widget_serialization)
     figure = traitlets.Unicode().tag(sync=True)
@@ -86,7 +86,7 @@ class Plot(anywidget.AnyWidget):
 class Html(anywidget.AnyWidget):
     """A text, table or tiles as HTML, in the explorers' style; nothing in it is typeset."""
 
-    _esm = _text("text.js")
+    _esm = file_text("text.js")
     _css = STYLE
     value = traitlets.Unicode().tag(sync=True)
 
@@ -94,7 +94,7 @@ class Html(anywidget.AnyWidget):
 class Stage(anywidget.AnyWidget):
     """Puts a widget into the place that a cell's output keeps for it; see stage.js."""
 
-    _esm = _text("stage.js")
+    _esm = file_text("stage.js")
     _css = STYLE
     child = traitlets.Instance(W.Widget).tag(sync=True, **W.widget_serialization)
     place = traitlets.Unicode().tag(sync=True)

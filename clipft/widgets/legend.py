@@ -6,7 +6,7 @@ from typing import Any
 
 import traitlets
 
-from .base import HERE, STYLE, anywidget
+from .base import STYLE, anywidget, file_text
 
 
 class Legend(anywidget.AnyWidget):
@@ -17,7 +17,7 @@ class Legend(anywidget.AnyWidget):
     click one, with Ctrl several.
     """
 
-    _esm = (HERE / "legend.js").read_text(encoding="utf-8")
+    _esm = file_text("legend.js")
     _css = STYLE
     entries = traitlets.List(traitlets.Dict()).tag(sync=True)
     find = traitlets.Unicode().tag(sync=True)

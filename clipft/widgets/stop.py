@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import traitlets
 
-from .base import HERE, anywidget
+from .base import anywidget, file_text
 
 
 class StopButton(anywidget.AnyWidget):
@@ -20,7 +20,7 @@ class StopButton(anywidget.AnyWidget):
     Traits: disabled, waiting (whether a cell waits for what is to be stopped).
     """
 
-    _esm = HERE / "stop.js"
+    _esm = file_text("stop.js")
     disabled = traitlets.Bool(True).tag(sync=True)
     waiting = traitlets.Bool(False).tag(sync=True)
 
