@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from ..errors import ConfigError
-from .marks import FIRST, SILENT, diagonal, hover, in_panel, lead_to
+from .marks import CUSTOM, FIRST, SILENT, diagonal, hover_of_run, in_panel, numbered, ring
 from .panels import panel_row
-from .style import BELOW, domain_of, layout, style, titled
+from .style import BELOW, Look, domain_of, layout, settings, style, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,21 +19,27 @@ if TYPE_CHECKING:
 NORMS = {"raw": "||F - F0||", "normalised": "||f - f0||, unit rows"}
 
 
-def distortion_figure(table: pd.DataFrame, kind: str = "raw") -> go.Figure:
+def distortion_figure(
+    table: pd.DataFrame, kind: str = "raw", *, shifts: Sequence[str] | None = None, run: str = ""
+) -> go.Figure:
     """Feature distortion of reference against shifted images, a panel per shift, a point per run.
 
-    The theory has every point below the dashed line; each title counts where Welch's interval says
-    so.
+    The theory has every point below the dashed line. A point's bar is Welch's 95 % interval of the
+    difference, laid along the y axis: where it crosses the dashed line, the verdict is open. Each
+    title counts the verdicts. `meta.id` of a trace numbers its points: the place of the run among
+    the sorted ids.
 
     Arguments:
         table: of `distortion_table`.
         kind: raw, or normalised: on unit rows.
+        shifts: names of splits, a panel each; None: all.
+        run: the id of a run that is ringed and named; "": none.
 
     Returns:
         The figure.
 
     Raises:
-        ConfigError: where no row is of this kind.
+        ConfigError: where no row is of this kind, or on these shifts.
 
     Example:
         >>> table = clipft.distortion_table(clipft.open_runs("runs"))
@@ -40,25 +48,61 @@ def distortion_figure(table: pd.DataFrame, kind: str = "raw") -> go.Figure:
     rows = table[table.kind == kind]
     if rows.empty:
         raise ConfigError(f"no feature distortion of kind {kind!r} to draw; known: raw, normalised")
-    splits = sorted(rows.split.unique())
     looks = style(rows.method.unique())
-    distortions = rows[["reference", "shifted"]].to_numpy()
-    ends = [0.92 * distortions.min(), 1.05 * distortions.max()]
+    runs = sorted(table.run.unique())
+    if shifts is not None:
+        rows = rows[rows.split.isin(shifts)]
+    if rows.empty:
+        raise ConfigError(f"no feature distortion on {', '.join(shifts or ())} to draw")
+    splits = sorted(rows.split.unique())
+    ends = _ends(rows)
 
     figure = panel_row([_title(split, rows[rows.split == split].verdict) for split in splits])
     for column, split in enumerate(splits, start=1):
-        for method, look in looks.items():
-            points = rows[(rows.split == split) & (rows.method == method)]
-            trace = look.points(points.reference, points.shifted, size=10)
-            texts = hover(look.title, "reference %{x:.3f}", "shift %{y:.3f}")
-            shown = {"hovertemplate": texts, **lead_to(points)}
-            figure.add_scatter(**trace, **in_panel(column, method), **shown)
         figure.add_scatter(**diagonal(*ends), **SILENT, row=1, col=column)
+        here = rows[rows.split == split]
+        for method, look in looks.items():
+            points = here[here.method == method]
+            shown = _points(points, look) | numbered(points, runs)
+            figure.add_scatter(**shown, **in_panel(column, method))
+        chosen = here[here.run == run]
+        figure.add_scatter(**ring(chosen.reference, chosen.shifted), row=1, col=column)
 
     figure.update_xaxes(title_text=f"reference images: {NORMS[kind]}", range=ends)
     figure.update_yaxes(title_text=f"shifted images: {NORMS[kind]}", range=ends, **FIRST)
-    title = titled(f"Feature distortion ({kind})", f"{rows.run.nunique()} runs")
-    return figure.update_layout(**layout(t=110), height=500, legend=BELOW, title=title)
+    details = [f"{rows.run.nunique()} runs; bars: 95 % interval of the difference"]
+    chosen = rows[rows.run == run]
+    if len(chosen):
+        details.append(f"ringed: {settings(chosen.iloc[0])}, run {run}")
+    title = titled(f"Feature distortion ({kind})", *details)
+    # A click on another run is no other picture: who has zoomed in stays there.
+    figure.update_layout(uirevision=f"{kind} {splits}", title=title, legend=BELOW)
+    return figure.update_layout(**layout(t=90 + 20 * len(details)), height=520)
+
+
+def _ends(rows: pd.DataFrame) -> list[float]:
+    """The range of both axes: every point and bar, and some room."""
+    bars = [rows.reference - rows.high, rows.reference - rows.low]
+    low, high = (end(np.concatenate([rows.reference, *bars])) for end in (np.min, np.max))
+    room = 0.05 * (high - low) or 0.5
+    return [float(low - room), float(high + room)]
+
+
+def _points(rows: pd.DataFrame, look: Look) -> dict[str, Any]:
+    """The points of one method with their intervals and hover texts."""
+    texts = []
+    for _, row in rows.iterrows():
+        means = f"reference {row.reference:.3f}, shift {row.shifted:.3f}"
+        interval = f"[{row.low:+.3f}, {row.high:+.3f}]"
+        difference = f"difference {row.difference:+.3f} {interval}: {row.verdict}"
+        texts.append(hover_of_run(row, means, difference))
+    # shifted = reference - difference: the ends of the interval change places
+    above = rows.difference - rows.low
+    below = rows.high - rows.difference
+    bars = {"type": "data", "array": above, "arrayminus": below}
+    thin = {"color": look.colour, "thickness": 1, "width": 0}
+    trace = look.points(rows.reference, rows.shifted, size=10)
+    return trace | {"error_y": bars | thin, "customdata": texts, "hovertemplate": CUSTOM}
 
 
 def _title(split: str, verdicts: pd.Series) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from ..config import TUNED
+from ..config import TUNED, ZERO_SHOT
 from ..errors import ConfigError
-from ..metrics.correlation import Correlation, correlation
+from ..metrics.correlation import Correlation, correlation, fit_line, influential_pair
 from ..runs.names import title_of
-from ..runs.table import wide
-from .marks import DASHED, FIRST, hover, hover_of_runs, in_panel
+from ..runs.scores import SHIFT
+from ..runs.table import check_comparable, wide
+from .marks import CUSTOM, DASHED, FIRST, SILENT, hover, hover_of_run, in_panel, numbered, ring
 from .panels import panel_row
 from .style import (
     BELOW,
@@ -21,9 +23,11 @@ from .style import (
     GREY,
     LAYOUT,
     UNITS,
+    Look,
     domain_of,
     layout,
     runs_and_seeds,
+    settings,
     style,
     titled,
 )
@@ -31,20 +35,47 @@ from .style import (
 if TYPE_CHECKING:
     import pandas as pd
 
+BAND = "rgba(119,119,119,0.18)"  # GREY
+MARKER_SIZES = (8, 17)  # of the lowest and of the highest learning rate, in pixels
+SMALL_TEXT = {"textposition": "top right", "textfont": {"size": 10}}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of the results the figure shows.
+
+    Arguments:
+        shifts: names of splits, a panel each; None: all.
+        methods: None: all.
+        run: the id of a run that is ringed and named; "": none.
+    """
+
+    shifts: Sequence[str] | None = None
+    methods: Sequence[str] | None = None
+    run: str = ""
+
 
 def energy_gap_figure(
-    results: pd.DataFrame, x: str = "energy_gap", y: str = "relative_accuracy", alpha: float = TUNED
+    results: pd.DataFrame,
+    x: str = "energy_gap",
+    y: str = "relative_accuracy",
+    alpha: float = TUNED,
+    choice: Choice | None = None,
 ) -> go.Figure:
     """Energy gap (or another metric) against relative accuracy (or another), a point per model.
 
-    A panel per shift; each title carries Pearson's r with its 95 % interval. Both are measured on
-    the shift's own test images.
+    A panel per shift, both measured on its own test images. Bars are 95 % intervals over images;
+    the line is that of least squares over the models, with the 95 % interval of its mean (`Line`).
+    Each title carries Pearson's r with its 95 % interval, and r without the two runs that change it
+    most (`influential_pair`). The grey star is the zero-shot model and counts in none of these.
+    `meta.id` of a trace numbers its points: the place of the run among the sorted ids.
 
     Arguments:
         results: of `clipft.results`.
         x: metric to the right.
         y: metric upwards.
         alpha: of all models.
+        choice: of shifts, methods and a run; None: everything.
 
     Returns:
         The figure.
@@ -57,33 +88,211 @@ def energy_gap_figure(
         >>> figure.layout.xaxis.title.text
         'energy gap (squared logits)'
     """
-    rows = wide(results)
-    rows = rows[(rows.role == "shift") & (rows.alpha == alpha)]
-    rows = rows.dropna(subset=[x]) if x in rows else rows.iloc[:0]
-    called = y.replace("_", " ")
-    if rows.empty or y not in rows:
+    choice = choice or Choice()
+    every = models_at(results, (x, y), alpha)
+    models = every
+    if choice.shifts is not None:
+        models = models[models.split.isin(choice.shifts)]
+    if choice.methods is not None:
+        models = models[models.method.isin(choice.methods)]
+    if models.empty:
         reason = f"none scored at alpha {alpha:g}, or none right"
-        raise ConfigError(f"no run with {x} and {called}: {reason}")
-    looks = style(rows.method.unique())
+        raise ConfigError(f"no run with {x} and {y.replace('_', ' ')}: {reason}")
 
-    models_by_split = dict(list(rows.groupby("split")))
-    titles = []
-    for split, models in models_by_split.items():
-        titles.append(f"{domain_of(str(split))}<br><sub>{correlation(models[x], models[y])}</sub>")
-    figure = panel_row(titles)
-    for column, models in enumerate(models_by_split.values(), start=1):
-        for method, look in looks.items():
-            points = models[models.method == method]
-            trace = look.points(points[x], points[y], size=11)
-            trace |= hover_of_runs(points, "x %{x:.3f}", f"{called} %{{y:.3f}}")
-            figure.add_scatter(**trace, **in_panel(column, method))
+    splits = sorted(models.split.unique())
+    painted = _GapPanels(
+        figure=panel_row([_title_of(models[models.split == split], x, y) for split in splits]),
+        metrics=(x, y),
+        looks=style(every.method.unique()),
+        runs=sorted(results.run.unique()),
+        sizes=_sizes(every.lr),
+        seeds=models.seed.nunique() > 1,
+    )
+    zero_shot = models_at(results, (x, y), ZERO_SHOT)
+    if alpha == ZERO_SHOT:
+        zero_shot = zero_shot.iloc[:0]
+    for column, split in enumerate(splits, start=1):
+        painted.add_line(models[models.split == split], column)
+        painted.add_models(models[models.split == split], column)
+        painted.add_zero_shot(zero_shot[zero_shot.split == split], column)
+        chosen = models[(models.split == split) & (models.run == choice.run)]
+        painted.figure.add_scatter(**ring(chosen[x], chosen[y]), row=1, col=column)
+    return _laid_out(painted, models, zero_shot[zero_shot.split.isin(splits)], choice)
 
+
+def models_at(results: pd.DataFrame, metrics: Sequence[str], alpha: float) -> pd.DataFrame:
+    """A row per run and shift that has all of these metrics at an alpha.
+
+    The columns of `clipft.wide`, and each metric's 95 % interval as METRIC_low and METRIC_high.
+    Raises ConfigError where runs cannot be compared.
+    """
+    check_comparable(results)
+    of_metrics = results.metric.isin(metrics)
+    cells = results[(results.role == SHIFT) & (results.alpha == alpha) & of_metrics]
+    rows = wide(cells)
+    if not set(metrics) <= set(rows.columns):
+        return rows.iloc[:0].reindex(columns=dict.fromkeys([*cells.columns, *metrics]))
+    for end in ("low", "high"):
+        where = ["run", "split"]
+        ends = cells.pivot_table(index=where, columns="metric", values=end, observed=True)
+        ends = ends.reindex(columns=list(dict.fromkeys(metrics)))
+        rows = rows.join(ends.add_suffix(f"_{end}"), on=where)
+    return rows.dropna(subset=list(metrics)).reset_index(drop=True)
+
+
+def influential_runs(models: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """The two of these rows without which Pearson's r changes most; none where there are none."""
+    pair = influential_pair(models[x], models[y])
+    return models.iloc[list(pair or ())]
+
+
+def correlation_without_two(models: pd.DataFrame, x: str, y: str) -> Correlation | None:
+    """Pearson's r without `influential_runs`; None where there are none."""
+    two = influential_runs(models, x, y)
+    if two.empty:
+        return None
+    rest = models.drop(index=two.index)
+    return correlation(rest[x], rest[y])
+
+
+def _title_of(models: pd.DataFrame, x: str, y: str) -> str:
+    """A panel's title: the shift, r, and r without two runs."""
+    lines = [domain_of(models.split.iloc[0]), f"<sub>{correlation(models[x], models[y])}</sub>"]
+    without = correlation_without_two(models, x, y)
+    if without is not None:
+        lines.append(f"<sub>without two: {without}</sub>")
+    return "<br>".join(lines)
+
+
+def _sizes(rates: pd.Series) -> dict[float, float]:
+    """Learning rate -> size of its markers in pixels, the higher the larger."""
+    known = sorted(rates.unique())
+    if len(known) == 1:
+        return {known[0]: 11}
+    return dict(zip(known, np.linspace(*MARKER_SIZES, len(known)).tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class _GapPanels:
+    """A figure in the making: its panels, and what all of them share.
+
+    Arguments:
+        figure: with a panel per shift.
+        metrics: to the right and upwards.
+        looks: method -> its look.
+        runs: sorted ids, in which each run has its number.
+        sizes: learning rate -> size of a marker.
+        seeds: whether each point carries its seed.
+    """
+
+    figure: go.Figure
+    metrics: tuple[str, str]
+    looks: Mapping[str, Look]
+    runs: Sequence[str]
+    sizes: Mapping[float, float]
+    seeds: bool
+
+    def add_line(self, models: pd.DataFrame, column: int) -> None:
+        """The line through the models and its interval, where there is one."""
+        x, y = self.metrics
+        line = fit_line(models[x], models[y])
+        if line is None:
+            return
+        places = np.linspace(models[x].min(), models[x].max(), 40)
+        middle, low, high = line.at(places)
+        around = {"x": [*places, *places[::-1]], "y": [*high, *low[::-1]], "mode": "lines"}
+        filled = {"fill": "toself", "fillcolor": BAND, "line": {"width": 0}}
+        self.figure.add_scatter(**around, **filled, **SILENT, row=1, col=column)
+        named = {"name": "least squares, 95 % interval", "hoverinfo": "skip"}
+        drawn = {"x": places, "y": middle, "mode": "lines", "line": {"color": GREY, "width": 1.5}}
+        self.figure.add_scatter(**drawn, **named, **in_panel(column, "line"))
+
+    def add_models(self, models: pd.DataFrame, column: int) -> None:
+        """A trace per method."""
+        for method, look in self.looks.items():
+            rows = models[models.method == method]
+            if rows.empty:
+                continue
+            trace = self._points(rows, look)
+            trace["marker"]["size"] = [self.sizes[lr] for lr in rows.lr]
+            texts = [hover_of_run(row, *_measured(row, self.metrics)) for _, row in rows.iterrows()]
+            if self.seeds:
+                trace |= {"mode": "markers+text", "text": rows.seed.astype(str), **SMALL_TEXT}
+            where = in_panel(column, method) | numbered(rows, self.runs)
+            self.figure.add_scatter(**trace, customdata=texts, hovertemplate=CUSTOM, **where)
+
+    def add_zero_shot(self, models: pd.DataFrame, column: int) -> None:
+        """The model that all started from, as the first of the runs has it."""
+        look = Look("zero-shot", GREY, "star")
+        trace = self._points(models.iloc[:1], look)
+        trace["marker"]["size"] = 14
+        texts = [
+            "<br>".join(["zero-shot", *_measured(row, self.metrics)])
+            for _, row in models.iloc[:1].iterrows()
+        ]
+        where = in_panel(column, "zero-shot")
+        self.figure.add_scatter(**trace, customdata=texts, hovertemplate=CUSTOM, **where)
+
+    def _points(self, rows: pd.DataFrame, look: Look) -> dict[str, Any]:
+        """Markers with the intervals of both metrics."""
+        trace = look.points(rows[self.metrics[0]], rows[self.metrics[1]], size=11)
+        for letter, metric in zip("xy", self.metrics, strict=True):
+            above = (rows[f"{metric}_high"] - rows[metric]).clip(lower=0)
+            below = (rows[metric] - rows[f"{metric}_low"]).clip(lower=0)
+            reach = {"type": "data", "array": above, "arrayminus": below}
+            thin = {"color": look.colour, "thickness": 1, "width": 0}
+            trace[f"error_{letter}"] = reach | thin
+        return trace
+
+
+def _measured(row: pd.Series, metrics: Sequence[str]) -> list[str]:
+    """Lines of a hover text: each metric with its interval."""
+    lines = []
+    for metric in dict.fromkeys(metrics):
+        interval = f"[{row[f'{metric}_low']:.3f}, {row[f'{metric}_high']:.3f}]"
+        lines.append(f"{metric.replace('_', ' ')} {row[metric]:.3f} {interval}")
+    return lines
+
+
+def _laid_out(
+    painted: _GapPanels, models: pd.DataFrame, zero_shot: pd.DataFrame, choice: Choice
+) -> go.Figure:
+    """The figure with its axes, its title and its legend."""
+    x, y = painted.metrics
+    figure = painted.figure
+    low = min([*models[f"{y}_low"], *zero_shot[f"{y}_low"]])
+    high = max([*models[f"{y}_high"], *zero_shot[f"{y}_high"]])
+    room = 0.05 * (high - low) or 0.05
     label = UNITS.get(x, x)
     figure.update_xaxes(title_text=label)
+    # The interval of a line through three points is wider than all that is to be seen.
+    figure.update_yaxes(range=[low - room, high + room])
     figure.update_yaxes(title_text=UNITS.get(y, y), **FIRST)
+
+    details = [runs_and_seeds(models), *_said_of_marks(painted)]
+    chosen = models[models.run == choice.run]
+    if len(chosen):
+        details.append(f"ringed: {settings(chosen.iloc[0])}, run {choice.run}")
     metric = label.split(" (")[0].capitalize()
-    title = titled(f"{metric} against robustness", runs_and_seeds(results))
-    return figure.update_layout(**layout(t=120), height=480, legend=BELOW, title=title)
+    title = titled(f"{metric} against {y.replace('_', ' ')}", *details)
+    figure.update_layout(**layout(t=125 + 20 * len(details)), height=515 + 20 * len(details))
+    # A click on another run is no other picture: who has zoomed in stays there.
+    same = f"{x} {y} {models.split.unique()} {models.method.unique()}"
+    return figure.update_layout(legend=BELOW, title=title, uirevision=same)
+
+
+def _said_of_marks(painted: _GapPanels) -> list[str]:
+    """What sizes and numbers mean, and whose r is the second one."""
+    marks = []
+    if len(painted.sizes) > 1:
+        rates = ", ".join(f"{lr:g}" for lr in painted.sizes)
+        marks.append(f"larger marker: higher learning rate ({rates})")
+    if painted.seeds:
+        marks.append("number: seed")
+    lines = ["; ".join(marks)] if marks else []
+    if any("without two" in note.text for note in painted.figure.layout.annotations):
+        lines.append("without two: without the two runs that change r most")
+    return lines
 
 
 def leave_one_out_figure(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .style import GREY, anchor_of_recipe, anchor_of_run, settings
+from .style import GREY, INK, anchor_of_recipe, anchor_of_run, settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
 DASHED = {"color": GREY, "dash": "dash"}  # a line that only guides the eye
+CUSTOM = "%{customdata}<extra></extra>"  # the hover template of texts that are made in Python
 SILENT: dict[str, Any] = {"showlegend": False, "hoverinfo": "skip"}
 BAR_NUMBERS = {"texttemplate": "%{y:.0f}", "textposition": "outside", "cliponaxis": False}
 ON_PAGE = {"xref": "paper", "yref": "paper"}  # placed in fractions of the page, not on axes
@@ -40,9 +43,26 @@ def hover_of_runs(rows: pd.DataFrame, *lines: str) -> dict[str, Any]:
     return {"customdata": runs, "hovertemplate": hover("%{customdata}", *lines), **lead_to(rows)}
 
 
+def hover_of_run(row: pd.Series, *lines: str) -> str:
+    """The hover text of one run, for a trace's customdata: its `settings`, its id, these lines."""
+    return "<br>".join([settings(row), f"run {row['run']}", *lines])
+
+
 def lead_to(rows: pd.DataFrame) -> dict[str, Any]:
     """What a trace says of where a click on each of its points leads: to the place of its run."""
     return {"meta": {"to": [anchor_of_run(run) for run in rows.run]}}
+
+
+def numbered(rows: pd.DataFrame, runs: Sequence[str]) -> dict[str, Any]:
+    """As `lead_to`, and the number of each point: the place of its run among these."""
+    numbers = {run: number for number, run in enumerate(runs)}
+    return {"meta": {**lead_to(rows)["meta"], "id": [numbers[run] for run in rows.run]}}
+
+
+def ring(x: Any, y: Any) -> dict[str, Any]:
+    """The trace that marks chosen points, as painter.js does in a live page."""
+    marker = {"symbol": "circle-open", "size": 20, "color": INK, "line": {"width": 2}}
+    return {"x": x, "y": y, "mode": "markers", "marker": marker, **SILENT}
 
 
 def leads_to_recipe(recipe: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ const CONFIG = {displaylogo: false, showSendToCloud: false, responsive: false};
 const NARROW = 620; // pixels: below it panels stand one below the other
 const GAP = 90; // pixels between panels that do
 const LINE = 22; // pixels of a line of a title or legend
+const SMALL_LINE = 17; // pixels of a line of a panel's title below its first
 const STEPS = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1};
 
 const list = (value) => (Array.isArray(value) ? value : [value]);
@@ -101,7 +102,12 @@ function fitted({layout, data}, width) {
   // Plotly sets the first of several lines higher than one alone.
   if (title.pad && was === 1 && room) title.pad = {...title.pad, t: title.pad.t + 12};
   layout.height = (layout.height ?? 450) + room;
-  if (width < NARROW) {
+  const across = width - margin.l - margin.r;
+  if (width >= NARROW) {
+    const more = SMALL_LINE * breakPanelTitles(layout, (part) => across * part);
+    margin.t += more;
+    layout.height += more;
+  } else {
     margin.l = Math.min(margin.l, 56);
     margin.r = Math.min(margin.r, 16);
     let most = 1; // lines of a title below an axis
@@ -110,6 +116,7 @@ function fitted({layout, data}, width) {
       axis.title = {...axis.title, text: wrapped(axis.title?.text, (width - margin.l) / 8.6)};
       most = Math.max(most, lines(axis.title.text));
     }
+    breakPanelTitles(layout, () => width - margin.l - margin.r);
     stack(layout, margin, {below: GAP - 20 + LINE * (most - 1), tall: LINE * legendLines(data, width)});
   }
   return Object.assign(layout, {title, margin, width, autosize: false});
@@ -117,6 +124,26 @@ function fitted({layout, data}, width) {
 
 function axes(layout) {
   return Object.entries(layout).filter(([name]) => /^[xy]axis\d*$/.test(name));
+}
+
+// What is written at the upper edge of a panel.
+function panelTitles(layout) {
+  return (layout.annotations ?? []).filter(({xref, yref, yanchor}) =>
+    xref === "paper" && yref === "paper" && yanchor === "bottom");
+}
+
+// Break the titles of panels where they would reach into each other; returns how many lines the
+// highest of them has more than before. room: the pixels of a panel from its part of the width.
+function breakPanelTitles(layout, room) {
+  const notes = panelTitles(layout);
+  const most = () => Math.max(0, ...notes.map(({text}) => lines(text)));
+  const was = most();
+  for (const note of notes) {
+    const domains = axes(layout).filter(([name]) => name.startsWith("x")).map(([, axis]) => axis.domain ?? [0, 1]);
+    const [left, right] = domains.find(([low, high]) => note.x >= low && note.x <= high) ?? [0, 1];
+    note.text = wrapped(note.text, room(right - left) / 6);
+  }
+  return most() - was;
 }
 
 // Panels that stand beside each other, one below the other; what is placed in parts of the page
@@ -134,7 +161,9 @@ function stack(layout, margin, named) {
   panels.sort((a, b) => b.high - a.high || a.left - b.left);
   const beside = new Set(panels.map((panel) => panel.left)).size > 1;
   const heights = panels.map((panel) => Math.max(220, tall * (panel.high - panel.low)));
-  const whole = beside ? heights.reduce((sum, height) => sum + height + GAP, -GAP) : tall;
+  const titles = panelTitles(layout).map(({text}) => lines(text));
+  const gap = named.below + 20 + SMALL_LINE * Math.max(0, Math.max(0, ...titles) - 2);
+  const whole = beside ? heights.reduce((sum, height) => sum + height + gap, -gap) : tall;
   const legend = {orientation: "h", xref: "paper", yref: "paper", x: 0, xanchor: "left"};
   if (layout.sliders?.length) {
     // Below the axes is no room: it stands between the title and the first panel.
@@ -164,7 +193,7 @@ function stack(layout, margin, named) {
       Object.assign(panel.y, {showticklabels: true, title: panels[0].y.title});
     }
     panel.top = top / whole;
-    top -= heights[i] + GAP;
+    top -= heights[i] + gap;
   });
   for (const [note, panel] of notes) {
     if (panel) Object.assign(note, {x: 0.5, xanchor: "center", y: panel.top, yanchor: "bottom"});

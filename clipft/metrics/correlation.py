@@ -1,4 +1,4 @@
-"""Points against points: Pearson's r with its interval, and effective robustness."""
+"""Points against points: Pearson's r with its interval, a line, and effective robustness."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,6 +87,119 @@ def leave_one_out(x: np.ndarray, y: np.ndarray, groups: Sequence[str]) -> dict[s
         others = group_of != name
         correlations[str(name)] = correlation(x[others], y[others])
     return correlations
+
+
+def influential_pair(x: ArrayLike, y: ArrayLike) -> tuple[int, int] | None:
+    """The two points without which Pearson's r is furthest from what it is with them.
+
+    All pairs are tried: of two far points that lie together, each hides the other where they are
+    left out one by one.
+
+    Arguments:
+        x: n numbers.
+        y: as many.
+
+    Returns:
+        Their places, in order; None below five points, and where r is undefined with all of them or
+        without any pair.
+
+    Raises:
+        ConfigError: where the vectors are not equally long.
+
+    Example:
+        >>> influential_pair([0, 1, 2, 3, 9, 9], [1, 2, 0, 1, 9, 8])
+        (4, 5)
+    """
+    x = np.asarray(x, dtype=float)
+    y = np.asarray(y, dtype=float)
+    whole = correlation(x, y).r
+    if len(x) < 5 or np.isnan(whole):
+        return None
+
+    x = (x - x.mean()) / x.std()
+    y = (y - y.mean()) / y.std()
+    n = len(x) - 2
+    # The sums over all points less those of each pair (i, j); with all points they are n + 2.
+    x_sum = np.add.outer(x, x)
+    y_sum = np.add.outer(y, y)
+    x_squares = n + 2 - np.add.outer(x * x, x * x) - x_sum**2 / n
+    y_squares = n + 2 - np.add.outer(y * y, y * y) - y_sum**2 / n
+    products = (x * y).sum() - np.add.outer(x * y, x * y) - x_sum * y_sum / n
+
+    defined = (x_squares > 1e-9) & (y_squares > 1e-9)  # else all others lie on one value
+    first, second = np.nonzero(np.triu(defined, k=1))
+    if not len(first):
+        return None
+    without = products / np.sqrt(np.where(defined, x_squares * y_squares, 1))
+    most = int(np.abs(without[first, second] - whole).argmax())
+    return int(first[most]), int(second[most])
+
+
+@dataclass(frozen=True)
+class Line:
+    """A least-squares line y = slope x + offset through n points.
+
+    error is the standard deviation of the residuals (n - 2 degrees of freedom), centre the mean of
+    x, squares the sum of (x - centre)^2.
+    """
+
+    slope: float
+    offset: float
+    error: float
+    centre: float
+    squares: float
+    n: int
+
+    def at(self, x: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(K,) the line at K places, and the 95 % interval of the mean there: low and high.
+
+        line +- t s sqrt(1/n + (x - centre)^2 / squares), s the error and t the 0.975 quantile of
+        Student's t with n - 2 degrees of freedom. Source: Draper and Smith, Applied Regression
+        Analysis (1998), the interval of the mean response.
+        """
+        from scipy import stats
+
+        x = np.asarray(x, dtype=float)
+        line = self.slope * x + self.offset
+        spread = np.sqrt(1 / self.n + (x - self.centre) ** 2 / self.squares)
+        reach = stats.t.ppf(0.975, self.n - 2) * self.error * spread
+        return line, line - reach, line + reach
+
+
+def fit_line(x: ArrayLike, y: ArrayLike) -> Line | None:
+    """The least-squares line through points, see `Line`.
+
+    Arguments:
+        x: n numbers.
+        y: as many.
+
+    Returns:
+        The line; None below three points and where x is constant.
+
+    Raises:
+        ConfigError: where the vectors are not equally long.
+
+    Example:
+        >>> line, low, high = fit_line([0, 1, 2, 3], [1, 3, 5, 7]).at([4])
+        >>> line.tolist()
+        [9.0]
+    """
+    x = np.asarray(x, dtype=float)
+    y = np.asarray(y, dtype=float)
+    if x.shape != y.shape:
+        raise ConfigError(
+            f"a line through {x.shape} and {y.shape} values; wanted: one y for each x"
+        )
+    if len(x) < 3 or np.ptp(x) == 0:
+        return None
+
+    centre = float(x.mean())
+    squares = float(((x - centre) ** 2).sum())
+    slope = float(((x - centre) * (y - y.mean())).sum() / squares)
+    offset = float(y.mean() - slope * centre)
+    residuals = y - slope * x - offset
+    error = float(np.sqrt((residuals**2).sum() / (len(x) - 2)))
+    return Line(slope, offset, error, centre, squares, n=len(x))
 
 
 def effective_robustness(

@@ -96,7 +96,7 @@ def distortion_table(runs: Given | Sequence[Given], alpha: float = TUNED) -> pd.
         scores = run.scores(alpha)
         for kind, column in DISTORTIONS.items():
             rows += _distortion_rows(run, scores, kind, column)
-    about = ["run", "method", "seed", "split", "domain", "part", "kind"]
+    about = ["run", "method", "lr", "steps", "seed", "split", "domain", "part", "kind"]
     numbers = list(DistortionTest.__dataclass_fields__)
     return pd.DataFrame(rows, columns=[*about, *numbers, "verdict"])
 
@@ -110,7 +110,9 @@ def _distortion_rows(
         raise ConfigError(
             f"{run.folder} is an ensemble: it has no features, so no feature distortion"
         )
-    about = {"run": run.id, "method": str(run.name), "seed": run.config.seed, "kind": kind}
+    config = run.config
+    settings = {"lr": config.lr, "steps": config.steps, "seed": config.seed}
+    about = {"run": run.id, "method": str(run.name), **settings, "kind": kind}
     rows = []
     for shifted in scores.values():
         if shifted.part != "test" or shifted.domain == run.reference:

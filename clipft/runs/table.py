@@ -135,7 +135,7 @@ def wide(results: pd.DataFrame) -> pd.DataFrame:
         >>> print(clipft.correlation(shifts.energy_gap, shifts.relative_accuracy).n)
         4
     """
-    _check_comparable(results)
+    check_comparable(results)
     rows = with_split_columns(results)
     where = ["reference", "alpha", "split", "domain", "part", "role", "n"]
     keys = ["run", *RECIPE, "seed", *where]
@@ -144,7 +144,7 @@ def wide(results: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
-def _check_comparable(results: pd.DataFrame) -> None:
+def check_comparable(results: pd.DataFrame) -> None:
     """Raise ConfigError for what is no table of results, or mixes runs of several kinds."""
     missing = {"run", "metric", *COMPARABLE}.difference(getattr(results, "columns", ()))
     if missing:

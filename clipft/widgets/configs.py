@@ -7,6 +7,37 @@ import pandas as pd
 
 from ..config import RunConfig
 from ..runs.folder import ABOUT, RunFolder
+from ..runs.identity import model_name
+from ..runs.names import MethodName, title_of
+
+WORDS = {  # what a setting is called, where its own name says too little
+    "train_domains": "domains to train on",
+    "lam": "weight of the regulariser",
+    "lr": "learning rate",
+    "batch_size": "images in a batch",
+    "warmup": "warm-up, part of the steps",
+    "betas": "betas of AdamW",
+    "clip_norm": "gradients clipped to norm",
+    "crop": "crop, part of the image",
+    "flip": "half of the images mirrored",
+    "shots": "training images per class",
+    "head_from": "head starts from",
+    "solver": "solver of the linear probe",
+    "ema": "decay of averaged weights",
+    "text_count": "random texts in a step",
+    "text_length": "tokens in a random text",
+    "eval_every": "steps between validations",
+    "selection": "weights chosen by",
+}
+SAID_FIRST = {"method", "manifest", "model"}
+# A digest of what a setting stands for -> that setting, and what differs where its name does not.
+CONTENTS = {
+    "manifest_digest": ("manifest", "other images or classes"),
+    "rows_digest": ("manifest", "other images to train on"),
+    "model_digest": ("model", "other weights"),
+    "head_digest": ("head_from", "another head"),
+    "method_digest": ("method", "other code"),
+}
 
 # A digest of what a setting stands for -> that setting, and what differs where its name does not.
 CONTENTS = {
@@ -29,10 +60,32 @@ def _told(folder: Path) -> dict[str, object]:
     return {name: value for name, value in recorded.items() if name not in ABOUT}
 
 
-def changed_settings(folder: Path) -> dict[str, object]:
-    """The settings of a run that are not clipft's defaults. Raises RunError without a run."""
+def changed_settings(folder: Path) -> dict[str, str]:
+    """A run's method, data set and model, and what else differs from clipft's defaults, in words.
+
+    Digests are left out, and ids: a combination says of how many runs it is. Raises RunError
+    without a run.
+    """
+    told = _told(folder)
     defaults = RunConfig().model_dump(mode="json")  # as the file has them: it knows no tuples
-    return {name: value for name, value in _told(folder).items() if value != defaults.get(name)}
+    method = str(told.get("method", ""))
+    after = told.get("after")
+    if isinstance(after, Mapping):
+        method = str(MethodName(method, (*after["of"], after["name"])))
+
+    settings = {
+        "method": title_of(method),
+        "data set": str(told.get("manifest", "")),
+        "model": model_name(str(told.get("model", ""))),
+    }
+    for name, value in told.items():
+        if name in defaults.keys() - SAID_FIRST and value != defaults[name]:
+            settings[WORDS.get(name, name.replace("_", " "))] = in_words(value)
+    if isinstance(after, Mapping):
+        settings["made of runs"] = str(after["among"])
+        if after["options"]:
+            settings["options of that"] = in_words(after["options"])
+    return settings
 
 
 def config_diff(first: Path, second: Path) -> pd.DataFrame:

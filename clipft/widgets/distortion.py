@@ -5,21 +5,21 @@ from typing import Any
 import pandas as pd
 import traitlets
 
-from ..errors import ConfigError
-from ..figures.distortion import NORMS, distortion_figure
-from ..figures.style import GREY, style
-from ..runs.names import title_of
+from ..errors import ConfigError, unknown
+from ..figures.distortion import distortion_figure
+from ..figures.style import domain_of, settings
 from ..runs.reading import distortion_table
-from .base import Chart, Explorer, W, box, dropdown, text_panel
-from .marks import chart, mark, padded, run_points
+from .base import Explorer, Plot, beside, column, dropdown, text_panel
 from .texts import paragraph
+
+HINT = "Click a point, or walk with the arrow keys and press Enter, to choose its run."
 
 
 class DistortionExplorer(Explorer):
     """Feature distortion of reference against shifted images, a point per run.
 
-    The theory has every point below the dashed line.
-    Traits: shift (a split), kind (raw, normalised).
+    The theory has every point below the dashed line. A click on a point chooses its run.
+    Traits: shift (a split), kind (raw, normalised), selection (a run's id, or "").
 
     Arguments:
         table: of `distortion_table`, or the runs themselves: their folder, or a list.
@@ -30,11 +30,12 @@ class DistortionExplorer(Explorer):
 
     Example:
         >>> clipft.DistortionExplorer("runs", shift="sketch/test")
-        DistortionExplorer(kind='raw', shift='sketch/test')
+        DistortionExplorer(kind='raw', selection='', shift='sketch/test')
     """
 
     shift = traitlets.Unicode()
     kind = traitlets.Unicode("raw")
+    selection = traitlets.Unicode()
 
     def __init__(self, table: Any, **traits: object):
         if not isinstance(table, pd.DataFrame):
@@ -43,44 +44,61 @@ class DistortionExplorer(Explorer):
             raise ConfigError("no feature distortion to draw: these runs were scored on no shift")
         shifts = sorted(table.split.unique())
         kinds = sorted(table.kind.unique(), reverse=True)  # raw first
-        super().__init__(**{"shift": shifts[0], "kind": kinds[0]} | traits)
         self.table = table
-        self.chart = Chart()
-        self.note = text_panel("verdicts")
+        self.runs = sorted(table.run.unique())  # a point's number is its run's place in these
+        super().__init__(**{"shift": shifts[0], "kind": kinds[0]} | traits)
 
-        shift = dropdown(shifts, "shift", self.shift)
+        shift = dropdown(shifts, "shift", self.shift, called=domain_of)
         kind = dropdown(kinds, "kind", self.kind)
-        self.widget = W.VBox([box(shift, kind), self.chart, self.note])
+        self.note = text_panel("verdicts")
+        self.plot = Plot()
+        self.plot.observe(self._clicked, "chosen")
+        self.widget = column(beside([shift, kind, self.note], self.plot))
         self.bind(self._draw, shift=shift, kind=kind)
+        self.observe(self._draw, "selection")
         self._draw()
 
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The rows that are drawn."""
+        return self.table[(self.table.split == self.shift) & (self.table.kind == self.kind)]
+
     def figure(self):
-        """The static twin, a panel per shift."""
-        return distortion_figure(self.table, self.kind)
+        """The static twin: the picture that is shown, the chosen run ringed."""
+        return distortion_figure(self.table, self.kind, shifts=[self.shift], run=self.selection)
+
+    @traitlets.validate("selection")
+    def _is_a_run(self, proposal: dict) -> str:
+        run = proposal["value"]
+        if run and run not in self.runs:
+            raise unknown("run", run, self.runs)
+        return run
+
+    def _clicked(self, change: dict) -> None:
+        point = change["new"]
+        self.selection = self.runs[point] if point >= 0 else ""
 
     def _draw(self, _change: object = None) -> None:
-        runs = self.table[(self.table.split == self.shift) & (self.table.kind == self.kind)]
-        looks = style(runs.method.unique())
-        distortions = runs[["reference", "shifted"]].to_numpy()
-        span = padded(distortions.min(), distortions.max())
+        with self.plot.hold_sync():
+            self.plot.paint(self.figure())
+            self.plot.chosen = self.runs.index(self.selection) if self.selection else -1
 
-        equal = mark("line", span, span, colour=GREY, dash="dash")
-        points = run_points(runs, "reference", "shifted", looks=looks, hover=_hover)
-        x = {"title": f"reference images: {NORMS[self.kind]}", "range": span}
-        y = {"title": f"shifted images: {NORMS[self.kind]}", "range": span}
-        panel = {"width": 460, "marks": [equal, *points], "x": x, "y": y}
-        self.chart.spec = chart("feature distortion", 440, [panel], looks.values())
-
-        count = runs.verdict.tolist().count
+        count = self.shown.verdict.tolist().count
         theory = f"holds in {count('holds')}, fails in {count('fails')}, open in {count('open')}"
         self.note.value = paragraph(
-            f"{len(runs)} runs; by 95 % intervals over images the theory {theory}"
+            f"{len(self.shown)} runs; by 95 % intervals over images the theory {theory}"
         )
+        self.note.value += self._said_of_choice()
 
-
-def _hover(run: pd.Series) -> str:
-    return (
-        f"{title_of(run.method)}, seed {run.seed}\n"
-        f"reference {run.reference:.3f}, shifted {run.shifted:.3f}\n"
-        f"difference {run.difference:+.3f} [{run.low:+.3f}, {run.high:+.3f}]: {run.verdict}"
-    )
+    def _said_of_choice(self) -> str:
+        """The chosen run and its numbers, or how to choose one."""
+        chosen = self.shown[self.shown.run == self.selection]
+        if chosen.empty:
+            return paragraph(HINT)
+        run = chosen.iloc[0]
+        interval = f"{run.difference:+.3f} [{run.low:+.3f}, {run.high:+.3f}]"
+        return (
+            paragraph(f"{settings(run)}, run {run['run']}")
+            + paragraph(f"reference {run.reference:.3f}, shift {run.shifted:.3f}")
+            + paragraph(f"difference {interval}: {run.verdict}")
+        )

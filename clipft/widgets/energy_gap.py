@@ -10,18 +10,23 @@ from pandas import DataFrame, Series
 
 from ..config import TUNED
 from ..errors import ClipftError, ConfigError, unknown
-from ..figures.energy_gap import energy_gap_figure
+from ..figures.energy_gap import (
+    Choice,
+    correlation_without_two,
+    energy_gap_figure,
+    influential_runs,
+)
+from ..figures.panels import empty_figure
 from ..figures.style import UNITS, domain_of, settings, style
+from ..figures.wise import curves_figure
 from ..metrics.correlation import Correlation, correlation
 from ..runs.run import read_sweep
 from ..runs.sweep import Sweep
 from ..runs.table import wide
 from ..runs.thumbnails import Thumbnails
-from .base import Chart, Explorer, W, box, dropdown, results_of, text_panel
+from .base import Explorer, Plot, W, beside, column, dropdown, results_of, text_panel
 from .configs import changed_settings, settings_table
-from .marks import axis, chart, run_points
 from .texts import heading, paragraph, table_html, tiles_html
-from .wise import wise_spec
 
 HINT = "Click a point, or walk with the arrow keys and press Enter, to see its run."
 
@@ -29,12 +34,14 @@ HINT = "Click a point, or walk with the arrow keys and press Enter, to see its r
 class EnergyGapExplorer(Explorer):
     """Energy gap, or another measure, against robustness: a point per run; r follows what is shown.
 
+    It opens on the run that is furthest to the right, the one of the largest gap; a click on a
+    point chooses another, Escape none.
     Traits: shift (a split), methods (shown), x, y (metrics), selection (a run's id, or "").
 
     Arguments:
         results: of `clipft.results`, or the runs themselves: their folder, or a list.
-        runs: the folder of a table's runs; with it a click shows a run's configuration, WiSE curve
-            and most-moved images.
+        runs: the folder of a table's runs; with it the chosen run's settings, WiSE curve and
+            most-moved images are shown.
         alpha: of all models.
         traits: what is shown at first.
 
@@ -72,18 +79,27 @@ class EnergyGapExplorer(Explorer):
         x = traits.get("x", metrics[0])
         measured = rows.dropna(subset=rows.columns.intersection([x]))  # an ensemble has no gap
         self.looks = style(measured.method.unique())
+        self.runs = sorted(results.run.unique())  # a point's number is its run's place in these
         super().__init__(**{"shift": shifts[0], "methods": tuple(self.looks), "x": x} | traits)
+        if "selection" not in traits:
+            self.selection = self._furthest()
 
         self._add_widgets(shifts, metrics)
+        self.observe(self._paint, "selection")
         self.observe(self._show_run, ["selection", "shift"])
-        self.chart.observe(self._clicked, "chosen")
         self._draw()
         self._show_run()
+
+    def _furthest(self) -> str:
+        """The run with the largest x; "" where none is drawn."""
+        shown = self.shown
+        return "" if shown.empty else shown.run[shown[self.x].idxmax()]
 
     def _add_widgets(self, shifts: list[str], metrics: list[str]) -> None:
         titles = [(look.title, method) for method, look in self.looks.items()]
         methods = W.SelectMultiple(options=titles, value=self.methods, description="methods")
         methods.rows = min(8, len(titles))
+        methods.layout.width = "auto"
         menus = {
             "shift": dropdown(shifts, "shift", self.shift, called=domain_of),
             "x": dropdown(metrics, "x", self.x, called=_measure),
@@ -92,15 +108,14 @@ class EnergyGapExplorer(Explorer):
         }
         self.bind(self._draw, **menus)
 
-        self.chart = Chart()
-        self.curve = Chart()
+        self.plot = Plot()
+        self.plot.observe(self._clicked, "chosen")
+        self.curve = Plot(alpha=self.alpha)
         self.note = text_panel("r")
         self.about = text_panel("about")
         self.tiles = text_panel("moved")
-
-        detail = W.VBox([self.about, self.curve], layout=W.Layout(max_width="520px"))
-        charts = box(W.VBox([self.note, self.chart]), detail)
-        self.widget = W.VBox([box(*menus.values()), charts, self.tiles])
+        many = beside([*menus.values(), self.note], self.plot)
+        self.widget = column(many, beside([self.about], self.curve, self.tiles))
 
     @property
     def shown(self) -> DataFrame:
@@ -114,9 +129,12 @@ class EnergyGapExplorer(Explorer):
         return correlation(self.shown[self.x], self.shown[self.y])
 
     def figure(self):
-        """The static twin: the same runs, a panel per shift."""
-        results = self.results[self.results.method.isin(self.methods)]
-        return energy_gap_figure(results, self.x, self.y, self.alpha)
+        """The static twin: the picture that is shown, the chosen run ringed."""
+        choice = Choice([self.shift], self.methods, self.selection)
+        try:
+            return energy_gap_figure(self.results, self.x, self.y, self.alpha, choice)
+        except ConfigError as error:
+            return empty_figure(str(error))  # no method is chosen
 
     @traitlets.validate("selection")
     def _is_a_run(self, proposal: dict) -> str:
@@ -127,37 +145,35 @@ class EnergyGapExplorer(Explorer):
 
     def _clicked(self, change: dict) -> None:
         point = change["new"]
-        self.selection = self.rows.run[point] if point >= 0 else ""
+        self.selection = self.runs[point] if point >= 0 else ""
 
     def _draw(self, _change: object = None) -> None:
-        runs = self.shown
-        marks = run_points(runs, self.x, self.y, looks=self.looks, hover=self._hover)
-        x = axis(UNITS[self.x], runs[self.x])
-        y = axis(UNITS[self.y], runs[self.y])
-        panel = {"width": 620, "marks": marks, "x": x, "y": y}
-        shown = [self.looks[method] for method in runs.method.unique()]
-        self.chart.spec = chart(f"{x['title']} against {y['title']}", 400, [panel], shown)
-        self.note.value = f"<p>Pearson's {self.correlation}, 95 % interval over the runs shown</p>"
+        self.note.value = paragraph(f"Pearson's {self.correlation}, 95 % interval over the runs")
+        without = correlation_without_two(self.shown, self.x, self.y)
+        if without is not None:
+            two = influential_runs(self.shown, self.x, self.y)
+            named = " and ".join(_called(run) for _, run in two.iterrows())
+            self.note.value += paragraph(f"Without {named}, which change it most: {without}")
+        self._paint()
 
-    def _hover(self, run: Series) -> str:
-        text = settings(run)
-        for metric in (self.x, self.y):
-            text += f"\n{metric.replace('_', ' ')} {run[metric]:.3f}"
-        return text
+    def _paint(self, _change: object = None) -> None:
+        with self.plot.hold_sync():
+            self.plot.paint(None if self.shown.empty else self.figure())
+            self.plot.chosen = self.runs.index(self.selection) if self.selection else -1
 
     def _open_run(self, run: str) -> tuple[Sweep, Thumbnails]:
         sweep = read_sweep(Path(self.folder) / run)
         return sweep, Thumbnails(sweep)
 
     def _show_run(self, _change: object = None) -> None:
-        self.curve.spec = {}
+        self.curve.paint(None)
         self.tiles.value = ""
         if not self.selection:
             self.about.value = paragraph(HINT)
             return
 
         row = self.rows[self.rows.run == self.selection].iloc[0]
-        about = heading(f"{settings(row)}, run {self.selection}")
+        about = heading(_called(row))
         self.about.value = about
         if not self.folder:
             return
@@ -166,10 +182,15 @@ class EnergyGapExplorer(Explorer):
             about += table_html(settings_table(changed))
             self.about.value = about
             sweep, thumbnails = self.open_run(self.selection)
-            self.curve.spec = wise_spec([sweep], 0, bars=False)
+            self.curve.paint(curves_figure([sweep], self.alpha))
             self.tiles.value = moved_html(sweep, self.shift, thumbnails)
         except ClipftError as error:
             self.about.value = about + paragraph(error)
+
+
+def _called(run: Series) -> str:
+    """What tells a run from every other."""
+    return f"{settings(run)}, run {run['run']}"
 
 
 def _measure(metric: str) -> str:
