@@ -83,7 +83,8 @@ def moves_of(figure: go.Figure) -> tuple[go.Figure, dict[str, Any]]:
             table = [_plain(step["args"][0][key][number]) for step in steps]
             if any(row != table[0] for row in table):
                 keys[key] = table
-        traces.append({"place": place, "keys": keys})
+        if keys:
+            traces.append({"place": place, "keys": keys})
     t = [float(step["value"]) for step in steps]
 
     margin = max(60, (figure.layout.margin.b or 80) - ROOM)

@@ -65,6 +65,13 @@ def painter() -> str:
     return script.replace("{/* put here by pages.py */}", json.dumps(themes))
 
 
+def library() -> str:
+    """plotly.js, the script that the plotly package brings."""
+    from plotly.offline import get_plotlyjs
+
+    return get_plotlyjs()
+
+
 def bundle(figure: go.Figure) -> dict[str, Any]:
     """A figure as the output of a notebook's cell, without the button that would send it away."""
     from plotly.io.json import to_json_plotly
@@ -230,9 +237,7 @@ def _link(text: str, address: str) -> str:
 
 def write_plotlyjs(folder: Path | str) -> None:
     """Write the plotly.min.js that the pages of a folder share."""
-    from plotly.offline import get_plotlyjs
-
-    write_text(Path(folder) / PLOTLYJS, get_plotlyjs())
+    write_text(Path(folder) / PLOTLYJS, library())
 
 
 def draw(figure: dict, plotlyjs: PlotlyJs) -> str:
@@ -245,13 +250,11 @@ def draw(figure: dict, plotlyjs: PlotlyJs) -> str:
 def _scripts(plotlyjs: PlotlyJs) -> str:
     if not plotlyjs:
         return ""
-    from plotly.offline import get_plotlyjs
-
-    library = f"<script src='{html.escape(str(plotlyjs))}'></script>"
+    first = f"<script src='{html.escape(str(plotlyjs))}'></script>"
     if plotlyjs is True:
-        library = f"<script>{get_plotlyjs()}</script>"
+        first = f"<script>{library()}</script>"
     page = (HERE / "page.js").read_text(encoding="utf-8")
-    return f"{library}<script>(() => {{\n{painter()}{page}}})();</script>"
+    return f"{first}<script>(() => {{\n{painter()}{page}}})();</script>"
 
 
 def _figure_html(spec: dict, *, plotlyjs: PlotlyJs, name: str, level: int) -> str:

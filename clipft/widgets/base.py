@@ -13,7 +13,7 @@ import traitlets
 
 from ..errors import MissingExtra
 from ..figures.moves import moves_of
-from ..figures.pages import bundle, painter, save_figure
+from ..figures.pages import bundle, library, painter, save_figure
 from ..progress import headless
 from ..runs.folder import folders_of
 from ..runs.table import results
@@ -21,7 +21,6 @@ from ..runs.table import results
 try:
     import anywidget
     import ipywidgets as W
-    from plotly.offline import get_plotlyjs
 except ImportError as error:
     raise MissingExtra(error.name or "ipywidgets", "notebooks") from None
 
@@ -50,7 +49,7 @@ class Library(anywidget.AnyWidget):
     @cache
     def shared(cls) -> Library:
         """The kernel's own."""
-        return cls(packed=gzip.compress(get_plotlyjs().encode(), mtime=0))
+        return cls(packed=gzip.compress(library().encode(), mtime=0))
 
 
 class Plot(anywidget.AnyWidget):
