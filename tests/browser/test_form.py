@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from . import lab
 from .lab import PLOT, ask, run_cells
@@ -59,6 +60,47 @@ def wait_until_idle(page) -> None:
 
 def state_of(page):
     return page.locator(".clipft-state")
+
+
+SETTINGS = (
+    "recipe", "data", "model", "weights", "method", "lambda", "head", "shots a class (0: all)",
+    "precision", "learning rate", "steps", "batch size", "validate every", "seed",
+)  # fmt: skip
+
+
+def test_fields_have_labels_and_a_recipe_fills_them(page, server):
+    form = (
+        "from clipft import FineTuneForm, RunConfig\nform = FineTuneForm(RunConfig(seed=3))\nform"
+    )
+    lab.open_notebook(page, server, lab.notebook(server.root / "form.ipynb", [form]))
+    lab.run_all(page)
+    field = {name: page.get_by_label(name, exact=True) for name in SETTINGS}
+    for one in field.values():
+        lab.expect(one).to_be_visible()
+    field["recipe"].select_option("lipsum_ft/domainnet_b32")
+    for name, value in {"model": "ViT-B-32", "weights": "openai", "lambda": "1.0"}.items():
+        lab.expect(field[name]).to_have_value(value)
+    field["steps"].fill("70")
+    field["steps"].press("Tab")
+    lab.becomes(page, "form.config.steps", 70)
+    field["recipe"].select_option("")
+    wanted = "__import__('clipft').recipe({'preset': 'lipsum_ft/domainnet_b32'}, seed=3, steps=70)"
+    assert ask(page, f"form.config == {wanted}")
+
+    field["learning rate"].fill("1e-")
+    page.locator("button.clipft-run").click()
+    lab.expect(state_of(page)).to_contain_text("failed: the form: lr: ")
+    results = Axe().run(
+        page, {"include": [[".clipft-explorer"]]}, {"runOnly": ["wcag2a", "wcag2aa"]}
+    )
+    assert [one["id"] for one in results.response["violations"]] == []
+    lab.shot(page, "form_fields_light")
+    page.set_viewport_size({"width": 390, "height": 1000})
+    page.wait_for_timeout(500)
+    lab.shot(page, "form_fields_390")
+    beyond = """form => [...form.querySelectorAll('*')].filter(part => part.getBoundingClientRect().right
+        > form.parentElement.getBoundingClientRect().right + 1).map(part => part.className)"""
+    assert page.locator(".clipft-explorer").evaluate(beyond) == []
 
 
 def test_form_run_stop_run(page, server, demo_runs, tmp_path):

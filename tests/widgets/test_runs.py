@@ -317,6 +317,9 @@ def test_explore_shows_the_run_in_three_tabs(at_home):
     validations = [row for row in run.folder.history() if "val_accuracy" in row]
     curve = named(training, "validation")
     assert values(curve["x"]) == [row["step"] for row in validations]
+    layout = drawn(training)["layout"]
+    assert layout["title"]["text"] == f"{run.title}, run {run.id}"
+    assert layout["xaxis"]["range"] == [0, run.config.steps]
     assert explorer.figure() == explorer.wise.figure()
 
 
