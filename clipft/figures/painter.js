@@ -294,6 +294,7 @@ class Painter {
   clear() {
     if (this.own) this.Plotly.purge(this.div);
     this.own = 0;
+    this.listens = false; // what listened is gone with the graph
   }
 
   // Tables and sheets of images keep a width at which they can be read; their box scrolls.
