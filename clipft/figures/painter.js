@@ -496,6 +496,8 @@ class Painter {
     const next = points[now < 0 ? 0 : (now + step + points.length) % points.length];
     this.here = next;
     this.Plotly.Fx.hover(this.div, [next], next.xaxis + next.yaxis);
+    // Of this plotly says nothing, and shows it 50 ms after the last one.
+    setTimeout(() => this.here === next && this.near(next), 100);
   }
 
   press(key) {
