@@ -81,7 +81,9 @@ def explorer(desk):
     for menu, value in (("show", "both"), ("colour", "split")):
         found.locator(f".clipft-{menu} select").select_option(value)
     becomes(desk, "[map.places, map.colour, list(map.selection)]", ["both", "split", []])
-    becomes_drawn(desk, found, lambda drawn: drawn["with"] and not faded(drawn["id"]))
+    count = ask(desk, "len(set(map.energies.split))")
+    becomes_drawn(desk, found, lambda drawn: len(drawn["lines"]) == count)
+    becomes_drawn(desk, found, lambda drawn: not faded(drawn["id"]))
     return found
 
 
