@@ -232,12 +232,20 @@ class Painter {
     this.div.addEventListener("keydown", (event) => this.keydown(event));
     // Plotly keeps a press of the mouse to itself: the keyboard would stay elsewhere, and Lab would
     // scroll to another cell when this one grows.
-    this.div.addEventListener("mousedown", () => this.div.focus({preventScroll: true}), true);
+    this.div.addEventListener("mousedown", () => this.hold(), true);
     this.endTheme = onTheme(() => this.draw());
     this.resized = new ResizeObserver(() => {
       if (this.text && this.width() && this.width() !== this.drawn) this.draw();
     });
     this.resized.observe(host);
+  }
+
+  // While the mouse is held down nothing is drawn: plotly would lose the lasso that is begun.
+  hold() {
+    this.div.focus({preventScroll: true});
+    this.held = new Promise((done) => {
+      addEventListener("mouseup", () => setTimeout(done), {once: true, capture: true});
+    });
   }
 
   close() {
@@ -261,6 +269,7 @@ class Painter {
 
   // Draw all anew: another figure, another theme, another width.
   async draw() {
+    await this.held;
     if (!this.text) return this.clear();
     const width = this.width() || this.drawn; // out of sight, e.g. while Lab changes its theme
     if (!width) return; // never seen yet: drawn when it is
@@ -390,6 +399,7 @@ class Painter {
 
   // Say all of it to plotly in one step, for each is a drawing; layout: what of that changes, too.
   async mark(layout = {}) {
+    await this.held;
     const {own, data, Plotly, div} = this;
     if (!own || own === data.length) return; // nothing to mark
     const chosen = new Set(this.selection);
@@ -497,6 +507,8 @@ class Painter {
     const next = points[now < 0 ? 0 : (now + step + points.length) % points.length];
     this.here = next;
     this.Plotly.Fx.hover(this.div, [next], next.xaxis + next.yaxis);
+    // Of this plotly says nothing, and shows it 50 ms after the last one.
+    setTimeout(() => this.here === next && this.near(next), 100);
   }
 
   press(key) {
