@@ -1,7 +1,5 @@
 """Explorers without a page: traits, menus and clicks are set, charts and texts are read back."""
 
-import contextlib
-import functools
 import html
 import itertools
 import json
@@ -16,17 +14,15 @@ import pytest
 import traitlets
 from conftest import CLASSES
 from hypothesis import given, settings, strategies as st
-from scipy import stats
 from sklearn.metrics import accuracy_score
 from test_sweep import toy, toy_sweep
-from test_table import TABLE, fake, with_ensemble
+from test_table import fake, with_ensemble
 
 from clipft.config import Reading, RunConfig
 from clipft.diagnostics.energy_map import EnergyMap
-from clipft.errors import ClipftError, ConfigError, RunError
+from clipft.errors import ConfigError, RunError
 from clipft.runs.folder import THUMBNAILS
 from clipft.runs.run import read_sweep
-from clipft.runs.scores import to_frame
 from clipft.runs.sweep import Sweep
 from clipft.runs.thumbnails import Thumbnails
 
@@ -528,149 +524,6 @@ def test_what_exact_says_is_of_the_alpha_that_is_shown(at_home):
     explorer.exact()
     explorer.alpha = 0.8
     assert explorer.note.value == "" or "alpha 0.50" in explorer.note.value
-
-
-# energy gap
-
-
-def test_gap_draws_every_run_and_its_correlation():
-    table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])
-    explorer = EnergyGapExplorer(table)
-    assert explorer.shift == "art/test"
-    explorer.shift = "sketch/test"
-    want = table[(table.alpha == 1) & (table.split == "sketch/test")].pivot(
-        index="run", columns="metric", values="mean"
-    )
-    (panel,) = explorer.chart.spec["panels"]
-    np.testing.assert_allclose(
-        places(panel["marks"]), sorted(zip(want.energy_gap, want.relative_accuracy, strict=True))
-    )
-    assert explorer.correlation.r == pytest.approx(
-        stats.pearsonr(want.energy_gap, want.relative_accuracy)[0]
-    )
-    explorer.methods = ("ft",)
-    assert explorer.correlation.n == 4
-    assert [mark["colour"] for mark in explorer.chart.spec["panels"][0]["marks"]] == [
-        panel["marks"][0]["colour"]
-    ]
-    explorer.methods = ()
-    assert explorer.chart.spec["panels"][0]["marks"] == []
-    assert explorer.correlation.n == 0
-
-
-def test_gap_click_opens_the_run(at_home, results):
-    explorer = EnergyGapExplorer(results, at_home.runs)
-    assert "Click a point" in explorer.about.value and explorer.curve.spec == {}
-    for run in at_home.scored:
-        name = run.id
-        mark = next(
-            mark
-            for mark in explorer.chart.spec["panels"][0]["marks"]
-            if explorer.rows.run[mark["id"][0]] == name
-        )
-        explorer.chart.chosen = mark["id"][0]
-        assert explorer.selection == name
-        assert f"run {name}" in explorer.about.value
-        assert dict(table_of(explorer.about.value).to_numpy())["lr"] == "0.003"
-        sweep = read_sweep(run.path)
-        assert explorer.curve.spec == wise.wise_spec([sweep], 0, bars=False)
-        rows = sweep.rows[explorer.shift]
-        most = rows[np.argmax(sweep.energy_gap[-1, rows])]
-        assert (
-            f"gap {sweep.energy_gap[-1, most]:.1f}"
-            in explorer.tiles.value.partition("</figure>")[0]
-        )
-        assert "src='data:image/webp" in explorer.tiles.value
-    explorer.chart.chosen = -1
-    assert explorer.selection == "" and explorer.tiles.value == "" and explorer.curve.spec == {}
-
-
-def test_gap_shows_the_images_of_the_shift_that_is_chosen(at_home, results):
-    """The images are those of the shift in the menu, also if it changes after the click."""
-    explorer = EnergyGapExplorer(results, at_home.runs, selection=at_home.scored[0].id)
-    explorer.shift = "sketch/test"
-    want = EnergyGapExplorer(
-        results, at_home.runs, selection=explorer.selection, shift="sketch/test"
-    )
-    assert explorer.tiles.value == want.tiles.value
-
-
-def test_gap_without_shifts_is_one_line():
-    with pytest.raises(
-        ConfigError, match=r"no run is scored on a shift at alpha 1: clipft wise RUN --alpha 1"
-    ):
-        EnergyGapExplorer(TABLE[TABLE.role != "shift"])
-    with pytest.raises(ConfigError, match=r"no run is scored on a shift at alpha 0\.7"):
-        EnergyGapExplorer(TABLE, alpha=0.7)
-
-
-def test_results_of_several_kinds_are_one_line(tmp_path):
-    other = pd.concat([TABLE, fake(seeds=(5,)).assign(model="large", model_digest="l")])
-    for make in (EnergyGapExplorer, functools.partial(RunBrowser, runs=tmp_path)):
-        with pytest.raises(ConfigError, match="several kinds of model"):
-            make(other)
-
-
-def test_gap_of_ensembles_alone_is_no_raw_error():
-    """Another measure, or one line; models without a byte-pair text tower have no gap either."""
-    table = with_ensemble()
-    with contextlib.suppress(ClipftError):
-        EnergyGapExplorer(table[table.method == "ft+output_ensemble"])
-
-
-def test_gap_of_a_run_that_is_not_there_is_no_raw_error():
-    explorer = EnergyGapExplorer(TABLE)
-    with pytest.raises((ClipftError, traitlets.TraitError)):
-        explorer.selection = "nobody"
-    with pytest.raises(ClipftError, match="nobody"):
-        EnergyGapExplorer(TABLE, selection="nobody")
-
-
-def test_gap_with_a_damaged_pack_of_images_says_so(elsewhere, scored):
-    (elsewhere / THUMBNAILS).write_bytes(b"no parquet")
-    name = scored.scored[0].id
-    explorer = EnergyGapExplorer(results_(elsewhere), elsewhere, selection=name)
-    assert "is damaged" in explorer.about.value
-    assert explorer.tiles.value == ""
-
-
-def test_an_ensemble_has_no_moved_images():
-    sweep = toy_sweep(gap=False)
-    assert "an ensemble has none" in runs.moved_html(sweep, "real/test", Thumbnails(sweep))
-
-
-def test_gap_names_a_run_whose_folder_is_missing(tmp_path):
-    explorer = EnergyGapExplorer(TABLE, tmp_path, selection=TABLE.run[0])
-    assert "missing or no file" in explorer.about.value
-    assert explorer.curve.spec == {}
-
-
-# feature distortion
-
-
-def test_distortion_draws_the_table():
-    table = distortions()
-    explorer = DistortionExplorer(table, kind="normalised")
-    for shift, kind in itertools.product(("clipart/test", "sketch/test"), ("raw", "normalised")):
-        explorer.shift = shift
-        explorer.kind = kind
-        part = table[(table.split == shift) & (table.kind == kind)]
-        line, *marks = explorer.chart.spec["panels"][0]["marks"]
-        assert places(marks) == sorted(zip(part.reference, part.shifted, strict=True))
-        assert line["x"] == line["y"]
-        holds, fails = ((part.verdict == word).sum() for word in ("holds", "fails"))
-        counts = f"the theory holds in {holds}, fails in {fails}"
-        assert "4 runs; by 95 % intervals" in explorer.note.value and counts in explorer.note.value
-
-
-def test_distortion_of_an_empty_table_is_one_line():
-    with pytest.raises(ConfigError, match="no feature distortion to draw"):
-        DistortionExplorer(distortions().iloc[:0])
-
-
-def test_distortion_of_one_kind_opens_on_it():
-    table = distortions()
-    assert DistortionExplorer(table[table.kind == "normalised"]).kind == "normalised"
 
 
 # a folder of runs alone
