@@ -276,9 +276,9 @@ def _laid_out(
         details.append(f"ringed: {settings(chosen.iloc[0])}, run {choice.run}")
     metric = label.split(" (")[0].capitalize()
     title = titled(f"{metric} against {y.replace('_', ' ')}", *details)
-    figure.update_layout(**layout(t=125 + 20 * len(details)), height=515 + 20 * len(details))
+    figure.update_layout(**layout(t=105 + 26 * len(details)), height=495 + 26 * len(details))
     # A click on another run is no other picture: who has zoomed in stays there.
-    same = f"{x} {y} {models.split.unique()} {models.method.unique()}"
+    same = " ".join([x, y, *models.split.unique(), *models.method.unique()])
     return figure.update_layout(legend=BELOW, title=title, uirevision=same)
 
 
