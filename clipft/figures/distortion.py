@@ -77,7 +77,7 @@ def distortion_figure(
     title = titled(f"Feature distortion ({kind})", *details)
     # A click on another run is no other picture: who has zoomed in stays there.
     figure.update_layout(uirevision=f"{kind} {splits}", title=title, legend=BELOW)
-    return figure.update_layout(**layout(t=90 + 20 * len(details)), height=520)
+    return figure.update_layout(**layout(t=80 + 26 * len(details)), height=490 + 26 * len(details))
 
 
 def _ends(rows: pd.DataFrame) -> list[float]:

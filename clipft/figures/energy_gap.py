@@ -130,13 +130,12 @@ def models_at(results: pd.DataFrame, metrics: Sequence[str], alpha: float) -> pd
     of_metrics = results.metric.isin(metrics)
     cells = results[(results.role == SHIFT) & (results.alpha == alpha) & of_metrics]
     rows = wide(cells)
-    if not set(metrics) <= set(rows.columns):
-        return rows.iloc[:0].reindex(columns=dict.fromkeys([*cells.columns, *metrics]))
+    columns = list(dict.fromkeys(metrics))
+    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *columns])))  # also what is not
     for end in ("low", "high"):
-        where = ["run", "split"]
-        ends = cells.pivot_table(index=where, columns="metric", values=end, observed=True)
-        ends = ends.reindex(columns=list(dict.fromkeys(metrics)))
-        rows = rows.join(ends.add_suffix(f"_{end}"), on=where)
+        ends = cells.pivot(index=["run", "split"], columns="metric", values=end)
+        ends = ends.reindex(columns=columns).add_suffix(f"_{end}")
+        rows = rows.join(ends, on=["run", "split"])
     return rows.dropna(subset=list(metrics)).reset_index(drop=True)
 
 
@@ -223,6 +222,8 @@ class _GapPanels:
 
     def add_zero_shot(self, models: pd.DataFrame, column: int) -> None:
         """The model that all started from, as the first of the runs has it."""
+        if models.empty:
+            return
         look = Look("zero-shot", GREY, "star")
         trace = self._points(models.iloc[:1], look)
         trace["marker"]["size"] = 14
@@ -275,9 +276,9 @@ def _laid_out(
         details.append(f"ringed: {settings(chosen.iloc[0])}, run {choice.run}")
     metric = label.split(" (")[0].capitalize()
     title = titled(f"{metric} against {y.replace('_', ' ')}", *details)
-    figure.update_layout(**layout(t=125 + 20 * len(details)), height=515 + 20 * len(details))
+    figure.update_layout(**layout(t=105 + 26 * len(details)), height=495 + 26 * len(details))
     # A click on another run is no other picture: who has zoomed in stays there.
-    same = f"{x} {y} {models.split.unique()} {models.method.unique()}"
+    same = " ".join([x, y, *models.split.unique(), *models.method.unique()])
     return figure.update_layout(legend=BELOW, title=title, uirevision=same)
 
 

@@ -85,10 +85,8 @@ class DistortionExplorer(Explorer):
 
         count = self.shown.verdict.tolist().count
         theory = f"holds in {count('holds')}, fails in {count('fails')}, open in {count('open')}"
-        self.note.value = paragraph(
-            f"{len(self.shown)} runs; by 95 % intervals over images the theory {theory}"
-        )
-        self.note.value += self._said_of_choice()
+        all_runs = f"{len(self.shown)} runs; by 95 % intervals over images the theory {theory}"
+        self.note.value = paragraph(all_runs) + self._said_of_choice()
 
     def _said_of_choice(self) -> str:
         """The chosen run and its numbers, or how to choose one."""

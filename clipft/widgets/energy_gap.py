@@ -148,12 +148,13 @@ class EnergyGapExplorer(Explorer):
         self.selection = self.runs[point] if point >= 0 else ""
 
     def _draw(self, _change: object = None) -> None:
-        self.note.value = paragraph(f"Pearson's {self.correlation}, 95 % interval over the runs")
+        note = paragraph(f"Pearson's {self.correlation}, 95 % interval over the runs")
         without = correlation_without_two(self.shown, self.x, self.y)
         if without is not None:
             two = influential_runs(self.shown, self.x, self.y)
             named = " and ".join(_called(run) for _, run in two.iterrows())
-            self.note.value += paragraph(f"Without {named}, which change it most: {without}")
+            note += paragraph(f"Without {named}, which change it most: {without}")
+        self.note.value = note
         self._paint()
 
     def _paint(self, _change: object = None) -> None:

@@ -224,7 +224,9 @@ def test_wise_mouse_and_typing(desk):
     desk.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
     desk.mouse.down()
     desk.mouse.move(rail["x"] + 0.6 * rail["width"], rail["y"] + 4, steps=4)
-    lab.expect(explorer.locator(PLOT)).not_to_have_attribute("data-alpha", old)  # before the button is up
+    lab.expect(explorer.locator(PLOT)).not_to_have_attribute(
+        "data-alpha", old
+    )  # before the button is up
     desk.mouse.move(rail["x"] + 0.2 * rail["width"], rail["y"] + 4, steps=8)
     desk.mouse.up()
     assert is_right(desk, explorer, "wise")["alpha"] == pytest.approx(0.2, abs=0.02)
@@ -239,7 +241,9 @@ def test_wise_menus(desk):
     for number in (2, 0):
         explorer.locator(".clipft-run select").select_option(index=number)
         name = ask(desk, f"', '.join(sweeps[{number}].called)")
-        lab.expect(title).to_have_attribute("aria-label", re.compile(re.escape(name.split(", run")[0])))
+        lab.expect(title).to_have_attribute(
+            "aria-label", re.compile(re.escape(name.split(", run")[0]))
+        )
         assert is_right(desk, explorer, "wise")["title"] == name
     explorer.locator(".noUi-handle").focus()
     press(desk, "Home")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
+from scipy import stats
 from test_sweep import toy, toy_sweep
 from test_table import ALPHAS, SPLITS, TABLE, fake, mean, with_ensemble
 
@@ -16,7 +17,7 @@ from clipft.errors import ConfigError
 from clipft.figures.accuracy import accuracy_figure
 from clipft.figures.calibration import reliability_figure
 from clipft.figures.distortion import distortion_figure
-from clipft.figures.energy_gap import class_figure, energy_gap_figure, leave_one_out_figure
+from clipft.figures.energy_gap import Choice, class_figure, energy_gap_figure, leave_one_out_figure
 from clipft.figures.energy_map import energy_map_figure
 from clipft.figures.images import contact_sheet_figure
 from clipft.figures.style import COLOURS, GREY, KNOWN_BEST, look_of, style
@@ -92,23 +93,140 @@ def test_wise_slider_starts_at_the_nearest_alpha(start, active):
     assert wise_slider_figure(TABLE, start).layout.sliders[0].active == active
 
 
-def test_energy_gap_shows_every_tuned_run_and_its_correlation():
-    table = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])
-    figure = energy_gap_figure(table)
-    titles = titles_of_panels(figure)
-    tuned = table[(table.alpha == 1) & (table.role == "shift")]
-    for column, shift in enumerate(("art", "sketch")):
-        part = tuned[tuned.split == f"{shift}/test"].pivot(
-            index="run", columns="metric", values="mean"
-        )
-        assert (
-            titles[column]
-            == f"{shift}<br><sub>{correlation(part.energy_gap, part.relative_accuracy)}</sub>"
-        )
-        drawn = marks(panel(figure, ("x", "x2")[column]))
-        points = sorted(itertools.chain(*drawn.values()))
-        assert points == sorted(zip(part.energy_gap, part.relative_accuracy, strict=True))
-        assert len(points) == 6
+def numbered(traces):
+    """Number -> the point that has it."""
+    return {
+        number: point
+        for trace in traces
+        if trace.meta
+        for number, point in zip(trace.meta["id"], zip(trace.x, trace.y, strict=True), strict=True)
+    }
+
+
+GAPS = fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])
+RUNS = sorted(GAPS.run.unique())
+
+
+def of_shift(split, alpha=1.0, end="mean"):
+    """A row per run of GAPS, a column per metric."""
+    rows = GAPS[(GAPS.alpha == alpha) & (GAPS.split == split)]
+    return rows.pivot(index="run", columns="metric", values=end)
+
+
+@pytest.mark.parametrize(("axis", "shift"), [("x", "art"), ("x2", "sketch")])
+def test_energy_gap_shows_every_tuned_run_and_its_correlation(axis, shift):
+    figure = energy_gap_figure(GAPS)
+    part = of_shift(f"{shift}/test")
+    points = numbered(panel(figure, axis))
+    assert {RUNS[number]: point for number, point in points.items()} == {
+        run: (row.energy_gap, row.relative_accuracy) for run, row in part.iterrows()
+    }
+
+    title = titles_of_panels(figure)[("x", "x2").index(axis)]
+    whole = correlation(part.energy_gap, part.relative_accuracy)
+    changes = {}
+    for pair in itertools.combinations(part.index, 2):
+        rest = part.drop(index=list(pair))
+        without = correlation(rest.energy_gap, rest.relative_accuracy)
+        changes[abs(without.r - whole.r)] = without
+    lines = [shift, f"<sub>{whole}</sub>", f"<sub>without two: {changes[max(changes)]}</sub>"]
+    assert title == "<br>".join(lines)
+
+
+@pytest.mark.parametrize(("axis", "shift"), [("x", "art"), ("x2", "sketch")])
+def test_energy_gap_has_the_tables_intervals_on_bars_and_hover(axis, shift):
+    low = of_shift(f"{shift}/test", end="low")
+    high = of_shift(f"{shift}/test", end="high")
+    for trace in panel(energy_gap_figure(GAPS), axis):
+        if not trace.meta:
+            continue
+        for i, number in enumerate(trace.meta["id"]):
+            run = RUNS[number]
+            ends = [
+                (trace.x, trace.error_x, "energy_gap"),
+                (trace.y, trace.error_y, "relative_accuracy"),
+            ]
+            for values, bars, metric in ends:
+                assert values[i] + bars.array[i] == pytest.approx(high[metric][run])
+                assert values[i] - bars.arrayminus[i] == pytest.approx(low[metric][run])
+                name = metric.replace("_", " ")
+                interval = f"[{low[metric][run]:.3f}, {high[metric][run]:.3f}]"
+                assert f"{name} {values[i]:.3f} {interval}" in trace.customdata[i]
+            assert f"run {run}<br>" in trace.customdata[i]
+            about = GAPS[GAPS.run == run].iloc[0]
+            called = f"{title_of(about.method)}, lr {about.lr:g}, 100 steps, seed {about.seed}<br>"
+            assert trace.customdata[i].startswith(called)
+
+
+def test_energy_gap_draws_the_line_and_its_interval():
+    figure = energy_gap_figure(GAPS)
+    for axis, shift in (("x", "art/test"), ("x2", "sketch/test")):
+        part = of_shift(shift)
+        band, line = panel(figure, axis, "lines")
+        want = stats.linregress(part.energy_gap, part.relative_accuracy)
+        np.testing.assert_allclose(line.y, want.intercept + want.slope * np.array(line.x))
+        assert (min(line.x), max(line.x)) == (part.energy_gap.min(), part.energy_gap.max())
+        half = len(band.x) // 2
+        upper = np.array(band.y[:half]) - line.y
+        lower = np.array(line.y) - band.y[half:][::-1]
+        np.testing.assert_allclose(upper, lower)
+        assert (upper > 0).all()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_energy_gap_of_few_runs_has_no_line(count):
+    figure = energy_gap_figure(GAPS[GAPS.run.isin(RUNS[:count])])
+    assert panel(figure, "x", "lines") == []
+    assert "without two" not in json.dumps(titles_of_panels(figure))
+
+
+def test_energy_gap_has_the_zero_shot_model_as_a_star_that_does_not_count():
+    figure = energy_gap_figure(GAPS)
+    for axis, shift in (("x", "art/test"), ("x2", "sketch/test")):
+        (star,) = [trace for trace in panel(figure, axis) if trace.name == "zero-shot"]
+        first = of_shift(shift, alpha=0.0).iloc[0]
+        assert (*star.x, *star.y) == (first.energy_gap, first.relative_accuracy)
+        assert star.marker.symbol == "star" and star.meta is None
+    alone = energy_gap_figure(GAPS[GAPS.alpha == 1])
+    assert "zero-shot" not in {trace.name for trace in alone.data}
+    assert titles_of_panels(alone) == titles_of_panels(figure)
+
+
+def test_energy_gap_tells_learning_rates_by_size_and_seeds_by_number():
+    figure = energy_gap_figure(GAPS)
+    sizes = {}
+    for trace in panel(figure, "x"):
+        for i, number in enumerate(trace.meta["id"] if trace.meta else ()):
+            about = GAPS[GAPS.run == RUNS[number]].iloc[0]
+            assert trace.text[i] == str(about.seed)
+            sizes.setdefault(about.lr, set()).add(trace.marker.size[i])
+    assert len(sizes[1e-4]) == len(sizes[1e-5]) == 1
+    assert max(sizes[1e-5]) < min(sizes[1e-4])
+    said = "larger marker: higher learning rate (1e-05, 0.0001); number: seed"
+    assert said in figure.layout.title.text
+
+    one = energy_gap_figure(GAPS[(GAPS.seed == 0) & (GAPS.lr == 1e-4)])
+    assert {trace.mode for trace in one.data if trace.meta} == {"markers"}
+    assert "larger marker" not in one.layout.title.text and "number" not in one.layout.title.text
+
+
+def test_energy_gap_of_a_choice():
+    """Numbers and colours are those of the whole; the chosen run has a ring and is named."""
+    whole = energy_gap_figure(GAPS)
+    run = RUNS[0]
+    figure = energy_gap_figure(GAPS, choice=Choice(["sketch/test"], ["ft"], run))
+    (title,) = titles_of_panels(figure)
+    assert title.startswith("sketch<br>") and "n = 4" in title
+    colours = {trace.name: trace.marker.color for trace in whole.data if trace.meta}
+    points = [trace for trace in figure.data if trace.meta]
+    assert [(trace.name, trace.marker.color) for trace in points] == [("FT", colours["FT"])]
+    every = numbered(panel(whole, "x2"))
+    assert numbered(points) == {n: every[n] for n in every if RUNS[n].startswith("ft")}
+    (ring,) = [t for t in figure.data if t.marker.symbol == "circle-open"]
+    assert [*zip(ring.x, ring.y, strict=True)] == [every[RUNS.index(run)]]
+    assert f"ringed: FT, lr 0.0001, 100 steps, seed 0, run {run}" in figure.layout.title.text
+    with pytest.raises(ConfigError, match="no run with energy_gap"):
+        energy_gap_figure(GAPS, choice=Choice(methods=[]))
 
 
 def test_wise_curves_draw_every_recipe():
@@ -243,7 +361,7 @@ def test_many_methods_are_drawn_without_numbers_on_the_bars():
     assert sum(trace.type == "bar" for trace in figure.data) == 18 + 1
     titles = [title_of(name) for name in ordered(many(18))]
     assert [trace.name for trace in wise_curve_figure(table).data] == titles
-    assert len({trace.name for trace in energy_gap_figure(table).data}) == 18
+    assert len({trace.name for trace in energy_gap_figure(table).data if trace.meta}) == 18
 
 
 def test_an_ensemble_is_drawn_wherever_it_has_numbers():
@@ -252,7 +370,7 @@ def test_an_ensemble_is_drawn_wherever_it_has_numbers():
     assert title in {trace.name for trace in wise_curve_figure(table).data}
     assert "ft+output_ensemble" in {trace.legendgroup for trace in wise_slider_figure(table).data}
     gap = energy_gap_figure(table)
-    assert {trace.name for trace in gap.data} == {"FT", "Lipsum-FT"}
+    assert {trace.name for trace in gap.data if trace.meta} == {"FT", "Lipsum-FT"}
     assert all(np.isfinite(trace.x).all() for trace in gap.data)
     without = energy_gap_figure(table[table.method != "ft+output_ensemble"])
     assert titles_of_panels(gap) == titles_of_panels(without)
@@ -308,13 +426,16 @@ def distortions():
     rows = []
     for kind, size in (("raw", 10.0), ("normalised", 0.1)):
         for run, method in enumerate(["ft", "ft", "lipsum"]):
-            names = {"run": f"r{run}", "method": method, "kind": kind}
+            names = {"run": f"r{run}", "method": method, "lr": 1e-4, "steps": 9, "seed": run}
             reference = size + run
             shifted = size - run / 10
             first = {"split": "sketch/test", "verdict": "holds", "shifted": shifted}
             second = {"split": "art/test", "verdict": "open", "shifted": shifted - 1}
             for shift in (first, second):
-                rows.append(names | {"reference": reference} | shift)
+                difference = reference - shift["shifted"]
+                interval = {"low": difference - 0.1, "high": difference + 0.3}
+                means = {"kind": kind, "reference": reference, "difference": difference}
+                rows.append(names | means | interval | shift)
     return pd.DataFrame(rows)
 
 
@@ -323,10 +444,9 @@ def test_distortion_draws_every_run_on_every_shift(kind):
     table = distortions()
     figure = distortion_figure(table, kind)
     for axis, split in (("x", "art/test"), ("x2", "sketch/test")):
-        want = {}
-        for name, rows in table[(table.kind == kind) & (table.split == split)].groupby("method"):
-            want[title_of(name)] = [*zip(rows.reference, rows.shifted, strict=True)]
-        assert marks(panel(figure, axis)) == want
+        here = table[(table.kind == kind) & (table.split == split)].set_index("run")
+        points = {f"r{n}": point for n, point in numbered(panel(figure, axis)).items()}
+        assert points == {run: (row.reference, row.shifted) for run, row in here.iterrows()}
         (line,) = panel(figure, axis, "lines")
         assert list(line.x) == list(line.y)
     notes = titles_of_panels(figure)
@@ -336,6 +456,33 @@ def test_distortion_draws_every_run_on_every_shift(kind):
         and "holds in 3, fails in 0, open in 0" in notes[1]
     )
     numbers(figure)
+
+
+def test_a_bar_of_distortion_crosses_the_line_where_the_interval_holds_0():
+    table = distortions().assign(low=-1.0, high=0.5, difference=0.0, verdict="open")
+    table["shifted"] = table.reference
+    table.loc[table.run == "r0", ["low", "high"]] = (0.2, 0.5)
+    table.loc[table.run == "r0", "difference"] = 0.3
+    table.loc[table.run == "r0", "shifted"] = table.reference - 0.3
+    for trace in distortion_figure(table).data:
+        for i, number in enumerate(trace.meta["id"] if trace.meta else ()):
+            top = trace.y[i] + trace.error_y.array[i]
+            bottom = trace.y[i] - trace.error_y.arrayminus[i]
+            row = table[(table.run == f"r{number}") & (table.kind == "raw")].iloc[0]
+            assert (bottom < trace.x[i] < top) == (row.low < 0 < row.high)
+            assert (top - bottom) == pytest.approx(row.high - row.low)
+            assert f"[{row.low:+.3f}, {row.high:+.3f}]: {row.verdict}" in trace.customdata[i]
+            assert f"run r{number}<br>" in trace.customdata[i]
+
+
+def test_distortion_of_one_shift_with_a_chosen_run():
+    figure = distortion_figure(distortions(), shifts=["sketch/test"], run="r1")
+    assert len(titles_of_panels(figure)) == 1
+    (ring,) = [t for t in figure.data if t.marker.symbol == "circle-open"]
+    assert (*ring.x, *ring.y) == numbered(figure.data)[1]
+    assert "ringed: FT, lr 0.0001, 9 steps, seed 1, run r1" in figure.layout.title.text
+    with pytest.raises(ConfigError, match="no feature distortion on nowhere"):
+        distortion_figure(distortions(), shifts=["nowhere"])
 
 
 def test_distortion_of_an_unknown_kind_is_refused():

@@ -66,7 +66,9 @@ def no_models(monkeypatch):
             {"run": run.name, "method": "ft", "split": "art/test", "kind": "raw", "verdict": "open"}
             for run in runs
         ]
-        return pd.DataFrame(rows).assign(reference=1.5, shifted=2.5)
+        settings = {"lr": 1e-4, "steps": 9, "seed": 0}
+        means = {"reference": 1.5, "shifted": 2.5, "difference": -1.0, "low": -1.5, "high": -0.5}
+        return pd.DataFrame(rows).assign(**settings, **means)
 
     before, after = np.random.default_rng(0).normal(size=(2, 5, 2))
     splits = ("real/test",) * 3 + ("art/test",) * 2

@@ -1,9 +1,7 @@
 """One explorer of every kind and size, for the tests of what all share."""
 
-import itertools
-
 import numpy as np
-import pandas as pd
+from made import distortions
 from test_sweep import toy_sweep
 from test_table import fake, with_ensemble
 
@@ -28,45 +26,6 @@ def energy_map(sweep, per_split=4):
         sweep.label[rows],
         *places,
     )
-
-
-def distortions():
-    rng = np.random.default_rng(2)
-    rows = []
-    for method, seed, split, kind in itertools.product(
-        ("ft", "lipsum"), (0, 1), ("sketch/test", "clipart/test"), ("raw", "normalised")
-    ):
-        one, other = rng.uniform(1, 5, 2)
-        verdict = ["holds", "open", "fails"][len(rows) % 3]
-        rows.append(
-            (
-                f"{method}{seed}",
-                method,
-                seed,
-                split,
-                kind,
-                one,
-                other,
-                other - one,
-                -1.0,
-                1.0,
-                verdict,
-            )
-        )
-    columns = [
-        "run",
-        "method",
-        "seed",
-        "split",
-        "kind",
-        "reference",
-        "shifted",
-        "difference",
-        "low",
-        "high",
-        "verdict",
-    ]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def explorers(scored, results):

@@ -1,6 +1,7 @@
 """What all explorers share: a picture that is JSON, a static twin, a place in the page, an end."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import traitlets
+from conftest import CLASSES
 from explorers import NAMES, energy_map, explorers
 from looking import drawn, plots, texts, widgets
 from test_sweep import toy, toy_sweep
@@ -19,6 +21,8 @@ import ipywidgets as W
 
 from clipft.errors import ConfigError, RunError
 from clipft.figures.pages import FIGURE
+from clipft.runs.folder import THUMBNAILS
+from clipft.runs.run import read_sweep
 from clipft.runs.sweep import Sweep
 from clipft.runs.table import results as results_
 from clipft.widgets import base
@@ -242,3 +246,31 @@ def test_an_explorer_of_what_is_no_run_is_one_line(make, given):
     with pytest.raises(RunError, match=r"no run|no finished run|no scored run") as caught:
         make(given)
     assert "\n" not in str(caught.value)
+
+
+# a folder of runs alone
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_explorers_open_on_a_folder_of_runs_alone(elsewhere, scored, packed):
+    if packed:
+        shutil.copy(scored.pack, elsewhere / THUMBNAILS)
+    table = results_(elsewhere)
+    name = scored.scored[1].id
+    sweep = read_sweep(elsewhere / name)
+    shown = WiseExplorer(sweep, 1.0)
+    shown.kind.value = "all"
+    gap = EnergyGapExplorer(table, elsewhere, selection=name)
+    lasso = EnergyMapExplorer(energy_map(sweep), sweep, selection=(0, 1, 2))
+    for text in (
+        gap.tiles.value,
+        lasso.tiles.value,
+        shown.tiles.value if shown.selection else gap.tiles.value,
+    ):
+        assert ("clipft-grey" in text) != packed
+        assert ("<img src='data:image/webp;base64," in text) == packed
+        assert re.search(rf"<b>({'|'.join(CLASSES)})</b>", text)
+    assert drawn(gap.curve)["data"]
+    browser = RunBrowser(table, elsewhere)
+    assert "McNemar" in browser.compared.value and scored.begun.name in browser.list.value
+    assert plots(ReliabilityExplorer(sweep))

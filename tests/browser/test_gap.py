@@ -1,0 +1,335 @@
+"""The explorers of the energy gap and of feature distortion in JupyterLab, by mouse and keyboard."""
+
+import re
+
+import pytest
+
+from . import lab
+from .lab import PLOT, ask, becomes, cell, press, until
+
+SET_UP = """
+import numpy as np
+from pathlib import Path
+from clipft import distortion_table, results
+from clipft.widgets.distortion import DistortionExplorer
+from clipft.widgets.energy_gap import EnergyGapExplorer
+runs = Path({runs!r})
+table = results(str(runs))
+
+def line(run, metric):
+    # what the results say of a run on the shift that is shown
+    rows = table[(table.run == run) & (table.alpha == 1) & (table.split == gaps.shift) & (table.metric == metric)]
+    row = rows.iloc[0]
+    return f"{{metric.replace('_', ' ')}} {{row['mean']:.3f}} [{{row.low:.3f}}, {{row.high:.3f}}]"
+
+def lonely(points):
+    # the run whose point is furthest from its nearest neighbour
+    z = (points / points.std()).to_numpy()
+    apart = np.abs(z[:, None] - z[None]).sum(2) + 1e9 * np.eye(len(z))
+    return points.index[apart.min(1).argmax()]
+
+def about(run):
+    return table[table.run == run].iloc[0]
+"""
+GAPS, DISTORTION = 1, 2
+CELLS = (
+    "gaps = EnergyGapExplorer(table, runs)\ngaps",
+    "distortion = DistortionExplorer(distortion_table(runs))\ndistortion",
+)
+# where in the window the point of this number is
+PLACE = """(plot, number) => {
+    plot.scrollIntoView({block: 'center'});
+    const trace = plot._fullData.find(({meta}) => meta?.id?.includes?.(number));
+    const i = trace.meta.id.indexOf(number);
+    const {_fullLayout: {xaxis, yaxis}} = plot;
+    const box = plot.getBoundingClientRect();
+    return [box.left + xaxis._offset + xaxis.l2p(trace.x[i]), box.top + yaxis._offset + yaxis.l2p(trace.y[i])];
+}"""
+RANGE = "plot => plot._fullLayout.xaxis.range.join()"
+FIRST = "gaps.shown.run[gaps.shown[gaps.x].idxmax()]"  # what is chosen at first
+
+
+@pytest.fixture(scope="module")
+def desk(server, browser, demo_runs):
+    path = lab.notebook(server.root / "gap.ipynb", [SET_UP.format(runs=str(demo_runs)), *CELLS])
+    with lab.page(browser, (server.address,)) as view:
+        lab.open_notebook(view, server, path)
+        lab.theme(view, lab.LIGHT)
+        lab.run_all(view)
+        for number in (GAPS, DISTORTION):
+            lab.expect(cell(view, number).locator(PLOT).first).to_be_visible()
+        yield view
+        server.stop_kernels()
+    assert view.outside == []
+    assert view.errors == []
+
+
+def plot_of(page, number: int):
+    return cell(page, number).locator(PLOT).first
+
+
+def point(page, number: int, run: str, name: str) -> tuple[float, float]:
+    """Where in the window a run's point is."""
+    x, y = plot_of(page, number).evaluate(PLACE, ask(page, f"{name}.runs.index({run!r})"))
+    return x, y
+
+
+def title(page, number: int) -> str:
+    return plot_of(page, number).locator(".g-gtitle").text_content()
+
+
+def lonely(page, shown: str) -> str:
+    """The run whose point lies furthest from all others, of a table's two columns: the mouse can mean no other."""
+    return ask(page, f"lonely({shown})")
+
+
+# --- energy gap -----------------------------------------------------------------------------------------------------
+
+
+def test_energy_gap_opens_on_a_run(desk):
+    """Nobody has clicked: the run of the largest gap is named, ringed, and has its curve, settings and images."""
+    explorer = cell(desk, GAPS)
+    run = ask(desk, FIRST)
+    assert ask(desk, "gaps.selection") == run
+    lab.expect(explorer.locator(".clipft-about h4")).to_contain_text(run)
+    assert f"seed {ask(desk, f'int(about({run!r}).seed)')}, run {run}" in title(desk, GAPS)
+    curve = explorer.locator(PLOT).nth(1)
+    lab.expect(curve).to_be_visible()
+    assert run in curve.locator(".g-gtitle").text_content()
+    pictures = explorer.locator(".clipft-moved img")
+    lab.expect(pictures.first).to_be_visible()
+    assert min(pictures.evaluate_all("all => all.map(image => image.naturalWidth)")) > 0
+
+
+def test_energy_gap_hover_and_click(desk):
+    explorer = cell(desk, GAPS)
+    run = lonely(desk, "gaps.shown.set_index('run')[[gaps.x, gaps.y]]")
+    ask(desk, "gaps.set_trait('selection', '')")
+    lab.expect(explorer.locator(".clipft-about")).to_contain_text("Click a point")
+    desk.mouse.move(*point(desk, GAPS, run, "gaps"))
+    label = plot_of(desk, GAPS).locator(".hoverlayer .hovertext")
+    lab.expect(label).to_contain_text(f"run {run}")
+    for metric in ("energy_gap", "relative_accuracy"):
+        lab.expect(label).to_contain_text(ask(desk, f"line({run!r}, {metric!r})"))
+    lab.expect(label).to_contain_text(f"seed {ask(desk, f'int(about({run!r}).seed)')}")
+
+    desk.mouse.down()
+    desk.mouse.up()
+    becomes(desk, "gaps.selection", run)
+    about = explorer.locator(".clipft-about")
+    lab.expect(about.locator("h4")).to_contain_text(run)
+    lab.expect(about).to_contain_text("data set")
+    lab.expect(about).to_contain_text("learning rate")
+    assert "digest" not in about.inner_text()
+    recorded = ask(desk, f"__import__('json').loads((runs / {run!r} / 'config.json').read_text())")
+    for name, value in recorded.items():
+        if name.endswith("_digest"):
+            assert value not in about.inner_text()
+    until(lambda: named(desk, run), desk)
+
+
+def named(page, run: str) -> None:
+    assert f"run {run}" in title(page, GAPS)
+    assert run in cell(page, GAPS).locator(PLOT).nth(1).locator(".g-gtitle").text_content()
+
+
+def test_energy_gap_has_r_with_and_without_two(desk):
+    shown = plot_of(desk, GAPS).locator(".annotation-text").first.text_content()
+    note = cell(desk, GAPS).locator(".clipft-r").inner_text()
+    whole = ask(desk, "str(gaps.correlation)")
+    assert whole in shown and whole in note
+    if ask(desk, "len(gaps.shown)") < 5:
+        assert "without two" not in shown
+        return
+    found = re.search(r"without two: (r = .*?n = \d+)", shown)[1]
+    assert found in note
+    two = [run for run in ask(desk, "gaps.runs") if run in note]
+    assert len(two) == 2
+    rest = f"gaps.shown[~gaps.shown.run.isin({two})]"
+    x, y = f"{rest}[gaps.x]", f"{rest}[gaps.y]"
+    assert ask(desk, f"str(__import__('clipft').correlation({x}, {y}))") == found
+
+
+def test_energy_gap_menus(desk):
+    explorer = cell(desk, GAPS)
+    note = explorer.locator(".clipft-r")
+    explorer.locator(".clipft-shift select").select_option(index=1)
+    becomes(desk, "gaps.shift == sorted(gaps.rows.split.unique())[1]")
+    lab.expect(note).to_contain_text(ask(desk, "str(gaps.correlation)"))
+    shown = ask(desk, "len(gaps.shown)")
+    explorer.locator(".clipft-methods select").select_option(index=0)
+    becomes(desk, "len(gaps.methods)", 1)
+    count = ask(desk, "len(gaps.shown)")
+    assert count < shown
+    drawn = "plot => plot._fullData.flatMap(({meta}) => meta?.id ?? []).length"
+    until(lambda: same(plot_of(desk, GAPS).evaluate(drawn), count), desk)
+    lab.expect(note).to_contain_text(ask(desk, "str(gaps.correlation)"))
+    explorer.locator(".clipft-x select").select_option(index=1)
+    wanted = ask(desk, "gaps.figure().layout.xaxis.title.text")
+    lab.expect(plot_of(desk, GAPS).locator(".xtitle")).to_have_text(wanted)
+    ask(
+        desk,
+        "[gaps.set_trait(k, v) for k, v in (('x', 'energy_gap'), ('methods', tuple(gaps.looks)))]",
+    )
+    until(lambda: same(plot_of(desk, GAPS).evaluate(drawn), shown), desk)
+
+
+def same(found: object, wanted: object) -> None:
+    assert found == wanted
+
+
+def test_a_click_keeps_the_zoom(desk):
+    plot = plot_of(desk, GAPS)
+    run = lonely(desk, "gaps.shown.set_index('run')[[gaps.x, gaps.y]]")
+    ask(desk, "gaps.set_trait('selection', '')")
+    becomes(desk, "gaps.plot.chosen", -1)
+    until(lambda: same("ringed" in title(desk, GAPS), False), desk)
+    whole = plot.evaluate(RANGE)
+    x, y = point(desk, GAPS, run, "gaps")
+    desk.mouse.move(x - 60, y + 25)
+    desk.mouse.down()
+    desk.mouse.move(x + 60, y - 25, steps=6)
+    desk.mouse.up()
+    until(lambda: differs(plot.evaluate(RANGE), whole), desk)
+    zoomed = plot.evaluate(RANGE)
+    desk.wait_for_timeout(400)  # a click sooner than 300 ms after would be plotly's double click
+    desk.mouse.move(*point(desk, GAPS, run, "gaps"))
+    lab.expect(plot.locator(".hoverlayer .hovertext")).to_contain_text(f"run {run}")
+    desk.mouse.down()
+    desk.mouse.up()
+    until(lambda: same(f"run {run}" in title(desk, GAPS), True), desk)
+    assert plot.evaluate(RANGE) == zoomed
+
+
+def differs(found: object, other: object) -> None:
+    assert found != other
+
+
+def notebook_state(page) -> dict:
+    """Active cell, number of cells, mode and scroll of the notebook."""
+    return page.evaluate(
+        """() => {
+            const panel = window.jupyterapp.shell.currentWidget, book = panel.content;
+            return {active: book.activeCellIndex, cells: book.widgets.length, mode: book.mode,
+                scroll: book.node.querySelector('.jp-WindowedPanel-outer').scrollTop};
+        }"""
+    )
+
+
+def test_energy_gap_keyboard(desk):
+    """The keys are the picture's: Lab does not scroll, change cells or their number, or go into a cell."""
+    explorer = cell(desk, GAPS)
+    plot = plot_of(desk, GAPS)
+    label = plot.locator(".hoverlayer .hovertext")
+    plot.scroll_into_view_if_needed()
+    plot.focus()
+    desk.mouse.move(5, 5)
+    press(desk, "Escape")
+    becomes(desk, "gaps.selection", "")
+    until(lambda: same("ringed" in title(desk, GAPS), False), desk)
+    before = notebook_state(desk)
+    seen = []
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp"):
+        press(desk, key)
+        until(lambda: differs(label.text_content(), seen[-1] if seen else ""), desk)
+        seen.append(label.text_content())
+    assert len(set(seen)) > 1
+    assert seen[0] == seen[4]  # two steps there, two back, from the second on
+    press(desk, "Enter")
+    run = becomes(desk, "gaps.selection")
+    assert run in seen[4]
+    lab.expect(explorer.locator(".clipft-about h4")).to_contain_text(run)
+    after = notebook_state(desk)
+    assert after | {"scroll": 0} == before | {"scroll": 0}
+    press(desk, "Escape")
+    lab.expect(explorer.locator(".clipft-about")).to_contain_text("Click a point")
+    for key in ("b", "d", "d", "x"):  # Lab's own: a cell below, delete, cut
+        press(desk, key)
+    assert notebook_state(desk)["cells"] == before["cells"]
+
+
+# --- distortion -----------------------------------------------------------------------------------------------------
+
+
+def test_distortion_menus(desk):
+    explorer = cell(desk, DISTORTION)
+    plot = plot_of(desk, DISTORTION)
+    second = explorer.locator(".clipft-shift select option").nth(1).inner_text()
+    for menu, option in (("shift", second), ("kind", "normalised")):
+        explorer.locator(f".clipft-{menu} select").select_option(option)
+        wanted = ask(
+            desk,
+            "sorted([float(x), float(y)] for x, y in distortion.shown[['reference', 'shifted']].values)",
+        )
+        until(lambda wanted=wanted: same(drawn_points(plot), wanted), desk)
+    lab.expect(plot.locator(".annotation-text").first).to_contain_text(second)
+    rows = ask(desk, "len(distortion.shown)")
+    lab.expect(explorer.locator(".clipft-verdicts")).to_contain_text(f"{rows} runs")
+
+
+def drawn_points(plot) -> list:
+    return plot.evaluate(
+        """plot => plot._fullData.filter(({meta}) => meta?.id)
+            .flatMap(({x, y}) => [...x].map((value, i) => [value, y[i]])).sort((a, b) => a[0] - b[0])"""
+    )
+
+
+def test_distortion_hover_and_click(desk):
+    explorer = cell(desk, DISTORTION)
+    plot = plot_of(desk, DISTORTION)
+    run = lonely(desk, "distortion.shown.set_index('run')[['reference', 'shifted']]")
+    desk.mouse.move(*point(desk, DISTORTION, run, "distortion"))
+    label = plot.locator(".hoverlayer .hovertext")
+    lab.expect(label).to_contain_text(f"run {run}")
+    lab.expect(label).to_contain_text("difference")
+    desk.mouse.down()
+    desk.mouse.up()
+    becomes(desk, "distortion.selection", run)
+    note = explorer.locator(".clipft-verdicts")
+    lab.expect(note).to_contain_text(f"run {run}")
+    row = f"distortion.shown[distortion.shown.run == {run!r}].iloc[0]"
+    low, high = ask(desk, f"[format({row}[end], '+.3f') for end in ('low', 'high')]")
+    lab.expect(note).to_contain_text(f"[{low}, {high}]")
+    until(lambda: same(f"run {run}" in plot.locator(".g-gtitle").text_content(), True), desk)
+    plot.focus()
+    press(desk, "Escape")
+    becomes(desk, "distortion.selection", "")
+    lab.expect(note).to_contain_text("Click a point")
+
+
+# --- the page -------------------------------------------------------------------------------------------------------
+
+# texts of a picture whose boxes overlap: titles, titles of panels, of axes and of the legend
+OVERLAPS = """plot => {
+    const names = '.g-gtitle tspan.line, .annotation-text, .xtitle, .ytitle, .legendtext';
+    const boxes = [...plot.querySelectorAll(names)].map(text => [text.textContent, text.getBoundingClientRect()]);
+    const page = plot.getBoundingClientRect();
+    const found = [];
+    boxes.forEach(([name, a], i) => {
+        if (a.left < page.left - 1 || a.right > page.right + 1 || a.bottom > page.bottom + 1 || a.top < page.top - 1)
+            found.push(`cut: ${name}`);
+        for (const [other, b] of boxes.slice(i + 1)) {
+            const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+            const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+            if (wide > 2 && high > 3) found.push(`${name} over ${other}`);
+        }
+    });
+    return found;
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 900, 1600])
+def test_no_text_lies_over_another(desk, width):
+    ask(desk, f"gaps.set_trait('selection', {FIRST})")
+    size = desk.viewport_size
+    desk.set_viewport_size({"width": width, "height": 1200})
+    try:
+        for number in (GAPS, DISTORTION):
+            cell(desk, number).scroll_into_view_if_needed()
+            until(
+                lambda number=number: same(plot_of(desk, number).evaluate(OVERLAPS), []),
+                desk,
+                seconds=20,
+            )
+    finally:
+        desk.set_viewport_size(size)
