@@ -1,7 +1,6 @@
 """Figures saved as HTML and a batch's page, opened from the disk; images of figures."""
 
 import itertools
-import json
 
 import plotly.graph_objects as go
 import pytest
@@ -101,16 +100,24 @@ def test_the_check_for_cut_titles_sees_one(browser, tmp_path):
         assert len(page.evaluate(CUT)) == 1
 
 
+# the name of the place that a figure's loneliest point leads to, and where in the window that point is
+LONELY = """plot => {
+    plot.scrollIntoView({block: 'center'});
+    const {_fullLayout: {xaxis, yaxis}} = plot;
+    const box = plot.getBoundingClientRect();
+    const points = plot._fullData.filter((trace) => trace.meta?.to && trace.xaxis === 'x').flatMap(({x, y, meta}) =>
+        meta.to.map((to, i) => [to, box.left + xaxis._offset + xaxis.l2p(x[i]), box.top + yaxis._offset + yaxis.l2p(y[i])]));
+    const room = ([to, x, y]) => Math.min(...points.filter(([other]) => other !== to)
+        .map(([, otherX, otherY]) => Math.hypot(x - otherX, y - otherY)));
+    return points.sort((a, b) => room(b) - room(a))[0];
+}"""
+
+
 def test_a_click_on_a_point_goes_to_its_run(browser, index):
-    spec = json.loads((index.parent / "figures/2_gap.json").read_text())
-    anchor = spec["figure"]["data"][0]["meta"]["to"][0]
     with lab.page(browser, ("file:",)) as page:
         page.goto(index.as_uri())
-        figure = page.locator(".js-plotly-plot").nth(1)
-        point = figure.locator(".points path").first
-        point.scroll_into_view_if_needed()
-        box = point.bounding_box()
-        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        anchor, x, y = page.locator(".js-plotly-plot").nth(1).evaluate(LONELY)
+        page.mouse.click(x, y)
         page.wait_for_function("() => location.hash")
         assert page.evaluate("location.hash") == f"#{anchor}"
         row = page.locator(f"tr:has(#{anchor})")
