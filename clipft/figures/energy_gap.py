@@ -66,8 +66,8 @@ def energy_gap_figure(
 
     A panel per shift, both measured on its own test images. Bars are 95 % intervals over images;
     the line is that of least squares over the models, with the 95 % interval of its mean (`Line`).
-    Each title carries Pearson's r with its 95 % interval, and r without the two runs that change it
-    most (`influential_pair`). The grey star is the zero-shot model and counts in none of these.
+    Each title carries Pearson's r with its 95 % interval, and r without the two runs that make it
+    (`influential_pair`). The grey star is the zero-shot model and counts in none of these.
     `meta.id` of a trace numbers its points: the place of the run among the sorted ids.
 
     Arguments:
@@ -140,7 +140,7 @@ def models_at(results: pd.DataFrame, metrics: Sequence[str], alpha: float) -> pd
 
 
 def influential_runs(models: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    """The two of these rows without which Pearson's r changes most; none where there are none."""
+    """The two of these rows that make Pearson's r most; none where there are none."""
     pair = influential_pair(models[x], models[y])
     return models.iloc[list(pair or ())]
 

@@ -90,9 +90,9 @@ def leave_one_out(x: np.ndarray, y: np.ndarray, groups: Sequence[str]) -> dict[s
 
 
 def influential_pair(x: ArrayLike, y: ArrayLike) -> tuple[int, int] | None:
-    """The two points without which Pearson's r is furthest from what it is with them.
+    """The two points that make Pearson's r: without them least is left of it, in its own direction.
 
-    All pairs are tried: of two far points that lie together, each hides the other where they are
+    The pair with the smallest r' sign(r), where r' is r of the other points. All pairs are tried: of two far points that lie together, each hides the other where they are
     left out one by one.
 
     Arguments:
@@ -131,8 +131,8 @@ def influential_pair(x: ArrayLike, y: ArrayLike) -> tuple[int, int] | None:
     if not len(first):
         return None
     without = products / np.sqrt(np.where(defined, x_squares * y_squares, 1))
-    most = int(np.abs(without[first, second] - whole).argmax())
-    return int(first[most]), int(second[most])
+    least = int((without[first, second] * np.sign(whole)).argmin())
+    return int(first[least]), int(second[least])
 
 
 @dataclass(frozen=True)

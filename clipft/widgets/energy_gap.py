@@ -153,7 +153,7 @@ class EnergyGapExplorer(Explorer):
         if without is not None:
             two = influential_runs(self.shown, self.x, self.y)
             named = " and ".join(_called(run) for _, run in two.iterrows())
-            note += paragraph(f"Without {named}, which change it most: {without}")
+            note += paragraph(f"Without {named}, which make it most: {without}")
         self.note.value = note
         self._paint()
 

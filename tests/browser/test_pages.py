@@ -25,7 +25,7 @@ from clipft.figures import pages
 from . import lab
 
 # what is drawn outside the figure's own box, and so cut: titles, legends, labels of axes
-CUT = """() => [...document.querySelectorAll('.plotly-graph-div')].flatMap(plot => {
+CUT = """() => [...document.querySelectorAll('.js-plotly-plot')].flatMap(plot => {
     const box = plot.querySelector('.main-svg').getBoundingClientRect();
     return [...plot.querySelectorAll('.infolayer text, .xtick text, .ytick text')].filter(text => {
         const at = text.getBoundingClientRect();

@@ -1,7 +1,9 @@
 """One explorer of every kind and size, for the tests of what all share."""
 
+import itertools
+
 import numpy as np
-from made import distortions
+import pandas as pd
 from test_sweep import toy_sweep
 from test_table import fake, with_ensemble
 
@@ -14,6 +16,24 @@ from clipft.widgets.energy_map import EnergyMapExplorer
 from clipft.widgets.form import FineTuneForm
 from clipft.widgets.run_browser import RunBrowser
 from clipft.widgets.wise import WiseExplorer
+
+COLUMNS = ["run", "method", "lr", "steps", "seed", "split", "kind"]
+COLUMNS += ["reference", "shifted", "difference", "low", "high", "verdict"]
+
+
+def distortions():
+    """As `distortion_table` has them: four runs on two shifts."""
+    rng = np.random.default_rng(2)
+    rows = []
+    for method, seed, split, kind in itertools.product(
+        ("ft", "lipsum"), (0, 1), ("sketch/test", "clipart/test"), ("raw", "normalised")
+    ):
+        reference, shifted = rng.uniform(1, 5, 2)
+        difference = reference - shifted
+        verdict = ["holds", "open", "fails"][len(rows) % 3]
+        numbers = (reference, shifted, difference, difference - 1, difference + 1, verdict)
+        rows.append((f"{method}{seed}", method, 1e-4, 100, seed, split, kind, *numbers))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def energy_map(sweep, per_split=4):

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import traitlets
+from explorers import distortions
 from looking import drawn, table_of, traces, values
-from made import distortions
 from scipy import stats
 from test_sweep import toy_sweep
 from test_table import TABLE, fake, with_ensemble
