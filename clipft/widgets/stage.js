@@ -9,6 +9,14 @@ function attach(place, view) {
   luminoWidget.processMessage({type: "after-attach", isConflatable: false});
 }
 
+// ipywidgets gives the handle of a slider no name that a screen reader could say.
+function nameSliders(place) {
+  for (const handle of place.querySelectorAll(".noUi-handle:not([aria-label])")) {
+    const label = handle.closest(".widget-slider")?.querySelector(".widget-label");
+    handle.setAttribute("aria-label", label?.textContent || "value");
+  }
+}
+
 export default {
   initialize({model}) {
     const done = new WeakSet();
@@ -27,6 +35,7 @@ export default {
     const look = () => {
       for (const place of document.getElementsByClassName(model.get("place"))) {
         if (!done.has(place)) fill(place);
+        nameSliders(place);
       }
     };
     const watch = new MutationObserver(look);

@@ -131,8 +131,9 @@ def test_form_run_stop_run(page, server, demo_runs, tmp_path):
     lab.theme(page, lab.LIGHT)
 
 
-@pytest.mark.parametrize("subshells", SUBSHELLS)
-@pytest.mark.parametrize("how", ["stop", "interrupt"])
+@pytest.mark.parametrize(
+    ("how", "subshells"), [("stop", SUBSHELLS[0]), ("interrupt", SUBSHELLS[1])]
+)
 def test_stop_while_a_cell_waits(page, server, demo_runs, tmp_path, how, subshells):
     """All cells are run, and one waits: it ends there, and what goes on is the same to the bit."""
     parameters = tiny(demo_runs, tmp_path / "runs", steps=80, eval_every=20)

@@ -23,10 +23,10 @@ def test_energy_gap_notebook(page, server, demo_runs):
     lab.theme(page, lab.LIGHT)
     lab.run_all(page)
     pictures = page.locator(lab.PLOT)
-    lab.expect(pictures).to_have_count(7)  # six figures, and the curve of the run that is chosen
+    lab.expect(pictures).to_have_count(8)  # seven figures, and the curve of the run that is chosen
     for theme, ground in ((lab.LIGHT, "rgb(255, 255, 255)"), (lab.DARK, "rgb(17, 17, 17)")):
         lab.theme(page, theme)
-        for number in range(7):
+        for number in range(8):
             sheet = pictures.nth(number).locator(".main-svg").first
             lab.expect(sheet).to_have_css("background-color", ground)
         assert page.locator(lab.STDERR_OUTPUT).all_inner_texts() == []
