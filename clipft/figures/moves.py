@@ -20,7 +20,7 @@ ROOM = 85  # and what it takes below that
 
 def add_slider(
     figure: go.Figure,
-    alphas: Sequence[float],
+    alphas: Sequence[float] | np.ndarray,
     states: Mapping[int, States],
     start: float,
     *,

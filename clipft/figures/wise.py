@@ -342,8 +342,8 @@ def _add_curve(
 def _add_thin_curve(figure: go.Figure, sweep: Sweep, look: Look, number: int) -> None:
     """The curve of a run that is not the one shown; a click on it gives this number."""
     x, y = _places(sweep)
-    line = {"mode": "lines+markers", "opacity": 0.45, "marker": {"size": 4}}
-    line["line"] = {"color": look.colour, "width": 1.2, "dash": "dot"}
+    thin = {"color": look.colour, "width": 1.2, "dash": "dot"}
+    line = {"mode": "lines+markers", "opacity": 0.45, "marker": {"size": 4}, "line": thin}
     named = {"name": sweep.title, "showlegend": False, "meta": {"id": number}}
     titles = TITLES if len(sweep.splits) > 1 else TITLES_ALONE
     numbers = (f"{titles[0]} %{{x:.1f}}", f"{titles[1]} %{{y:.1f}}")

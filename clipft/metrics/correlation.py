@@ -92,8 +92,8 @@ def leave_one_out(x: np.ndarray, y: np.ndarray, groups: Sequence[str]) -> dict[s
 def influential_pair(x: ArrayLike, y: ArrayLike) -> tuple[int, int] | None:
     """The two points that make Pearson's r: without them least is left of it, in its own direction.
 
-    The pair with the smallest r' sign(r), where r' is r of the other points. All pairs are tried: of two far points that lie together, each hides the other where they are
-    left out one by one.
+    The pair with the smallest r' sign(r), where r' is r of the other points. All pairs are tried:
+    of two far points that lie together, each hides the other where they are left out one by one.
 
     Arguments:
         x: n numbers.

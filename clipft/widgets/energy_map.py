@@ -108,7 +108,7 @@ class EnergyMapExplorer(Explorer):
 
     def figure(self):
         """The picture that is shown."""
-        how = {"places": self.places, "colour": self.colour}
+        how: dict[str, Any] = {"places": self.places, "colour": self.colour}
         return energy_map_figure(self.energies, self.sweep, **how)
 
     @property

@@ -19,10 +19,10 @@ class Legend(anywidget.AnyWidget):
 
     _esm = file_text("legend.js")
     _css = STYLE
-    entries = traitlets.List(traitlets.Dict()).tag(sync=True)
-    find = traitlets.Unicode().tag(sync=True)
-    shown = traitlets.List(traitlets.Int()).tag(sync=True)
-    chosen = traitlets.List(traitlets.Int()).tag(sync=True)
+    entries: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
+    find: Any = traitlets.Unicode().tag(sync=True)
+    shown: Any = traitlets.List(traitlets.Int()).tag(sync=True)
+    chosen: Any = traitlets.List(traitlets.Int()).tag(sync=True)
 
     def __init__(self, entries: list[dict[str, Any]]):
         super().__init__(entries=entries, shown=list(range(len(entries))))

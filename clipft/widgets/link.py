@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..errors import ConfigError
 from .base import Explorer, W, kernel_and_request
 
@@ -42,7 +44,7 @@ class Bond:
         other: another, which goes where the first stands.
     """
 
-    def __init__(self, first: Explorer, other: Explorer):
+    def __init__(self, first: Any, other: Any):
         other.alpha = first.alpha
         self.explorers = (first, other)
         self.in_page = W.jslink((first.slider, "value"), (other.slider, "value"))

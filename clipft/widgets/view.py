@@ -33,7 +33,7 @@ class FigureView(Explorer):
 
     def _start(self) -> float:
         (slider,) = self.shown.layout.sliders
-        return self.plot.moves["t"][slider.active or 0]
+        return float(slider.steps[slider.active or 0].value)
 
     def figure(self) -> go.Figure:
         """The figure itself."""
