@@ -9,7 +9,14 @@ workers, see `shared` in conftest.py.
 
 import pytest
 
-TOGETHER = ("tests/browser/", "tests/reports/", "tests/runs/test_run.py", "tests/test_documents.py")
+# The browser's are two halves, a JupyterLab and a Chromium each, so that both workers have one.
+TOGETHER = (
+    "tests/browser/test_e",
+    "tests/browser/",
+    "tests/reports/",
+    "tests/runs/test_run.py",
+    "tests/test_documents.py",
+)
 
 
 def group_of(nodeid: str) -> str:

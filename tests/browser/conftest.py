@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import made_once
 
 from . import lab
 
@@ -22,43 +23,44 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(scope="session")
-def demo_cache(tmp_path_factory):
+def demo_cache(shared):
     """$CLIPFT_CACHE of the demo runs; None, the user's own, for given runs."""
-    return None if os.environ.get("CLIPFT_DEMO_RUNS") else tmp_path_factory.mktemp("cache")
+    return None if os.environ.get("CLIPFT_DEMO_RUNS") else shared / "demo_cache"
 
 
 @pytest.fixture(scope="session")
-def demo_runs(tmp_path_factory, demo_cache) -> Path:
+def demo_runs(tmp_path_factory, shared, demo_cache) -> Path:
     """A folder of four finished, scored runs: FT and Lipsum-FT, two seeds, on EmojiShift's first 20
     classes.
 
     Ten steps each, so their numbers mean nothing. $CLIPFT_DEMO_RUNS is copied instead if it is set.
     """
-    base = tmp_path_factory.mktemp("demo")
-    runs = base / "runs"
     if given := os.environ.get("CLIPFT_DEMO_RUNS"):
-        return Path(shutil.copytree(given, runs))
+        return Path(shutil.copytree(given, tmp_path_factory.mktemp("demo") / "runs"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIPFT_CACHE", str(demo_cache))
+        return made_once(shared / "demo", _train_four) / "runs"
+
+
+def _train_four(base: Path) -> None:
     from clipft import Reading, RunConfig, score, train
 
     manifest = _small_emoji_shift(base)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLIPFT_CACHE", str(demo_cache))
-        for seed in (0, 1):
-            for method in ("ft", "lipsum"):
-                config = RunConfig(
-                    manifest=str(manifest),
-                    method=method,
-                    seed=seed,
-                    lr=1e-3,
-                    steps=10,
-                    batch_size=64,
-                    eval_every=10,
-                    crop=(0.6, 1.0),
-                )
-                reading = Reading(device="cpu", progress=False)
-                run = train(config, runs, reading=reading)
-                score(run, [0.0, 0.25, 0.5, 0.75, 1.0], reading=reading)
-    return runs
+    reading = Reading(device="cpu", progress=False)
+    for seed in (0, 1):
+        for method in ("ft", "lipsum"):
+            config = RunConfig(
+                manifest=str(manifest),
+                method=method,
+                seed=seed,
+                lr=1e-3,
+                steps=10,
+                batch_size=64,
+                eval_every=10,
+                crop=(0.6, 1.0),
+            )
+            run = train(config, base / "runs", reading=reading)
+            score(run, [0.0, 0.25, 0.5, 0.75, 1.0], reading=reading)
 
 
 def _small_emoji_shift(folder: Path, classes: int = 20) -> Path:

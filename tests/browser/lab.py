@@ -48,7 +48,7 @@ SETTINGS = {
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
 }
 LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
-HANG = 300  # seconds after which waiting is given up; guards against a hang on a busy machine, says nothing of speed
+HANG = 60  # seconds after which waiting is given up; guards against a hang on a busy machine, says nothing of speed
 if expect is not None:
     expect.set_options(timeout=1000 * HANG)
 PLOT = ".js-plotly-plot[data-alpha]"  # a live picture that is drawn

@@ -87,6 +87,11 @@ def shown_runs(explorer) -> set[str]:
     return {row.split("\t")[4] for row in rows}
 
 
+def shows(explorer, wanted: set[str], query: str) -> None:
+    """The count may be that of the query before."""
+    assert shown_runs(explorer) == wanted, query
+
+
 def test_the_filter_finds_runs_by_their_names(desk):
     explorer = cell(desk, BROWSER)
     field = explorer.locator(".clipft-filter input")
@@ -113,7 +118,7 @@ def test_the_filter_finds_runs_by_their_names(desk):
         lab.expect(explorer.locator(".clipft-runs p")).to_contain_text(
             f"{len(wanted)} of {len(rows)} runs"
         )
-        assert shown_runs(explorer) == wanted, query
+        until(lambda wanted=wanted, query=query: shows(explorer, wanted, query), desk)
     lab.expect(explorer.locator(".clipft-compared")).to_have_text("")
     field.fill("")
     lab.expect(explorer.locator(".clipft-compared")).to_contain_text("McNemar")

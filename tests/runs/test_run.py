@@ -217,7 +217,7 @@ def test_every_reader_takes_a_run_its_folder_or_its_letters(scored, carried, mon
         assert len(widgets.WiseExplorer(several).sweeps) == 2
         explorer = widgets.EnergyGapExplorer(several)
         explorer.selection = run.id
-        assert "WiSE curve" in explorer.curve.spec["title"]  # it knows where the runs lie
+        assert "WiSE curve" in explorer.curve.figure  # it knows where the runs lie
         browser = widgets.RunBrowser(several)
         assert browser.comparison().p.tolist()
         assert widgets.explore(several).rows.run.nunique() == 2
