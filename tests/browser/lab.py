@@ -48,7 +48,7 @@ SETTINGS = {
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
 }
 LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
-HANG = 60  # seconds after which waiting is given up; guards against a hang on a busy machine, says nothing of speed
+HANG = 300  # seconds after which waiting is given up; guards against a hang on a busy machine, says nothing of speed
 if expect is not None:
     expect.set_options(timeout=1000 * HANG)
 PLOT = ".js-plotly-plot[data-alpha]"  # a live picture that is drawn
@@ -448,6 +448,21 @@ def type_alpha(page, explorer, alpha: float) -> None:
     page.keyboard.press("Enter")
     expect(explorer.locator(".clipft-counts p").first).to_contain_text(f"alpha {alpha:.2f}")
     explorer.locator(".clipft-alpha .noUi-handle").first.focus()
+
+
+# where in the window the point of a run's thin line is that lies furthest from all other points
+THIN = """(plot, number) => {
+    plot.scrollIntoView({block: 'center'});
+    const {_fullLayout: {xaxis, yaxis}, _fullData} = plot;
+    const places = ({x, y}) => [...x].map((v, i) => [xaxis.l2p(v), yaxis.l2p(y[i])]);
+    const drawn = _fullData.filter(({type, xaxis}) => type === 'scatter' && xaxis === 'x');
+    const line = drawn.find(({meta}) => meta?.id === number);
+    const others = drawn.filter((trace) => trace !== line).flatMap(places);
+    const alone = ([x, y]) => Math.min(...others.map(([v, w]) => Math.hypot(v - x, w - y)));
+    const [x, y] = places(line).sort((a, b) => alone(b) - alone(a))[0];
+    const box = plot.getBoundingClientRect();
+    return [box.left + xaxis._offset + x, box.top + yaxis._offset + y];
+}"""
 
 
 def drawn(explorer, name: str, kind: str = "scatter") -> dict:

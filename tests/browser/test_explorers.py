@@ -84,19 +84,6 @@ wise
 """
 MARKER = f"document.querySelector('{PLOT}').dataset.alpha"
 BARS = "[...document.querySelectorAll('.barlayer path')].map(bar => bar.getAttribute('d')).join()"
-# where in the window the point of a run's thin line is that lies furthest from all other points
-THIN = """(plot, number) => {
-    plot.scrollIntoView({block: 'center'});
-    const {_fullLayout: {xaxis, yaxis}, _fullData} = plot;
-    const places = ({x, y}) => [...x].map((v, i) => [xaxis.l2p(v), yaxis.l2p(y[i])]);
-    const drawn = _fullData.filter(({type, xaxis}) => type === 'scatter' && xaxis === 'x');
-    const line = drawn.find(({meta}) => meta?.id === number);
-    const others = drawn.filter((trace) => trace !== line).flatMap(places);
-    const alone = ([x, y]) => Math.min(...others.map(([v, w]) => Math.hypot(v - x, w - y)));
-    const [x, y] = places(line).sort((a, b) => alone(b) - alone(a))[0];
-    const box = plot.getBoundingClientRect();
-    return [box.left + xaxis._offset + x, box.top + yaxis._offset + y];
-}"""
 TILES = "document.querySelector('.clipft-flips').innerHTML"
 COUNTS = "document.querySelector('.clipft-counts').textContent"
 # an alpha just below the middle of two scored alphas that lose other images
@@ -410,7 +397,7 @@ def test_a_run_has_its_name_on_its_thin_line_and_is_chosen_by_a_click(desk):
     plot = explorer.locator(PLOT)
     until(lambda: is_right(desk, explorer, "wise"), desk)
     desk.mouse.move(5, 5)
-    x, y = plot.evaluate(THIN, 2)
+    x, y = plot.evaluate(lab.THIN, 2)
     desk.mouse.move(x, y)
     hover = plot.locator(".hoverlayer .hovertext").first
     lab.expect(hover).to_contain_text(other.split(",")[0])

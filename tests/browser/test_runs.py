@@ -35,14 +35,6 @@ CELLS = (
     "reliability = clipft.ReliabilityExplorer(sweep)\nclipft.link(wise, reliability)\nreliability",
     "one = clipft.explore(folders[0])\none",
 )
-# where in the window the tuned end of the second run's line is
-THIN = """plot => {
-    plot.scrollIntoView({block: 'center'});
-    const line = plot._fullData.find(({meta}) => meta?.id === 1);
-    const {_fullLayout: {xaxis, yaxis}} = plot;
-    const box = plot.getBoundingClientRect();
-    return [box.left + xaxis._offset + xaxis.l2p(line.x.at(-1)), box.top + yaxis._offset + yaxis.l2p(line.y.at(-1))];
-}"""
 SEND = """code => {
     const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
     kernel.requestExecute({code, silent: true, store_history: false});
@@ -153,7 +145,7 @@ def test_two_runs_are_compared_under_their_names(desk):
     assert not {one[key] for key in one if "digest" in key} & set("\t".join(settings).split("\t"))
 
     desk.mouse.move(5, 5)
-    x, y = explorer.locator(PLOT).evaluate(THIN)
+    x, y = explorer.locator(PLOT).evaluate(lab.THIN, 1)
     desk.mouse.move(x, y)
     hover = explorer.locator(f"{PLOT} .hoverlayer .hovertext").first
     lab.expect(hover).to_contain_text(f"run {wanted[-1]}")
