@@ -292,7 +292,7 @@ def _said_of_marks(painted: _GapPanels) -> list[str]:
         marks.append("number: seed")
     lines = ["; ".join(marks)] if marks else []
     if any("without two" in note.text for note in painted.figure.layout.annotations):
-        lines.append("without two: without the two runs that change r most")
+        lines.append("without two: without the two runs that make r most")
     return lines
 
 
