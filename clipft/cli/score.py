@@ -88,7 +88,7 @@ def diagnose(run: RunPath, alpha: Alpha = 1.0, device: Device = "auto") -> None:
     units = f"squared logits, s = {gaps.attrs['scale']:.4g}; cosine_gap = energy_gap / s^2"
     show_frame(gaps, f"energy gap ({units})")
     distortion = distortion_table([opened], alpha)
-    distortion = distortion.drop(columns=["run", "method", "seed", "domain", "part"])
+    distortion = distortion.drop(columns=["run", "method", "lr", "steps", "seed", "domain", "part"])
     show_frame(distortion, "feature distortion; theory: reference > shifted")
     barriers = barrier_table(opened)
     show_frame(barriers, "rise above the line between the ends: NLL (nats), error (fraction)")
