@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from ..errors import ConfigError
 from .marks import CUSTOM, FIRST, SILENT, diagonal, hover_of_run, in_panel, numbered, ring
 from .panels import panel_row
-from .style import BELOW, Look, domain_of, layout, settings, style, titled
+from .style import BELOW, Look, called, domain_of, layout, style, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,7 @@ def distortion_figure(
     details = [f"{rows.run.nunique()} runs; bars: 95 % interval of the difference"]
     chosen = rows[rows.run == run]
     if len(chosen):
-        details.append(f"ringed: {settings(chosen.iloc[0])}, run {run}")
+        details.append(f"ringed: {called(chosen.iloc[0])}")
     title = titled(f"Feature distortion ({kind})", *details)
     # A click on another run is no other picture: who has zoomed in stays there.
     figure.update_layout(uirevision=f"{kind} {splits}", title=title, legend=BELOW)

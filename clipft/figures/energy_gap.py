@@ -24,10 +24,10 @@ from .style import (
     LAYOUT,
     UNITS,
     Look,
+    called,
     domain_of,
     layout,
     runs_and_seeds,
-    settings,
     style,
     titled,
 )
@@ -139,27 +139,22 @@ def models_at(results: pd.DataFrame, metrics: Sequence[str], alpha: float) -> pd
     return rows.dropna(subset=list(metrics)).reset_index(drop=True)
 
 
-def influential_runs(models: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    """The two of these rows that make Pearson's r most; none where there are none."""
+def without_two(models: pd.DataFrame, x: str, y: str) -> tuple[pd.DataFrame, Correlation] | None:
+    """The two of these rows that make Pearson's r most, and r without them; None without such."""
     pair = influential_pair(models[x], models[y])
-    return models.iloc[list(pair or ())]
-
-
-def correlation_without_two(models: pd.DataFrame, x: str, y: str) -> Correlation | None:
-    """Pearson's r without `influential_runs`; None where there are none."""
-    two = influential_runs(models, x, y)
-    if two.empty:
+    if pair is None:
         return None
+    two = models.iloc[list(pair)]
     rest = models.drop(index=two.index)
-    return correlation(rest[x], rest[y])
+    return two, correlation(rest[x], rest[y])
 
 
 def _title_of(models: pd.DataFrame, x: str, y: str) -> str:
     """A panel's title: the shift, r, and r without two runs."""
     lines = [domain_of(models.split.iloc[0]), f"<sub>{correlation(models[x], models[y])}</sub>"]
-    without = correlation_without_two(models, x, y)
-    if without is not None:
-        lines.append(f"<sub>without two: {without}</sub>")
+    left_out = without_two(models, x, y)
+    if left_out is not None:
+        lines.append(f"<sub>without two: {left_out[1]}</sub>")
     return "<br>".join(lines)
 
 
@@ -273,7 +268,7 @@ def _laid_out(
     details = [runs_and_seeds(models), *_said_of_marks(painted)]
     chosen = models[models.run == choice.run]
     if len(chosen):
-        details.append(f"ringed: {settings(chosen.iloc[0])}, run {choice.run}")
+        details.append(f"ringed: {called(chosen.iloc[0])}")
     metric = label.split(" (")[0].capitalize()
     title = titled(f"{metric} against {y.replace('_', ' ')}", *details)
     figure.update_layout(**layout(t=105 + 26 * len(details)), height=495 + 26 * len(details))

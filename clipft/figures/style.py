@@ -157,6 +157,11 @@ def settings(row: Mapping | pd.Series) -> str:
     return f"{title_of(row['method'])}, lr {row['lr']:g}, {row['steps']} steps, seed {row['seed']}"
 
 
+def called(row: Mapping | pd.Series) -> str:
+    """What tells a run from every other, as pictures have it: its `settings` and its id."""
+    return f"{settings(row)}, run {row['run']}"
+
+
 def anchor_of_run(run: str) -> str:
     """The name of a run's place in a batch's page, which its points in figures lead to."""
     return f"run-{run}"

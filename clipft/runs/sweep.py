@@ -174,6 +174,11 @@ class Sweep:
         shifts = self.accuracy[:, 1:]
         return shifts.mean(1) if shifts.size else np.full(len(self.alphas), np.nan)
 
+    @property
+    def middle(self) -> float:
+        """The scored alpha nearest to a half: where sliders begin."""
+        return float(self.alphas[self.nearest(0.5)])
+
     def nearest(self, alpha: float) -> int:
         """Position of the scored alpha that is nearest."""
         return int(np.abs(self.alphas - alpha).argmin())

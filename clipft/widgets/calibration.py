@@ -40,8 +40,7 @@ class ReliabilityExplorer(Explorer):
 
     def __init__(self, run: Any, alpha: float | None = None, split: str = "", bins: int = BINS):
         sweep = run if isinstance(run, Sweep) else read_sweep(run)
-        if alpha is None:
-            alpha = float(sweep.alphas[sweep.nearest(0.5)])
+        alpha = sweep.middle if alpha is None else alpha
         super().__init__(alpha=alpha, split=split or sweep.splits[-1])
         self.sweep = sweep
         self.bins = bins

@@ -39,15 +39,6 @@ CONTENTS = {
     "method_digest": ("method", "other code"),
 }
 
-# A digest of what a setting stands for -> that setting, and what differs where its name does not.
-CONTENTS = {
-    "manifest_digest": ("manifest", "other images or classes"),
-    "rows_digest": ("manifest", "other images to train on"),
-    "model_digest": ("model", "other weights"),
-    "head_digest": ("head_from", "another head"),
-    "method_digest": ("method", "other code"),
-}
-
 
 def settings_table(settings: Mapping[str, object]) -> pd.DataFrame:
     """Settings as columns setting and value, both words."""

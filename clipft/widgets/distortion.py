@@ -7,7 +7,7 @@ import traitlets
 
 from ..errors import ConfigError, unknown
 from ..figures.distortion import distortion_figure
-from ..figures.style import domain_of, settings
+from ..figures.style import called, domain_of
 from ..runs.reading import distortion_table
 from .base import Explorer, Plot, beside, column, dropdown, text_panel
 from .texts import paragraph
@@ -96,7 +96,7 @@ class DistortionExplorer(Explorer):
         run = chosen.iloc[0]
         interval = f"{run.difference:+.3f} [{run.low:+.3f}, {run.high:+.3f}]"
         return (
-            paragraph(f"{settings(run)}, run {run['run']}")
+            paragraph(called(run))
             + paragraph(f"reference {run.reference:.3f}, shift {run.shifted:.3f}")
             + paragraph(f"difference {interval}: {run.verdict}")
         )

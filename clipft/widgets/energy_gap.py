@@ -6,18 +6,13 @@ from typing import Any
 
 import numpy as np
 import traitlets
-from pandas import DataFrame, Series
+from pandas import DataFrame
 
 from ..config import TUNED
 from ..errors import ClipftError, ConfigError, unknown
-from ..figures.energy_gap import (
-    Choice,
-    correlation_without_two,
-    energy_gap_figure,
-    influential_runs,
-)
+from ..figures.energy_gap import Choice, energy_gap_figure, without_two
 from ..figures.panels import empty_figure
-from ..figures.style import UNITS, domain_of, settings, style
+from ..figures.style import UNITS, called, domain_of, style
 from ..figures.wise import curves_figure
 from ..metrics.correlation import Correlation, correlation
 from ..runs.run import read_sweep
@@ -149,10 +144,10 @@ class EnergyGapExplorer(Explorer):
 
     def _draw(self, _change: object = None) -> None:
         note = paragraph(f"Pearson's {self.correlation}, 95 % interval over the runs")
-        without = correlation_without_two(self.shown, self.x, self.y)
-        if without is not None:
-            two = influential_runs(self.shown, self.x, self.y)
-            named = " and ".join(_called(run) for _, run in two.iterrows())
+        left_out = without_two(self.shown, self.x, self.y)
+        if left_out is not None:
+            two, without = left_out
+            named = " and ".join(called(run) for _, run in two.iterrows())
             note += paragraph(f"Without {named}, which make it most: {without}")
         self.note.value = note
         self._paint()
@@ -174,7 +169,7 @@ class EnergyGapExplorer(Explorer):
             return
 
         row = self.rows[self.rows.run == self.selection].iloc[0]
-        about = heading(_called(row))
+        about = heading(called(row))
         self.about.value = about
         if not self.folder:
             return
@@ -187,11 +182,6 @@ class EnergyGapExplorer(Explorer):
             self.tiles.value = moved_html(sweep, self.shift, thumbnails)
         except ClipftError as error:
             self.about.value = about + paragraph(error)
-
-
-def _called(run: Series) -> str:
-    """What tells a run from every other."""
-    return f"{settings(run)}, run {run['run']}"
 
 
 def _measure(metric: str) -> str:

@@ -10,7 +10,7 @@ import traitlets
 
 from ..config import TUNED
 from ..errors import ClipftError, ConfigError
-from ..figures.style import domain_of, settings
+from ..figures.style import called, domain_of
 from ..figures.tables import table_figure
 from ..figures.wise import curves_figure
 from ..metrics.comparison import Comparison
@@ -103,7 +103,7 @@ class RunBrowser(Explorer):
             text += f"; left out, not finished or not scored: {', '.join(self.unfinished)}"
         self.list.value = paragraph(text) + table_html(_as_shown(matches))
 
-        options = [(_called(run), run.run) for _, run in matches.iterrows()]
+        options = [(called(run), run.run) for _, run in matches.iterrows()]
         runs = matches.run.tolist()
         for place, (trait, menu) in enumerate(self.menus.items()):
             chosen = getattr(self, trait)
@@ -174,11 +174,6 @@ class RunBrowser(Explorer):
             comparison = compare(_scores(first, split, alpha), _scores(second, split, alpha))
             rows.append({"split": split} | _in_words(comparison))
         return pd.DataFrame(rows)
-
-
-def _called(run: pd.Series) -> str:
-    """A run's name, as pictures have it."""
-    return f"{settings(run)}, run {run['run']}"
 
 
 def _as_shown(runs: pd.DataFrame) -> pd.DataFrame:

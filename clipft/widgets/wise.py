@@ -48,9 +48,7 @@ class WiseExplorer(Explorer):
     def __init__(self, runs: Any, alpha: float | None = None, probe: int = 100):
         self.sweeps = read_sweeps(runs)
         self.probe = probe
-        if alpha is None:
-            alpha = float(self.sweep.alphas[self.sweep.nearest(0.5)])
-        super().__init__(alpha=alpha)
+        super().__init__(alpha=self.sweep.middle if alpha is None else alpha)
         self.thumbnails = [Thumbnails(sweep) for sweep in self.sweeps]
 
         self._add_widgets()
