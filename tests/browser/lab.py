@@ -375,6 +375,22 @@ def theme(page, name: str) -> None:
 # --- what an explorer shows and what the kernel says ----------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def desk(server: Server, browser, path: Path, sources):
+    """A page with a notebook of these cells, run, where all but the first show a picture."""
+    notebook(path, sources)
+    with page(browser, (server.address,)) as view:
+        open_notebook(view, server, path)
+        theme(view, LIGHT)
+        run_all(view)
+        for number in range(1, len(sources)):
+            expect(cell(view, number).locator(PLOT).first).to_be_visible()
+        yield view
+        server.stop_kernels()
+    assert view.outside == []
+    assert view.errors == []
+
+
 def cell(page, number: int):
     """A code cell of the notebook."""
     return page.locator(".jp-CodeCell").nth(number)

@@ -121,17 +121,8 @@ CONTRAST = """elements => {
 def desk(server, browser, demo_runs):
     """One page with every explorer, shared by the tests below; what each test changes the others do not lean on."""
     sources = [SET_UP.format(runs=str(demo_runs)), *CELLS]
-    path = lab.notebook(server.root / "explorers.ipynb", sources)
-    with lab.page(browser, (server.address,)) as view:
-        lab.open_notebook(view, server, path)
-        lab.theme(view, lab.LIGHT)
-        lab.run_all(view)
-        for number in range(1, len(CELLS) + 1):
-            lab.expect(cell(view, number).locator(PLOT).first).to_be_visible()
+    with lab.desk(server, browser, server.root / "explorers.ipynb", sources) as view:
         yield view
-        server.stop_kernels()
-    assert view.outside == []
-    assert view.errors == []
 
 
 def is_right(page, explorer, name: str) -> dict:

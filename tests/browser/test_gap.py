@@ -51,17 +51,9 @@ FIRST = "gaps.shown.run[gaps.shown[gaps.x].idxmax()]"  # what is chosen at first
 
 @pytest.fixture(scope="module")
 def desk(server, browser, demo_runs):
-    path = lab.notebook(server.root / "gap.ipynb", [SET_UP.format(runs=str(demo_runs)), *CELLS])
-    with lab.page(browser, (server.address,)) as view:
-        lab.open_notebook(view, server, path)
-        lab.theme(view, lab.LIGHT)
-        lab.run_all(view)
-        for number in (GAPS, DISTORTION):
-            lab.expect(cell(view, number).locator(PLOT).first).to_be_visible()
+    sources = [SET_UP.format(runs=str(demo_runs)), *CELLS]
+    with lab.desk(server, browser, server.root / "gap.ipynb", sources) as view:
         yield view
-        server.stop_kernels()
-    assert view.outside == []
-    assert view.errors == []
 
 
 def plot_of(page, number: int):

@@ -60,17 +60,8 @@ DRAWN = """plot => {
 def desk(server, browser, demo_runs):
     """A page with two maps; what each test changes the others do not lean on."""
     sources = [SET_UP.format(runs=str(demo_runs)), *CELLS]
-    path = lab.notebook(server.root / "map.ipynb", sources)
-    with lab.page(browser, (server.address,)) as view:
-        lab.open_notebook(view, server, path)
-        lab.theme(view, lab.LIGHT)
-        lab.run_all(view)
-        for number in (MAP, LARGE):
-            lab.expect(cell(view, number).locator(PLOT)).to_be_visible()
+    with lab.desk(server, browser, server.root / "map.ipynb", sources) as view:
         yield view
-        server.stop_kernels()
-    assert view.outside == []
-    assert view.errors == []
 
 
 @pytest.fixture

@@ -45,17 +45,8 @@ SEND = """code => {
 def desk(server, browser, demo_runs):
     """One page with these explorers; what each test changes the others do not lean on."""
     sources = [SET_UP.format(runs=str(demo_runs)), *CELLS]
-    path = lab.notebook(server.root / "runs.ipynb", sources)
-    with lab.page(browser, (server.address,)) as view:
-        lab.open_notebook(view, server, path)
-        lab.theme(view, lab.LIGHT)
-        lab.run_all(view)
-        for number in range(1, len(CELLS) + 1):
-            lab.expect(cell(view, number).locator(PLOT).first).to_be_visible()
+    with lab.desk(server, browser, server.root / "runs.ipynb", sources) as view:
         yield view
-        server.stop_kernels()
-    assert view.outside == []
-    assert view.errors == []
 
 
 @contextlib.contextmanager
