@@ -396,6 +396,17 @@ def cell(page, number: int):
     return page.locator(".jp-CodeCell").nth(number)
 
 
+def rows(part) -> list[list[str]]:
+    """The texts in the cells of a part's tables, a list a row, without the head's.
+
+    Told by cell: what a row's innerText is depends on whether the page has laid it out.
+    """
+    return part.locator("tr").evaluate_all(
+        """all => all.filter(row => !row.closest('thead') && row.querySelector('td'))
+            .map(row => [...row.cells].map(one => one.textContent.trim()))"""
+    )
+
+
 def ask(page, expression: str):
     """What a Python expression is in the notebook's kernel; the notebook is left as it is."""
     said = page.evaluate(

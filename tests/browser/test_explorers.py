@@ -140,10 +140,9 @@ def is_right(page, explorer, name: str) -> dict:
         values = [float(text) for text in written]
         count = len(accuracy)
         assert values[count : 2 * count] == pytest.approx(accuracy, abs=0.0501)
-        rows = explorer.locator(".clipft-counts tr").all_inner_texts()[1:]
-        cells = [row.split("\t") for row in rows]
-        assert [float(row[2]) for row in cells] == pytest.approx(accuracy, abs=0.0501)
-        assert [int(row[4]) for row in cells] == facts["flips"]
+        rows = lab.rows(explorer.locator(".clipft-counts"))
+        assert [float(row[2]) for row in rows] == pytest.approx(accuracy, abs=0.0501)
+        assert [int(row[4]) for row in rows] == facts["flips"]
         assert f"alpha {facts['alpha']:.2f}" in explorer.locator(".clipft-counts").inner_text()
         ids = explorer.locator(".clipft-flips figure > :first-child").evaluate_all(
             "all => all.map(e => e.title)"

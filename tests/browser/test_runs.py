@@ -66,8 +66,7 @@ def asleep(page, tmp_path):
 
 def shown_runs(explorer) -> set[str]:
     """The ids in the browser's list."""
-    rows = explorer.locator(".clipft-runs tr").all_inner_texts()[1:]
-    return {row.split("\t")[4] for row in rows}
+    return {row[4] for row in lab.rows(explorer.locator(".clipft-runs"))}
 
 
 def shows(explorer, wanted: set[str], query: str) -> None:
@@ -131,9 +130,9 @@ def test_two_runs_are_compared_under_their_names(desk):
     files = "[json.loads((runs / run / 'config.json').read_text()) for run in (browser.first, browser.second)]"
     one, other = ask(desk, files)
     differ = {key for key in one if one[key] != other.get(key)} - {"title"}
-    settings = compared.locator("table").first.locator("tr").all_inner_texts()[1:]
-    assert {row.split("\t")[0] for row in settings} == differ
-    assert not {one[key] for key in one if "digest" in key} & set("\t".join(settings).split("\t"))
+    settings = lab.rows(compared.locator("table").first)
+    assert {row[0] for row in settings} == differ
+    assert not {one[key] for key in one if "digest" in key} & set(itertools.chain(*settings))
 
     desk.mouse.move(5, 5)
     x, y = explorer.locator(PLOT).evaluate(lab.THIN, 1)
@@ -177,8 +176,8 @@ def test_reliability_moves_without_the_kernel(desk, tmp_path):
     errors = (
         "[f'{100 * sweep.ece(reliability.split, a):.1f}' for a in (0.0, reliability.alpha, 1.0)]"
     )
-    rows = explorer.locator(".clipft-ece tr").all_inner_texts()[1:]
-    assert [row.split("\t")[1] for row in rows] == ask(desk, errors)
+    rows = lab.rows(explorer.locator(".clipft-ece"))
+    assert [row[1] for row in rows] == ask(desk, errors)
 
     explorer.locator(".clipft-split select").select_option(index=0)
     first = ask(desk, "sweep.splits[0]")
@@ -261,7 +260,6 @@ def test_a_run_in_three_tabs(desk):
     press(desk, "Home")
     lab.expect(confusions).to_contain_text("at alpha 0.00")
     assert ask(desk, "one.alpha") == 0
-    rows = [row.split("\t") for row in confusions.locator("tr").all_inner_texts()[1:]]
-    assert rows == ask(desk, "one.confusions().astype(str).values.tolist()")
+    assert lab.rows(confusions) == ask(desk, "one.confusions().astype(str).values.tolist()")
     tab.nth(0).click()
     lab.expect(explorer.locator(PLOT).first).to_have_attribute("data-alpha", "0")
