@@ -30,10 +30,10 @@ def demo_cache(shared):
 
 @pytest.fixture(scope="session")
 def demo_runs(tmp_path_factory, shared, demo_cache) -> Path:
-    """A folder of four finished, scored runs: FT and Lipsum-FT, two seeds, on EmojiShift's first 20
+    """A folder of four finished, scored runs: FT and Lipsum-FT, two seeds, on EmojiShift's first 12
     classes.
 
-    Ten steps each, so their numbers mean nothing. $CLIPFT_DEMO_RUNS is copied instead if it is set.
+    Eight steps each, so their numbers mean nothing. $CLIPFT_DEMO_RUNS is copied instead if it is set.
     """
     if given := os.environ.get("CLIPFT_DEMO_RUNS"):
         return Path(shutil.copytree(given, tmp_path_factory.mktemp("demo") / "runs"))
@@ -54,18 +54,18 @@ def _train_four(base: Path) -> None:
                 method=method,
                 seed=seed,
                 lr=1e-3,
-                steps=10,
+                steps=8,
                 batch_size=64,
-                eval_every=10,
+                eval_every=8,
                 crop=(0.6, 1.0),
             )
             run = train(config, base / "runs", reading=reading)
             score(run, [0.0, 0.25, 0.5, 0.75, 1.0], reading=reading)
 
 
-def _small_emoji_shift(folder: Path, classes: int = 20) -> Path:
-    """A manifest of EmojiShift's first classes with fewer images to train on: the whole takes two
-    minutes to score.
+def _small_emoji_shift(folder: Path, classes: int = 12) -> Path:
+    """A manifest of EmojiShift's first classes with fewer images: the whole takes ten seconds to
+    score.
     """
     source = lab.ROOT / "data_manifests"
     values = yaml.safe_load((source / "emoji_shift.yaml").read_text())

@@ -348,7 +348,7 @@ def run_all(page) -> None:
         }""",
         HANG,
     )
-    assert failures(page) == []
+    assert not failures(page), "\n".join(failures(page))
 
 
 def failures(page) -> list[str]:
@@ -380,6 +380,7 @@ def desk(server: Server, browser, path: Path, sources):
     """A page with a notebook of these cells, run, where all but the first show a picture."""
     notebook(path, sources)
     with page(browser, (server.address,)) as view:
+        view.path = path
         open_notebook(view, server, path)
         theme(view, LIGHT)
         run_all(view)
@@ -464,7 +465,7 @@ def run_cells(page, start: int, stop: int) -> None:
         }""",
         [start, stop],
     )
-    assert failures(page) == []
+    assert not failures(page), "\n".join(failures(page))
 
 
 def type_alpha(page, explorer, alpha: float) -> None:

@@ -4,7 +4,6 @@ Here: what all share, and WiSE. The others have files of their own.
 """
 
 import re
-import time
 
 import nbformat
 import pytest
@@ -45,7 +44,19 @@ def wise_facts(w):
         "title": ", ".join(s.called),
     }}
 """
-WISE, SECOND, GAPS, MAP, DISTORTION, RELIABILITY, BROWSER, FIGURE = range(1, 9)
+LARGE = """from clipft.runs.sweep import Sweep
+rng, A, S, per = np.random.default_rng(0), 101, 5, 10_000
+alphas, N = np.linspace(0, 1, A), S * per
+label, base, right = rng.integers(0, 1000, N), rng.integers(0, 1000, N), rng.random(N)
+other = (base + (alphas[:, None] * 3).astype(int)) % 1000
+prediction = np.where(right < 0.4 + 0.4 * alphas[:, None], label, np.where(rng.random(N) < 0.5, base, other))
+split = np.repeat([f"d{i}/test" for i in range(S)], per)
+ids = np.array([f"d{i // per}/{i}.png" for i in range(N)])
+confidence = rng.random((A, N), dtype=np.float32)
+large = Sweep("large", "d0", alphas, split, ids, label, prediction, confidence, None, tuple(str(i) for i in range(1000)))
+big = WiseExplorer(large)
+big"""
+WISE, SECOND, GAPS, MAP, DISTORTION, RELIABILITY, BROWSER, FIGURE, BIG = range(1, 10)
 CELLS = (
     "wise = WiseExplorer(sweeps, 0.5)\nwise",
     "second = WiseExplorer(sweeps[0], 0.25)\nsecond",
@@ -55,6 +66,7 @@ CELLS = (
     "reliability = ReliabilityExplorer(sweeps[0])\nreliability",
     "browser = RunBrowser(table, runs)\nbrowser",
     "show(wise_slider_figure(table))",
+    LARGE,
 )
 NAMES = (
     "wise",
@@ -65,30 +77,19 @@ NAMES = (
     "reliability",
     "run_browser",
     "figure",
+    "wise_large",
 )
-BIG = """
-import numpy as np
-from clipft.runs.sweep import Sweep
-from clipft.widgets.wise import WiseExplorer
-rng, A, S, per = np.random.default_rng(0), 101, 5, 10_000
-alphas, N = np.linspace(0, 1, A), S * per
-label, base, right = rng.integers(0, 1000, N), rng.integers(0, 1000, N), rng.random(N)
-other = (base + (alphas[:, None] * 3).astype(int)) % 1000
-prediction = np.where(right < 0.4 + 0.4 * alphas[:, None], label, np.where(rng.random(N) < 0.5, base, other))
-split = np.repeat([f"d{i}/test" for i in range(S)], per)
-ids = np.array([f"d{i // per}/{i}.png" for i in range(N)])
-confidence = rng.random((A, N), dtype=np.float32)
-big = Sweep("big", "d0", alphas, split, ids, label, prediction, confidence, None, tuple(map(str, range(1000))))
-wise = WiseExplorer(big)
-wise
-"""
-MARKER = f"document.querySelector('{PLOT}').dataset.alpha"
-BARS = "[...document.querySelectorAll('.barlayer path')].map(bar => bar.getAttribute('d')).join()"
-TILES = "document.querySelector('.clipft-flips').innerHTML"
-COUNTS = "document.querySelector('.clipft-counts').textContent"
+# what an explorer's picture, bars, images and numbers say now
+SEEN = {
+    "marker": f"document.querySelectorAll('.jp-CodeCell')[NUMBER].querySelector('{PLOT}').dataset.alpha",
+    "bars": """[...document.querySelectorAll('.jp-CodeCell')[NUMBER].querySelectorAll('.barlayer path')]
+        .map(bar => bar.getAttribute('d')).join()""",
+    "table": "document.querySelectorAll('.jp-CodeCell')[NUMBER].querySelector('.clipft-counts').textContent",
+    "tiles": "document.querySelectorAll('.jp-CodeCell')[NUMBER].querySelector('.clipft-flips').innerHTML",
+}
 # an alpha just below the middle of two scored alphas that lose other images
-BETWEEN = """next(float((a + b) / 2 - 0.02) for i, (a, b) in reversed(list(enumerate(zip(wise.sweep.alphas,
-    wise.sweep.alphas[1:])))) if set(wise.sweep.flips(a, 0)["lost"]) != set(wise.sweep.flips(b, 0)["lost"]))"""
+BETWEEN = """next(float((a + b) / 2 - 0.02) for a, b in reversed(list(zip({0}.sweep.alphas, {0}.sweep.alphas[1:])))
+    if set({0}.sweep.flips(a, 0)["lost"]) != set({0}.sweep.flips(b, 0)["lost"]))"""
 # the least contrast ratio (WCAG 2) of the texts inside these elements, and the text that has it
 CONTRAST = """elements => {
     const rgb = colour => (colour.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
@@ -155,26 +156,29 @@ def is_right(page, explorer, name: str) -> dict:
     return until(check, page)
 
 
-def report(what: str, delay: float) -> None:
-    """Print a latency; a hang is seen while it is measured."""
-    print(f"\n{what}: median {delay:.0f} ms")
+def seen(number: int, what: str) -> str:
+    """A JS expression of what an explorer's cell says."""
+    return SEEN[what].replace("NUMBER", str(number))
 
 
-def latencies(page, what: str) -> None:
-    """Print the time from an arrow key on the first slider to the marker, the numbers and the tiles."""
-    page.locator(".clipft-alpha .noUi-handle").first.focus()
+def latencies(page, number: int, name: str) -> None:
+    """Print the median time from a key on an explorer's slider to the marker, numbers and tiles."""
+    explorer = cell(page, number)
+    explorer.locator(".clipft-alpha .noUi-handle").first.focus()
     keys = ("ArrowRight", "ArrowLeft")
-    for shown, seen in (("marker", MARKER), ("bars", BARS), ("table", COUNTS)):
-        delay = lab.median_delay(page, seen, lambda i: press(page, keys[i % 2]))
-        report(f"{what}: key to {shown}", delay)
-    below = ask(
-        page, BETWEEN
-    )  # five hundredths up are nearer to the next scored alpha: other images
-    type_alpha(page, page.locator("body"), below)
+    delays = {}
+    for what in ("marker", "bars", "table"):
+        delays[what] = lab.median_delay(
+            page, seen(number, what), lambda i: press(page, keys[i % 2])
+        )
+    # Five hundredths up are nearer to the next scored alpha: other images.
+    type_alpha(page, explorer, ask(page, BETWEEN.format(name)))
     keys = ("PageUp", "PageDown")
-    report(
-        f"{what}: key to tiles", lab.median_delay(page, TILES, lambda i: press(page, keys[i % 2]))
+    delays["tiles"] = lab.median_delay(
+        page, seen(number, "tiles"), lambda i: press(page, keys[i % 2])
     )
+    for what, delay in delays.items():
+        print(f"\n{name}: key to {what}: median {delay:.0f} ms")
 
 
 # --- alpha ----------------------------------------------------------------------------------------------------------
@@ -263,7 +267,12 @@ def test_wise_latency(desk):
     press(desk, "End")
     press(desk, "PageDown", 3)  # alpha 0.7
     is_right(desk, explorer, "wise")
-    latencies(desk, "demo runs")
+    latencies(desk, WISE, "wise")
+
+
+def test_latency_of_a_large_sweep(desk):
+    """101 alphas of 50 000 images."""
+    latencies(desk, BIG, "big")
 
 
 # --- the page -------------------------------------------------------------------------------------------------------
@@ -400,9 +409,8 @@ def test_a_run_has_its_name_on_its_thin_line_and_is_chosen_by_a_click(desk):
 def test_a_cell_that_runs_again_has_one_live_view(desk):
     """The old view is gone from the page and from the kernel."""
     before = ask(desk, "len(__import__('ipywidgets').widgets.widget._instances)")
-    number = desk.locator(".jp-Cell").count() - 1
     for _ in range(2):
-        lab.run_cells(desk, number, number + 1)
+        lab.run_cells(desk, FIGURE, FIGURE + 1)
         lab.expect(cell(desk, FIGURE).locator(".clipft-live")).to_have_count(1)
         lab.expect(cell(desk, FIGURE).locator(PLOT)).to_be_visible()
     becomes(desk, "len(__import__('ipywidgets').widgets.widget._instances)", before)
@@ -411,51 +419,40 @@ def test_a_cell_that_runs_again_has_one_live_view(desk):
 # --- without its kernel ---------------------------------------------------------------------------------------------
 
 
-def test_a_saved_notebook_shows_the_static_twins(server, browser, demo_runs, page):
-    """Opened again where its kernel is gone: no `model not found`, and under 5 MB for three explorers."""
-    sources = [SET_UP.format(runs=str(demo_runs)), *CELLS[:3]]
-    path = lab.notebook(server.root / "saved.ipynb", sources)
-    lab.open_notebook(page, server, path)
-    lab.run_all(page)
-    for number in range(1, 4):
-        lab.expect(cell(page, number).locator(PLOT).first).to_be_visible()
-    lab.expect(page.locator(".clipft-gone").first).to_be_hidden()
+def test_a_saved_notebook_shows_the_static_twins(desk):
+    """Opened again where its kernel is gone: no `model not found`, and under 5 MB for all explorers.
 
-    page.evaluate(
+    The last to use the desk: it ends the kernel.
+    """
+    lab.expect(desk.locator(".clipft-gone").first).to_be_hidden()
+    desk.evaluate(
         "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
     )
-    lines = page.locator(".clipft-gone")
-    lab.expect(lines).to_have_count(3)
-    for number in range(3):
+    lines = desk.locator(".clipft-gone")
+    lab.expect(lines).to_have_count(len(CELLS))
+    for number in range(len(CELLS)):
         lab.expect(lines.nth(number)).to_contain_text("run this cell again")
-    cell(page, WISE).locator(".noUi-handle").focus()
-    old = page.evaluate(MARKER)
-    press(page, "ArrowRight")  # what needs no kernel still moves
-    page.wait_for_function(f"old => {MARKER} !== old", arg=old)
+    cell(desk, WISE).locator(".noUi-handle").focus()
+    press(desk, "Home")
+    press(desk, "ArrowRight", 3)  # what needs no kernel still moves
+    lab.expect(cell(desk, WISE).locator(PLOT)).to_have_attribute("data-alpha", "0.03")
 
-    save(page)
+    save(desk)
+    path = desk.path
     assert path.stat().st_size < 5e6
-    print(f"\nsaved notebook of three explorers: {path.stat().st_size / 1e6:.2f} MB")
-    page.reload()
+    print(f"\nsaved notebook of {len(CELLS)} explorers: {path.stat().st_size / 1e6:.2f} MB")
+    desk.reload()
     # Lab shows a figure that is not looked at as an image.
-    twins = page.locator(".jp-OutputArea-output:is(:has(.main-svg), :has(img))")
-    lab.expect(twins).to_have_count(3)
-    for number in range(3):
+    twins = desk.locator(".jp-OutputArea-output:is(:has(.main-svg), :has(img))")
+    lab.expect(twins).to_have_count(len(CELLS))
+    for number in range(len(CELLS)):
         lab.expect(twins.nth(number)).to_be_visible()
-    assert page.locator(".clipft-live").count() == 0
-    assert "not found" not in page.locator(".jp-Notebook").inner_text()
-    lab.shot(page, "saved_without_kernel", whole=True)
+    assert desk.locator(".clipft-live").count() == 0
+    assert "not found" not in desk.locator(".jp-Notebook").inner_text()
+    lab.shot(desk, "saved_without_kernel", whole=True)
 
 
 # --- whole notebooks ------------------------------------------------------------------------------------------------
-
-
-def test_a_large_sweep(page, server):
-    lab.open_notebook(page, server, lab.notebook(server.root / "big.ipynb", [BIG]))
-    lab.theme(page, lab.LIGHT)
-    lab.run_all(page)
-    lab.expect(page.locator(PLOT).first).to_be_visible()
-    latencies(page, "101 alphas x 5 splits x 10 000 images")
 
 
 def test_wise_notebook(page, server, demo_runs):
@@ -470,32 +467,28 @@ def test_wise_notebook(page, server, demo_runs):
     )
     assert titles and not [title for title in titles if "hare" in title or "loud" in title]
     page.locator(".clipft-alpha .noUi-handle").first.focus()
-    old = page.evaluate(MARKER)
     press(page, "ArrowRight")
-    page.wait_for_function(f"old => {MARKER} !== old", arg=old)
+    lab.expect(page.locator(PLOT).first).to_have_attribute("data-alpha", "0.51")
     lab.expect(page.locator(".clipft-counts p")).to_contain_text("alpha 0.51")
     lab.shot(page, "05_wise_alpha_dark", whole=True)
 
 
 def test_start_here_from_nothing(page, server, tmp_path):
-    """The first notebook as it is, but with an empty cache and an empty folder of runs."""
-    path = lab.copy(
-        lab.ROOT / "notebooks/00_start_here.ipynb", server.root, runs=str(tmp_path / "runs")
-    )
+    """The first notebook with an empty cache and an empty folder of runs; fewer steps and alphas."""
+    few = {"steps": 10, "alphas": [0.0, 0.4, 1.0], "runs": str(tmp_path / "runs")}
+    path = lab.copy(lab.ROOT / "notebooks/00_start_here.ipynb", server.root, **few)
     book = nbformat.read(path, 4)
     parameters = next(each for each in book.cells if each.cell_type == "code")
     parameters.source = f"%env CLIPFT_CACHE={tmp_path / 'cache'}\n{parameters.source}"
     nbformat.write(book, path)
     lab.open_notebook(page, server, path)
     lab.theme(page, lab.LIGHT)
-    start = time.monotonic()
     lab.run_all(page)
-    lab.expect(page.locator(PLOT).first).to_be_visible()
-    print(f"\n00_start_here from nothing: {time.monotonic() - start:.0f} s")
+    plot = page.locator(PLOT).first
+    lab.expect(plot).to_have_attribute("data-alpha", "0.4")
     pictures = page.locator(".clipft-flips img")
     assert pictures.evaluate_all("all => all.every(image => image.naturalWidth > 0)")
     page.locator(".clipft-alpha .noUi-handle").focus()
-    old = page.evaluate(MARKER)
     press(page, "ArrowRight")
-    page.wait_for_function(f"old => {MARKER} !== old", arg=old)
+    lab.expect(plot).to_have_attribute("data-alpha", "0.41")
     lab.shot(page, "00_start_here_light", whole=True)
