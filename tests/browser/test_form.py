@@ -4,14 +4,15 @@ import json
 import re
 from pathlib import Path
 
-import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from . import lab
 from .lab import PLOT, ask, run_cells
 from .test_explorers import show
 
-FORM, WAIT = 2, 4  # places of cells in the notebook, markdown counted
+FORM, WAIT, LAST = 2, 4, 8  # places of cells in the notebook, markdown counted
+STEPS = 60  # at least 3 s; a stop comes some 5 steps after the page has seen what it waits for
+HALF = re.compile(r"step [345]\d of 60, .* left")  # a state after the validation in the middle
 SUBSHELLS = ("perCommTarget", "disabled")  # Lab's setting: its default, and none
 
 
@@ -29,17 +30,19 @@ def tiny(demo_runs, folder, **more) -> dict:
     } | more
 
 
-def begin_all(page, subshells: str) -> None:
-    """Run all cells, and do not wait."""
+def begin(page, subshells: str, cell: int | None = None) -> None:
+    """Run this cell, or all, and do not wait."""
     page.evaluate(
-        """async subshells => {
-            const app = window.jupyterapp, session = app.shell.currentWidget.sessionContext;
+        """async ([subshells, cell]) => {
+            const app = window.jupyterapp, panel = app.shell.currentWidget;
+            const session = panel.sessionContext;
             await session.ready;
             await session.session.kernel.info;
             session.session.kernel.commsOverSubshells = subshells;
-            app.commands.execute('notebook:run-all-cells');
+            if (cell !== null) panel.content.activeCellIndex = cell;
+            app.commands.execute(cell === null ? 'notebook:run-all-cells' : 'notebook:run-cell');
         }""",
-        subshells,
+        [subshells, cell],
     )
 
 
@@ -60,6 +63,18 @@ def wait_until_idle(page) -> None:
 
 def state_of(page):
     return page.locator(".clipft-state")
+
+
+def waiting_ends(page) -> None:
+    """The training stops in the middle; the cell that waits for it says so, and no more is run."""
+    state = state_of(page)
+    lab.expect(state).to_contain_text("stopped at step")
+    wait_until_idle(page)
+    said = state.inner_text().removeprefix("stopped: ")
+    assert re.fullmatch(r"stopped at step \d+; run goes on from the last validation", said)
+    assert int(re.search(r"\d+", said)[0]) < STEPS
+    assert lab.failures(page) == [f"Stopped: {said}"]
+    assert [count is not None for count in counts(page)] == [True, True, True, False, False, False]
 
 
 SETTINGS = (
@@ -103,25 +118,43 @@ def test_fields_have_labels_and_a_recipe_fills_them(page, server):
     assert page.locator(".clipft-explorer").evaluate(beyond) == []
 
 
-def test_form_run_stop_run(page, server, demo_runs, tmp_path):
-    """Press run, watch the curve, stop, run again; the next cell has the finished run."""
-    parameters = tiny(demo_runs, tmp_path / "runs", steps=60, eval_every=20)
+def test_run_and_stop_and_go_on_until_it_is_finished(page, server, demo_runs, tmp_path):
+    """The button, all cells, one cell: each is stopped, and the end is the same to the bit."""
+    parameters = tiny(demo_runs, tmp_path / "runs", steps=STEPS, eval_every=STEPS // 2)
     path = lab.copy(lab.ROOT / "notebooks/01_fine_tune.ipynb", server.root, **parameters)
     lab.open_notebook(page, server, path)
     lab.theme(page, lab.LIGHT)
-    run_cells(page, 0, FORM + 1)
     state = state_of(page)
+    run, stop = page.locator("button.clipft-run"), page.locator("button.clipft-stop")
+
+    # No cell waits: the kernel hears the button.
+    run_cells(page, 0, FORM + 1)
     lab.expect(state).to_have_text("ready")
-    page.locator("button.clipft-run").click()
+    run.click()
     lab.expect(state).to_contain_text("left")
     lab.expect(page.locator(f"{PLOT} .scatterlayer .trace").first).to_be_visible()
     show(page, 1, "form_running_light")
-    page.locator("button.clipft-stop").click()
+    stop.click()
     lab.expect(state).to_contain_text("stopped at step")
-    lab.expect(page.locator("button.clipft-run")).to_be_enabled()
-    page.locator("button.clipft-run").click()
+    lab.expect(run).to_be_enabled()
+
+    # All cells, with a new form, which is let come to a validation: what follows goes on from there.
+    begin(page, SUBSHELLS[0])
+    lab.expect(state).to_contain_text(HALF)
+    stop.click()
+    waiting_ends(page)
+
+    # The cell that waits begins it, and Lab's own button ends it.
+    begin(page, SUBSHELLS[1], WAIT)
+    lab.expect(state).to_contain_text("left")
+    page.evaluate("() => window.jupyterapp.commands.execute('kernelmenu:interrupt')")
+    waiting_ends(page)
+
+    # The button begins it, and the cell waits for its end; the cells after it have the run.
+    run.click()
+    lab.expect(run).to_be_disabled()  # else the cell might begin it first
+    run_cells(page, WAIT, WAIT + 2)  # which clears the error
     lab.expect(state).to_contain_text("finished in")
-    run_cells(page, FORM + 1, WAIT + 2)
     assert ask(page, "run.folder.history() == form.rows and run.folder.is_finished")
     assert json.loads(ask(page, "form.plot.figure")) == json.loads(
         ask(page, "form.figure().to_json()")
@@ -129,50 +162,12 @@ def test_form_run_stop_run(page, server, demo_runs, tmp_path):
     lab.theme(page, lab.DARK)
     lab.shot(page, "form_finished_dark")
     lab.theme(page, lab.LIGHT)
-
-
-@pytest.mark.parametrize(
-    ("how", "subshells"), [("stop", SUBSHELLS[0]), ("interrupt", SUBSHELLS[1])]
-)
-def test_stop_while_a_cell_waits(page, server, demo_runs, tmp_path, how, subshells):
-    """All cells are run, and one waits: it ends there, and what goes on is the same to the bit."""
-    parameters = tiny(demo_runs, tmp_path / "runs", steps=80, eval_every=20)
-    path = lab.copy(lab.ROOT / "notebooks/01_fine_tune.ipynb", server.root, **parameters)
-    lab.open_notebook(page, server, path)
-    begin_all(page, subshells)
-    state = state_of(page)
-    lab.expect(state).to_contain_text("left")
-    if how == "stop":
-        page.locator("button.clipft-stop").click()
-    else:
-        page.evaluate("() => window.jupyterapp.commands.execute('kernelmenu:interrupt')")
-    lab.expect(state).to_contain_text("stopped at step")
-    wait_until_idle(page)
-    said = state.inner_text().removeprefix("stopped: ")
-    assert re.fullmatch(r"stopped at step \d+; run goes on from the last validation", said)
-    assert int(re.search(r"\d+", said)[0]) < 80
-    assert lab.failures(page) == [f"Stopped: {said}"]
-    assert [count is not None for count in counts(page)] == [True, True, True, False, False, False]
-
-    if how == "stop":
-        page.locator("button.clipft-run").click()
-        lab.expect(state).to_contain_text("finished in")
-    run_cells(page, WAIT, WAIT + 1)  # which clears the error
-    lab.expect(state).to_contain_text("finished in")
-    assert ask(page, "run.folder.history() == form.rows and run.folder.is_finished")
+    run_cells(page, WAIT + 2, LAST + 1)
+    lab.expect(page.locator(PLOT)).to_have_count(3)
+    lab.shot(page, "01_fine_tune_light", whole=True)
 
     quiet = "Reading(device='cpu', progress=False)"
     train = f"__import__('clipft').train(config, {str(tmp_path / 'whole')!r}, reading={quiet})"
     whole = Path(ask(page, f"str({train}.path)"))
     for name in ("metrics.jsonl", "weights.safetensors"):
         assert (tmp_path / "runs" / whole.name / name).read_bytes() == (whole / name).read_bytes()
-
-
-def test_fine_tune_run_all(page, server, demo_runs, tmp_path):
-    parameters = tiny(demo_runs, tmp_path / "runs", steps=6, eval_every=3)
-    path = lab.copy(lab.ROOT / "notebooks/01_fine_tune.ipynb", server.root, **parameters)
-    lab.open_notebook(page, server, path)
-    lab.run_all(page)
-    lab.expect(state_of(page)).to_contain_text("finished in")
-    lab.expect(page.locator(PLOT)).to_have_count(3)
-    lab.shot(page, "01_fine_tune_light", whole=True)
