@@ -1,8 +1,29 @@
 // A figure in a live page; painter.js stands above this text and paints it.
 
+const libraryOf = (model) =>
+  model.widget_manager.get_model(model.get("library").slice("IPY_MODEL_".length));
+
+// anywidget waits two seconds for a widget's script, and then drops all messages to that widget, for
+// ever. On a busy machine the script comes later: hear them all the same. anyModel: a model as
+// JupyterLab has it; those that are made after this are mended.
+function hearLateOnes(anyModel) {
+  const {prototype} = anyModel.constructor;
+  const hear = prototype._handle_comm_msg;
+  if (!hear || prototype.clipftHears) return;
+  prototype.clipftHears = true;
+  prototype._handle_comm_msg = async function (...message) {
+    try {
+      return await hear.apply(this, message);
+    } catch (error) {
+      if (!String(error).includes("Failed to initialize model")) throw error;
+      return Object.getPrototypeOf(prototype)._handle_comm_msg.apply(this, message);
+    }
+  };
+}
+
 // plotly.js, once a page: its text comes packed, and is loaded from a blob as widgets are.
 async function plotly(model) {
-  const library = await model.widget_manager.get_model(model.get("library").slice("IPY_MODEL_".length));
+  const library = await libraryOf(model);
   globalThis.clipftPlotly ??= unpacked(library.get("packed"));
   return globalThis.clipftPlotly;
 }
@@ -27,6 +48,9 @@ async function unpacked(packed) {
 }
 
 export default {
+  async initialize({model}) {
+    hearLateOnes(await libraryOf(model));
+  },
   async render({model, el}) {
     const Plotly = await plotly(model);
     const tell = (name) => (value) => {

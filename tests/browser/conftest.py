@@ -11,6 +11,7 @@ import yaml
 from conftest import made_once
 
 from . import lab
+from .desk import CELLS, SET_UP
 
 
 def pytest_collection_modifyitems(config, items):
@@ -109,3 +110,11 @@ def page(server, browser):
         server.stop_kernels()
     assert view.outside == []
     assert view.errors == []
+
+
+@pytest.fixture(scope="package")
+def desk(server, browser, demo_runs):
+    """A page with the explorers of desk.py."""
+    sources = [SET_UP.format(runs=str(demo_runs)), *CELLS]
+    with lab.desk(server, browser, server.root / "desk.ipynb", sources) as view:
+        yield view

@@ -2,40 +2,10 @@
 
 import re
 
-import pytest
-
 from . import lab
+from .desk import DISTORTION, GAPS
 from .lab import PLOT, ask, becomes, cell, press, until
 
-SET_UP = """
-import numpy as np
-from pathlib import Path
-from clipft import distortion_table, results
-from clipft.widgets.distortion import DistortionExplorer
-from clipft.widgets.energy_gap import EnergyGapExplorer
-runs = Path({runs!r})
-table = results(str(runs))
-
-def line(run, metric):
-    # what the results say of a run on the shift that is shown
-    rows = table[(table.run == run) & (table.alpha == 1) & (table.split == gaps.shift) & (table.metric == metric)]
-    row = rows.iloc[0]
-    return f"{{metric.replace('_', ' ')}} {{row['mean']:.3f}} [{{row.low:.3f}}, {{row.high:.3f}}]"
-
-def lonely(points):
-    # the run whose point is furthest from its nearest neighbour
-    z = (points / points.std()).to_numpy()
-    apart = np.abs(z[:, None] - z[None]).sum(2) + 1e9 * np.eye(len(z))
-    return points.index[apart.min(1).argmax()]
-
-def about(run):
-    return table[table.run == run].iloc[0]
-"""
-GAPS, DISTORTION = 1, 2
-CELLS = (
-    "gaps = EnergyGapExplorer(table, runs)\ngaps",
-    "distortion = DistortionExplorer(distortion_table(runs))\ndistortion",
-)
 # where in the window the point of this number is
 PLACE = """(plot, number) => {
     plot.scrollIntoView({block: 'center'});
@@ -47,13 +17,6 @@ PLACE = """(plot, number) => {
 }"""
 RANGE = "plot => plot._fullLayout.xaxis.range.join()"
 FIRST = "gaps.shown.run[gaps.shown[gaps.x].idxmax()]"  # what is chosen at first
-
-
-@pytest.fixture(scope="module")
-def desk(server, browser, demo_runs):
-    sources = [SET_UP.format(runs=str(demo_runs)), *CELLS]
-    with lab.desk(server, browser, server.root / "gap.ipynb", sources) as view:
-        yield view
 
 
 def plot_of(page, number: int):
@@ -287,41 +250,3 @@ def test_distortion_hover_and_click(desk):
     press(desk, "Escape")
     becomes(desk, "distortion.selection", "")
     lab.expect(note).to_contain_text("Click a point")
-
-
-# --- the page -------------------------------------------------------------------------------------------------------
-
-# texts of a picture whose boxes overlap: titles, titles of panels, of axes and of the legend
-OVERLAPS = """plot => {
-    const names = '.g-gtitle tspan.line, .annotation-text, .xtitle, .ytitle, .legendtext';
-    const boxes = [...plot.querySelectorAll(names)].map(text => [text.textContent, text.getBoundingClientRect()]);
-    const page = plot.getBoundingClientRect();
-    const found = [];
-    boxes.forEach(([name, a], i) => {
-        if (a.left < page.left - 1 || a.right > page.right + 1 || a.bottom > page.bottom + 1 || a.top < page.top - 1)
-            found.push(`cut: ${name}`);
-        for (const [other, b] of boxes.slice(i + 1)) {
-            const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
-            const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-            if (wide > 2 && high > 3) found.push(`${name} over ${other}`);
-        }
-    });
-    return found;
-}"""
-
-
-@pytest.mark.parametrize("width", [390, 900, 1600])
-def test_no_text_lies_over_another(desk, width):
-    ask(desk, f"gaps.set_trait('selection', {FIRST})")
-    size = desk.viewport_size
-    desk.set_viewport_size({"width": width, "height": 1200})
-    try:
-        for number in (GAPS, DISTORTION):
-            cell(desk, number).scroll_into_view_if_needed()
-            until(
-                lambda number=number: same(plot_of(desk, number).evaluate(OVERLAPS), []),
-                desk,
-                seconds=20,
-            )
-    finally:
-        desk.set_viewport_size(size)

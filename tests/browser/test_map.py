@@ -5,38 +5,9 @@ import re
 import pytest
 
 from . import lab
+from .desk import LARGE, MAP
 from .lab import PLOT, ask, becomes, cell, press, until
 
-SET_UP = """
-import numpy as np
-from dataclasses import replace
-from pathlib import Path
-import clipft
-from clipft.widgets.view import FigureView
-folders = sorted(Path({runs!r}).iterdir())
-sweep = clipft.read_sweep(folders[0])
-places = clipft.energy_map(folders[0], 1.0, 20)
-
-def large(n, classes):
-    # so many images of so many classes, at random places
-    rng = np.random.default_rng(0)
-    split = np.repeat(["real/test", "art/test"], n // 2)
-    ids = np.array([f"{{i}}.png" for i in range(n)])
-    label = rng.integers(0, classes, n)
-    names = tuple(f"thing {{i}}" for i in range(classes))
-    prediction = np.stack([label, rng.integers(0, classes, n)])
-    made = replace(sweep, split=split, ids=ids, label=label, prediction=prediction, folder=None,
-                   alphas=np.array([0.0, 1.0]), confidence=rng.random((2, n)),
-                   energy_gap=rng.random((2, n)), classes=names, title="large")
-    before, after = rng.normal(size=(2, n, 2))
-    return replace(places, split=tuple(split), ids=tuple(ids), label=label,
-                   before=before, after=after), made
-"""
-MAP, LARGE = 1, 2
-CELLS = (
-    "map = clipft.EnergyMapExplorer(places, sweep)\nmap",
-    "big = clipft.EnergyMapExplorer(*large(500, 250), colour='class')\nbig",
-)
 # What is drawn: of each image that can be chosen its opacity, of each grey point, of each line ...
 DRAWN = """plot => {
     const drawn = {id: {}, with: {}, lines: [], strong: 0, outline: [], rings: []};
@@ -54,14 +25,6 @@ DRAWN = """plot => {
     });
     return drawn;
 }"""
-
-
-@pytest.fixture(scope="module")
-def desk(server, browser, demo_runs):
-    """A page with two maps; what each test changes the others do not lean on."""
-    sources = [SET_UP.format(runs=str(demo_runs)), *CELLS]
-    with lab.desk(server, browser, server.root / "map.ipynb", sources) as view:
-        yield view
 
 
 @pytest.fixture
@@ -210,9 +173,9 @@ def test_zoom_and_pan_and_back_to_the_lasso(desk, explorer):
         explorer.locator(PLOT).hover()
         explorer.locator(f"{PLOT} .modebar-btn[data-title='{title}']").click()
 
-    limits = f"document.querySelector('{PLOT}')._fullLayout.xaxis.range"
+    limits = "plot => plot._fullLayout.xaxis.range"
     button("Zoom in")
-    near = desk.evaluate(limits)
+    near = explorer.locator(PLOT).evaluate(limits)
     button("Pan")
     box = explorer.locator(f"{PLOT} .nsewdrag").bounding_box()
     middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -220,19 +183,19 @@ def test_zoom_and_pan_and_back_to_the_lasso(desk, explorer):
     desk.mouse.down()
     desk.mouse.move(middle[0] - 40, middle[1], steps=5)
     desk.mouse.up()
-    until(lambda: moved_right(desk.evaluate(limits), near), desk)
+    until(lambda: moved_right(explorer.locator(PLOT).evaluate(limits), near), desk)
     assert ask(desk, "list(map.selection)") == []
 
     button("Lasso Select")
     lasso(desk, explorer, 0.002, 0.5)
-    low, high = desk.evaluate(limits)
+    low, high = explorer.locator(PLOT).evaluate(limits)
     inside = "np.flatnonzero((map.energies.after[:, 0] > {}) & (map.energies.after[:, 0] < {}))"
     chosen = becomes(desk, "list(map.selection)")
     assert set(chosen) <= set(ask(desk, f"{inside.format(low, (low + high) / 2)}.tolist()"))
     button("Reset axes")
     becomes_drawn(desk, explorer, lambda drawn: max(drawn["outline"]) > 3)
     whole = ask(desk, "list(map.figure().layout.xaxis.range)")
-    until(lambda: is_range(desk.evaluate(limits), whole), desk)
+    until(lambda: is_range(explorer.locator(PLOT).evaluate(limits), whole), desk)
 
 
 def moved_right(now, before):
@@ -376,28 +339,3 @@ def test_the_swatches_are_the_looks_in_the_map(desk):
     assert [colour for colour, _ in swatches] == [colour for colour, _ in looks]
     shapes = {symbol: shape for (_, shape), (_, symbol) in zip(swatches, looks, strict=True)}
     assert len(set(shapes.values())) == len(shapes) == 8
-
-
-# --- the page -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("width", [390, 900, 1600])
-def test_nothing_is_cut_or_overlaps_at_any_width(desk, explorer, width):
-    desk.set_viewport_size({"width": width, "height": 1000})
-    try:
-        until(lambda: fits(explorer), desk)
-    finally:
-        desk.set_viewport_size({"width": 1400, "height": 1000})
-
-
-def fits(explorer):
-    """The title stands above the axes and the picture is as wide as its place."""
-    found = explorer.locator(PLOT).evaluate(
-        """plot => {
-            const box = (name) => plot.querySelector(name).getBoundingClientRect();
-            const host = plot.parentElement.getBoundingClientRect();
-            return {title: box('.gtitle').bottom - box('.nsewdrag').top,
-                wide: box('.main-svg').right - host.right, cut: box('.gtitle').right - host.right};
-        }"""
-    )
-    assert found["title"] <= 6 and found["wide"] <= 1 and found["cut"] <= 1, found

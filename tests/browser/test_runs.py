@@ -6,47 +6,13 @@ import itertools
 import pytest
 
 from . import lab
+from .desk import BROWSER, RELIABILITY, RUN, WISE
 from .lab import PLOT, ask, becomes, cell, drawn, press, until
 
-SET_UP = """
-import json
-import numpy as np
-from pathlib import Path
-import clipft
-runs = Path({runs!r})
-table = clipft.results(str(runs))
-folders = [runs / run for run in sorted(table[table.metric == "energy_gap"].run.unique())]
-sweep = clipft.read_sweep(folders[0])
-
-def bins(split, alpha, count=15):
-    # mean confidence, accuracy and images of each bin, from the arrays alone
-    place = int(np.abs(sweep.alphas - alpha).argmin())
-    rows = np.flatnonzero(sweep.split == split)
-    sure, right = sweep.confidence[place, rows], (sweep.prediction[place] == sweep.label)[rows]
-    number = np.minimum((sure * count).astype(int), count - 1)
-    inside = [number == one for one in range(count)]
-    return [[float(sure[i].mean()), float(right[i].mean()), int(i.sum())] if i.any() else [None, None, 0]
-            for i in inside]
-"""
-BROWSER, WISE, RELIABILITY, RUN = range(1, 5)
-CELLS = (
-    "browser = clipft.RunBrowser(table, runs)\nbrowser",
-    "wise = clipft.WiseExplorer(sweep, 0.5)\nwise",
-    "reliability = clipft.ReliabilityExplorer(sweep)\nclipft.link(wise, reliability)\nreliability",
-    "one = clipft.explore(folders[0])\none",
-)
 SEND = """code => {
     const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
     kernel.requestExecute({code, silent: true, store_history: false});
 }"""
-
-
-@pytest.fixture(scope="module")
-def desk(server, browser, demo_runs):
-    """One page with these explorers; what each test changes the others do not lean on."""
-    sources = [SET_UP.format(runs=str(demo_runs)), *CELLS]
-    with lab.desk(server, browser, server.root / "runs.ipynb", sources) as view:
-        yield view
 
 
 @contextlib.contextmanager
