@@ -12,7 +12,10 @@ from .evaluation.bench import Bench as Bench
 from .evaluation.score import export as export, score as score
 from .figures.accuracy import accuracy_figure as accuracy_figure
 from .figures.calibration import reliability_figure as reliability_figure
-from .figures.distortion import distortion_figure as distortion_figure
+from .figures.distortion import (
+    distortion_bars_figure as distortion_bars_figure,
+    distortion_figure as distortion_figure,
+)
 from .figures.energy_gap import (
     class_figure as class_figure,
     energy_gap_figure as energy_gap_figure,

@@ -8,10 +8,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 
+from ..config import TUNED
 from ..errors import ConfigError
-from .marks import CUSTOM, FIRST, SILENT, diagonal, hover_of_run, in_panel, numbered, ring
+from ..runs.scores import VAL
+from ..runs.table import reference_first
+from .marks import (
+    CUSTOM,
+    FIRST,
+    SILENT,
+    diagonal,
+    hover,
+    hover_of_run,
+    hover_of_runs,
+    in_panel,
+    numbered,
+    ring,
+)
 from .panels import panel_row
-from .style import BELOW, Look, called, domain_of, layout, style, titled
+from .style import BELOW, LAYOUT, Look, called, domain_of, domains_of, layout, style, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,6 +92,51 @@ def distortion_figure(
     # A click on another run is no other picture: who has zoomed in stays there.
     figure.update_layout(uirevision=f"{kind} {splits}", title=title, legend=BELOW)
     return figure.update_layout(**layout(t=80 + 26 * len(details)), height=490 + 26 * len(details))
+
+
+def distortion_bars_figure(results: pd.DataFrame, alpha: float = TUNED) -> go.Figure:
+    """Mean feature distortion of the reference's and of each shift's test images, by method.
+
+    Bars: mean over runs; points: runs. Source: Lipsum-FT, arXiv:2404.00860, after Kumar et al.,
+    arXiv:2202.10054.
+
+    Arguments:
+        results: of `clipft.results`.
+        alpha: of the models after tuning.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ConfigError: where no run has a feature distortion at this alpha.
+
+    Example:
+        >>> figure = clipft.distortion_bars_figure(clipft.results("runs"))
+        >>> figure.layout.yaxis.title.text
+        'feature distortion ||F - F0||'
+    """
+    rows = results[(results.metric == "feature_distortion") & (results.alpha == alpha)]
+    rows = rows[rows.role != VAL]
+    if rows.empty:
+        raise ConfigError(f"no feature distortion at alpha {alpha:g} to draw: clipft evaluate RUN")
+    splits = reference_first(rows.split.unique(), rows.reference.iloc[0])
+    names = domains_of(splits)
+    names[0] += " (reference)"
+
+    figure = go.Figure()
+    for method, look in style(rows.method.unique()).items():
+        here = rows[rows.method == method]
+        means = here.groupby("split")["mean"].mean().loc[splits]
+        group = {"legendgroup": method, "offsetgroup": method, "alignmentgroup": "method"}
+        bar = {"name": look.title, "marker": {"color": look.colour, "opacity": 0.6}}
+        text = hover(look.title, "%{x}", "distortion %{y:.3f}")
+        figure.add_bar(x=names, y=means, hovertemplate=text, **bar, **group)
+        places = here.split.map(dict(zip(splits, names, strict=True)))
+        points = look.points(places, here["mean"], size=7) | {"showlegend": False}
+        figure.add_scatter(**points, **hover_of_runs(here, "distortion %{y:.3f}"), **group)
+    figure.update_yaxes(title_text=f"feature distortion {NORMS['raw']}", rangemode="tozero")
+    layouts = {"barmode": "group", "scattermode": "group", "title": "Feature distortion by tuning"}
+    return figure.update_layout(**LAYOUT, height=480, **layouts)
 
 
 def _ends(rows: pd.DataFrame) -> list[float]:

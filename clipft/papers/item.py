@@ -36,11 +36,15 @@ UNPUBLISHED = (
 
 @dataclass(frozen=True)
 class Made:
-    """One item: its figure, its caption, and the rows of a table by block (a figure has none)."""
+    """One item: its figure, its caption, and what stands in it.
+
+    rows: of a table, by block. drawn: of a figure, a row per point, ours with their runs' ids.
+    """
 
     figure: go.Figure
     caption: str
     rows: Blocks = field(default_factory=dict)
+    drawn: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,18 @@ class Item:
     setting: Callable[[str, dict[str, Any]], str] | None = None  # method, configuration -> setting
     across: str = ""  # what is compared: a column of the results, COMBINATIONS or SETTINGS
     command: str = ""  # what makes the runs that are missing
+    paper: str = "lipsum_ft"  # the CSV of its published numbers
+    differences: tuple[str, ...] = ()  # benchmarks whose rows are compared with the first
+    mean_of_all: bool = False  # the last column of a table; else the mean of the shifts
+    unknown: str = ""  # what of the paper's drawing is not known, for the caption
 
     def runs(self, ours: Ours) -> pd.DataFrame:
         """The results of this item's methods; raises ConfigError for kinds it does not compare."""
         results = ours.results
         if self.across not in results:
             results = ours.one_kind()
+        if len(self.benchmarks) == 1 and self.benchmarks[0] in set(results.manifest):
+            results = results[results.manifest == self.benchmarks[0]]
         methods = self.methods
         if not methods:
             published = published_rows(self.methods_of if self.methods_of else self.number)
@@ -103,7 +113,10 @@ class Item:
         if self.across in results and ours.results[self.across].nunique() == 1:
             return recipes
         for _, kind in results.groupby(["manifest", "model", "reference"]):
-            for method in ordered(kind.method.unique()):
+            methods = ordered(kind.method.unique())
+            if self.setting is not None and self.methods:
+                methods = sorted(methods, key=self.methods.index)
+            for method in methods:
                 recipes |= self._best_recipes(method, kind[kind.method == method], ours)
         if self.across == SETTINGS and len(recipes) == 1:
             return {}
@@ -133,13 +146,21 @@ class Item:
         return "" if enough else self.command
 
     def made(
-        self, figure: go.Figure, used: pd.DataFrame, command: str = "", rows: Blocks | None = None
+        self,
+        figure: go.Figure,
+        used: pd.DataFrame,
+        command: str = "",
+        rows: Blocks | None = None,
+        drawn: pd.DataFrame | None = None,
     ) -> Made:
         """The item with its caption: what it shows, how many runs are ours, where the rest is from.
 
-        used: results of the runs in it; command: what makes those that are missing; rows: a table.
+        used: results of the runs in it; command: what makes those that are missing; rows: a table;
+        drawn: the points of a figure.
         """
         text = self.what
+        if self.unknown:
+            text += f" The paper's text does not say {self.unknown}: that is ours."
         marked = "Hollow"
         if rows is not None:
             marked = "Rows marked paper, ± its own"
@@ -152,7 +173,10 @@ class Item:
             text += f" {marked}: Lipsum-FT's table {self.number}; {UNLIKE}"
         else:
             text += UNPUBLISHED
-        return Made(figure, text, rows if rows is not None else {})
+        if drawn is None:
+            drawn = used
+        drawn = drawn.assign(command=command if command else self.command)
+        return Made(figure, text, rows if rows is not None else {}, drawn)
 
 
 def is_combined(method: str) -> bool:

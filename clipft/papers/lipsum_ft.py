@@ -1,9 +1,9 @@
-"""Every table and figure of Lipsum-FT (arXiv:2404.00860), the paper's numbers beside ours.
+"""Every table and figure of Lipsum-FT (arXiv:2404.00860) by its number, its values beside ours.
 
 An item is a row of `ITEMS`. What the tables hold was read in the paper and lies in
-data_manifests/published/lipsum_ft.csv. The paper's text was not at hand when this was written: what
-its figures show, and the numbers 5 to 15 above all, are from memory. A figure here answers the same
-question as the paper's; it is not a copy of its layout. No result stands in this file.
+`data_manifests/published/`; what the figures show was read in its text, not seen: axes and messages
+are the paper's, and where its drawing is not known the caption says so. No result stands in this
+file.
 """
 
 from __future__ import annotations
@@ -15,29 +15,27 @@ from typing import Any
 import pandas as pd
 
 from ..config import TUNED, ZERO_SHOT
-from ..errors import unknown
-from ..figures.distortion import distortion_figure
+from ..disk.files import write_text
+from ..errors import ClipftError, unknown
+from ..figures.distortion import distortion_bars_figure
 from ..figures.energy_gap import energy_gap_figure
 from ..figures.energy_map import energy_map_figure
-from ..figures.panels import empty_figure, join_panels, line_figure
-from ..figures.trade_off import trade_off_figure
-from ..figures.wise import wise_curve_figure
+from ..figures.images import contact_sheet_figure
+from ..figures.overview import overview_figure
+from ..figures.panels import empty_figure, join_panels
 from ..methods import POSTHOC
-from ..runs.names import MethodName, is_ensemble, title_of
-from ..runs.reading import distortion_table
-from ..runs.scores import REFERENCE, SHIFT
-from ..runs.table import wide
-from . import beside
+from ..runs.names import title_of
+from ..runs.run import Run
+from . import planes, tables
 from .item import COMBINATIONS, SETTINGS, Item, Made, Ours
-from .published import published_rows
 
 # The loss and the texts with which a method ties the tuned model to the zero-shot one.
 ABLATION = {
-    "kd": "KLD, class head", "car": "KLD, context", "kld_random": "KLD, random texts",
-    "mse_class": "MSE, class head", "mse_context": "MSE, context", "lipsum": "MSE, random texts",
+    "car": "KLD, fixed texts (contexts)", "mse_context": "MSE, fixed texts (contexts)",
+    "kld_random": "KLD, random texts", "lipsum": "MSE, random texts",
 }  # fmt: skip
-# An output_ensemble is left out: of one run it is the run itself.
-SOUPS = {"uniform_soup", "greedy_soup", "greedy_ensemble"}
+BASELINES = ("ft", "ema", "l2sp", "kd", "car", "lipsum")
+DEFAULT_ALPHA = 0.8  # of WiSE where one point stands for it; the paper's is 0.9 or 0.8
 
 
 # --- what tells the recipes of a method apart
@@ -65,99 +63,81 @@ def mu(_method: str, config: dict[str, Any]) -> str:
 # --- items that need more than a row
 
 
-def distortion_panels(item: Item, ours: Ours) -> Made:
-    """Feature distortion ||F - F0|| of reference against shifted images; opens the runs."""
-    results = ours.one_kind()
-    tuned = results[~results.method.map(is_ensemble) & (results.alpha == TUNED)]
-    tested = distortion_table([ours.folder / run for run in tuned.run.unique()])
-    return item.made(distortion_figure(tested), tuned)
+def overview(item: Item, ours: Ours) -> Made:
+    """The regulariser as a drawing; it has no data."""
+    return item.made(overview_figure(), ours.of([]))
+
+
+def distortion_bars(item: Item, ours: Ours) -> Made:
+    """Feature distortion of the reference beside that of each shift, a panel per model."""
+    used = item.runs(ours)
+    rows = used[(used.metric == "feature_distortion") & (used.alpha == TUNED)]
+    panels = {}
+    for model, kind in rows.groupby("model"):
+        panels[str(model)] = distortion_bars_figure(kind)
+    if not panels:
+        return item.made(empty_figure("no run of these methods"), used, command=item.command)
+    title = "Feature distortion by tuning, reference beside shifts"
+    figure = join_panels(panels, title)
+    return item.made(figure, used, command=item.missing(ours), drawn=rows)
 
 
 def energy_gap_panels(item: Item, ours: Ours) -> Made:
     """Energy gap against relative accuracy with Pearson's r, a panel per shift."""
-    results = ours.one_kind()
-    tuned = results[~results.method.map(is_ensemble)]
-    return item.made(energy_gap_figure(tuned), tuned)
+    results = item.runs(ours)
+    tuned = results[results.alpha == TUNED]
+    mixed = sorted(set(results.alpha) - {ZERO_SHOT, TUNED}, key=lambda a: abs(a - DEFAULT_ALPHA))
+    parts = [tuned]
+    if mixed:
+        wise = results[(results.method == "ft") & (results.alpha == mixed[0])]
+        # A model of its own beside the run that it is made of.
+        parts.append(
+            wise.assign(method="ft+wise", alpha=TUNED, run=wise.run + f", alpha {mixed[0]:g}")
+        )
+    every = pd.concat(parts, ignore_index=True)
+    if every.empty:
+        return item.made(empty_figure("no run of these methods"), every, command=item.command)
+    shown = every[every.metric.isin(["energy_gap", "relative_accuracy"])]
+    return item.made(energy_gap_figure(every), every, drawn=shown)
 
 
-def energy_map_panels(item: Item, ours: Ours) -> Made:
-    """t-SNE maps of energy vectors before and after tuning; opens the first run of each method."""
+def energy_maps(item: Item, ours: Ours) -> Made:
+    """Energy vectors before and after tuning in one map; opens the first run of each method."""
     from ..reports.energy_map import energy_map
 
     firsts = [ours.of([recipe]).iloc[0] for recipe in item.recipes(ours)]
     panels = {}
     for first in firsts:
-        panels[title_of(first.method)] = energy_map_figure(energy_map(ours.folder / first.run))
+        places = energy_map(ours.folder / first.run)
+        panels[title_of(first.method)] = energy_map_figure(places, places="both")
     used = ours.results[ours.results.run.isin([first.run for first in firsts])]
     if not panels:
-        return item.made(empty_figure("no run of FT or Lipsum-FT"), used, command=item.command)
-    return item.made(join_panels(panels, "Energy vectors, zero-shot and tuned", columns=2), used)
+        return item.made(empty_figure("no run of these methods"), used, command=item.command)
+    figure = join_panels(panels, "Energy vectors, zero-shot (grey) and tuned", columns=2)
+    return item.made(figure, used)
 
 
-def soup_figure(item: Item, ours: Ours) -> Made:
-    """Soups and greedy ensembles beside the methods they are made of."""
-    results = ours.one_kind()
-    names = [MethodName.parse(method) for method in results.method.unique()]
-    soups = [name for name in names if SOUPS.intersection(name.after)]
-    methods = {str(name) for name in soups} | {name.method for name in soups}
-    used = results[results.method.isin(methods)]
-    if soups:
-        return item.made(trade_off_figure(used), used)
-    empty = empty_figure("no soup and no greedy ensemble among these runs")
-    return item.made(empty, used, command=item.command)
+def contact_sheets(item: Item, ours: Ours) -> Made:
+    """Images of every data set among our runs: a row per domain, a column per class."""
+    from ..data.images import sample_tiles
 
-
-def length_panels(item: Item, ours: Ours) -> Made:
-    """Accuracy over the length L (tokens) and the number M of random texts."""
-    recipes = item.recipes(ours)
-    used = ours.of(recipes)
-    points = beside.hollow(beside.paper_points(item.number, *item.benchmarks))
-    points["label"] = points.label.str.replace(";", ", ")
-    if recipes:
-        mine = beside.our_points(used).query("alpha == @TUNED")
-        mine["label"] = mine.recipe.map(recipes)
-        points = pd.concat([points, mine], ignore_index=True)
-    points = points.join(points.label.str.extract(r"L=(?P<L>\d+), M=(?P<M>\d+)").astype(float))
-
+    used = ours.results
+    firsts = used.drop_duplicates("manifest")
     panels = {}
-    for varied, fixed, title in (("L", "M", "tokens in a text, L"), ("M", "L", "texts a step, M")):
-        # The other of the two is at its most frequent value.
-        line = points[points[fixed] == points[fixed].mode()[0]].sort_values(varied)
-        on_reference = line.assign(name="reference", x=line[varied], y=line.x)
-        both = pd.concat([on_reference, line.assign(name="mean shift", x=line[varied])])
-        y_label = "accuracy, against zero-shot (points)"
-        panels[title] = line_figure(both, f"{title} (log)", y_label, log=True)
-    figure = join_panels(panels, "Random texts: how long, how many", columns=2)
-    return item.made(figure, used, command=item.missing(ours))
-
-
-def wise_curves(item: Item, ours: Ours) -> Made:
-    """The WiSE curve of every recipe."""
-    return item.made(wise_curve_figure(ours.results), ours.results)
-
-
-def calibration_panels(item: Item, ours: Ours) -> Made:
-    """ECE on the reference against mean ECE under shift, a panel per benchmark of the paper."""
-    used = ours.of(item.recipes(ours))
-    rows = wide(used[used.alpha.isin([ZERO_SHOT, TUNED])])
-    titles = rows.method.map(title_of).where(rows.alpha == TUNED, "Zero-shot")
-    mine = _mean_ece(rows.assign(name=titles), published=False)
-    labels = ("ECE on the reference (%)", "mean ECE under shift (%)")
-    panels = {}
-    for benchmark in item.benchmarks:
-        rows = published_rows(item.number, benchmark, metric="ece")
-        role = (rows.split == rows.reference).map({True: REFERENCE, False: SHIFT})
-        rows = rows.assign(name=rows.method, role=role, ece=rows["mean"])
-        points = pd.concat([_mean_ece(rows, published=True), mine])
-        panels[f"hollow: {benchmark}"] = line_figure(points, *labels)
-    return item.made(join_panels(panels, "Calibration", columns=2), used)
-
-
-def _mean_ece(rows: pd.DataFrame, *, published: bool) -> pd.DataFrame:
-    """Points of each name, in percent: x on the reference, y under shift; of name, role, ece."""
-    x = 100 * rows[rows.role == REFERENCE].groupby("name", sort=False).ece.mean()
-    y = 100 * rows[rows.role == SHIFT].groupby("name", sort=False).ece.mean()
-    return x.to_frame("x").assign(y=y, label="", published=published).reset_index()
+    why = "no runs"
+    for first in firsts.itertuples():
+        try:
+            manifest = Run.open(ours.folder / first.run).manifest
+            names, tiles = sample_tiles(manifest, classes=8)
+        except ClipftError as error:
+            why = str(error)
+            continue
+        panels[str(first.manifest)] = contact_sheet_figure(tiles, names, title=manifest.title)
+    if not panels:
+        return item.made(empty_figure(why), used, command=item.command)
+    if len(panels) == 1:
+        return item.made(next(iter(panels.values())), used)
+    return item.made(join_panels(panels, "Images of every data set", columns=1), used)
 
 
 # --- the items
@@ -169,71 +149,96 @@ RUNS = "into the same runs folder"
 LENGTHS = f"`clipft train method=lipsum text_count=M text_length=L`, each M and L {RUNS}"
 MODELS = f"`clipft train model=NAME pretrained=TAG`, each model and method {RUNS}"
 DOMAINS = f"`clipft train reference=DOMAIN`, each domain and method {RUNS}"
-KINDS = "Change of reference and mean shift accuracy against zero-shot, in points, a panel per"
-SHIFT_PANELS = Item(beside.shift_panels, "1", benchmarks=DOMAINNET, what="Change of reference and "
-    "of shift test accuracy against zero-shot, in points, a mark per run; lines join the learning "
-    "rates and steps of a method.")
-POSTHOC_TABLE = Item(beside.table, "6", benchmarks=DOMAINNET, across=COMBINATIONS, setting=mu,
+TUNING = f"`clipft train method=ft lr=...` and `steps=...`, each learning rate and length {RUNS}"
+HEADS = f"`clipft train method=ft`, `lp_ft` and `scratch_ft` {RUNS}"
+
+FT_FAMILIES = Item(planes.families, "1", benchmarks=DOMAINNET, methods=("ft",), command=TUNING,
+    unknown="the learning rates and lengths, nor whether a shift or their mean is meant",
+    what="FT alone, tuned more and more: reference accuracy (up) against mean shift accuracy (to "
+    "the right), in percent. The star is the zero-shot model. Of the paper, its one FT.")
+DISTORTION = Item(distortion_bars, "", methods=("ft",), benchmarks=DOMAINNET,
+    unknown="what stands to the right, bars or boxes, raw or unit features",
+    what="Mean Euclidean distance of an image's features before and after FT, reference beside "
+    "shifts; bars: mean over runs, points: runs.")
+BY_MODEL = replace(DISTORTION, across="model", command=MODELS, what=DISTORTION.what
+    + " A panel per model.")
+BY_HEAD = replace(BY_MODEL, methods=("scratch_ft", "lp_ft", "ft"), what="Feature distortion by "
+    "where the head starts: zeros, a linear probe, zero-shot. A panel per model.")
+GAP = Item(energy_gap_panels, "", benchmarks=DOMAINNET, command="`clipft train`",
+    methods=(*BASELINES, "ft+tpgm"),
+    unknown="which axis is which, nor of which images the gap is",
+    what="Energy gap (squared logits) against relative accuracy (shift / reference), a panel per "
+    "shift, a point per run, WiSE of FT at its scored alpha nearest 0.8; r is Pearson's.")
+POSTHOC_TABLE = Item(tables.table, "6", benchmarks=DOMAINNET, across=COMBINATIONS, setting=mu,
     methods=("ft", "ft+tpgm", "ft+tpgm_c", "lipsum", "lipsum+tpgm", "lipsum+tpgm_c"),
     command="`clipft combine tpgm RUN` and `clipft combine tpgm_c RUN mu=...` on runs of FT and "
-    "Lipsum-FT", what="FT and Lipsum-FT with WiSE at every alpha, TPGM and TPGM-C: accuracy (the "
-    "paper's WiSE and TPGM are of FT).")
-POSTHOC_PANELS = replace(POSTHOC_TABLE, draw=beside.posthoc_panels, what="WiSE, TPGM and TPGM-C "
-    "from FT and Lipsum-FT: change of reference and mean shift accuracy, in points.")
+    "Lipsum-FT", what="FT and Lipsum-FT with WiSE at every alpha, TPGM and TPGM-C: accuracy. The "
+    "paper's WiSE and TPGM are of FT, their alphas inferred; its selection is `selection: paper`.")
+POSTHOC_PLANE = replace(POSTHOC_TABLE, draw=planes.posthoc, what="WiSE along alpha and TPGM-C "
+    "along mu, of FT and of Lipsum-FT, and Lipsum-FT alone: reference accuracy (up) against mean "
+    "shift accuracy (to the right), in percent. The paper's alphas are inferred.")
 
 ITEMS = {
-    "table_1": Item(beside.table, "1", "Accuracy of every method on the reference and under "
+    "table_1": Item(tables.table, "1", "Accuracy of every method on the reference and under "
         "shift."),
-    "table_2": Item(beside.table, "2", measures=("nll", "ece"), methods_of="1", what="Calibration "
-        "of every method: NLL in nats and ECE in percent, lower is better."),
-    "table_3": Item(beside.table, "", methods=tuple(ABLATION), setting=ablation, what="Which loss "
-        "on which texts: accuracy of the six combinations."),
-    "table_4": Item(beside.table, "4", "Where the head starts: accuracy of LP, LP-FT, FT and "
-        "Scratch-FT."),
-    "table_5": Item(beside.table, "5", across="model", command=MODELS, what="Accuracy of every "
+    "table_2": Item(tables.table, "2", measures=("ece", "nll"), methods_of="1", what="Calibration "
+        "of every method: ECE in percent (15 bins; the paper does not say how many), then NLL in "
+        "nats; lower is better."),
+    "table_3": Item(tables.table, "3", paper="additional", benchmarks=DOMAINNET,
+        differences=DOMAINNET, methods=tuple(ABLATION), setting=ablation, what="Which loss on "
+        "which texts: accuracy, and the difference to the first row. Which of the paper's middle "
+        "rows is which is likely, not said."),
+    "table_4": Item(tables.table, "4", command=HEADS, what="Where the head starts: accuracy of "
+        "Scratch-FT, LP-FT, FT, LP and zero-shot; the mean is that of the shifts."),
+    "table_5": Item(tables.table, "5", across="model", command=MODELS, what="Accuracy of every "
         "method with other models (those of a single model are table 1's)."),
     "table_6": POSTHOC_TABLE,
     "table_7": replace(POSTHOC_TABLE, number="7", benchmarks=IMAGENET),
-    "table_8": Item(beside.table, "8", methods=("lipsum",), setting=texts, across=SETTINGS,
+    "table_8": Item(tables.table, "8", methods=("lipsum",), setting=texts, across=SETTINGS,
         command=LENGTHS, what="Lipsum-FT by length L (tokens) and number M (a step) of its random "
-        "texts: accuracy."),
-    "table_9": Item(beside.table, "9", methods=("car", "kld_random", "mse_context", "lipsum"),
-        setting=ablation, what="Which loss on which texts: accuracy. The paper's ablation-row-2 "
-        "and -3 are KLD on random texts and MSE on context; which is which is not known."),
-    "table_10": Item(beside.table, "10", benchmarks=DOMAINNET, across="reference", command=DOMAINS,
-        what="Accuracy when another domain is the reference (runs of a single reference are table "
-        "1's)."),
-    "table_11": Item(beside.published_table, "11", benchmarks=("cub",), command="`clipft train "
+        "texts: accuracy. L = 8, M = 80 stands twice in the paper, once with other values."),
+    "table_9": Item(tables.table, "9", differences=IMAGENET, methods=tuple(ABLATION),
+        setting=ablation, what="Which loss on which texts: accuracy on ImageNet with the "
+        "difference to the first row, then both scenarios with deviations. Which of the paper's "
+        "middle rows is which is likely, not said."),
+    "table_10": Item(tables.table, "10", benchmarks=DOMAINNET, across="reference", command=DOMAINS,
+        mean_of_all=True, what="Accuracy when another domain is the reference; the mean is that of "
+        "all domains, the reference among them (runs of a single reference are table 1's)."),
+    "table_11": Item(tables.published_table, "11", benchmarks=("cub",), command="`clipft train "
         "manifest=FILE` with a manifest whose train list has the seen classes alone, then "
         "clipft.reports.gzsl_table(RUN, unseen)", what="Generalised zero-shot: accuracy on seen "
-        "classes (S), unseen classes (U) and their harmonic mean (H)."),
-    "figure_2": SHIFT_PANELS,
-    "figure_3": Item(distortion_panels, "", "Mean feature distortion (no unit) of reference test "
-        "images against that of each shift, a point per run."),
-    "figure_4": Item(energy_gap_panels, "", "Energy gap in squared logits against relative "
-        "accuracy (shift / reference), a point per run; r is Pearson's."),
-    "figure_5": Item(energy_map_panels, "", methods=("ft", "lipsum"), command="`clipft train`",
-        what="t-SNE of the energy vectors of the first 100 images of every test split, zero-shot "
-        "and tuned; no unit."),
-    "figure_6": POSTHOC_PANELS,
-    "figure_7": Item(soup_figure, "", command="`clipft combine greedy_soup RUN RUN ...`, and so "
-        "with greedy_ensemble", what="Soups and ensembles beside their members: change of "
-        "reference and mean shift accuracy, points, a mark per run."),
-    "figure_8": replace(SHIFT_PANELS, benchmarks=IMAGENET),
-    "figure_9": Item(beside.kind_panels, "5", f"{KINDS} model.", benchmarks=DOMAINNET,
-        across="model", command=MODELS),
-    "figure_10": replace(POSTHOC_PANELS, number="7", benchmarks=IMAGENET),
-    "figure_11": Item(beside.kind_panels, "4", benchmarks=DOMAINNET, what="Where the head starts: "
-        "change of reference and mean shift accuracy, in points."),
-    "figure_12": Item(length_panels, "8", benchmarks=DOMAINNET, methods=("lipsum",), setting=texts,
-        across=SETTINGS, command=LENGTHS, what="Accuracy of Lipsum-FT against zero-shot, in "
-        "points, over the length and number of its random texts."),
-    "figure_13": Item(beside.kind_panels, "10", f"{KINDS} reference.", benchmarks=DOMAINNET,
-        across="reference", command=DOMAINS),
-    "figure_14": Item(wise_curves, "", "Reference against mean shift test accuracy in percent "
-        "along alpha, mean over seeds."),
-    "figure_15": Item(calibration_panels, "2", methods_of="1", what="Expected calibration error "
-        "(15 bins, %) of the reference against the mean of the shifts, a point per method."),
+        "classes (S), unseen classes (U) and their harmonic mean (H). The head is the zero-shot "
+        "head and never trains."),
+    "figure_1": Item(overview, "", unknown="its layout", what="The method: an image goes through "
+        "the tower that is tuned and through the zero-shot one, random texts through the text "
+        "tower; their energies are held together. It has no data."),
+    "figure_2": FT_FAMILIES,
+    "figure_3": DISTORTION,
+    "figure_4": GAP,
+    "figure_5": POSTHOC_PLANE,
+    "figure_6": Item(planes.soups, "", benchmarks=DOMAINNET, across=COMBINATIONS,
+        methods=("ft", "ft+greedy_soup", "ft+greedy_ensemble", "lipsum", "lipsum+greedy_soup",
+                 "lipsum+greedy_ensemble"),
+        command="`clipft combine greedy_soup RUN RUN ...`, and so with greedy_ensemble, of FT and "
+        "of Lipsum-FT, at most four members", unknown="whether ImageNet is in it",
+        what="Greedy soups (of weights) and greedy ensembles (of outputs) beside FT and Lipsum-FT: "
+        "reference accuracy (up) against mean shift accuracy (to the right), in percent."),
+    "figure_7": replace(FT_FAMILIES, benchmarks=IMAGENET),
+    "figure_8": Item(planes.each_shift, "", methods=("ft",), command=TUNING, what="Figures 2 and 7 "
+        "for each shift, in percent; below each the mean feature distortion of that shift's test "
+        "images over the same models.", unknown="what stands to the right in the lower plots"),
+    "figure_9": BY_MODEL,
+    "figure_10": replace(BY_MODEL, benchmarks=IMAGENET),
+    "figure_11": BY_HEAD,
+    "figure_12": replace(BY_HEAD, benchmarks=IMAGENET),
+    "figure_13": replace(GAP, benchmarks=IMAGENET),
+    "figure_14": replace(POSTHOC_PLANE, number="7", benchmarks=IMAGENET),
+    "figure_15": Item(energy_maps, "", methods=BASELINES, command="`clipft train`",
+        unknown="colours and marks, nor how many texts the vectors have",
+        what="t-SNE (scikit-learn's defaults) of the energy vectors of the first 100 images of "
+        "every test split, zero-shot and tuned in one map, a map per method; no unit."),
+    "figure_16": Item(contact_sheets, "", command="the data set at hand", unknown="which images",
+        what="Example images of every data set among these runs: a row per domain."),
 }
 # fmt: on
 
@@ -253,3 +258,17 @@ def file_name(name: str) -> str:
     """`table_1` as `table_01`, so that files lie in order."""
     kind, _, number = name.partition("_")
     return f"{kind}_{int(number):02d}"
+
+
+def save_rows(made: Made, folder: Path | str, name: str) -> None:
+    """Write what stands in an item as CSV beside its figure, where there is a folder to write to.
+
+    A table's blocks one below the other; a figure's points with the ids of our runs, their seeds,
+    numbers of images, and the command that makes what is missing.
+    """
+    if not folder:
+        return
+    rows = made.drawn
+    if made.rows:
+        rows = pd.concat([frame.assign(block=title) for title, frame in made.rows.items()])
+    write_text(Path(folder) / f"{file_name(name)}.csv", rows.to_csv(index=False))

@@ -7,7 +7,14 @@ import pandas as pd
 from ..data.manifests import manifests_folder
 from ..errors import ConfigError, unknown
 
-PUBLISHED = {"L2SP": "L2-SP", "Linear-probed": "LP"}  # names of the papers' tables -> our titles
+PUBLISHED = {  # names of the papers' tables -> our titles
+    "L2SP": "L2-SP",
+    "Linear-probed": "LP",
+    # The paper names the columns, loss and guidance, but not the rows: each row that changes one
+    # of the two has the pattern of the other rows with that loss or that guidance.
+    "ablation-row-2": "MSE, context (likely)",
+    "ablation-row-3": "KLD, random texts (likely)",
+}
 
 
 def published_rows(
@@ -20,7 +27,7 @@ def published_rows(
     Arguments:
         table: its number there, as a text.
         benchmark: domainnet, imagenet ...
-        paper: the name of its CSV: lipsum_ft or flyp.
+        paper: the name of its CSV: lipsum_ft, flyp or additional.
         metric: accuracy, ece, nll ...
 
     Returns:
@@ -55,7 +62,7 @@ def published(
     Arguments:
         table: its number there, as a text.
         benchmark: domainnet, imagenet ...
-        paper: the name of its CSV: lipsum_ft or flyp.
+        paper: the name of its CSV: lipsum_ft, flyp or additional.
         metric: accuracy, ece, nll ...
 
     Returns:
