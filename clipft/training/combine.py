@@ -108,6 +108,11 @@ class HeldOutImages:
         """(N,), in the order of `logits`."""
         return torch.tensor(self.split.labels)
 
+    @property
+    def parameters(self) -> set[str]:
+        """Names of the student's parameters; what else it has are buffers."""
+        return {name for name, _ in self.student.named_parameters()}
+
     def accuracy(self, weights: Weights) -> float:
         """Top-1 accuracy, a fraction."""
         self.student.load_state_dict(weights)

@@ -183,6 +183,25 @@ def test_fisher_merge_ends_bit_for_bit_and_keeps_integers(alpha, end):
     assert fisher_merge(ANCHOR, TUNED, fisher, fisher, 0.5)["count"].item() == 9
 
 
+def test_what_has_no_fisher_weights_is_mixed_plainly():
+    a = random_weights(0) | {"count": torch.tensor(7)}
+    b = random_weights(1) | {"count": torch.tensor(9)}
+    fisher = {"a": torch.rand(3, 4)}
+    found = fisher_merge(a, b, fisher, fisher, 0.3)
+    plain = wise(a, b, 0.3)
+    assert torch.equal(found["b"], plain["b"])
+    assert torch.equal(found["count"], b["count"])
+    torch.testing.assert_close(found["a"], plain["a"])
+    assert bits(fisher_merge(a, b, {}, {}, 0.3)) == bits(plain)
+
+
+def test_fisher_weights_of_one_model_alone():
+    a, b = random_weights(0), random_weights(1)
+    both = {name: torch.ones(3, 4) for name in a}
+    with pytest.raises(WeightsError, match="only one of the models has Fisher weights of 'b'"):
+        fisher_merge(a, b, {"a": both["a"]}, both, 0.3)
+
+
 def test_diagonal_fisher_of_a_logistic_regression():
     """-d log p(y|x) / dw = (sigmoid(w x) - y) x for each image; F is the mean of its square."""
     rng = np.random.default_rng(0)
@@ -421,6 +440,69 @@ def test_a_loss_that_is_not_finite(value):
     ) as caught:
         tpgm(a, b, lambda weights, batch: weights["w"].sum() * value, [None])
     assert "\n" not in str(caught.value)
+
+
+# --- buffers
+
+
+class Normalised(torch.nn.Module):
+    """A small network with a BatchNorm: parameters, float buffers and a counter."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 4)
+        self.norm = torch.nn.BatchNorm1d(4)
+        self.register_buffer("offset", torch.zeros(4))
+
+    def forward(self, images):
+        return self.norm(self.layer(images)) + self.offset
+
+
+def normalised(seed):
+    """(module in evaluation mode, its weights after a few batches)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = Normalised()
+        module(2 + torch.randn(32, 3))
+        torch.nn.init.normal_(module.norm.weight)
+        torch.nn.init.normal_(module.norm.bias)
+        torch.nn.init.normal_(module.offset)
+    return module.eval(), {name: t.detach().clone() for name, t in module.state_dict().items()}
+
+
+def cross_entropy_of(module):
+    def loss(weights, batch):
+        logits = torch.func.functional_call(module, weights, (torch.ones(1, 3) * batch,))
+        return F.cross_entropy(logits, torch.tensor([batch % 4]))
+
+    return loss
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["names given", "no names"])
+def test_buffers_are_left_out_of_tpgm_and_fisher(given):
+    module, a = normalised(0)
+    _, b = normalised(1)
+    names = {name for name, _ in module.named_parameters()}
+    buffers = {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked", "offset"}
+    assert names | buffers == a.keys() and not names & buffers
+    statistics = buffers if given else buffers - {"offset"}  # of which the name says nothing
+    parameters = names if given else None
+    loss = cross_entropy_of(module)
+
+    for norm in ("frobenius", "mars"):
+        found = tpgm(a, b, loss, range(5), norm=norm, parameters=parameters)
+        assert found.keys() == b.keys()
+        assert bits({n: found[n] for n in statistics}) == bits({n: b[n] for n in statistics})
+        assert all(not torch.equal(found[name], b[name]) for name in names)
+
+    fisher = diagonal_fisher(loss, a, range(1, 5), parameters)
+    assert fisher.keys() == a.keys() - statistics
+    assert fisher["layer.weight"].any()
+    merged = fisher_merge(a, b, fisher, diagonal_fisher(loss, b, range(1, 5), parameters), 0.3)
+    plain = wise(a, b, 0.3)
+    for name in statistics:
+        assert torch.equal(merged[name], plain[name])
+    assert not torch.equal(merged["layer.weight"], plain["layer.weight"])
 
 
 # --- soups
