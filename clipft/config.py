@@ -188,8 +188,9 @@ class RunConfig(Record):
         text_length: tokens in each of them (L).
         precision: of the forward pass.
         eval_every: steps between two validations.
-        selection: which weights are kept: the best on held-out training images, the best on the
-            reported test images (as the papers do; tables say so), or the last.
+        selection: which weights are kept: holdout, of the best accuracy on held-out training
+            images; loss, of the least cross-entropy on them, theta0 included (as FLYP's few-shot);
+            paper, the best on the reported test images (as the papers do; tables say so); or last.
         seed: of every random draw.
 
     Raises:
@@ -236,7 +237,7 @@ class RunConfig(Record):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
     eval_every: int = Field(1000, ge=1)
-    selection: Literal["holdout", "paper", "last"] = "holdout"
+    selection: Literal["holdout", "loss", "paper", "last"] = "holdout"
     seed: int = 0
 
     def __init__(self, **values: Any):

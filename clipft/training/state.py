@@ -33,7 +33,7 @@ class State:
     optimizer: Any
     average: Any  # AveragedModel or None
     step: int = 0
-    best: float = -1.0
+    best: float | None = None  # merit of the weights that are kept; None: none yet
     unread: set[int] = field(default_factory=set)
 
     @classmethod

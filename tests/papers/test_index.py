@@ -81,7 +81,8 @@ def test_a_presets_own_source_wins_and_others_are_inherited():
     preset = load_preset("flyp/few_shot")
     assert preset.sources["warmup"].startswith("release, README")
     assert preset.sources["lr"] == collections()["flyp"].sources["lr"]
-    assert "steps" not in preset.sources
+    assert load_preset("flyp/few_shot_patchcamelyon").sources["lr"].endswith("--lr=1e-6")
+    assert "steps" not in load_preset("flyp/rendered_sst2").sources
 
 
 def test_the_first_steps_of_a_warm_up_are_one_earlier_than_the_releases():

@@ -26,6 +26,7 @@ from clipft.data.images import decode as decode_
 from clipft.disk.files import read_jsonl
 from clipft.disk.lock import lock
 from clipft.errors import ConfigError, ImageError, RunError, Stopped, StorageError
+from clipft.evaluation.predictions import Validation
 from clipft.inputs import batches as data
 from clipft.inputs.prompts import zero_shot_prompts
 from clipft.methods import METHODS
@@ -33,7 +34,8 @@ from clipft.models import checkpoints
 from clipft.models.checkpoints import read_metadata, read_weights
 from clipft.models.clip import Clip
 from clipft.training import loop, state, train as training
-from clipft.training.loop import learning_rate
+from clipft.training.combine import HeldOutImages
+from clipft.training.loop import is_chosen, learning_rate, merit
 
 
 def same(one, other):
@@ -150,6 +152,48 @@ def test_best_validation_weights_are_kept(world):
     last = world.train(steps=24, eval_every=2, lr=3e-3, selection="last")
     assert same(run.tuned, last.tuned) == (best == 24)
     assert read_metadata(run.path / "weights.safetensors")["step"] == str(best)
+
+
+@pytest.mark.parametrize("lr", [3e-3, 10.0])
+def test_weights_of_the_least_validation_loss_are_kept(world, lr):
+    """theta0 is among them: a learning rate far too large never does better."""
+    settings = {"steps": 12, "eval_every": 1, "lr": lr, "shots": 2, "batch_size": 8}
+    run = world.train(**settings, selection="loss")
+    rows = [row for row in metrics(run) if "val_loss" in row]
+    assert [row["step"] for row in rows] == list(range(13))
+    least = min(row["val_loss"] for row in rows)
+    step = max(row["step"] for row in rows if row["val_loss"] == least)
+    assert read_metadata(run.path / "weights.safetensors")["step"] == str(step)
+    assert (step == 0) == (lr == 10)
+    if not step:
+        assert same(run.tuned, run.anchor)
+
+    held = HeldOutImages(run.bench, run)
+    assert held.split.name == "real/val" and len(held.split) == 8
+    logits = held.logits(run.tuned).double()
+    nats = -logits.log_softmax(1).gather(1, held.labels[:, None]).mean().item()
+    assert nats == pytest.approx(least, abs=1e-5)
+
+
+def test_of_equal_losses_the_last_is_kept_of_equal_accuracies_the_first():
+    equal = Validation(0.5, 1.0)
+    assert is_chosen(equal, merit(equal, "loss"), "loss")
+    assert not is_chosen(equal, merit(equal, "holdout"), "holdout")
+    assert is_chosen(equal, merit(equal, "last"), "last")
+    assert not is_chosen(Validation(0.9, 1.1), -1.0, "loss")
+
+
+@pytest.mark.parametrize("step", [0, 1, 5])
+def test_a_run_chosen_by_loss_is_resumed(world, tmp_path, monkeypatch, step):
+    settings = {"selection": "loss", "eval_every": 2}
+    whole = world.train(tmp_path / "whole", **settings)
+    with monkeypatch.context() as patch:
+        killed_at(patch, step)
+        with pytest.raises(Killed):
+            world.train(**settings)
+    resumed = world.train(**settings)
+    assert same(resumed.tuned, whole.tuned)
+    assert metrics(resumed) == metrics(whole)
 
 
 def test_selection_paper_looks_at_the_test_split(world):
