@@ -125,3 +125,24 @@ def test_class_names_have_spaces_and_crops_are_those_of_the_model():
     resize, crop = load_clip().transform.transforms[:2]
     assert type(resize).__name__ == "Resize" and type(crop).__name__ == "CenterCrop"
     assert resize.size == crop.size[0] == 32 and resize.antialias
+
+
+EQUATIONS = {  # of Lipsum-FT, as its text numbers them
+    "clipft/diagnostics/energies.py": "equations 4 and 5 (energy), 6 (gap) and 7 (its stochastic",
+    "clipft/diagnostics/energy_gap.py": "equation 6.",
+    "clipft/objectives/lipsum.py": "equations 7 and 8,",
+}
+
+
+def test_lipsum_fts_equations_have_the_papers_numbers():
+    """And no other file cites one, so that a number is found where it is checked."""
+    root = manifests_folder().parent
+    cited = {}
+    for file in sorted((root / "clipft").rglob("*.py")):
+        words = " ".join(file.read_text().split())
+        found = re.findall(r"2404\.00860, (equations? .*?)(?:$|\n)", file.read_text(), re.M)
+        if re.search(r"equations? \d", words):
+            cited[str(file.relative_to(root))] = found
+    assert cited.keys() == EQUATIONS.keys()
+    for file, text in EQUATIONS.items():
+        assert any(text in line for line in cited[file])
