@@ -27,7 +27,7 @@ from ..models.embeddings import texts
 from ..models.head import Head, read_head
 from ..models.load import Clip, load_clip, pick_device
 from ..models.students import Classifier, Student, TwoTowers
-from ..posthoc.weights import Weights
+from ..posthoc.weights import Weights, check_finite
 from ..progress import write
 from ..runs.checks import check_domains
 from ..runs.folder import RunFolder
@@ -220,8 +220,12 @@ class Bench:
         compare_digests(run.folder, run.made_of, today, run.config.model)
 
     def tuned(self, run: Run) -> Weights:
-        """Weights that training chose, or a post-hoc method made, on the device."""
+        """Weights that training chose, or a post-hoc method made, on the device.
+
+        Raises WeightsError where one of their numbers is not finite.
+        """
         weights = read_weights(run.folder.weights_file)
+        check_finite(weights, str(run.folder))
         return {name: tensor.to(self.device) for name, tensor in weights.items()}
 
     def mixtures(self, run: Run) -> Mixtures:

@@ -13,6 +13,7 @@ from ..diagnostics.energies import unit
 from ..errors import ImageError
 from ..inputs.batches import Batch
 from ..models.embeddings import Point, embed
+from ..models.head import check_scores
 from ..models.students import Student
 
 
@@ -27,8 +28,10 @@ def predictions(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]
     """Logits (N, C), labels (N,) -> predicted class, its probability, and nats of the true class,
     each (N,).
 
-    Of tied classes the lower index wins, as torch.argmax promises.
+    Of tied classes the lower index wins, as torch.argmax promises. Raises WeightsError where a
+    logit is not finite.
     """
+    check_scores(logits)
     logs = logits.float().log_softmax(-1)  # (N, C)
     prediction = logs.argmax(-1)
     confidence = logs.gather(-1, prediction[:, None])[:, 0].exp()

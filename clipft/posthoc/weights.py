@@ -37,3 +37,15 @@ def trainable(weights: Weights, parameters: Collection[str] | None = None) -> li
         if is_parameter and tensor.is_floating_point():
             names.append(name)
     return names
+
+
+def check_finite(weights: Weights, of: str) -> None:
+    """Raise WeightsError that names the first tensor that holds a nan or an infinity.
+
+    Such a model says the first class of every image, which is no accuracy.
+    """
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            odd = float(tensor[~tensor.isfinite()][0])
+            fault = f"{of}: {name!r} holds {odd}, so it has no accuracy"
+            raise WeightsError(f"{fault}; train it again with a lower lr, or copy it again")

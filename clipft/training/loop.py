@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from ..config import Reading, RunConfig, seed_of
-from ..errors import ImageError, RunError
+from ..errors import ImageError, RunError, WeightsError
 from ..evaluation.predictions import Validation, validate_on
 from ..inputs.batches import Batch, skipped
 from ..methods import Method
@@ -186,7 +186,11 @@ def is_chosen(found: Validation, best: float | None, selection: str) -> bool:
 
 def validate(training: Training, state: State) -> None:
     """Accuracy and loss on the selection split; keep the best weights, then save the state."""
-    found = validate_on(state.kept, training.examples.selection)
+    try:
+        found = validate_on(state.kept, training.examples.selection)
+    except WeightsError as error:
+        advice = "the run diverged; lower lr or lam"
+        raise RunError(f"validation after step {state.step}: {error}: {advice}") from None
     row = {"step": state.step, "val_accuracy": found.accuracy}
     if training.config.selection == "loss":
         row["val_loss"] = found.loss

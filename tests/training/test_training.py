@@ -414,6 +414,23 @@ def test_bf16_trains(world, variant):
     assert not same(run.tuned, run.anchor)
 
 
+def test_a_run_whose_weights_are_not_finite_is_not_validated(world, monkeypatch):
+    """The loss before the step is a number, the weights after it are none."""
+    take_step = loop.take_step
+
+    def spoiling(training, state, terms):
+        take_step(training, state, terms)
+        with torch.no_grad():
+            state.student.weight[0, 0] = float("nan")
+
+    monkeypatch.setattr(loop, "take_step", spoiling)
+    words = "validation after step 1: a score of 8 of 8 images is nan, .*the run diverged; lower lr"
+    with pytest.raises(RunError, match=words) as caught:
+        world.train(eval_every=1)
+    assert "\n" not in str(caught.value)
+    assert not world.folder(eval_every=1).exists()
+
+
 def test_diverged_run_stops_and_names_the_step(world):
     with pytest.raises(
         RunError, match=r"cross_entropy is (nan|inf) at step \d+: the run diverged"
