@@ -178,7 +178,9 @@ class Bench:
         """The rows on which the weights are chosen: held-out val, or the reported test with
         selection "paper".
 
-        In a few-shot run it is as small as the training set.
+        In a few-shot run it is as small as the training set. On purpose unlike Lipsum-FT's release,
+        images have the model's own resize, as they are reported with; there the central 224 / 256
+        of the shorter side is cut out first.
         """
         return self._drawn(chosen_on(config, self.manifest), config)
 

@@ -34,8 +34,8 @@ LOGGED = 200  # rows of the history, at most, beside the validations
 def learning_rate(step: int, config: RunConfig) -> float:
     """Linear warm-up over the first `warmup` (a fraction), then cosine to 0; step counts from 0.
 
-    The first step has one part of the warm-up, as in WiSE-FT's release; in Lipsum-FT's it has 0, so
-    ours is one step earlier.
+    The first step has one part of the warm-up, as in WiSE-FT's release. On purpose unlike
+    Lipsum-FT's, where it has 0: there a step would train nothing, so ours is one step earlier.
     """
     warm = round(config.warmup * config.steps)
     if step < warm:

@@ -1,7 +1,10 @@
 """The index of papers against the registries, the files of presets and the code it tells of."""
 
+import inspect
 import math
 import re
+from importlib import import_module
+from operator import attrgetter
 
 import pytest
 import yaml
@@ -146,3 +149,19 @@ def test_lipsum_fts_equations_have_the_papers_numbers():
     assert cited.keys() == EQUATIONS.keys()
     for file, text in EQUATIONS.items():
         assert any(text in line for line in cited[file])
+
+
+DELIBERATE = {  # what is not as a release has it -> a word of the line that says so
+    "clipft.training.loop:learning_rate": "one step earlier",
+    "clipft.training.state:State.begin": "fp32",
+    "clipft.evaluation.bench:Bench.selection_split": "224 / 256",
+    "clipft.inputs.batches:train_transform": "antialiasing",
+    "clipft.posthoc.greedy:greedy_walk": "keep their order",
+}
+
+
+@pytest.mark.parametrize("place", DELIBERATE)
+def test_what_differs_on_purpose_is_said_where_it_is_done(place):
+    module, _, name = place.partition(":")
+    said = " ".join(inspect.getdoc(attrgetter(name)(import_module(module))).split())
+    assert DELIBERATE[place] in said.partition("On purpose unlike ")[2]
