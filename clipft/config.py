@@ -177,7 +177,8 @@ class RunConfig(Record):
         crop: area of the random-resized crop, as fractions.
         flip: mirror half of the training images.
         shots: training images per class, drawn by the seed; 0: all.
-        head: fixed is s f W with s frozen; absorbed a linear layer that holds s and has a bias.
+        head: fixed is s f W with s frozen; absorbed a linear layer that holds s and has a bias;
+            frozen is fixed of which W never trains: the zero-shot head stays, the tower is tuned.
         head_from: head.safetensors of an export, where the head starts; "": as the method says.
         solver: of the linear probe of LP and LP-FT.
         logit_scale: clamped is trained with s <= 100; "": the method's own.
@@ -225,7 +226,7 @@ class RunConfig(Record):
     crop: tuple[float, float] = (0.08, 1.0)
     flip: bool = True
     shots: int = Field(0, ge=0)
-    head: Literal["fixed", "absorbed"] = "fixed"
+    head: Literal["frozen", "fixed", "absorbed"] = "fixed"
     head_from: str = ""
     solver: Literal["logistic", "adamw"] = "logistic"
     logit_scale: Literal["", "frozen", "trained", "clamped"] = ""

@@ -29,12 +29,14 @@ from clipft.errors import ConfigError, ImageError, RunError, Stopped, StorageErr
 from clipft.evaluation.predictions import Validation
 from clipft.inputs import batches as data
 from clipft.inputs.prompts import zero_shot_prompts
-from clipft.methods import METHODS
+from clipft.methods import METHODS, POSTHOC
 from clipft.models import checkpoints
 from clipft.models.checkpoints import read_metadata, read_weights
 from clipft.models.clip import Clip
+from clipft.models.head import read_head
+from clipft.runs.reading import gzsl_table
 from clipft.training import loop, state, train as training
-from clipft.training.combine import HeldOutImages
+from clipft.training.combine import HeldOutImages, combine
 from clipft.training.loop import is_chosen, learning_rate, merit
 
 
@@ -83,6 +85,7 @@ VARIANTS = {name: {"method": name} for name in METHODS} | {
     "clamped": {"logit_scale": "clamped"},
     "clipped and decayed": {"clip_norm": 0.5, "weight_decay": 0.1},
     "few shots": {"shots": 2},
+    "frozen head": {"head": "frozen", "method": "lipsum", "weight_decay": 0.1},
     "flyp, mask, fixed": {
         "method": "flyp",
         "options": {"mask": True},
@@ -236,6 +239,46 @@ def test_student_of_a_run_is_its_clip(world):
     )
 
 
+HEADED = [
+    name
+    for name, method in METHODS.items()
+    if method.trains == "vision" and method.head == "zero_shot"
+]
+
+
+@pytest.mark.parametrize("method", HEADED)
+def test_a_frozen_head_is_the_zero_shot_head_bit_for_bit(world, method):
+    settings = {"method": method, "lr": 3e-3, "weight_decay": 0.1, "selection": "last"}
+    run = world.train(**settings, head="frozen")
+    free = world.train(**settings)
+    assert run.tuned.keys() == free.tuned.keys() and run.id != free.id
+    assert torch.equal(run.tuned["weight"], run.on_bench.zero_shot)
+    assert not torch.equal(free.tuned["weight"], free.on_bench.zero_shot)
+    moved = [
+        name for name, tensor in run.tuned.items() if not torch.equal(tensor, run.anchor[name])
+    ]
+    assert moved and "weight" not in moved
+
+
+def test_a_run_with_a_frozen_head_is_scored_mixed_and_combined(world, tmp_path):
+    pair = [world.train(head="frozen", lr=3e-3, selection="last", seed=seed) for seed in (0, 1)]
+    table = pair[0].score([0.0, 0.5, 1.0])
+    assert set(table.alpha) == {0.0, 0.5, 1.0} and table["mean"].notna().all()
+    free = world.train(lr=3e-3, selection="last").score([0.0])
+    assert free["mean"].tolist() == table[table.alpha == 0]["mean"].tolist()
+    few = {"tpgm": {"steps": 3}, "tpgm_c": {"steps": 3}, "wise_fisher": {"images": 4}}
+    for name, entry in POSTHOC.items():
+        members = pair if entry.many else pair[:1]
+        made = Trained.of(combine(name, members, few.get(name, {}), QUIET))
+        assert made.score([1.0])["mean"].notna().all()
+        if not entry.ensemble:
+            torch.testing.assert_close(made.tuned["weight"], pair[0].anchor["weight"])
+    head = read_head(pair[0].export(tmp_path / "out") / "head.safetensors")
+    torch.testing.assert_close(head.weight, pair[0].clip.scale * pair[0].on_bench.zero_shot)
+    seen = gzsl_table(pair[0], ["bee"])
+    assert seen[["class_seen", "class_unseen"]].notna().all(axis=None)
+
+
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
@@ -264,6 +307,11 @@ def test_student_of_a_run_is_its_clip(world):
         ({"head": "absorbed", "logit_scale": "trained"}, "head=absorbed holds the logit scale"),
         ({"head": "absorbed", "logit_scale": "clamped"}, "head=absorbed holds the logit scale"),
         ({"method": "flyp", "head": "absorbed"}, "builds its head from its text tower"),
+        ({"method": "flyp", "head": "frozen"}, "builds its head from its text tower"),
+        ({"method": "lp", "head": "frozen"}, "lp needs a head that trains, so not head=frozen"),
+        ({"method": "scratch_ft", "head": "frozen"}, "scratch_ft needs a head that trains"),
+        ({"head": "frozen", "logit_scale": "trained"}, "head=frozen keeps the zero-shot head and"),
+        ({"head": "frozen", "head_from": "head.safetensors"}, "head=frozen keeps the zero-shot h"),
         (
             {"method": "flyp_image", "head_from": "head.safetensors"},
             "builds its head from its text tower",
