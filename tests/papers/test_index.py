@@ -16,6 +16,7 @@ from clipft.runs.recipes import collections, load_preset
 
 INDEX = paper_index()
 PRESETS = manifests_folder() / "presets"
+PAPERS = ["flyp", "lipsum_baselines", "lipsum_ft", "soups", "wise_ft"]
 
 
 def rows(heading):
@@ -46,7 +47,7 @@ def test_formulas_are_those_of_the_files():
     assert INDEX.count("```text\n") == len(re.findall(r"^```$", INDEX, re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", ["flyp", "lipsum_ft", "soups", "wise_ft"])
+@pytest.mark.parametrize("name", PAPERS)
 def test_every_value_of_a_papers_preset_says_where_it_is_from(name):
     """By the file itself, read without clipft."""
     written = yaml.safe_load((PRESETS / f"{name}.yaml").read_text())
@@ -59,7 +60,7 @@ def test_every_value_of_a_papers_preset_says_where_it_is_from(name):
     assert written["sources"].keys() <= used | written["common"].keys()
 
 
-@pytest.mark.parametrize("name", ["flyp", "lipsum_ft", "soups", "wise_ft"])
+@pytest.mark.parametrize("name", PAPERS)
 def test_every_value_stands_in_the_index(name):
     table = rows(f"### `{name}`")
     for short in collections()[name].presets:

@@ -76,6 +76,9 @@ LIPSUM = {
     "head": "fixed",
     "pretrained": "openai",
 }
+RECIPE = {key: LIPSUM[key] for key in LIPSUM.keys() - {"method", "lam"}}
+BASELINE = RECIPE | {"model": "ViT-B-16", "steps": 5000, "manifest": "domainnet"}
+IMAGENET = {"steps": 50000, "manifest": "imagenet"}
 WISE = {
     "method": "ft",
     "head": "absorbed",
@@ -131,6 +134,14 @@ PAPERS = {
     "flyp/few_shot": FEW_SHOT | {"weight_decay": 0.2, "manifest": "rendered_sst2"},
     "flyp/few_shot_patchcamelyon": FEW_SHOT
     | {"lr": 1e-6, "weight_decay": 0.0, "manifest": "patchcamelyon"},
+    "lipsum_baselines/domainnet_ema": BASELINE | {"method": "ema", "ema": 0.999},
+    "lipsum_baselines/domainnet_l2sp": BASELINE | {"method": "l2sp"},
+    "lipsum_baselines/domainnet_kd": BASELINE | {"method": "kd"},
+    "lipsum_baselines/domainnet_car": BASELINE | {"method": "car"},
+    "lipsum_baselines/imagenet_ema": BASELINE | IMAGENET | {"method": "ema", "ema": 0.999},
+    "lipsum_baselines/imagenet_l2sp": BASELINE | IMAGENET | {"method": "l2sp"},
+    "lipsum_baselines/imagenet_kd": BASELINE | IMAGENET | {"method": "kd"},
+    "lipsum_baselines/imagenet_car": BASELINE | IMAGENET | {"method": "car"},
     "soups/domainnet_b16": {
         "method": "ft",
         "steps": 5000,
@@ -145,6 +156,29 @@ PAPERS = {
 def test_a_paper_is_taken_at_its_word(name):
     config = recipe({"preset": name})
     assert {key: getattr(config, key) for key in PAPERS[name]} == PAPERS[name]
+
+
+def test_what_the_paper_lost_of_its_baselines_is_unknown_and_swept():
+    """Each key that is unknown has several values in the sweep, clipft's default among them."""
+    root = manifests_folder().parent
+    spec = yaml.safe_load((root / "papermill_runs/tune_domainnet.yaml").read_text())
+    tried = {}
+    for entry in spec["stages"][0]["grid"]:
+        tried[entry["preset"][0]] = entry["settings"]
+    baselines = {name: p for name, p in SHIPPED.items() if name.startswith("lipsum_baselines/")}
+    for name, preset in baselines.items():
+        (key,) = preset.unknown
+        assert key == ("ema" if name.endswith("ema") else "lam")
+        values = [row[key] for row in tried[name.replace("imagenet", "domainnet")]]
+        assert len(set(values)) == len(values) >= 4 and preset.settings[key] in values
+    assert len(tried) == 4 and len(baselines) == 8
+
+
+def test_a_recipe_says_whether_its_data_set_has_a_manifest():
+    assert SHIPPED["flyp/fmow"].lacks_manifest and SHIPPED["wise_ft/imagenet_b16"].lacks_manifest
+    assert not SHIPPED["lipsum_ft/domainnet_b16"].lacks_manifest
+    assert not SHIPPED["emoji/ft"].lacks_manifest
+    assert (SHIPPED["emoji/tpgm_c"].manifest, SHIPPED["emoji/tpgm_c"].lacks_manifest) == ("", False)
 
 
 def test_every_paper_is_looked_at():
