@@ -177,7 +177,8 @@ class RunConfig(Record):
         crop: area of the random-resized crop, as fractions.
         flip: mirror half of the training images.
         shots: training images per class, drawn by the seed; 0: all.
-        head: fixed is s f W with s frozen; absorbed a linear layer that holds s and has a bias.
+        head: fixed is s f W with s frozen; absorbed a linear layer that holds s and has a bias;
+            frozen is fixed of which W never trains: the zero-shot head stays, the tower is tuned.
         head_from: head.safetensors of an export, where the head starts; "": as the method says.
         solver: of the linear probe of LP and LP-FT.
         logit_scale: clamped is trained with s <= 100; "": the method's own.
@@ -188,8 +189,9 @@ class RunConfig(Record):
         text_length: tokens in each of them (L).
         precision: of the forward pass.
         eval_every: steps between two validations.
-        selection: which weights are kept: the best on held-out training images, the best on the
-            reported test images (as the papers do; tables say so), or the last.
+        selection: which weights are kept: holdout, of the best accuracy on held-out training
+            images; loss, of the least cross-entropy on them, theta0 included (as FLYP's few-shot);
+            paper, the best on the reported test images (as the papers do; tables say so); or last.
         seed: of every random draw.
 
     Raises:
@@ -224,7 +226,7 @@ class RunConfig(Record):
     crop: tuple[float, float] = (0.08, 1.0)
     flip: bool = True
     shots: int = Field(0, ge=0)
-    head: Literal["fixed", "absorbed"] = "fixed"
+    head: Literal["frozen", "fixed", "absorbed"] = "fixed"
     head_from: str = ""
     solver: Literal["logistic", "adamw"] = "logistic"
     logit_scale: Literal["", "frozen", "trained", "clamped"] = ""
@@ -236,7 +238,7 @@ class RunConfig(Record):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
     eval_every: int = Field(1000, ge=1)
-    selection: Literal["holdout", "paper", "last"] = "holdout"
+    selection: Literal["holdout", "loss", "paper", "last"] = "holdout"
     seed: int = 0
 
     def __init__(self, **values: Any):

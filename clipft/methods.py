@@ -105,29 +105,50 @@ class Method(Entry):
 
     @property
     def two_towers(self) -> bool:
-        """Whether the head is built from the text tower; else it is a layer that trains."""
+        """Whether the head is built from the text tower; else it is a layer of its own."""
         return self.trains in ("image", "both")
 
     def check(self, config: RunConfig) -> None:
         """Raise ConfigError for a setting that is not known here or that would do nothing."""
         check_options(self.name, config.options, self.options)
-        fault = ""
+        fault = self._head_fault(config)
         if config.lam is not None and self.lam is None:
             fault = f"has no regulariser, so lam={config.lam:g} would do nothing; leave it out"
-        elif self.two_towers and (config.head != "fixed" or config.head_from):
-            fault = "builds its head from its text tower; leave out head and head_from"
-        elif config.head_from and self.head != "zero_shot":
-            fault = "says itself where its head starts; head_from goes with method=ft"
-        elif config.solver == "adamw" and self.head != "probe":
-            fault = "has no linear probe, so solver=adamw would do nothing; leave it out"
-        elif config.head == "absorbed" and config.logit_scale in ("trained", "clamped"):
-            advice = "leave out logit_scale"
-            raise ConfigError(f"head=absorbed holds the logit scale in its weights; {advice}")
-        elif config.solver == "adamw" and self.trains != "head":
-            fault = "takes solver=logistic; for a head that AdamW trained: method=lp solver=adamw, "
-            fault += "clipft export, then method=ft head_from=FOLDER/head.safetensors"
+        elif not fault and config.solver == "adamw":
+            fault = self._solver_fault()
         if fault:
             raise ConfigError(f"{self.name} {fault}")
+        _check_head_alone(config)
+
+    def _head_fault(self, config: RunConfig) -> str:
+        """What of the head's settings does not go with this method; "" where all does."""
+        if self.two_towers and (config.head != "fixed" or config.head_from):
+            return "builds its head from its text tower; leave out head and head_from"
+        if config.head == "frozen" and (self.head != "zero_shot" or self.trains == "head"):
+            return "needs a head that trains, so not head=frozen; leave it out"
+        if self.head != "zero_shot" and config.head_from:
+            return "says itself where its head starts; head_from goes with method=ft"
+        return ""
+
+    def _solver_fault(self) -> str:
+        """Why solver=adamw does not go with this method; "" where it does."""
+        if self.head != "probe":
+            return "has no linear probe, so solver=adamw would do nothing; leave it out"
+        if self.trains != "head":
+            advice = "for a head that AdamW trained: method=lp solver=adamw, clipft export, then"
+            return f"takes solver=logistic; {advice} method=ft head_from=FOLDER/head.safetensors"
+        return ""
+
+
+def _check_head_alone(config: RunConfig) -> None:
+    """Raise ConfigError for settings of a head that contradict each other, whatever the method."""
+    trains_scale = config.logit_scale in ("trained", "clamped")
+    if config.head == "absorbed" and trains_scale:
+        advice = "leave out logit_scale"
+        raise ConfigError(f"head=absorbed holds the logit scale in its weights; {advice}")
+    if config.head == "frozen" and (trains_scale or config.head_from):
+        advice = "leave out logit_scale and head_from"
+        raise ConfigError(f"head=frozen keeps the zero-shot head and its scale; {advice}")
 
 
 @dataclass(frozen=True)

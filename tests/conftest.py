@@ -147,6 +147,26 @@ def model_folder(shared, one_tokenizer) -> Path:
     return made_once(shared / "model", make)
 
 
+@pytest.fixture(scope="session")
+def resnet_folder(shared, one_tokenizer) -> Path:
+    """The same, of a CLIP whose vision tower is a ResNet: it has BatchNorms, hence buffers."""
+    import open_clip
+
+    vision = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 64}
+    vision |= {"patch_size": None}
+    config = MODEL | {"model_cfg": MODEL["model_cfg"] | {"vision_cfg": vision}}
+    config["preprocess_cfg"] = MODEL["preprocess_cfg"] | {"size": 32}
+
+    def make(folder: Path) -> None:
+        (folder / "open_clip_config.json").write_text(json.dumps(config))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(3)
+            net = open_clip.CLIP(**config["model_cfg"])
+        torch.save(net.state_dict(), folder / "random.pt")
+
+    return made_once(shared / "resnet", make)
+
+
 @pytest.fixture
 def checkpoint(model_folder) -> str:
     """Path of the random-weights checkpoint."""

@@ -123,13 +123,20 @@ def presets(
     from ..runs.recipes import load_preset, presets as all_presets
 
     if name is not None:
-        values = load_preset(name).model_dump(mode="json", exclude_defaults=True)
+        preset = load_preset(name)
+        values = preset.model_dump(mode="json", exclude_defaults=True)
+        if preset.lacks_manifest:
+            wanted = "give your own as manifest=FILE"
+            print(f"# no manifest of {preset.manifest} comes with clipft: {wanted}")
         print(yaml.safe_dump(values, sort_keys=False, default_flow_style=False), end="")
         return
 
     rows = []
     for key, preset in all_presets().items():
-        row = {"name": key, "title": preset.title}
+        data = preset.manifest
+        if preset.lacks_manifest:
+            data += " (no manifest ships)"
+        row = {"name": key, "title": preset.title, "data set": data}
         row |= {"tuned": " ".join(preset.tuned), "unknown": " ".join(preset.unknown)}
         rows.append(row | {"source": preset.source})
     show(rows)

@@ -17,6 +17,7 @@ COLUMNS = {
 }  # fmt: skip
 CHOSEN = {
     "holdout": "on held-out reference images",
+    "loss": "by the loss on held-out reference images",
     "paper": "on the REPORTED test split",
     "last": "the last ones",
 }

@@ -85,6 +85,7 @@ WANTED: dict[str, tuple[str, str]] = {
     "lists": ("how the list files are called", 'lists: "{domain}_{split}.txt"'),
     "labels": ("list or folder", "labels: folder"),
     "holdout": ("a fraction of train, 0 <= holdout < 1", "holdout: 0.2"),
+    "underscores": ("spaces, or kept: as class names are written", "underscores: kept"),
     "templates": ("openai, or a list of texts", 'templates: ["a photo of a {}."]'),
     "captions": ("a list of texts for each domain", 'captions: {any: ["a photo of a {}."]}'),
 }
@@ -111,6 +112,9 @@ class Manifest(Record):
     labels: Literal["list", "folder"] = "list"  # folder: of the image, whatever the list says
     # of train, kept as val where there is no val list; of folders as test, too
     holdout: float = Field(0.0, ge=0, lt=1)
+    underscores: Literal["spaces", "kept"] = (
+        "spaces"  # of class names in texts; kept: as they are written
+    )
     templates: str | tuple[str, ...] = "openai"  # of the zero-shot head; openai: CLIP's 80
     captions: dict[str, tuple[str, ...]] = {}  # templates by domain; "any" joins each
     emoji: EmojiSpec | None = None  # set: the files are rendered on first use
@@ -217,7 +221,12 @@ class Manifest(Record):
 
     @property
     def names(self) -> list[str]:
-        """The names that go into zero-shot templates, in label order."""
+        """The names that go into zero-shot templates, in label order.
+
+        As they are written where `underscores` are kept, else with spaces for _ and -.
+        """
+        if self.underscores == "kept":
+            return [name.name for name in self.class_names]
         return [name.text for name in self.class_names]
 
     @cached_property
@@ -237,6 +246,8 @@ class Manifest(Record):
             del fields[key]
         if not self.folders:
             del fields["folders"]
+        if self.underscores == "spaces":
+            del fields["underscores"]
         if not isinstance(self.classes, str):
             del fields["classes"]  # the rows say it
         return digest([fields, rows])
@@ -429,7 +440,8 @@ def load_manifest(name: str) -> Manifest:
     """Open a data set's description: what it holds, how it is called, where it lies.
 
     Arguments:
-        name: a name of `clipft datasets`, NAME of a NAME.yaml here, or the path of a YAML file.
+        name: a name of `clipft datasets`, NAME of a NAME.yaml here, or the path of a YAML file;
+            release/domainnet is DomainNet with class names as Lipsum-FT's release writes them.
 
     Returns:
         The manifest; no image is touched.

@@ -3,7 +3,8 @@
 E(x, t) = -s <f(x), g(t)> with unit embeddings f, g and the logit scale s of the pre-trained model.
 Training (`objectives.lipsum`) and measurement (`diagnostics.energy_gap`) both call what stands
 here.
-Source: Lipsum-FT, arXiv:2404.00860; whether the paper's figures carry s is not said, ours do.
+Source: Lipsum-FT, arXiv:2404.00860, equations 4 and 5 (energy), 6 (gap) and 7 (its stochastic
+version); whether the paper's figures carry s is not said, ours do.
 """
 
 from torch import Tensor
@@ -42,10 +43,15 @@ def quadratic_gap(images: Tensor, anchors: Tensor, moment: Tensor) -> Tensor:
     """The squared gap without any N x M matrix: d^T S d with d = f - f0.
 
     images, anchors (N, D), unit rows, moment (D, D) -> (N,), in squared logits. Equals squared_gap
-    of the energy vectors, since mean_m (s <d, t_m>)^2 = d^T (s^2 / M * T^T T) d.
+    of the energy vectors, since mean_m (s <d, t_m>)^2 = d^T (s^2 / M * T^T T) d. Never below 0, as
+    a mean of squares: what rounding leaves below is 0.
     """
-    change = images - anchors
-    return ((change @ moment) * change).sum(-1)
+    return quadratic_form(images - anchors, moment)
+
+
+def quadratic_form(rows: Tensor, moment: Tensor) -> Tensor:
+    """r^T S r of each row, for a second moment S: (N, D), (D, D) -> (N,), never below 0."""
+    return ((rows @ moment) * rows).sum(-1).clamp(min=0)
 
 
 def check_same_images(images: Tensor, anchors: Tensor) -> None:

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
-from .energies import check_same_images, check_same_model, quadratic_gap, second_moment, unit
+from .energies import (
+    check_same_images,
+    check_same_model,
+    quadratic_form,
+    quadratic_gap,
+    second_moment,
+    unit,
+)
 
 ROWS = 4096  # images, or texts, at a time
 
@@ -24,7 +31,7 @@ def energy_gap(
     """Energy gap of each image: EG(x) = mean_t (E_theta(x, t) - E_theta0(x, t))^2.
 
     Computed by the texts' second moment, without any N x M matrix. The mean over images is the
-    energy gap of Lipsum-FT, arXiv:2404.00860, section 4.
+    energy gap of Lipsum-FT, arXiv:2404.00860, equation 6.
 
     Arguments:
         images: (N, D) embeddings by the tuned model; normalised here.
@@ -108,7 +115,7 @@ def measure_gap(images: Tensor, anchors: Tensor, texts: Tensor, scale: float) ->
         change = unit(now) - unit(before)
         spread += change.T @ change
     spread *= scale**2 / len(images)
-    per_text = torch.cat([((chunk @ spread) * chunk).sum(-1) for chunk in texts.split(ROWS)])
+    per_text = torch.cat([quadratic_form(chunk, spread) for chunk in texts.split(ROWS)])
     return EnergyGap(per_image.double().cpu().numpy(), per_text.double().cpu().numpy(), scale)
 
 

@@ -27,7 +27,7 @@ from ..models.embeddings import texts
 from ..models.head import Head, read_head
 from ..models.load import Clip, load_clip, pick_device
 from ..models.students import Classifier, Student, TwoTowers
-from ..posthoc.weights import Weights
+from ..posthoc.weights import Weights, check_finite
 from ..progress import write
 from ..runs.checks import check_domains
 from ..runs.folder import RunFolder
@@ -178,7 +178,9 @@ class Bench:
         """The rows on which the weights are chosen: held-out val, or the reported test with
         selection "paper".
 
-        In a few-shot run it is as small as the training set.
+        In a few-shot run it is as small as the training set. On purpose unlike Lipsum-FT's release,
+        images have the model's own resize, as they are reported with; there the central 224 / 256
+        of the shorter side is cut out first.
         """
         return self._drawn(chosen_on(config, self.manifest), config)
 
@@ -220,8 +222,12 @@ class Bench:
         compare_digests(run.folder, run.made_of, today, run.config.model)
 
     def tuned(self, run: Run) -> Weights:
-        """Weights that training chose, or a post-hoc method made, on the device."""
+        """Weights that training chose, or a post-hoc method made, on the device.
+
+        Raises WeightsError where one of their numbers is not finite.
+        """
         weights = read_weights(run.folder.weights_file)
+        check_finite(weights, str(run.folder))
         return {name: tensor.to(self.device) for name, tensor in weights.items()}
 
     def mixtures(self, run: Run) -> Mixtures:

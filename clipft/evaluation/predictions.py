@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from ..diagnostics.energies import unit
 from ..errors import ImageError
 from ..inputs.batches import Batch
 from ..models.embeddings import Point, embed
+from ..models.head import check_scores
 from ..models.students import Student
 
 
@@ -26,8 +28,10 @@ def predictions(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]
     """Logits (N, C), labels (N,) -> predicted class, its probability, and nats of the true class,
     each (N,).
 
-    Of tied classes the lower index wins, as torch.argmax promises.
+    Of tied classes the lower index wins, as torch.argmax promises. Raises WeightsError where a
+    logit is not finite.
     """
+    check_scores(logits)
     logs = logits.float().log_softmax(-1)  # (N, C)
     prediction = logs.argmax(-1)
     confidence = logs.gather(-1, prediction[:, None])[:, 0].exp()
@@ -35,16 +39,26 @@ def predictions(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]
     return prediction, confidence, nll
 
 
-def accuracy_on(student: Student, chunks: Iterable[Batch]) -> float:
-    """Top-1 accuracy on decoded pixels, in evaluation mode; raises ImageError without images."""
+@dataclass(frozen=True)
+class Validation:
+    """What weights are chosen by: top-1 accuracy, a fraction, and mean cross-entropy in nats."""
+
+    accuracy: float
+    loss: float
+
+
+def validate_on(student: Student, chunks: Iterable[Batch]) -> Validation:
+    """Accuracy and loss on decoded pixels, in evaluation mode; raises ImageError without images."""
     was_training = student.training
     student.eval()
     correct = 0
+    nats = 0.0
     seen = 0
     for chunk in chunks:
         if not len(chunk.rows):
             continue
-        prediction, _, _ = predictions(logits_of(student, chunk.pixels), chunk.labels)
+        prediction, _, nll = predictions(logits_of(student, chunk.pixels), chunk.labels)
+        nats += float(nll.double().sum())
         correct += int((prediction.cpu() == chunk.labels).sum())
         seen += len(chunk.labels)
     student.train(was_training)
@@ -52,7 +66,7 @@ def accuracy_on(student: Student, chunks: Iterable[Batch]) -> float:
         raise ImageError(
             "no image of the selection split can be read; the weights cannot be chosen"
         )
-    return correct / seen
+    return Validation(correct / seen, nats / seen)
 
 
 class Heads:

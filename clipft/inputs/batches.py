@@ -28,8 +28,8 @@ Draw = tuple[int, int]  # a row, and its number in the stream
 def train_transform(size: Size, crop: tuple[float, float], flip: bool) -> Transform:  # noqa: FBT001
     """Random-resized crop (area as a fraction of the image) and horizontal flip, as the papers.
 
-    After the size the words of a recipe, in its order. Pillow resizes with antialiasing and rounds
-    to 8 bits; Lipsum-FT's release does neither.
+    After the size the words of a recipe, in its order. On purpose unlike Lipsum-FT's release, which
+    does neither: Pillow resizes with antialiasing and rounds to 8 bits.
     """
     bicubic = transforms.InterpolationMode.BICUBIC
     steps: list[Any] = [transforms.RandomResizedCrop(size, scale=crop, interpolation=bicubic)]

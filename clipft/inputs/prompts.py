@@ -50,7 +50,8 @@ class Captions:
     """
 
     def __init__(self, manifest: Manifest, tokenizer: Tokenizer):
-        self.names = [(name.text, *name.also) for name in manifest.class_names]
+        rows = zip(manifest.names, manifest.class_names, strict=True)
+        self.names = [(text, *name.also) for text, name in rows]
         self.tokenizer = tokenizer
         own = manifest.captions
         shared = own["any"] if own.get("any") else templates(manifest)

@@ -106,21 +106,29 @@ def worst_group(
 
 
 def gzsl(
-    prediction: np.ndarray, label: np.ndarray, unseen: Sequence[int]
+    prediction: np.ndarray, label: np.ndarray, unseen: Sequence[int], *, by_class: bool = False
 ) -> tuple[float, float, float]:
     """Generalised zero-shot S, U, H = 2 S U / (S + U): accuracy on seen and on unseen classes.
 
     Predictions are over all classes. unseen: labels of the classes that were not trained on.
-    Raises ConfigError where either kind has no image.
+    by_class: S and U are means over classes instead of images, the protocol of the field (Xian et
+    al., arXiv:1707.00600). Raises ConfigError where either kind has no image.
     """
     is_unseen = np.isin(checked(label, prediction), np.asarray(unseen, dtype=int))
     for kind, rows in (("a seen", ~is_unseen), ("an unseen", is_unseen)):
         if not rows.any():
             raise ConfigError(f"no image of {kind} class; generalised zero-shot needs both")
 
-    right = np.asarray(prediction) == label
-    s = float(right[~is_unseen].mean())
-    u = float(right[is_unseen].mean())
+    predicted = np.asarray(prediction)
+    labelled = np.asarray(label)
+
+    def mean_of(rows: np.ndarray) -> float:
+        if by_class:
+            return class_mean(predicted[rows], labelled[rows]).value
+        return accuracy(predicted[rows], labelled[rows])
+
+    s = mean_of(~is_unseen)
+    u = mean_of(is_unseen)
     h = 2 * s * u / (s + u) if s + u else 0.0
     return s, u, h
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import ConfigError
 from .intervals import Statistic, checked, one_hot
 
 BINS = 15  # of equal width
@@ -14,14 +15,15 @@ BINS = 15  # of equal width
 
 def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> Statistic:
     """Expected calibration error, see `ece`."""
-    gaps = np.asarray(correct, dtype=float) - checked(confidence, correct)
+    gaps = np.asarray(correct, dtype=float) - _fractions(confidence, correct)
     return Statistic(one_hot(bin_of(confidence, bins), bins, gaps), _error_of_sums)
 
 
 def ece(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
     """Expected calibration error: sum over bins of n_b / N * |accuracy_b - confidence_b|.
 
-    confidence (N,) of the top-1 class, correct (N,) bool.
+    confidence (N,) of the top-1 class, correct (N,) bool. Raises ConfigError for a confidence that
+    is no fraction.
     """
     return calibration_error(confidence, correct, bins).value
 
@@ -39,7 +41,7 @@ class Reliability:
 
 def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> Reliability:
     """Accuracy against confidence in bins, what `ece` sums up."""
-    place = bin_of(checked(confidence, correct), bins)
+    place = bin_of(_fractions(confidence, correct), bins)
     edges = np.linspace(0, 1, bins + 1)
     count = np.bincount(place, minlength=bins)
     count_or_nan = np.where(count, count, np.nan)
@@ -47,6 +49,19 @@ def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -
     stated = np.bincount(place, np.asarray(confidence, float), bins) / count_or_nan
     reached = np.bincount(place, np.asarray(correct, float), bins) / count_or_nan
     return Reliability(edges[:-1], edges[1:], count, confidence=stated, accuracy=reached)
+
+
+def _fractions(confidence: np.ndarray, correct: np.ndarray) -> np.ndarray:
+    """The confidences themselves; raises ConfigError where one is outside 0 ... 1, or no number."""
+    values = np.asarray(checked(confidence, correct), dtype=float)
+    odd = values[~((values >= 0) & (values <= 1))]  # nan is not
+    if len(odd):
+        more = f", and {len(odd) - 1} more" if len(odd) > 1 else ""
+        raise ConfigError(
+            f"a confidence is {odd[0]:g}{more}; expected probabilities, 0 ... 1: logits go through"
+            " softmax, percent are divided by 100"
+        )
+    return values
 
 
 def bin_of(confidence: np.ndarray, bins: int) -> np.ndarray:

@@ -59,3 +59,12 @@ def read_head(file: Path | str) -> Head:
         if weight.dim() == 2 and bias.shape == weight.shape[1:] == (len(classes),):
             return Head(weight, bias, classes)
     raise WeightsError(f"{file} is no head of clipft; wanted: the head.safetensors of an export")
+
+
+def check_scores(logits: Tensor) -> None:
+    """Raise WeightsError for a logit that is not finite: its model says the first class of all."""
+    odd = ~logits.isfinite()
+    if odd.any():
+        images = int(odd.any(-1).sum())
+        fault = f"a score of {images} of {len(logits)} images is {float(logits[odd][0])}"
+        raise WeightsError(f"{fault}, so this model has no accuracy; a weight is not finite")

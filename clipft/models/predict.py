@@ -12,9 +12,10 @@ from ..data.images import image_files
 from ..data.splits import Split
 from ..errors import ConfigError
 from ..inputs.batches import pixel_chunks
+from ..posthoc.weights import check_finite
 from ..progress import progress_bar
 from .embeddings import embed
-from .head import read_head
+from .head import check_scores, read_head
 from .load import load_clip
 from .students import Classifier
 
@@ -35,6 +36,7 @@ class Predictor:
 
     Raises:
         ConfigError: where the folder holds no model, or its head is of another.
+        WeightsError: where a weight is not finite.
 
     Example:
         >>> run = clipft.open_runs("runs")[0]
@@ -49,6 +51,7 @@ class Predictor:
         self.head.check_dimensions(self.clip.config["model_cfg"]["embed_dim"], self.clip.name)
         self.student = Classifier(self.clip, self.head.weight, "absorbed").to(device).eval()
         self.student.start_from(self.head.weight, self.head.bias)
+        check_finite(self.student.state_dict(), str(folder))
 
     def predict(
         self, paths: Sequence[Path | str] | Path | str, top: int = 1, reading: Reading = Reading()
@@ -88,6 +91,7 @@ class Predictor:
     def _ranked(self, chunk: Batch, files: Sequence[str], top: int) -> list[tuple]:
         """The most probable classes of each image: (file, rank from 1, class, probability)."""
         logits = self.student.logits(embed(self.student, chunk.pixels))
+        check_scores(logits)
         best = logits.softmax(-1).sort(descending=True, stable=True)
         labels = best.indices[:, :top].tolist()
         probabilities = best.values[:, :top].tolist()

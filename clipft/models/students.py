@@ -66,10 +66,11 @@ class Student(nn.Module):
 
 
 class Classifier(Student):
-    """Vision tower and a trained head (D, C) in one of two conventions.
+    """Vision tower and a head (D, C) in one of three conventions.
 
     fixed: logits s f W, W starts at unit columns, s stays unless `logit_scale` says otherwise.
     absorbed: logits f W + b, W starts at s W0 and b at 0. Adam makes them different methods.
+    frozen: as fixed, but neither W nor s trains (Lipsum-FT, arXiv:2404.00860, table 11).
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Classifier(Student):
             self.weight = nn.Parameter(clip.scale * head)
             self.bias = nn.Parameter(torch.zeros_like(head[0]))
             return
-        self.weight = nn.Parameter(head.clone())
+        self.weight = nn.Parameter(head.clone(), requires_grad=convention != "frozen")
         if logit_scale != "frozen":
             self.logit_scale = nn.Parameter(clip.model.logit_scale.detach().clone())
 

@@ -206,6 +206,8 @@ def _starred(key: str, settings: Mapping[str, Any], tuned: Iterable[str]) -> str
 
 def _shown(value: Any) -> str:
     """A value as a person writes it."""
+    if value is None:
+        return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

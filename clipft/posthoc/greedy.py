@@ -11,8 +11,9 @@ def greedy_walk(
 ) -> list[int]:
     """Positions of the members: by falling accuracy, kept only if that of all together rises.
 
-    count: how many candidates there are, of which ties keep their order; accuracy: of the mean of
-    the candidates at these positions; limit: how many members there may be.
+    count: how many candidates there are; accuracy: of the mean of the candidates at these
+    positions; limit: how many members there may be. On purpose unlike the release of model soups,
+    which turns them round: candidates of one accuracy keep their order.
     """
     alone = [accuracy([candidate]) for candidate in range(count)]
     order = sorted(range(count), key=alone.__getitem__, reverse=True)

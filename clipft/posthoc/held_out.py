@@ -1,6 +1,6 @@
 """What post-hoc methods may ask of the held-out images, on which all choices are made."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -17,6 +17,10 @@ class HeldOut(Protocol):
     def labels(self) -> Tensor:
         """(N,)."""
 
+    @property
+    def parameters(self) -> Collection[str]:
+        """Names of the weights that are parameters; the others are buffers, without gradient."""
+
     def accuracy(self, weights: Weights) -> float:
         """Top-1 accuracy, a fraction."""
 
@@ -27,7 +31,7 @@ class HeldOut(Protocol):
         """Shuffled batches, for `loss`."""
 
     def loss(self, weights: Weights, batch: Any) -> Tensor:
-        """Cross-entropy of one batch in evaluation mode, with gradient to the weights."""
+        """Cross-entropy of one batch in evaluation mode, with gradient to the parameters."""
 
     def sampled_loss(self, weights: Weights, batch: Any) -> Tensor:
         """The same with labels drawn from the model's own predictions."""

@@ -4,15 +4,17 @@
     min_gamma  CE(held-out batch; theta) + mu ||gamma||_2          (TPGM-C has mu > 0)
 
 One gamma per trained tensor, from n / 2 (WiSE 0.5 everywhere). Norm "mars": n is the L1 norm of
-each row, gamma starts at half of the longest. gamma is projected back to its range after each step:
-at its bound it keeps its gradient and can return, where a clamp inside the loss would hold it for
-ever. A tensor that did not move is left as it is.
+each row, or of a whole vector, and gamma starts at half of the shortest row. gamma is projected
+back to its range after each step: at its bound it keeps its gradient and can return, where a clamp
+inside the loss would hold it for ever. A tensor that did not move is left as it is; a buffer, e.g.
+a BatchNorm's mean, has no gamma and stays tuned.
 Source: Tian et al., CVPR 2023, arXiv:2303.10720 and release: Adam, lr 0.01, 200 steps of 64. mu = 1
-is ours. Under "mars" the release starts at half of the shortest row.
+is ours. The release's ImageNet code, which "mars" follows, has no upper bound of 1: a row shorter
+than gamma goes beyond theta1 there. Ours stops at theta1, as the formula does.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +24,7 @@ from ..config import TUNED
 from ..errors import ConfigError
 from ..progress import progress_bar
 from .held_out import HeldOut, Loss
-from .weights import Members, Weights, check_same_shape
+from .weights import Members, Weights, check_same_shape, trainable
 from .wise import wise
 
 
@@ -45,22 +47,25 @@ def tpgm(
     mu: float = 0.0,
     lr: float = 0.01,
     norm: str = "frobenius",
+    parameters: Collection[str] | None = None,
 ) -> Weights:
     """Project with the gammas that do best on held-out batches; `loss(weights, batch)` is a scalar.
 
-    Raises ConfigError for a bad mu, lr or norm, or a loss that is not finite, WeightsError where
-    the models differ.
+    parameters: names of the tensors that may have a gamma, see `weights.trainable`. Raises
+    ConfigError for a bad mu, lr or norm, or a loss that is not finite, WeightsError where the
+    models differ.
     """
     if not (0 <= mu < math.inf and 0 <= lr < math.inf):
         raise ConfigError(f"mu is {mu}, lr is {lr}; expected finite numbers >= 0")
     if norm not in ("frobenius", "mars"):
         raise ConfigError(f"unknown norm {norm!r}; known: frobenius, mars")
     check_same_shape(anchor, tuned)
-    bounds = _bounds(anchor, tuned, norm)
-    if not bounds:
+    radii = _radii(anchor, tuned, trainable(tuned, parameters), norm)
+    if not radii:
         return wise(anchor, tuned, TUNED)
 
-    gammas = {name: (bound / 2).clone().requires_grad_(True) for name, bound in bounds.items()}
+    bounds = {name: radius.max() for name, radius in radii.items()}
+    gammas = {name: (radius.min() / 2).requires_grad_(True) for name, radius in radii.items()}
     optimizer = torch.optim.Adam(gammas.values(), lr=lr)
     for batch in batches:
         value = loss(project(anchor, tuned, gammas, norm), batch)
@@ -79,21 +84,23 @@ def tpgm(
         return project(anchor, tuned, gammas, norm)
 
 
-def _bounds(anchor: Weights, tuned: Weights, norm: str) -> Weights:
-    """The largest gamma of each tensor that moved: its n, or the longest of its rows."""
-    bounds = {}
-    for name, tensor in tuned.items():
-        if tensor.is_floating_point() and not torch.equal(tensor, anchor[name]):
-            bounds[name] = _norm(tensor.float() - anchor[name].float(), norm).max()
-    return bounds
+def _radii(anchor: Weights, tuned: Weights, parameters: Sequence[str], norm: str) -> Weights:
+    """How far each parameter moved, of those that did: its n, or that of each row."""
+    radii = {}
+    for name in parameters:
+        if not torch.equal(tuned[name], anchor[name]):
+            radii[name] = _norm(tuned[name].float() - anchor[name].float(), norm)
+    return radii
 
 
 def _norm(change: Tensor, norm: str) -> Tensor:
-    """Frobenius: one number. MARS: the L1 norm of each row, shaped to be broadcast."""
+    """Frobenius: one number. MARS: the L1 norm of each row, shaped to be broadcast; a vector is one
+    row.
+    """
     if norm == "frobenius":
         return change.norm()
     if change.dim() <= 1:
-        return change.abs()
+        return change.abs().sum()
     return change.abs().sum(tuple(range(1, change.dim())), keepdim=True)
 
 
@@ -122,7 +129,16 @@ def apply_tpgm_c(
 ) -> Weights:
     """TPGM-C of one run."""
     batches = _counted(held_out.batches(batch, steps), steps)
-    return tpgm(anchor, members[0], held_out.loss, batches, mu=mu, lr=lr, norm=norm)
+    return tpgm(
+        anchor,
+        members[0],
+        held_out.loss,
+        batches,
+        mu=mu,
+        lr=lr,
+        norm=norm,
+        parameters=held_out.parameters,
+    )
 
 
 def _counted(batches: Iterable[Any], steps: int) -> Iterator[Any]:

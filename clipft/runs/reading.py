@@ -204,6 +204,9 @@ def compare_runs(first: Given, second: Given, alpha: float = TUNED) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
+GZSL = ("seen", "unseen", "harmonic")  # S, U, H
+
+
 def gzsl_table(run: Given, unseen: Sequence[str], alpha: float = TUNED) -> pd.DataFrame:
     """Generalised zero-shot accuracies of every test split: on seen and on unseen classes.
 
@@ -213,7 +216,8 @@ def gzsl_table(run: Given, unseen: Sequence[str], alpha: float = TUNED) -> pd.Da
         alpha: of the model.
 
     Returns:
-        A row per split: seen S, unseen U and harmonic H = 2 S U / (S + U), fractions.
+        A row per split: seen S, unseen U and harmonic H = 2 S U / (S + U), fractions: means over
+        images, and with `class_` before their names means over classes, the protocol of the field.
 
     Raises:
         ConfigError: for an unknown class.
@@ -222,7 +226,7 @@ def gzsl_table(run: Given, unseen: Sequence[str], alpha: float = TUNED) -> pd.Da
     Example:
         >>> run = clipft.open_runs("runs")[0]
         >>> clipft.gzsl_table(run, unseen=["bee"]).columns.tolist()
-        ['split', 'seen', 'unseen', 'harmonic']
+        ['split', 'seen', 'unseen', 'harmonic', 'class_seen', 'class_unseen', 'class_harmonic']
     """
     import pandas as pd
 
@@ -235,8 +239,11 @@ def gzsl_table(run: Given, unseen: Sequence[str], alpha: float = TUNED) -> pd.Da
     rows = []
     for split, scores in run.scores(alpha).items():
         if scores.part == "test":
-            rows.append((split, *metrics.gzsl(scores.prediction, scores.label, labels)))
-    return pd.DataFrame(rows, columns=["split", "seen", "unseen", "harmonic"])
+            by_image = metrics.gzsl(scores.prediction, scores.label, labels)
+            by_class = metrics.gzsl(scores.prediction, scores.label, labels, by_class=True)
+            rows.append((split, *by_image, *by_class))
+    columns = ["split", *GZSL, *(f"class_{name}" for name in GZSL)]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def reliability_of(run: Given, split: str, alpha: float = TUNED, bins: int = 15) -> Reliability:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..config import Record, RunConfig
-from ..data.manifests import manifests_folder
+from ..data.manifests import available, manifests_folder
 from ..data.splits import SplitName
 from ..disk.files import read_yaml, write_text
 from ..errors import ConfigError, RunError, unknown
@@ -39,6 +39,16 @@ class Preset(Record):
     sources: dict[str, str] = {}
     after: str = ""  # a post-hoc method, whose options the settings are
     note: str = ""
+
+    @property
+    def manifest(self) -> str:
+        """The data set that it is for; "" for a post-hoc method, which takes any."""
+        return "" if self.after else str(self.settings.get("manifest", RunConfig().manifest))
+
+    @property
+    def lacks_manifest(self) -> bool:
+        """Whether no manifest of its data set comes with clipft: the user gives manifest=FILE."""
+        return bool(self.manifest) and self.manifest not in available()
 
 
 class Collection(Record):

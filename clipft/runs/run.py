@@ -196,7 +196,9 @@ class Run:
         return self.config.reference or self.manifest.reference
 
     def history(self) -> pd.DataFrame:
-        """Its logged steps and validations, in order: step, loss, its terms, lr, val_accuracy."""
+        """Its logged steps and validations, in order: step, loss, its terms, lr, val_accuracy;
+        and val_loss where it chose the weights.
+        """
         import pandas as pd
 
         return pd.DataFrame(self.folder.history())

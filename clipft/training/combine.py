@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ..config import Reading
 from ..diagnostics.energies import energy_vectors, unit
 from ..evaluation.bench import Bench
-from ..evaluation.predictions import accuracy_on, logits_of
+from ..evaluation.predictions import logits_of, validate_on
 from ..inputs.batches import Batch, Pixels, Stream, train_batches
 from ..inputs.seeds import rng
 from ..models.checkpoints import write_weights
@@ -108,10 +108,15 @@ class HeldOutImages:
         """(N,), in the order of `logits`."""
         return torch.tensor(self.split.labels)
 
+    @property
+    def parameters(self) -> set[str]:
+        """Names of the student's parameters; what else it has are buffers."""
+        return {name for name, _ in self.student.named_parameters()}
+
     def accuracy(self, weights: Weights) -> float:
         """Top-1 accuracy, a fraction."""
         self.student.load_state_dict(weights)
-        return accuracy_on(self.student, self._pixels)
+        return validate_on(self.student, self._pixels).accuracy
 
     def logits(self, weights: Weights) -> Tensor:
         """(N, C)."""

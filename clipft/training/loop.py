@@ -15,8 +15,8 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from ..config import Reading, RunConfig, seed_of
-from ..errors import ImageError, RunError
-from ..evaluation.predictions import accuracy_on
+from ..errors import ImageError, RunError, WeightsError
+from ..evaluation.predictions import Validation, validate_on
 from ..inputs.batches import Batch, skipped
 from ..methods import Method
 from ..models.checkpoints import write_weights
@@ -34,8 +34,8 @@ LOGGED = 200  # rows of the history, at most, beside the validations
 def learning_rate(step: int, config: RunConfig) -> float:
     """Linear warm-up over the first `warmup` (a fraction), then cosine to 0; step counts from 0.
 
-    The first step has one part of the warm-up, as in WiSE-FT's release; in Lipsum-FT's it has 0, so
-    ours is one step earlier.
+    The first step has one part of the warm-up, as in WiSE-FT's release. On purpose unlike
+    Lipsum-FT's, where it has 0: there a step would train nothing, so ours is one step earlier.
     """
     warm = round(config.warmup * config.steps)
     if step < warm:
@@ -88,7 +88,8 @@ def fit(training: Training, state: State) -> None:
     """Train from the state's step to the last, keep the chosen weights, drop the checkpoint."""
     steps = range(state.step, training.steps)
     title = f"{training.method.title} {training.folder.name}"
-    if training.steps == 0 and state.best < 0:  # else it was validated before it was stopped
+    starts_as_candidate = training.steps == 0 or training.config.selection == "loss"
+    if starts_as_candidate and state.best is None:  # else it was validated before it was stopped
         validate(training, state)
 
     state.student.train()
@@ -110,7 +111,8 @@ def fit(training: Training, state: State) -> None:
                 log(training, state, loss, values)
             if training.is_validated_at(state.step):
                 validate(training, state)
-            bar.set_postfix(loss=f"{loss:.3f}", best_val=f"{max(state.best, 0):.3f}", refresh=False)
+            best = abs(state.best or 0)
+            bar.set_postfix(loss=f"{loss:.3f}", best_val=f"{best:.3f}", refresh=False)
 
     if state.unread:
         write(skipped(training.examples.train, sorted(state.unread)))
@@ -165,13 +167,36 @@ def log(training: Training, state: State, loss: float, values: dict[str, float])
     training.watch(row)
 
 
+def merit(found: Validation, selection: str) -> float:
+    """What is larger for better weights: the accuracy, or minus the loss."""
+    return -found.loss if selection == "loss" else found.accuracy
+
+
+def is_chosen(found: Validation, best: float | None, selection: str) -> bool:
+    """Whether weights take the place of the best so far, whose merit is given.
+
+    Of equal accuracies the first is kept, of equal losses the last, as in FLYP's few-shot release.
+    """
+    if best is None or selection == "last":
+        return True
+    if selection == "loss":
+        return merit(found, selection) >= best
+    return merit(found, selection) > best
+
+
 def validate(training: Training, state: State) -> None:
-    """Accuracy on the selection split; keep the best weights, then save the state."""
-    accuracy = accuracy_on(state.kept, training.examples.selection)
-    row = {"step": state.step, "val_accuracy": accuracy}
+    """Accuracy and loss on the selection split; keep the best weights, then save the state."""
+    try:
+        found = validate_on(state.kept, training.examples.selection)
+    except WeightsError as error:
+        advice = "the run diverged; lower lr or lam"
+        raise RunError(f"validation after step {state.step}: {error}: {advice}") from None
+    row = {"step": state.step, "val_accuracy": found.accuracy}
+    if training.config.selection == "loss":
+        row["val_loss"] = found.loss
     training.folder.log(row)
-    if accuracy > state.best or training.config.selection == "last":
-        state.best = accuracy
+    if is_chosen(found, state.best, training.config.selection):
+        state.best = merit(found, training.config.selection)
         step = {"step": str(state.step)}
         write_weights(training.folder.best_file, state.kept.state_dict(), step)
     state.save(training.folder.checkpoint_file)

@@ -33,12 +33,15 @@ class State:
     optimizer: Any
     average: Any  # AveragedModel or None
     step: int = 0
-    best: float = -1.0
+    best: float | None = None  # merit of the weights that are kept; None: none yet
     unread: set[int] = field(default_factory=set)
 
     @classmethod
     def begin(cls, student: Student, config: RunConfig, ema: float | None, fabric: Fabric) -> State:
-        """The state before the first step; ema: decay of the averaged weights, None for none."""
+        """The state before the first step; ema: decay of the averaged weights, None for none.
+
+        On purpose unlike Lipsum-FT's release: AdamW's first moment is kept in fp32, there in bf16.
+        """
         optimizer = torch.optim.AdamW(
             trained_tensors(student).values(),
             lr=config.lr,

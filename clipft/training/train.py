@@ -44,7 +44,7 @@ def train(
     """Train one run, or go on where it stopped; a finished one is returned as it is.
 
     Leaves in `runs/<id>/` config.json, metrics.jsonl and weights.safetensors (the weights of the
-    best validation accuracy, or the last ones with selection "last"). A resumed run equals the
+    best validation accuracy, or those that config.selection says). A resumed run equals the
     uninterrupted one bit for bit on CPU.
 
     Arguments:

@@ -66,10 +66,17 @@ def test_lists(clipft):
 def test_presets_are_listed_and_shown(clipft):
     import yaml
 
+    from clipft.data.manifests import available
     from clipft.runs.recipes import Preset, load_preset, presets
 
     code, out, _ = clipft("presets")
     assert code == 0 and {*presets()} <= set(first_words(out)) and "tuned" in out
+    rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    for name, preset in presets().items():
+        said = f"{preset.manifest} (no manifest ships)" in rows[name]
+        assert said == (preset.manifest not in ("", *available()))
+    assert "# no manifest of fmow comes with clipft" in clipft("presets", "flyp/fmow")[1]
+    assert "# no manifest" not in clipft("presets", "emoji/kd")[1]
     for name in ("wise_ft/imagenet_b16", "emoji/tpgm_c", "emoji/kd"):
         code, out, _ = clipft("presets", name)
         assert code == 0

@@ -7,6 +7,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 import yaml
+from conftest import draw_tree
 
 from clipft.data.folders import IN_WORDS
 from clipft.data.manifests import (
@@ -14,6 +15,7 @@ from clipft.data.manifests import (
     WANTED,
     Manifest,
     available,
+    is_shipped,
     load_manifest,
     manifests_folder,
 )
@@ -81,6 +83,38 @@ def test_shipped(name, classes, domains):
         assert codes == {""}
     else:
         assert len(codes) == classes
+
+
+def test_domainnet_as_lipsum_fts_release_prompts_it(tmp_path, monkeypatch):
+    """The same files, splits and labels; names as the class folders are called."""
+    plain, release = load_manifest("domainnet"), load_manifest("release/domainnet")
+    assert release.name == "domainnet" and "release/domainnet" not in available()
+    folders = [name.slug for name in plain.class_names]
+    assert release.names == folders and "aircraft_carrier" in folders and "t-shirt" in folders
+    assert plain.names == [folder.replace("_", " ").replace("-", " ") for folder in folders]
+    assert release.digest() != plain.digest() and not is_shipped(release) and is_shipped(plain)
+    keys = ("domains", "reference", "labels", "lists", "holdout", "templates", "captions")
+    assert all(getattr(plain, key) == getattr(release, key) for key in keys)
+
+    draw_tree(tmp_path / "domainnet", ["real"], ["airplane", "t-shirt", "The_Eiffel_Tower"], 10, 2)
+    monkeypatch.setenv("CLIPFT_DATA", str(tmp_path))
+    for part in ("train", "val", "test"):
+        assert plain.split(f"real/{part}") == release.split(f"real/{part}")
+
+
+def test_underscores_are_spaces_or_kept(mini):
+    assert mini(underscores="spaces").digest() == mini().digest()
+    kept = mini(underscores="kept")
+    assert (
+        kept.names == ["alarm_clock", "ant", "T-shirt", "zebra"]
+        and kept.digest() != mini().digest()
+    )
+    assert Manifest.from_copy(kept.copy_for_run()).names == kept.names
+    with pytest.raises(
+        ConfigError, match=r"underscores: got 'keep'; wanted: spaces, or kept"
+    ) as bad:
+        mini(underscores="keep")
+    assert "\n" not in str(bad.value)
 
 
 def test_available_are_all_loadable():

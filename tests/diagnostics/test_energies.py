@@ -58,6 +58,27 @@ def test_the_mean_gap_agrees_in_single_precision(size, seed):
     assert float(by_moment.mean()) == pytest.approx(float(by_vectors.mean()), rel=1e-5)
 
 
+@settings(deadline=None)
+@given(st.integers(1, 6), st.integers(2, 32), seeds, st.sampled_from([1.0, 100.0]))
+def test_the_gap_is_never_below_nothing(m, d, seed, scale):
+    """The change lies where no text does, so the gap is 0: what is found of it is rounding."""
+    draw = np.random.default_rng(seed)
+    texts = np.zeros((m, d))
+    texts[:, 0] = 1
+    basis, _ = np.linalg.qr(draw.standard_normal((d, d)))
+    change = np.zeros((64, d))
+    change[:, 1:] = draw.standard_normal((64, d - 1))
+    texts, change = (torch.tensor(rows @ basis).float() for rows in (texts, change))
+    gap = quadratic_gap(change, torch.zeros_like(change), second_moment(texts, scale))
+    assert (gap >= 0).all()
+    torch.testing.assert_close(gap, torch.zeros(64), rtol=0, atol=1e-4 * scale**2 * d)
+
+
+def test_a_gap_that_is_not_known_stays_unknown():
+    moment = torch.full((3, 3), float("nan"))
+    assert quadratic_gap(torch.ones(2, 3), torch.zeros(2, 3), moment).isnan().all()
+
+
 def test_untuned_means_no_gap():
     images = unit(torch.randn(5, 8))
     texts = unit(torch.randn(7, 8))

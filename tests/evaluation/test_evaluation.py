@@ -24,12 +24,14 @@ from clipft.inputs import batches as data
 from clipft.inputs.batches import pixel_chunks
 from clipft.metrics.comparison import mcnemar
 from clipft.metrics.curves import FINEST
+from clipft.models.checkpoints import write_weights
 from clipft.models.embeddings import embed, extract
 from clipft.models.load import Clip
 from clipft.models.students import Student
 from clipft.posthoc.wise import mix_into
 from clipft.runs.run import Run
 from clipft.runs.scores import Scores, compare, from_frame, measure, table, to_frame
+from clipft.training.combine import combine
 
 
 @pytest.fixture
@@ -711,3 +713,43 @@ def test_a_diagnosis_asks_images_and_adds_nothing_to_the_results(world):
     pd.testing.assert_frame_equal(run.table(), before, check_exact=True)
     after = run.score([0.5])
     assert set(after.alpha) == {0.0, 0.5, 1.0}
+
+
+# --- numbers that are none
+
+
+def spoilt(run, value, name="visual.conv1.weight"):
+    """The run's weights with one number that is not finite, in their file too."""
+    weights = {key: tensor.clone() for key, tensor in run.tuned.items()}
+    weights[name].view(-1)[3] = value
+    write_weights(run.folder.weights_file, weights)
+    return weights
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["visual.conv1.weight", "weight"])
+def test_a_model_that_is_not_finite_has_no_accuracy(run, value, name):
+    weights = spoilt(run, value, name)
+    again = Trained.of(Run.open(run.path))
+    files = sorted(file.name for file in run.path.iterdir())
+    for ask in (
+        lambda: again.score([1.0]),
+        lambda: again.export(run.path.parent / "out"),
+        lambda: combine("wise", [again], {}, QUIET),
+    ):
+        with pytest.raises(WeightsError, match=f"'{name}' holds {value}, so it has no acc") as bad:
+            ask()
+        assert "\n" not in str(bad.value)
+    assert sorted(file.name for file in run.path.iterdir()) == files
+    assert not (run.path.parent / "out").exists()
+
+    with pytest.raises(WeightsError, match="this model has no accuracy; a weight is not finite"):
+        line(run, run.anchor, weights).score(run.reported_splits(), [1.0])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_scores_that_are_not_finite(value):
+    logits = torch.zeros(5, 3)
+    logits[[1, 4], 2] = value
+    with pytest.raises(WeightsError, match=f"a score of 2 of 5 images is {value}, so this model"):
+        predictions(logits, torch.zeros(5, dtype=torch.long))

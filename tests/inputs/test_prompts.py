@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from clipft.data.manifests import load_manifest
+from clipft.data.manifests import Manifest, load_manifest
 from clipft.errors import ConfigError
 from clipft.inputs.prompts import Captions, random_texts, templates, zero_shot_prompts
 from clipft.inputs.seeds import rng
@@ -39,6 +39,27 @@ def test_zero_shot_prompts():
         "a drawing of alarm clock.",
     ]
     assert torch.equal(prompts[row], TOKENIZER(want))
+
+
+def test_underscores_that_are_kept_stand_in_prompts_and_captions():
+    fills = open_clip.OPENAI_IMAGENET_TEMPLATES
+    written = {}
+    for name, word in (
+        ("release/domainnet", "aircraft_carrier"),
+        ("domainnet", "aircraft carrier"),
+    ):
+        manifest = load_manifest(name)
+        row = manifest.names.index(word)
+        few = Manifest.from_copy(
+            manifest.copy_for_run() | {"class_names": [{"name": "aircraft_carrier"}]}
+        )
+        (found,) = zero_shot_prompts(few, TOKENIZER)
+        assert torch.equal(found, TOKENIZER([fill(word) for fill in fills]))
+        captions = Captions(manifest, TOKENIZER)
+        assert captions.names[row] == (word,)
+        assert torch.equal(captions.draw([row], ["real"], None)[0], found[0])
+        written[name] = found
+    assert not torch.equal(*written.values())
 
 
 def test_openai_templates_are_open_clips():

@@ -115,6 +115,30 @@ def test_gzsl_is_its_formula(seed, n, classes):
     assert metrics.gzsl(prediction, label, unseen) == pytest.approx(want)
 
 
+@settings(deadline=None)
+@given(*ANY_SIZE)
+def test_gzsl_by_class_is_the_mean_of_recalls(seed, n, classes):
+    prediction, label, _ = draw(seed, n, classes + 1)
+    names = np.unique(label)
+    assume(len(names) > 1)
+    recalls = dict(
+        zip(names, recall_score(label, prediction, labels=names, average=None), strict=True)
+    )
+    s = np.mean([recalls[name] for name in names[1::2]])
+    u = np.mean([recalls[name] for name in names[::2]])
+    want = (s, u, 2 * s * u / (s + u) if s + u > 0 else 0)
+    found = metrics.gzsl(prediction, label, names[::2].tolist(), by_class=True)
+    assert found == pytest.approx(want)
+
+
+def test_gzsl_by_hand():
+    """Class 0 has three images, one right; class 1 one, right; the unseen class 2 half of two."""
+    prediction, label = np.array([0, 1, 2, 1, 2, 0]), np.array([0, 0, 0, 1, 2, 2])
+    assert metrics.gzsl(prediction, label, [2]) == pytest.approx((0.5, 0.5, 0.5))
+    by_class = metrics.gzsl(prediction, label, [2], by_class=True)
+    assert by_class == pytest.approx((2 / 3, 0.5, 4 / 7))
+
+
 @pytest.mark.parametrize(
     ("unseen", "words"), [([], "an unseen class"), ([7], "an unseen class"), ([0, 1], "a seen")]
 )

@@ -5,6 +5,7 @@ import pytest
 from drawn import ANY_SIZE, draw
 from hypothesis import given, settings, strategies as st
 
+from clipft.errors import ConfigError
 from clipft.metrics.calibration import ece, reliability
 
 
@@ -49,3 +50,25 @@ def test_mean_confidence_lies_in_its_bin(confidence, bins):
 )
 def test_ece_by_hand(confidence, correct, want):
     assert ece(np.array(confidence), np.array(correct)) == pytest.approx(want)
+
+
+@pytest.mark.parametrize("measure", [ece, reliability])
+@pytest.mark.parametrize(
+    ("confidence", "words"),
+    [
+        ([0.5, 1.5], "a confidence is 1.5; expected probabilities"),
+        ([-0.01, 0.5], "a confidence is -0.01;"),
+        ([0.5, float("nan")], "a confidence is nan;"),
+        ([float("inf"), 0.5], "a confidence is inf;"),
+        ([70.0, 80.0], "a confidence is 70, and 1 more;"),
+    ],
+    ids=str,
+)
+def test_a_confidence_is_a_fraction(measure, confidence, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        measure(np.array(confidence), np.array([True, False]))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_ends_are_fractions_too():
+    assert ece(np.array([0.0, 1.0]), np.array([False, True])) == 0

@@ -100,6 +100,18 @@ def test_predictor_says_what_the_run_says(world, kind, tmp_path):
     )
 
 
+@pytest.mark.parametrize("spoilt", ["head", "tower"])
+def test_a_model_that_is_not_finite_predicts_nothing(clip, plain, tmp_path, spoilt):
+    """Its softmax would be nan, and the first class the answer for every image."""
+    tensor = plain.weight if spoilt == "head" else plain.visual.proj
+    with torch.no_grad():
+        tensor[0, 0] = float("nan")
+    folder = export_clip(tmp_path / "out", clip, plain, ["cat", "dog"])
+    with pytest.raises(WeightsError, match="holds nan, so it has no accuracy") as caught:
+        Predictor(folder)
+    assert "\n" not in str(caught.value)
+
+
 def test_more_ranks_than_classes_gives_all_classes(world, tmp_path):
     run = world.train(steps=2)
     file = files_of(run.manifest.split("real/test"))[0]

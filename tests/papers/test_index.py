@@ -1,7 +1,10 @@
 """The index of papers against the registries, the files of presets and the code it tells of."""
 
+import inspect
 import math
 import re
+from importlib import import_module
+from operator import attrgetter
 
 import pytest
 import yaml
@@ -13,6 +16,7 @@ from clipft.runs.recipes import collections, load_preset
 
 INDEX = paper_index()
 PRESETS = manifests_folder() / "presets"
+PAPERS = ["flyp", "lipsum_baselines", "lipsum_ft", "soups", "wise_ft"]
 
 
 def rows(heading):
@@ -43,7 +47,7 @@ def test_formulas_are_those_of_the_files():
     assert INDEX.count("```text\n") == len(re.findall(r"^```$", INDEX, re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", ["flyp", "lipsum_ft", "soups", "wise_ft"])
+@pytest.mark.parametrize("name", PAPERS)
 def test_every_value_of_a_papers_preset_says_where_it_is_from(name):
     """By the file itself, read without clipft."""
     written = yaml.safe_load((PRESETS / f"{name}.yaml").read_text())
@@ -56,7 +60,7 @@ def test_every_value_of_a_papers_preset_says_where_it_is_from(name):
     assert written["sources"].keys() <= used | written["common"].keys()
 
 
-@pytest.mark.parametrize("name", ["flyp", "lipsum_ft", "soups", "wise_ft"])
+@pytest.mark.parametrize("name", PAPERS)
 def test_every_value_stands_in_the_index(name):
     table = rows(f"### `{name}`")
     for short in collections()[name].presets:
@@ -81,7 +85,8 @@ def test_a_presets_own_source_wins_and_others_are_inherited():
     preset = load_preset("flyp/few_shot")
     assert preset.sources["warmup"].startswith("release, README")
     assert preset.sources["lr"] == collections()["flyp"].sources["lr"]
-    assert "steps" not in preset.sources
+    assert load_preset("flyp/few_shot_patchcamelyon").sources["lr"].endswith("--lr=1e-6")
+    assert "steps" not in load_preset("flyp/rendered_sst2").sources
 
 
 def test_the_first_steps_of_a_warm_up_are_one_earlier_than_the_releases():
@@ -124,3 +129,40 @@ def test_class_names_have_spaces_and_crops_are_those_of_the_model():
     resize, crop = load_clip().transform.transforms[:2]
     assert type(resize).__name__ == "Resize" and type(crop).__name__ == "CenterCrop"
     assert resize.size == crop.size[0] == 32 and resize.antialias
+
+
+EQUATIONS = {  # of Lipsum-FT, as its text numbers them
+    "clipft/diagnostics/energies.py": "equations 4 and 5 (energy), 6 (gap) and 7 (its stochastic",
+    "clipft/diagnostics/energy_gap.py": "equation 6.",
+    "clipft/objectives/lipsum.py": "equations 7 and 8,",
+}
+
+
+def test_lipsum_fts_equations_have_the_papers_numbers():
+    """And no other file cites one, so that a number is found where it is checked."""
+    root = manifests_folder().parent
+    cited = {}
+    for file in sorted((root / "clipft").rglob("*.py")):
+        words = " ".join(file.read_text().split())
+        found = re.findall(r"2404\.00860, (equations? .*?)(?:$|\n)", file.read_text(), re.M)
+        if re.search(r"equations? \d", words):
+            cited[str(file.relative_to(root))] = found
+    assert cited.keys() == EQUATIONS.keys()
+    for file, text in EQUATIONS.items():
+        assert any(text in line for line in cited[file])
+
+
+DELIBERATE = {  # what is not as a release has it -> a word of the line that says so
+    "clipft.training.loop:learning_rate": "one step earlier",
+    "clipft.training.state:State.begin": "fp32",
+    "clipft.evaluation.bench:Bench.selection_split": "224 / 256",
+    "clipft.inputs.batches:train_transform": "antialiasing",
+    "clipft.posthoc.greedy:greedy_walk": "keep their order",
+}
+
+
+@pytest.mark.parametrize("place", DELIBERATE)
+def test_what_differs_on_purpose_is_said_where_it_is_done(place):
+    module, _, name = place.partition(":")
+    said = " ".join(inspect.getdoc(attrgetter(name)(import_module(module))).split())
+    assert DELIBERATE[place] in said.partition("On purpose unlike ")[2]

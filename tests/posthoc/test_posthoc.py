@@ -183,6 +183,25 @@ def test_fisher_merge_ends_bit_for_bit_and_keeps_integers(alpha, end):
     assert fisher_merge(ANCHOR, TUNED, fisher, fisher, 0.5)["count"].item() == 9
 
 
+def test_what_has_no_fisher_weights_is_mixed_plainly():
+    a = random_weights(0) | {"count": torch.tensor(7)}
+    b = random_weights(1) | {"count": torch.tensor(9)}
+    fisher = {"a": torch.rand(3, 4)}
+    found = fisher_merge(a, b, fisher, fisher, 0.3)
+    plain = wise(a, b, 0.3)
+    assert torch.equal(found["b"], plain["b"])
+    assert torch.equal(found["count"], b["count"])
+    torch.testing.assert_close(found["a"], plain["a"])
+    assert bits(fisher_merge(a, b, {}, {}, 0.3)) == bits(plain)
+
+
+def test_fisher_weights_of_one_model_alone():
+    a, b = random_weights(0), random_weights(1)
+    both = {name: torch.ones(3, 4) for name in a}
+    with pytest.raises(WeightsError, match="only one of the models has Fisher weights of 'b'"):
+        fisher_merge(a, b, {"a": both["a"]}, both, 0.3)
+
+
 def test_diagonal_fisher_of_a_logistic_regression():
     """-d log p(y|x) / dw = (sigmoid(w x) - y) x for each image; F is the mean of its square."""
     rng = np.random.default_rng(0)
@@ -232,11 +251,98 @@ def test_projection_formula(seed, share, norm):
     np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-5)
 
 
-def test_mars_takes_each_number_of_a_vector_as_a_row():
+def test_mars_takes_a_vector_as_one_row():
     a = {"w": torch.zeros(3)}
-    b = {"w": torch.tensor([1.0, -2.0, 4.0])}
+    b = {"w": torch.tensor([1.0, -2.0, 5.0])}
     found = project(a, b, {"w": torch.tensor(2.0)}, "mars")["w"]
-    torch.testing.assert_close(found, torch.tensor([1.0, -2.0, 2.0]))
+    torch.testing.assert_close(found, torch.tensor([0.25, -0.5, 1.25]))
+
+
+def test_mars_starts_at_half_of_the_shortest_row():
+    a = {"w": torch.zeros(2, 2), "bias": torch.zeros(2)}
+    b = {"w": torch.tensor([[1.0, 1.0], [3.0, 5.0]]), "bias": torch.tensor([4.0, -2.0])}
+    found = tpgm(a, b, ignore, [], norm="mars")
+    torch.testing.assert_close(found["w"], torch.tensor([[0.5, 0.5], [0.375, 0.625]]))
+    torch.testing.assert_close(found["bias"], torch.tensor([2.0, -1.0]))
+
+
+SMALL = {"w": (5, 4), "conv": (4, 3, 2, 2), "bias": (5,)}
+
+
+def small_network(weights, batch):
+    """Cross-entropy of a small network with a matrix, a kernel and a vector."""
+    images, labels = batch
+    kernels = F.conv2d(images, weights["conv"]).tanh().mean((2, 3))
+    return F.cross_entropy(kernels @ weights["w"].T + weights["bias"], labels)
+
+
+def release_radii(change, norm):
+    """The radii of the release's ImageNet code: one, or the absolute sum of each row."""
+    if norm == "frobenius" or change.dim() <= 1:
+        return change.norm() if norm == "frobenius" else change.abs().sum().reshape(1)
+    rows = change.flatten(1).abs().sum(1)
+    return rows.reshape(-1, *[1] * (change.dim() - 1))
+
+
+def plain_tpgm(anchor, tuned, batches, norm, lr=0.01):
+    """The release as plain steps: radii start at half of the smallest norm, are clipped to
+    1e-8 ... the largest before use; Adam is written out.
+    """
+    change = {name: tuned[name] - anchor[name] for name in tuned}
+    radii = {name: release_radii(moved, norm) for name, moved in change.items()}
+    gammas = {name: radius.min() / 2 for name, radius in radii.items()}
+    first = dict.fromkeys(gammas, 0.0)
+    second = dict.fromkeys(gammas, 0.0)
+
+    def projected():
+        for name, radius in radii.items():
+            gammas[name] = gammas[name].clamp(1e-8, float(radius.max()))
+        leaves = {name: gamma.clone().requires_grad_() for name, gamma in gammas.items()}
+        weights = {}
+        for name, leaf in leaves.items():
+            weights[name] = anchor[name] + leaf / (radii[name] + 1e-8) * change[name]
+        return leaves, weights
+
+    losses = []
+    for step, batch in enumerate(batches, 1):
+        leaves, weights = projected()
+        loss = small_network(weights, batch)
+        losses.append(float(loss.detach()))
+        gradients = torch.autograd.grad(loss, [*leaves.values()])
+        for name, gradient in zip(leaves, gradients, strict=True):
+            first[name] = 0.9 * first[name] + 0.1 * gradient
+            second[name] = 0.999 * second[name] + 0.001 * gradient**2
+            mean = first[name] / (1 - 0.9**step)
+            spread = (second[name] / (1 - 0.999**step)).sqrt()
+            gammas[name] = gammas[name] - lr * mean / (spread + 1e-8)
+    return losses, {name: tensor.detach() for name, tensor in projected()[1].items()}
+
+
+@pytest.mark.parametrize("norm", ["frobenius", "mars"])
+def test_tpgm_is_the_release_step_by_step(norm):
+    draw = torch.Generator().manual_seed(3)
+    anchor = {name: torch.randn(shape, generator=draw) for name, shape in SMALL.items()}
+    tuned = {}
+    for name, tensor in anchor.items():
+        tuned[name] = tensor + torch.randn(tensor.shape, generator=draw)
+    batches = []
+    for _ in range(20):
+        images = torch.randn(8, 3, 5, 5, generator=draw)
+        batches.append((images, torch.randint(5, (8,), generator=draw)))
+
+    losses = []
+
+    def loss(weights, batch):
+        value = small_network(weights, batch)
+        losses.append(float(value.detach()))
+        return value
+
+    found = tpgm(anchor, tuned, loss, batches, norm=norm)
+    wanted_losses, wanted = plain_tpgm(anchor, tuned, batches, norm)
+    assert len(losses) == 20
+    np.testing.assert_allclose(losses, wanted_losses, rtol=0, atol=1e-6)
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-6)
 
 
 def test_tpgm_starts_at_wise_a_half():
@@ -334,6 +440,69 @@ def test_a_loss_that_is_not_finite(value):
     ) as caught:
         tpgm(a, b, lambda weights, batch: weights["w"].sum() * value, [None])
     assert "\n" not in str(caught.value)
+
+
+# --- buffers
+
+
+class Normalised(torch.nn.Module):
+    """A small network with a BatchNorm: parameters, float buffers and a counter."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 4)
+        self.norm = torch.nn.BatchNorm1d(4)
+        self.register_buffer("offset", torch.zeros(4))
+
+    def forward(self, images):
+        return self.norm(self.layer(images)) + self.offset
+
+
+def normalised(seed):
+    """(module in evaluation mode, its weights after a few batches)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = Normalised()
+        module(2 + torch.randn(32, 3))
+        torch.nn.init.normal_(module.norm.weight)
+        torch.nn.init.normal_(module.norm.bias)
+        torch.nn.init.normal_(module.offset)
+    return module.eval(), {name: t.detach().clone() for name, t in module.state_dict().items()}
+
+
+def cross_entropy_of(module):
+    def loss(weights, batch):
+        logits = torch.func.functional_call(module, weights, (torch.ones(1, 3) * batch,))
+        return F.cross_entropy(logits, torch.tensor([batch % 4]))
+
+    return loss
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["names given", "no names"])
+def test_buffers_are_left_out_of_tpgm_and_fisher(given):
+    module, a = normalised(0)
+    _, b = normalised(1)
+    names = {name for name, _ in module.named_parameters()}
+    buffers = {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked", "offset"}
+    assert names | buffers == a.keys() and not names & buffers
+    statistics = buffers if given else buffers - {"offset"}  # of which the name says nothing
+    parameters = names if given else None
+    loss = cross_entropy_of(module)
+
+    for norm in ("frobenius", "mars"):
+        found = tpgm(a, b, loss, range(5), norm=norm, parameters=parameters)
+        assert found.keys() == b.keys()
+        assert bits({n: found[n] for n in statistics}) == bits({n: b[n] for n in statistics})
+        assert all(not torch.equal(found[name], b[name]) for name in names)
+
+    fisher = diagonal_fisher(loss, a, range(1, 5), parameters)
+    assert fisher.keys() == a.keys() - statistics
+    assert fisher["layer.weight"].any()
+    merged = fisher_merge(a, b, fisher, diagonal_fisher(loss, b, range(1, 5), parameters), 0.3)
+    plain = wise(a, b, 0.3)
+    for name in statistics:
+        assert torch.equal(merged[name], plain[name])
+    assert not torch.equal(merged["layer.weight"], plain["layer.weight"])
 
 
 # --- soups

@@ -362,6 +362,11 @@ def test_seen_and_unseen_classes_are_plain(finished):
         s, u = right[~new].mean(), right[new].mean()
         harmonic = 2 / (1 / s + 1 / u) if s and u else 0
         assert (row.seen, row.unseen, row.harmonic) == pytest.approx((s, u, harmonic))
+        by_class = right.groupby(rows.label).mean()
+        s, u = by_class[[0, 3]].mean(), by_class[[1, 2]].mean()
+        harmonic = 2 / (1 / s + 1 / u) if s and u else 0
+        named = (row.class_seen, row.class_unseen, row.class_harmonic)
+        assert named == pytest.approx((s, u, harmonic))
 
 
 def test_reliability_is_of_the_runs_images(finished):

@@ -46,7 +46,10 @@ def test_another_data_set_or_model_has_another_recipe():
     [
         # weights that the recipe was not made for
         ({"pretrained": "none"}, ["lr=1e-05, steps=5000, batch_size=256", "emoji-tiny none;"]),
-        (DOMAINNET | {"method": "kd"}, ["kd on domainnet with ViT-B-16;", "lipsum_ft/domainnet_b"]),
+        (
+            DOMAINNET | {"method": "feat_kd"},
+            ["feat_kd on domainnet with ViT-B-16;", "lipsum_baselines/domainnet_ema"],
+        ),
         ({"model": "local-dir:x"}, ["ft on emoji_shift with local-dir:x;", "--preset: emoji/ft"]),
         ({"manifest": "mine.yaml"}, ["ft on mine.yaml with emoji-tiny;", "--preset: emoji/ft"]),
         ({"manifest": "mine.yaml", "model": "RN50"}, ["no recipe is for mine.yaml, so choose"]),

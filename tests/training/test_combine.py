@@ -132,6 +132,22 @@ def test_two_towers_are_combined_like_any_other(world):
             assert not torch.equal(run.tuned[key], flyp[0].tuned[key])
 
 
+def test_every_method_takes_a_model_with_buffers(world, resnet_folder):
+    """The BatchNorms of a ResNet count means and variances, which have no gradient."""
+    model = {"model": f"local-dir:{resnet_folder}", "pretrained": str(resnet_folder / "random.pt")}
+    pair = [world.train(**TUNED | model, seed=seed) for seed in (0, 1)]
+    mean = "visual.bn1.running_mean"
+    assert mean in pair[0].tuned and mean not in held_out(pair[0]).parameters
+    assert not torch.equal(pair[0].tuned[mean], pair[0].anchor[mean])
+    for name in POSTHOC:
+        run = made(name, pair)
+        assert values(run, [1.0]).between(0, 1).all()
+        if name in ("tpgm", "tpgm_c"):
+            assert torch.equal(run.tuned[mean], pair[0].tuned[mean])
+        if name == "wise_fisher":
+            assert torch.equal(run.tuned[mean], wise(pair[0].anchor, pair[0].tuned, 0.5)[mean])
+
+
 def test_a_head_alone_is_no_two_towers_thing(world):
     with pytest.raises(WeightsError, match="has no head of its own"):
         combine("wise_head", [world.train(method="flyp", steps=2)])

@@ -26,14 +26,18 @@ from clipft.data.images import decode as decode_
 from clipft.disk.files import read_jsonl
 from clipft.disk.lock import lock
 from clipft.errors import ConfigError, ImageError, RunError, Stopped, StorageError
+from clipft.evaluation.predictions import Validation
 from clipft.inputs import batches as data
 from clipft.inputs.prompts import zero_shot_prompts
-from clipft.methods import METHODS
+from clipft.methods import METHODS, POSTHOC
 from clipft.models import checkpoints
 from clipft.models.checkpoints import read_metadata, read_weights
 from clipft.models.clip import Clip
+from clipft.models.head import read_head
+from clipft.runs.reading import gzsl_table
 from clipft.training import loop, state, train as training
-from clipft.training.loop import learning_rate
+from clipft.training.combine import HeldOutImages, combine
+from clipft.training.loop import is_chosen, learning_rate, merit
 
 
 def same(one, other):
@@ -81,6 +85,7 @@ VARIANTS = {name: {"method": name} for name in METHODS} | {
     "clamped": {"logit_scale": "clamped"},
     "clipped and decayed": {"clip_norm": 0.5, "weight_decay": 0.1},
     "few shots": {"shots": 2},
+    "frozen head": {"head": "frozen", "method": "lipsum", "weight_decay": 0.1},
     "flyp, mask, fixed": {
         "method": "flyp",
         "options": {"mask": True},
@@ -152,6 +157,48 @@ def test_best_validation_weights_are_kept(world):
     assert read_metadata(run.path / "weights.safetensors")["step"] == str(best)
 
 
+@pytest.mark.parametrize("lr", [3e-3, 10.0])
+def test_weights_of_the_least_validation_loss_are_kept(world, lr):
+    """theta0 is among them: a learning rate far too large never does better."""
+    settings = {"steps": 12, "eval_every": 1, "lr": lr, "shots": 2, "batch_size": 8}
+    run = world.train(**settings, selection="loss")
+    rows = [row for row in metrics(run) if "val_loss" in row]
+    assert [row["step"] for row in rows] == list(range(13))
+    least = min(row["val_loss"] for row in rows)
+    step = max(row["step"] for row in rows if row["val_loss"] == least)
+    assert read_metadata(run.path / "weights.safetensors")["step"] == str(step)
+    assert (step == 0) == (lr == 10)
+    if not step:
+        assert same(run.tuned, run.anchor)
+
+    held = HeldOutImages(run.bench, run)
+    assert held.split.name == "real/val" and len(held.split) == 8
+    logits = held.logits(run.tuned).double()
+    nats = -logits.log_softmax(1).gather(1, held.labels[:, None]).mean().item()
+    assert nats == pytest.approx(least, abs=1e-5)
+
+
+def test_of_equal_losses_the_last_is_kept_of_equal_accuracies_the_first():
+    equal = Validation(0.5, 1.0)
+    assert is_chosen(equal, merit(equal, "loss"), "loss")
+    assert not is_chosen(equal, merit(equal, "holdout"), "holdout")
+    assert is_chosen(equal, merit(equal, "last"), "last")
+    assert not is_chosen(Validation(0.9, 1.1), -1.0, "loss")
+
+
+@pytest.mark.parametrize("step", [0, 1, 5])
+def test_a_run_chosen_by_loss_is_resumed(world, tmp_path, monkeypatch, step):
+    settings = {"selection": "loss", "eval_every": 2}
+    whole = world.train(tmp_path / "whole", **settings)
+    with monkeypatch.context() as patch:
+        killed_at(patch, step)
+        with pytest.raises(Killed):
+            world.train(**settings)
+    resumed = world.train(**settings)
+    assert same(resumed.tuned, whole.tuned)
+    assert metrics(resumed) == metrics(whole)
+
+
 def test_selection_paper_looks_at_the_test_split(world):
     names = {s: world.bench(selection=s).selection_split().name for s in ("holdout", "paper")}
     assert names == {"holdout": "real/val", "paper": "real/test"}
@@ -192,6 +239,46 @@ def test_student_of_a_run_is_its_clip(world):
     )
 
 
+HEADED = [
+    name
+    for name, method in METHODS.items()
+    if method.trains == "vision" and method.head == "zero_shot"
+]
+
+
+@pytest.mark.parametrize("method", HEADED)
+def test_a_frozen_head_is_the_zero_shot_head_bit_for_bit(world, method):
+    settings = {"method": method, "lr": 3e-3, "weight_decay": 0.1, "selection": "last"}
+    run = world.train(**settings, head="frozen")
+    free = world.train(**settings)
+    assert run.tuned.keys() == free.tuned.keys() and run.id != free.id
+    assert torch.equal(run.tuned["weight"], run.on_bench.zero_shot)
+    assert not torch.equal(free.tuned["weight"], free.on_bench.zero_shot)
+    moved = [
+        name for name, tensor in run.tuned.items() if not torch.equal(tensor, run.anchor[name])
+    ]
+    assert moved and "weight" not in moved
+
+
+def test_a_run_with_a_frozen_head_is_scored_mixed_and_combined(world, tmp_path):
+    pair = [world.train(head="frozen", lr=3e-3, selection="last", seed=seed) for seed in (0, 1)]
+    table = pair[0].score([0.0, 0.5, 1.0])
+    assert set(table.alpha) == {0.0, 0.5, 1.0} and table["mean"].notna().all()
+    free = world.train(lr=3e-3, selection="last").score([0.0])
+    assert free["mean"].tolist() == table[table.alpha == 0]["mean"].tolist()
+    few = {"tpgm": {"steps": 3}, "tpgm_c": {"steps": 3}, "wise_fisher": {"images": 4}}
+    for name, entry in POSTHOC.items():
+        members = pair if entry.many else pair[:1]
+        made = Trained.of(combine(name, members, few.get(name, {}), QUIET))
+        assert made.score([1.0])["mean"].notna().all()
+        if not entry.ensemble:
+            torch.testing.assert_close(made.tuned["weight"], pair[0].anchor["weight"])
+    head = read_head(pair[0].export(tmp_path / "out") / "head.safetensors")
+    torch.testing.assert_close(head.weight, pair[0].clip.scale * pair[0].on_bench.zero_shot)
+    seen = gzsl_table(pair[0], ["bee"])
+    assert seen[["class_seen", "class_unseen"]].notna().all(axis=None)
+
+
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
@@ -220,6 +307,11 @@ def test_student_of_a_run_is_its_clip(world):
         ({"head": "absorbed", "logit_scale": "trained"}, "head=absorbed holds the logit scale"),
         ({"head": "absorbed", "logit_scale": "clamped"}, "head=absorbed holds the logit scale"),
         ({"method": "flyp", "head": "absorbed"}, "builds its head from its text tower"),
+        ({"method": "flyp", "head": "frozen"}, "builds its head from its text tower"),
+        ({"method": "lp", "head": "frozen"}, "lp needs a head that trains, so not head=frozen"),
+        ({"method": "scratch_ft", "head": "frozen"}, "scratch_ft needs a head that trains"),
+        ({"head": "frozen", "logit_scale": "trained"}, "head=frozen keeps the zero-shot head and"),
+        ({"head": "frozen", "head_from": "head.safetensors"}, "head=frozen keeps the zero-shot h"),
         (
             {"method": "flyp_image", "head_from": "head.safetensors"},
             "builds its head from its text tower",
@@ -368,6 +460,23 @@ def test_bf16_trains(world, variant):
     assert {tensor.dtype for tensor in run.tuned.values()} == {torch.float32}
     assert all(tensor.isfinite().all() for tensor in run.tuned.values())
     assert not same(run.tuned, run.anchor)
+
+
+def test_a_run_whose_weights_are_not_finite_is_not_validated(world, monkeypatch):
+    """The loss before the step is a number, the weights after it are none."""
+    take_step = loop.take_step
+
+    def spoiling(training, state, terms):
+        take_step(training, state, terms)
+        with torch.no_grad():
+            state.student.weight[0, 0] = float("nan")
+
+    monkeypatch.setattr(loop, "take_step", spoiling)
+    words = "validation after step 1: a score of 8 of 8 images is nan, .*the run diverged; lower lr"
+    with pytest.raises(RunError, match=words) as caught:
+        world.train(eval_every=1)
+    assert "\n" not in str(caught.value)
+    assert not world.folder(eval_every=1).exists()
 
 
 def test_diverged_run_stops_and_names_the_step(world):
