@@ -122,17 +122,17 @@ def contact_sheets(item: Item, ours: Ours) -> Made:
     from ..data.images import sample_tiles
 
     used = ours.results
-    firsts = used.drop_duplicates("manifest")
+    firsts = dict(zip(used.manifest, used.run, strict=True))
     panels = {}
     why = "no runs"
-    for first in firsts.itertuples():
+    for data, run in firsts.items():
         try:
-            manifest = Run.open(ours.folder / first.run).manifest
+            manifest = Run.open(ours.folder / run).manifest
             names, tiles = sample_tiles(manifest, classes=8)
         except ClipftError as error:
             why = str(error)
             continue
-        panels[str(first.manifest)] = contact_sheet_figure(tiles, names, title=manifest.title)
+        panels[data] = contact_sheet_figure(tiles, names, title=manifest.title)
     if not panels:
         return item.made(empty_figure(why), used, command=item.command)
     if len(panels) == 1:
