@@ -268,7 +268,7 @@ def dropdown(
         options = [(called(option), option) for option in options]
     style = {"description_width": "initial"}
     menu = W.Dropdown(options=options, value=value, description=title, style=style)
-    menu.layout.max_width = "100%"
+    menu.layout.max_width = "calc(100% - 4px)"  # its margins are beside it
     menu.layout.width = "auto"
     return menu.add_class(f"clipft-{title}")
 

@@ -455,24 +455,6 @@ def test_a_saved_notebook_shows_the_static_twins(desk):
 # --- whole notebooks ------------------------------------------------------------------------------------------------
 
 
-def test_wise_notebook(page, server, demo_runs):
-    path = lab.copy(lab.ROOT / "notebooks/05_wise_alpha.ipynb", server.root, runs=str(demo_runs))
-    lab.open_notebook(page, server, path)
-    lab.theme(page, lab.DARK)
-    lab.run_all(page)
-    lab.expect(page.locator(PLOT)).to_have_count(4)
-    assert page.locator(lab.STDERR_OUTPUT).all_inner_texts() == []
-    titles = page.locator(".modebar-btn").evaluate_all(
-        "all => all.map(button => button.dataset.title)"
-    )
-    assert titles and not [title for title in titles if "hare" in title or "loud" in title]
-    page.locator(".clipft-alpha .noUi-handle").first.focus()
-    press(page, "ArrowRight")
-    lab.expect(page.locator(PLOT).first).to_have_attribute("data-alpha", "0.51")
-    lab.expect(page.locator(".clipft-counts p")).to_contain_text("alpha 0.51")
-    lab.shot(page, "05_wise_alpha_dark", whole=True)
-
-
 def test_start_here_from_nothing(page, server, tmp_path):
     """The first notebook with an empty cache and an empty folder of runs; fewer steps and alphas."""
     few = {"steps": 10, "alphas": [0.0, 0.4, 1.0], "runs": str(tmp_path / "runs")}
