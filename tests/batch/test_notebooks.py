@@ -27,7 +27,7 @@ FIGURES = {
     "05_wise_alpha": 4,
     "06_trade_off": 3,
     "07_soups": 1,
-    "08_tables": 26,
+    "08_tables": 28,
 }
 SHOWN_ONLY = {  # explorers that are not saved as figures
     "02_energy_gap": 1,
