@@ -12,7 +12,8 @@ from .intervals import checked, interval, resampled
 class Comparison:
     """Accuracies of two models on N images, how many each alone gets right, McNemar's p.
 
-    p: exact, two-sided. difference: second minus first, with its paired bootstrap interval.
+    p: exact, two-sided. difference: second minus first, with its paired interval: BCa, see
+    `intervals.bca`.
     """
 
     n: int
@@ -44,7 +45,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> Comparison:
     p = float(stats.binomtest(only_first, differ).pvalue) if differ else 1.0
 
     change = mean(second.astype(float) - first)
-    low, high = interval(resampled({"change": change})["change"])
+    low, high = interval(change, resampled({"change": change})["change"])
     return Comparison(
         n=len(first),
         first=float(first.mean()),

@@ -41,6 +41,6 @@ def test_a_paired_interval_is_narrower():
     first = rng.random(400) < 0.5
     second = first | (rng.random(400) < 0.05)
     found = mcnemar(first, second)
-    alone = interval(resampled({"": mean(first)})[""])
+    alone = interval(mean(first), resampled({"": mean(first)})[""])
     assert found.low > 0 and found.p < 0.05
     assert found.high - found.low < (alone[1] - alone[0]) / 2
