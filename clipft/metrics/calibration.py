@@ -80,7 +80,7 @@ class ErrorOfBins:
     The ray is not known, and the bias depends on it: few bins with a gap have more bias than many.
     So each end takes the ray that moves it outward: for the low end only bins whose gap is beyond
     two standard errors have one, for the high end each has sqrt(g_b^2 + error_b^2 / 4). Ray g
-    alone covers 64 to 97 % (few bins: worst), both rays 93 to 99 %.
+    alone covers 64 to 97 % (few bins: worst), both rays 93 to 98 %.
 
     Sources: inversion of a test, Lehmann and Romano, Testing Statistical Hypotheses, 2005, section
     3.5; median-unbiased: ibid.; the bias of the ECE: Kumar et al., arXiv:1909.10155. The two rays
