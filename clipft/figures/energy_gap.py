@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -66,8 +67,9 @@ def energy_gap_figure(
 
     A panel per shift, both measured on its own test images. Bars are 95 % intervals over images;
     the line is that of least squares over the models, with the 95 % interval of its mean (`Line`).
-    Each title carries Pearson's r with its 95 % interval, and r without the two runs that make it
-    (`influential_pair`). The grey star is the zero-shot model and counts in none of these.
+    Each title carries Pearson's r with its 95 % interval, seeds of a recipe kept together
+    (`correlation_of_runs`), and r without the two runs that make it (`influential_pair`). The grey
+    star is the zero-shot model and counts in none of these.
     `meta.id` of a trace numbers its points: the place of the run among the sorted ids.
 
     Arguments:
@@ -145,16 +147,23 @@ def without_two(models: pd.DataFrame, x: str, y: str) -> tuple[pd.DataFrame, Cor
     if pair is None:
         return None
     two = models.iloc[list(pair)]
-    rest = models.drop(index=two.index)
-    return two, correlation(rest[x], rest[y])
+    return two, correlation_of_runs(models.drop(index=two.index), x, y)
+
+
+def correlation_of_runs(models: pd.DataFrame, x: str, y: str) -> Correlation:
+    """Pearson's r over a row per run; seeds of one recipe are no independent runs."""
+    return correlation(models[x], models[y], models.recipe.tolist())
 
 
 def _title_of(models: pd.DataFrame, x: str, y: str) -> str:
     """A panel's title: the shift, r, and r without two runs."""
-    lines = [domain_of(models.split.iloc[0]), f"<sub>{correlation(models[x], models[y])}</sub>"]
+    lines = [
+        domain_of(models.split.iloc[0]),
+        f"<sub>{correlation_of_runs(models, x, y).short}</sub>",
+    ]
     left_out = without_two(models, x, y)
     if left_out is not None:
-        lines.append(f"<sub>without two: {left_out[1]}</sub>")
+        lines.append(f"<sub>without two: {left_out[1].short}</sub>")
     return "<br>".join(lines)
 
 
@@ -285,8 +294,11 @@ def _said_of_marks(painted: _GapPanels) -> list[str]:
         marks.append(f"larger marker: higher learning rate ({rates})")
     if painted.seeds:
         marks.append("number: seed")
+    notes = [note.text for note in painted.figure.layout.annotations]
+    if any(re.search(r"n = \d+ \(", note) for note in notes):
+        marks.append("n: runs (recipes)")
     lines = ["; ".join(marks)] if marks else []
-    if any("without two" in note.text for note in painted.figure.layout.annotations):
+    if any("without two" in note for note in notes):
         lines.append("without two: without the two runs that make r most")
     return lines
 

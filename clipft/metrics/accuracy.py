@@ -15,8 +15,11 @@ from .intervals import Statistic, checked, one_hot, side_by_side
 
 
 def mean(values: np.ndarray) -> Statistic:
-    """The mean of N values."""
-    return Statistic(checked(values).astype(float)[:, None], _mean_of_sums)
+    """The mean of N values; of N truths, the fraction that is true."""
+    values = checked(values)
+    of_one_kind = values.dtype == bool and bool(values.all() or not values.any())
+    own = _interval_at_the_end if of_one_kind else None
+    return Statistic(values.astype(float)[:, None], _mean_of_sums, own)
 
 
 def f1(prediction: np.ndarray, label: np.ndarray) -> Statistic:
@@ -44,6 +47,17 @@ def renumbered(prediction: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, n
 
 def _mean_of_sums(sums: np.ndarray, images: int) -> np.ndarray:
     return sums[:, 0] / images
+
+
+def _interval_at_the_end(statistic: Statistic, level: float) -> tuple[float, float]:
+    """One-sided and exact, where all of N images are right, or none: all resamples are alike.
+
+    Were the accuracy below low = (1 - level)^(1/N), all N would be right with a chance below
+    1 - level. Source: Clopper and Pearson, Biometrika 1934; Hanley and Lippman-Hand's rule of
+    three, JAMA 1983, is its approximation 1 - 3/N.
+    """
+    reach = 1 - (1 - level) ** (1 / statistic.parts.shape[0])
+    return (1 - reach, 1.0) if statistic.value else (0.0, reach)
 
 
 def _f1_of_sums(sums: np.ndarray, _images: int) -> np.ndarray:

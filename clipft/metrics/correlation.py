@@ -1,45 +1,86 @@
-"""Points against points: Pearson's r with its interval, a line, and effective robustness."""
+"""Points against points: r with its interval, also of points that hang together in groups; a line,
+and effective robustness.
+"""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import ConfigError
+from .intervals import Statistic, bca, resampled
+
+FEWEST = 4  # points, or recipes, of which an interval can be told
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """Pearson's r over n points with its 95 % interval (Fisher); all nan where it is undefined."""
+    """Pearson's r over n points with its 95 % interval; all nan where it is undefined.
+
+    recipes: how many the points are of, where they are fewer than the points and the interval is
+    of points grouped by them; else None. spearman and kendall: rank correlations, rho and tau-b.
+    """
 
     r: float
     low: float
     high: float
     n: int
+    recipes: int | None = None
+    spearman: float = np.nan
+    kendall: float = np.nan
 
     def __str__(self) -> str:
+        return self._text("" if self.recipes is None else f" of {self.recipes} recipes")
+
+    @property
+    def short(self) -> str:
+        """As short as a panel's title must be: `n = 10 (5)` is of 10 points and 5 recipes."""
+        return self._text("" if self.recipes is None else f" ({self.recipes})")
+
+    def _text(self, of: str) -> str:
         if np.isnan(self.r):
             return f"r undefined (n = {self.n})"
-        return f"r = {self.r:.2f} [{self.low:.2f}, {self.high:.2f}], n = {self.n}"
+        return f"r = {self.r:.2f} [{self.low:.2f}, {self.high:.2f}], n = {self.n}{of}"
+
+    @property
+    def ranks(self) -> str:
+        """Both rank correlations in words."""
+        return f"Spearman's rho {self.spearman:.2f}, Kendall's tau {self.kendall:.2f}"
 
 
-def correlation(x: ArrayLike, y: ArrayLike) -> Correlation:
+def correlation(
+    x: ArrayLike, y: ArrayLike, groups: Sequence[Hashable] | None = None
+) -> Correlation:
     """Pearson's r of two vectors; undefined below three points or where one of them is constant.
+
+    The interval is Fisher's, tanh(artanh(r) -+ 1.96 / sqrt(n - 3)): all points are independent.
+    Seeds of one recipe are not; given groups, two intervals are made and each end is the outer one:
+
+        clusters    groups are resampled with all their points (cluster bootstrap), BCa
+        Fisher's    with the number of groups for n: as if a group were one point
+
+    With 5 to 30 groups of two, the bootstrap alone held the true r in 84 to 95 % of simulations,
+    Fisher's of all points in 75 to 85 %, Fisher's of groups in 95 to 97 %. Sources: Fisher, Metron
+    1921; Davison and Hinkley 1997, section 3.8; Field and Welsh, JRSS B 2007 (clusters).
 
     Arguments:
         x: n numbers.
         y: as many.
+        groups: the recipe of each point; None: each point is on its own.
 
     Returns:
-        r with its 95 % interval (Fisher), and n.
+        r with its 95 % interval, n, the number of groups, Spearman's rho and Kendall's tau.
 
     Raises:
-        ConfigError: where the vectors are not equally long.
+        ConfigError: where the vectors, or the groups, are not equally long.
 
     Example:
-        >>> print(clipft.correlation([0, 1, 2, 3], [3, 2, 1, 1]))
-        r = -0.94 [-1.00, 0.19], n = 4
+        >>> gap, accuracy = [0, 1, 2, 3, 4, 5, 6, 7], [9, 8, 6, 6, 4, 5, 2, 1]
+        >>> print(clipft.correlation(gap, accuracy))
+        r = -0.97 [-0.99, -0.82], n = 8
+        >>> print(clipft.correlation(gap, accuracy, groups=list("aabbccdd")))
+        r = -0.97 [-1.00, -0.06], n = 8 of 4 recipes
     """
     from scipy import stats
 
@@ -48,22 +89,85 @@ def correlation(x: ArrayLike, y: ArrayLike) -> Correlation:
     if x.shape != y.shape:
         vectors = f"{x.shape} and {y.shape} values"
         raise ConfigError(f"correlation of {vectors}; wanted: one y for each x")
+    if groups is not None and len(groups) != len(x):
+        raise ConfigError(f"{len(groups)} groups for {len(x)} points; wanted: one for each")
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Correlation(np.nan, np.nan, np.nan, n=len(x))
 
-    pearson = stats.pearsonr(x, y)
-    # Three points say nothing of the error.
-    low, high = pearson.confidence_interval() if len(x) > 3 else (-1, 1)
-    return Correlation(float(pearson.statistic), float(low), float(high), n=len(x))
+    r = float(stats.pearsonr(x, y).statistic)
+    recipes = None
+    low, high = _fishers(r, len(x))
+    if groups is not None and len(set(groups)) < len(x):
+        recipes = len(set(groups))
+        low, high = _fishers(r, recipes)
+        if recipes >= FEWEST:
+            of_clusters = _of_clusters(x, y, groups)
+            low = min(low, of_clusters[0])
+            high = max(high, of_clusters[1])
+    return Correlation(
+        r,
+        low,
+        high,
+        n=len(x),
+        recipes=recipes,
+        spearman=float(stats.spearmanr(x, y).statistic),
+        kendall=float(stats.kendalltau(x, y).statistic),
+    )
 
 
-def leave_one_out(x: np.ndarray, y: np.ndarray, groups: Sequence[str]) -> dict[str, Correlation]:
+def _fishers(r: float, n: int) -> tuple[float, float]:
+    """Fisher's 95 % interval of r over n points; three say nothing of the error."""
+    from scipy import special
+
+    if n < FEWEST:
+        return -1.0, 1.0
+    if abs(r) >= 1:
+        return r, r
+    reach = special.ndtri(0.975) / np.sqrt(n - 3)
+    low, high = np.tanh(np.arctanh(r) + np.array([-reach, reach]))
+    return float(low), float(high)
+
+
+def _of_clusters(x: np.ndarray, y: np.ndarray, groups: Sequence[Hashable]) -> tuple[float, float]:
+    """The BCa interval of r where groups are drawn, each with all its points."""
+    # In order of names: the draws must not depend on the order of points.
+    places = {group: place for place, group in enumerate(sorted(set(groups), key=str))}
+    group_of = [places[group] for group in groups]
+    # Around their means sums of squares lose no digits.
+    x = (x - x.mean()) / x.std()
+    y = (y - y.mean()) / y.std()
+    sums = np.zeros((len(places), 6))
+    np.add.at(sums, group_of, np.stack([np.ones(len(x)), x, y, x * x, y * y, x * y], axis=1))
+
+    statistic = Statistic(sums, _r_of_sums)
+    draws = resampled({"r": statistic})["r"]
+    without = statistic.without_each()
+    # A group drawn over and over can lie on one value: it has no r.
+    without = np.where(np.isnan(without), statistic.value, without)
+    return bca(statistic.value, draws[~np.isnan(draws)], [without])
+
+
+def _r_of_sums(sums: np.ndarray, _groups: int) -> np.ndarray:
+    """r by the sums of 1, x, y, x^2, y^2 and xy over points: (B, 6) -> (B,), nan without spread."""
+    n, x, y, x_squares, y_squares, products = sums.T
+    x_spread = x_squares - x * x / n
+    y_spread = y_squares - y * y / n
+    defined = (x_spread > 1e-9) & (y_spread > 1e-9)
+    scale = np.sqrt(np.where(defined, x_spread * y_spread, 1))
+    r = np.clip((products - x * y / n) / scale, -1, 1)
+    return np.where(defined, r, np.nan)
+
+
+def leave_one_out(
+    x: np.ndarray, y: np.ndarray, groups: Sequence[str], recipes: Sequence[Hashable] | None = None
+) -> dict[str, Correlation]:
     """The correlation without each group (a method, say) in turn: does it hang on one of them?
 
     Arguments:
         x: n numbers.
         y: as many.
         groups: the group of each point.
+        recipes: its recipe, as `correlation` takes it; None: each point is on its own.
 
     Returns:
         Group -> the correlation of all other points, in order of names.
@@ -85,7 +189,8 @@ def leave_one_out(x: np.ndarray, y: np.ndarray, groups: Sequence[str]) -> dict[s
     correlations = {}
     for name in np.unique(group_of):
         others = group_of != name
-        correlations[str(name)] = correlation(x[others], y[others])
+        rest = None if recipes is None else np.asarray(recipes)[others].tolist()
+        correlations[str(name)] = correlation(x[others], y[others], rest)
     return correlations
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..config import TUNED
 from ..errors import ConfigError, unknown
+from ..metrics.comparison import paired_difference
 from .scores import REFERENCE, SHIFT, VAL
 from .table import RECIPE, wide
 
@@ -136,7 +137,9 @@ def candidates(results: pd.DataFrame) -> pd.DataFrame:
 class Verdict:
     """How often choosing by energy gap beats choosing by accuracy, in mean shift accuracy.
 
-    shift and reference: mean differences, as fractions.
+    shift and reference: mean differences, as fractions, of n pairs: both rules choose for the same
+    run, or of the models of the same seed. [low, high] is the 95 % interval of that under shift
+    (`paired_difference`), not a number where n is 1.
     """
 
     n: int
@@ -145,12 +148,17 @@ class Verdict:
     losses: int
     shift: float
     reference: float
+    low: float = np.nan
+    high: float = np.nan
 
     def __str__(self) -> str:
+        interval = ""
+        if self.n > 1:
+            interval = f" [{100 * self.low:.1f}, {100 * self.high:.1f}]"
         return (
             f"better under shift in {self.wins} of {self.n}, "
             f"equal in {self.ties}, worse in {self.losses}; "
-            f"on average {100 * self.shift:+.1f} points under shift, "
+            f"mean {100 * self.shift:+.1f} points under shift{interval}, "
             f"{100 * self.reference:+.1f} on the reference"
         )
 
@@ -162,22 +170,25 @@ def verdict(chosen: pd.DataFrame) -> Verdict:
         chosen: of `choices`.
 
     Returns:
-        wins, ties, losses of n, and the mean differences under shift and on the reference, as
-        fractions; as a text it is one line.
+        wins, ties, losses of n, and the mean differences under shift, with its paired 95 %
+        interval, and on the reference, as fractions; as a text it is one line.
 
     Example:
         >>> print(clipft.verdict(clipft.choices(clipft.results("runs"))))
-        better under shift in ... of 2, equal in ..., worse in ...; on average ...
+        better under shift in ... of 2, equal in ..., worse in ...; mean ...
     """
     change = chosen["energy_gap: shift"] - chosen["accuracy: shift"]
+    paired = paired_difference(chosen["accuracy: shift"], chosen["energy_gap: shift"])
     cost = chosen["energy_gap: reference"] - chosen["accuracy: reference"]
     return Verdict(
         n=len(chosen),
         wins=int((change > 0).sum()),
         ties=int((change == 0).sum()),
         losses=int((change < 0).sum()),
-        shift=float(change.mean()),
+        shift=paired.mean,
         reference=float(cost.mean()),
+        low=paired.low,
+        high=paired.high,
     )
 
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..config import TUNED, ZERO_SHOT
 from ..data.splits import SplitName
-from ..metrics.correlation import Correlation, correlation
+from ..metrics.comparison import PairedDifference, paired_difference
+from ..metrics.correlation import FEWEST, Correlation, correlation
 from .names import ordered, title_of
 from .scores import REFERENCE, SHIFT
 from .table import COMPARABLE, RUN_KEYS, changes, paths, recipes, wide
@@ -42,7 +43,9 @@ def findings(results: pd.DataFrame) -> Findings:
     """What runs say, in sentences made of their numbers; runs of several kinds are only counted.
 
     Accuracies are test accuracies in percent, changes are in points; both are means over the seeds
-    of a recipe. A sentence whose numbers are not there is left out.
+    of a recipe. Two recipes are held against each other seed by seed: the interval of a difference
+    is that of its n pairs (`paired_difference`), and one seed has none. A sentence whose numbers
+    are not there is left out.
 
     Arguments:
         results: the tidy table of `clipft.results`.
@@ -118,6 +121,7 @@ class _Facts:
         self.shifts = [SplitName.parse(split).domain for split in shifts]
         # recipes are held against each other over the same seeds only
         seeds = results.groupby("recipe").seed.agg(frozenset)
+        self.runs = paths(results)
         rows = recipes(results)
         self.by_recipe = rows.assign(of_seeds=rows.recipe.map(seeds))
         self.tuned = self.by_recipe[self.by_recipe.alpha == TUNED]
@@ -173,6 +177,15 @@ class _Facts:
         """Reference and mean shift accuracy of a row of `recipes`: `76.2 / 44.0 %`."""
         return f"{100 * row.reference_accuracy:.1f} / {100 * row.shift_accuracy:.1f} %"
 
+    def under_shift(self, row: Any, other: Any) -> PairedDifference:
+        """Mean shift accuracy of a row of `recipes` minus that of another, paired by seed."""
+        by_seed = []
+        for one in (other, row):
+            runs = self.runs[(self.runs.recipe == one.recipe) & (self.runs.alpha == one.alpha)]
+            by_seed.append(runs.groupby("seed").shift_accuracy.mean())
+        first, second = by_seed[0].align(by_seed[1], join="inner")
+        return paired_difference(first.to_numpy(), second.to_numpy())
+
     def correlations(self, metric: str) -> dict[str, Correlation]:
         """Shift -> r of a metric with relative accuracy, over tuned runs; only where defined."""
         if not {metric, "relative_accuracy"} <= set(self.tuned_on_shifts):
@@ -180,8 +193,8 @@ class _Facts:
         found = {}
         rows = self.tuned_on_shifts.dropna(subset=[metric, "relative_accuracy"])
         for split, models in rows.groupby("split"):
-            r = correlation(models[metric], models.relative_accuracy)
-            if not np.isnan(r.r) and r.n > 3:  # three points say nothing of the error
+            r = correlation(models[metric], models.relative_accuracy, models.recipe.tolist())
+            if not np.isnan(r.r) and r.n >= FEWEST:  # fewer say nothing of the error
                 found[SplitName.parse(str(split)).domain] = r
         return found
 
@@ -267,24 +280,34 @@ def _against_plain(facts: _Facts) -> str:
     )
     if pairs.empty or not facts.shifts:
         return ""
-    kept = pairs.shift_accuracy - pairs.shift_accuracy_plain
-    best = pairs.loc[kept.idxmax()]
+    kept = []
+    for _, pair in pairs.iterrows():
+        beside = tuned[tuned.recipe == pair.recipe_plain].iloc[0]
+        kept.append(facts.under_shift(pair, beside))
+    place = int(np.argmax([difference.mean for difference in kept]))
+    best = pairs.iloc[place]
     beside = tuned[tuned.recipe == best.recipe_plain].iloc[0]
     title = title_of(PLAIN)
-    more = int((kept > 0).sum())
+    more = sum(difference.mean > 0 for difference in kept)
+    sure = sum(difference.low > 0 for difference in kept)
     sentence = f"At the same learning rate and steps {more} of {_count(len(pairs), 'recipe')} of"
     sentence += f" other methods {_has(more)} more accuracy under shift than {title}; the best"
     sentence += f" of them, {facts.called(best)}, has {facts.both(best)}"
-    return f"{sentence} ({facts.reference} / shift), {title} {facts.both(beside)}."
+    sentence += f" ({facts.reference} / shift), {title} {facts.both(beside)}."
+    if kept[place].n < 2:
+        return f"{sentence} That is one seed of each (n = 1): chance is not told apart."
+    sentence += f" Under shift that is {kept[place].points} seeds, paired; {sure} of"
+    return f"{sentence} {_count(len(pairs), 'such 95 % interval')} {_lies(sure)} above 0."
 
 
 def _goes_with_robustness(facts: _Facts, metric: str) -> str:
     found = facts.correlations(metric)
     if not found:
         return ""
-    listed, n = _listed(found)
+    listed, over = _listed(found)
     sentence = f"{MEASURES[metric]} against relative accuracy under shift: {listed}"
-    sentence += f" (Pearson's r over {n} tuned models, 95 % intervals; seeds count as models)."
+    sentence += f" (Pearson's r over {over}, 95 % intervals)."
+    sentence += f" By ranks: {_and(f'{r.ranks} on {shift}' for shift, r in found.items())}."
     falling = [shift for shift, r in found.items() if r.high < 0]
     if len(falling) == len(found):
         return f"{sentence} The models that moved least kept most of their accuracy."
@@ -324,10 +347,12 @@ def _plain_mixtures(facts: _Facts) -> str:
     other, mixture = max(reached, key=lambda pair: pair[1].shift_accuracy - pair[0].shift_accuracy)
     title = title_of(PLAIN)
     mixed = f"{facts.called(mixture)} has {facts.both(mixture)} at alpha {mixture.alpha:g}"
+    ahead = facts.under_shift(mixture, other)
     return (
         f"{len(reached)} of {_count(len(others), 'tuned recipe')} of other methods"
         f" {_is(len(reached))} no better than {title} mixed with zero-shot (WiSE):"
-        f" {mixed}, {facts.called(other)} {facts.both(other)}."
+        f" {mixed}, {facts.called(other)} {facts.both(other)}"
+        f" ({ahead.points}, under shift, paired by seed)."
     )
 
 
@@ -420,6 +445,10 @@ def _is(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
+def _lies(number: int) -> str:
+    return "lies" if number == 1 else "lie"
+
+
 def _has(number: int) -> str:
     return "has" if number == 1 else "have"
 
@@ -437,10 +466,18 @@ def _number(value: float) -> str:
 
 
 def _listed(found: dict[str, Correlation]) -> tuple[str, str]:
-    """r of each shift with its interval, and over how many models."""
+    """r of each shift with its interval, and over how many models of how many recipes."""
     listed = []
     for shift, r in found.items():
         listed.append(f"r = {r.r:.2f} [{r.low:.2f}, {r.high:.2f}] on {shift}")
-    counts = sorted({r.n for r in found.values()})
-    n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return _and(listed), n
+    over = f"{_range(r.n for r in found.values())} tuned models"
+    recipes = [r.recipes for r in found.values() if r.recipes is not None]
+    if recipes:
+        over += f" of {_range(recipes)} recipes, each with all its seeds"
+    return _and(listed), over
+
+
+def _range(counts: Iterable[int]) -> str:
+    """`6`, or `6 to 9` where they differ."""
+    rising = sorted(set(counts))
+    return str(rising[0]) if len(rising) == 1 else f"{rising[0]} to {rising[-1]}"

@@ -206,8 +206,9 @@ class Run:
     def table(self) -> pd.DataFrame:
         """Every metric with its 95 % interval, as it was scored: the tidy rows of `scores.table`.
 
-        Metrics: accuracy, class_accuracy, macro_f1, nll, ece, energy_gap (on the split's images,
-        with the logit scale), feature_distortion, feature_distortion_normalised, relative_accuracy.
+        Metrics: accuracy, class_accuracy, macro_f1, nll, ece, ece_debiased (less what noise adds
+        to it), energy_gap (on the split's images, with the logit scale), feature_distortion,
+        feature_distortion_normalised, relative_accuracy.
 
         Returns:
             A row per alpha, split and metric.

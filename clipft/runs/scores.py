@@ -4,6 +4,7 @@ asked here.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,9 @@ import numpy as np
 from ..data.splits import SplitName
 from ..errors import ConfigError
 from ..metrics import accuracy as metrics
-from ..metrics.calibration import calibration_error
+from ..metrics.calibration import ErrorOfBins, calibration_error
 from ..metrics.comparison import Comparison, mcnemar
-from ..metrics.intervals import Statistic, interval, resampled
+from ..metrics.intervals import Statistic, interval, interval_of_ratio, resampled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -142,60 +143,80 @@ def role_of(split: SplitName, reference: str, trained: Sequence[str] = ()) -> st
     return TRAINED if split.domain in trained else SHIFT
 
 
-Measured = dict[tuple[float, str], tuple[float, np.ndarray]]
-"""(alpha, metric) -> its value and its values on resamples (B,)."""
+Resampled = dict[tuple[float, str], tuple[Statistic, np.ndarray]]
+"""(alpha, metric) -> the statistic and its values on resamples (B,)."""
+Row = tuple[float, str, float, float, float]
+"""alpha, metric, value, low, high."""
 
 
 def table(scores: Sequence[Scores], reference: str, trained: Sequence[str] = ()) -> pd.DataFrame:
-    """Tidy rows with TABLE_COLUMNS, see `role_of`. [low, high]: 95 % bootstrap over images.
+    """Tidy rows with TABLE_COLUMNS, see `role_of`. [low, high]: 95 % over images, BCa.
 
     relative_accuracy, of the shifts, is against the reference test split at the same alpha.
+    ece_debiased is the ECE less what noise adds to it (`ErrorOfBins`); both have one interval.
+
+    Each split is resampled by itself, with the same draws at every alpha and for every model: two
+    models differ by the same images, two splits do not hang together.
     """
     import pandas as pd
 
     by_split: dict[str, list[Scores]] = {}
     for split_scores in scores:
         by_split.setdefault(split_scores.split, []).append(split_scores)
-    measured = {split: _with_resamples(of_split) for split, of_split in by_split.items()}
+    measured = {
+        split: resampled_statistics(split, of_split) for split, of_split in by_split.items()
+    }
     base = measured.get(str(SplitName(reference, "test")), {})
 
     rows = []
-    for split, values in measured.items():
+    for split, statistics_of_split in measured.items():
         name = SplitName.parse(split)
         role = role_of(name, reference, trained)
+        lines = _rows_of(statistics_of_split)
         if role == SHIFT:
-            measured[split] |= _relative_accuracy(values, base)
+            lines += _relative_accuracy(statistics_of_split, base)
         size = len(by_split[split][-1].ids)
-        for (alpha, metric), (value, draws) in values.items():
-            where = (reference, alpha, split, name.domain, name.part, role, metric)
-            rows.append((*where, value, *interval(draws), size))
+        for alpha, *line in lines:
+            where = (reference, alpha, split, name.domain, name.part, role)
+            rows.append((*where, *line, size))
     frame = pd.DataFrame(rows, columns=TABLE_COLUMNS)
     return frame.sort_values("alpha", kind="stable", ignore_index=True)
 
 
-def _with_resamples(of_split: Iterable[Scores]) -> Measured:
+def resampled_statistics(split: str, of_split: Iterable[Scores]) -> Resampled:
     """Every metric of one split at every alpha, all on the same resamples of its images."""
     by_key = {}
     for scores in of_split:
         for name, statistic in statistics(scores).items():
             by_key[scores.alpha, name] = statistic
-    draws = resampled(by_key)
-    return {key: (statistic.value, draws[key]) for key, statistic in by_key.items()}
+    # The split's name is the seed: another split of as many images has other draws.
+    draws = resampled(by_key, seed=zlib.crc32(split.encode()))
+    return {key: (statistic, draws[key]) for key, statistic in by_key.items()}
 
 
-def _relative_accuracy(shift: Measured, reference: Measured) -> Measured:
+def _rows_of(measured: Resampled) -> list[Row]:
+    """Every metric with its interval; behind ece the debiased one."""
+    rows = []
+    for (alpha, metric), (statistic, draws) in measured.items():
+        low, high = interval(statistic, draws)
+        rows.append((alpha, metric, statistic.value, low, high))
+        if metric == "ece":
+            debiased = ErrorOfBins.of(statistic).debiased
+            rows.append((alpha, "ece_debiased", debiased, low, high))
+    return rows
+
+
+def _relative_accuracy(shift: Resampled, reference: Resampled) -> list[Row]:
     """Accuracy under shift over reference accuracy, at each alpha where the latter is not 0."""
-    relative: Measured = {}
+    rows = []
     for alpha in dict.fromkeys(alpha for alpha, _ in shift):
-        value, draws = shift[alpha, "accuracy"]
-        whole, whole_draws = reference.get((alpha, "accuracy"), (0.0, draws))
-        if not whole:
+        above = shift[alpha, "accuracy"]
+        below = reference.get((alpha, "accuracy"))
+        if below is None or not below[0].value:
             continue
-        # A resample of a few images may have no right answer: it has no ratio.
-        some = whole_draws > 0
-        ratios = draws[some] / whole_draws[some]
-        relative[alpha, "relative_accuracy"] = (value / whole, ratios)
-    return relative
+        ratio = metrics.relative_accuracy(above[0].value, below[0].value)
+        rows.append((alpha, "relative_accuracy", ratio, *interval_of_ratio(above, below)))
+    return rows
 
 
 def compare(first: Scores, second: Scores) -> Comparison:

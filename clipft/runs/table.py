@@ -49,8 +49,8 @@ def results(runs: Any = DEFAULT_RUNS) -> pd.DataFrame:
 
     Returns:
         Columns run, recipe (all of the configuration but the seed, as 6 letters), CONFIG_COLUMNS,
-        reference, alpha, split, domain, part, role, metric, mean, low, high (95 % bootstrap over
-        images), n. Unfinished runs are left out and listed in attrs["unfinished"].
+        reference, alpha, split, domain, part, role, metric, mean, low, high (95 % over images, see
+        `scores.table`), n. Unfinished runs are left out and listed in attrs["unfinished"].
 
     Raises:
         RunError: where there is no scored run.

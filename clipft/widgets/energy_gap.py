@@ -10,11 +10,11 @@ from pandas import DataFrame
 
 from ..config import TUNED
 from ..errors import ClipftError, ConfigError, unknown
-from ..figures.energy_gap import Choice, energy_gap_figure, without_two
+from ..figures.energy_gap import Choice, correlation_of_runs, energy_gap_figure, without_two
 from ..figures.panels import empty_figure
 from ..figures.style import UNITS, called, domain_of, style
 from ..figures.wise import curves_figure
-from ..metrics.correlation import Correlation, correlation
+from ..metrics.correlation import Correlation
 from ..runs.run import read_sweep
 from ..runs.sweep import Sweep
 from ..runs.table import wide
@@ -120,8 +120,8 @@ class EnergyGapExplorer(Explorer):
 
     @property
     def correlation(self) -> Correlation:
-        """Pearson's r of what is drawn, with its 95 % interval."""
-        return correlation(self.shown[self.x], self.shown[self.y])
+        """Pearson's r of what is drawn, with its 95 % interval over recipes."""
+        return correlation_of_runs(self.shown, self.x, self.y)
 
     def figure(self):
         """The static twin: the picture that is shown, the chosen run ringed."""
@@ -143,7 +143,11 @@ class EnergyGapExplorer(Explorer):
         self.selection = self.runs[point] if point >= 0 else ""
 
     def _draw(self, _change: object = None) -> None:
-        note = paragraph(f"Pearson's {self.correlation}, 95 % interval over the runs")
+        r = self.correlation
+        over = "runs" if r.recipes is None else "recipes, each with all its seeds"
+        note = paragraph(f"Pearson's {r}, 95 % interval over the {over}")
+        if not np.isnan(r.r):
+            note += paragraph(r.ranks)
         left_out = without_two(self.shown, self.x, self.y)
         if left_out is not None:
             two, without = left_out

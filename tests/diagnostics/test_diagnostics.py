@@ -17,6 +17,7 @@ from clipft.errors import ConfigError
 from clipft.metrics.correlation import correlation, effective_robustness, leave_one_out
 from clipft.metrics.curves import FINEST, barrier, kinks
 from clipft.metrics.distortion_test import distortion_test
+from clipft.metrics.intervals import bca
 
 sizes = st.tuples(st.integers(1, 8), st.integers(1, 10), st.integers(2, 12))
 seeds = st.integers(0, 2**32 - 1)
@@ -135,6 +136,86 @@ def test_three_points_have_no_interval():
 def test_correlation_wants_pairs():
     with pytest.raises(ConfigError, match="one y for each x"):
         correlation([1, 2, 3], [1, 2])
+    with pytest.raises(ConfigError, match="2 groups for 3 points"):
+        correlation([1, 2, 3], [1, 2, 2], ["a", "b"])
+
+
+@given(st.lists(st.tuples(st.integers(-20, 20), st.integers(-20, 20)), min_size=4, max_size=30))
+def test_rank_correlations_are_scipys(points):
+    x, y = np.array(points, float).T
+    assume(np.ptp(x) > 0 and np.ptp(y) > 0)
+    found = correlation(x, y)
+    assert found.spearman == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert found.kendall == pytest.approx(stats.kendalltau(x, y).statistic)
+    assert found.ranks == f"Spearman's rho {found.spearman:.2f}, Kendall's tau {found.kendall:.2f}"
+
+
+def grouped_points(groups, each, seed=0, r=-0.8, within=0.2):
+    """Points of groups that are far apart, each group's own near one another: x, y, group."""
+    rng = np.random.default_rng(seed)
+    root = np.linalg.cholesky([[1, r], [r, 1]])
+    centres = rng.normal(size=(groups, 1, 2)) @ root.T
+    points = centres + within * rng.normal(size=(groups, each, 2)) @ root.T
+    x, y = points.reshape(-1, 2).T
+    names = [f"{group:02d}" for group in range(groups)]
+    return x, y, np.repeat(names, each).tolist()
+
+
+def test_the_interval_of_groups_is_a_cluster_bootstraps_or_fishers_of_so_many_points():
+    x, y, groups = grouped_points(12, 3, seed=2)
+    found = correlation(x, y, groups)
+    alone = correlation(x, y)
+    assert (found.r, found.n, found.recipes, alone.recipes) == (alone.r, 36, 12, None)
+    assert found.low < alone.low and alone.high < found.high
+    assert str(found) == str(alone).split(" [")[0] + (
+        f" [{found.low:.2f}, {found.high:.2f}], n = 36 of 12 recipes"
+    )
+
+    fishers = np.tanh(np.arctanh(found.r) + 1.959964 * np.array([-1, 1]) / 3)
+    picks = np.random.default_rng([0, 12]).integers(0, 12, (1000, 12))
+    rows = [np.concatenate([3 * group + np.arange(3) for group in some]) for some in picks]
+    draws = np.array([np.corrcoef(x[some], y[some])[0, 1] for some in rows])
+    kept = [np.array(groups) != group for group in sorted(set(groups))]
+    without = np.array([np.corrcoef(x[some], y[some])[0, 1] for some in kept])
+    clusters = bca(found.r, draws, [without])
+    assert found.low == pytest.approx(min(fishers[0], clusters[0]))
+    assert found.high == pytest.approx(max(fishers[1], clusters[1]))
+    assert correlation(x, y, groups) == found  # the same draws each time
+    turned = correlation(x[::-1], y[::-1], groups[::-1])
+    assert (turned.low, turned.high) == pytest.approx((found.low, found.high))
+
+
+def test_a_copy_of_every_point_says_nothing_new():
+    x, y, _ = grouped_points(15, 1, seed=3)
+    once = correlation(x, y, list(range(15)))
+    assert once == correlation(x, y)  # each is a group of its own
+    twice = correlation(np.repeat(x, 2), np.repeat(y, 2), np.repeat(np.arange(15), 2).tolist())
+    assert twice.low <= once.low + 1e-9 and once.high - 1e-9 <= twice.high
+    assert correlation(np.repeat(x, 2), np.repeat(y, 2)).high < once.high
+
+
+def test_the_interval_of_groups_holds_the_truth_and_that_of_points_does_not():
+    """400 trials of 8 recipes with 2 seeds: bounds as a true 95 % would have them once in 10^4."""
+    held = {"groups": 0, "points": 0}
+    for trial in range(400):
+        x, y, groups = grouped_points(8, 2, seed=trial)
+        for name, found in (("groups", correlation(x, y, groups)), ("points", correlation(x, y))):
+            held[name] += found.low <= -0.8 <= found.high
+    assert held["groups"] >= stats.binom.ppf(1e-4, 400, 0.95)
+    assert held["points"] < stats.binom.ppf(1e-4, 400, 0.95)
+
+
+@pytest.mark.parametrize("recipes", [1, 2, 3])
+def test_few_groups_have_no_interval(recipes):
+    x, y, groups = grouped_points(recipes, 4)
+    found = correlation(x, y, groups)
+    assert (found.low, found.high, found.recipes) == (-1, 1, recipes)
+
+
+def test_groups_on_one_value_leave_an_interval():
+    """Drawn over and over, or left alone, they have no r."""
+    found = correlation([0, 0, 0, 0, 0, 0, 1, 2], [1, 1, 2, 2, 1, 1, 5, 6], list("aabbccdd"))
+    assert -1 <= found.low <= found.r <= found.high <= 1
 
 
 # --- the energy gap with its errors

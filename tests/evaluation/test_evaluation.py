@@ -1,6 +1,7 @@
 """The sweep against open_clip, against one model at a time, and against the N x M form."""
 
 import itertools
+import zlib
 from dataclasses import fields, replace
 
 import numpy as np
@@ -22,15 +23,25 @@ from clipft.evaluation.predictions import logits_of, predictions
 from clipft.evaluation.score import score
 from clipft.inputs import batches as data
 from clipft.inputs.batches import pixel_chunks
+from clipft.metrics.calibration import debiased_ece
 from clipft.metrics.comparison import mcnemar
 from clipft.metrics.curves import FINEST
+from clipft.metrics.intervals import bca
 from clipft.models.checkpoints import write_weights
 from clipft.models.embeddings import embed, extract
 from clipft.models.load import Clip
 from clipft.models.students import Student
 from clipft.posthoc.wise import mix_into
 from clipft.runs.run import Run
-from clipft.runs.scores import Scores, compare, from_frame, measure, table, to_frame
+from clipft.runs.scores import (
+    Scores,
+    compare,
+    from_frame,
+    measure,
+    resampled_statistics as resampled_of,
+    table,
+    to_frame,
+)
 from clipft.training.combine import combine
 
 
@@ -640,39 +651,75 @@ def test_other_images_are_not_compared(other):
     assert "\n" not in str(caught.value)
 
 
-def bootstrap(values):
+def bootstrap(values, split):
     """The mean of values (N,) on each of 1000 resamples, by picking rows."""
-    rows = np.random.default_rng([0, len(values)]).integers(0, len(values), (1000, len(values)))
+    n = len(values)
+    rows = np.random.default_rng([zlib.crc32(split.encode()), n]).integers(0, n, (1000, n))
     return values[rows].mean(1)
 
 
-def test_intervals_of_the_table_are_a_plain_bootstraps():
-    reference, shift = made_up("real/test", n=50, skill=0.8), made_up("sketch/test", n=41, seed=3)
-    gap = np.random.default_rng(8).exponential(2, 41)
+def without_each(values):
+    """The mean of all values but one, for each of them."""
+    return np.array([np.delete(values, row).mean() for row in range(len(values))])
+
+
+def test_intervals_of_the_table_are_bca_of_a_plain_bootstrap():
+    reference, shift = made_up("real/test", n=50, skill=0.8), made_up("sketch/test", n=50, seed=3)
+    gap = np.random.default_rng(8).exponential(2, 50)
     shift = replace(shift, energy_gap=gap)
     found = table([reference, shift], "real").set_index(["split", "metric"])[
         ["mean", "low", "high", "n"]
     ]
-    draws = {}
+    right = {}
     for one in (reference, shift):
-        draws[one.split] = bootstrap((one.prediction == one.label).astype(float))
-        for metric, values in (("accuracy", one.prediction == one.label), ("nll", one.nll)):
-            low, high = np.quantile(bootstrap(np.asarray(values, float)), [0.025, 0.975])
+        right[one.split] = (one.prediction == one.label).astype(float)
+        columns = {"accuracy": right[one.split], "nll": one.nll}
+        if one is shift:
+            columns["energy_gap"] = gap
+        for metric, values in columns.items():
+            draws = bootstrap(values, one.split)
+            ends = bca(values.mean(), draws, [without_each(values)])
             np.testing.assert_allclose(
-                found.loc[one.split, metric], [np.mean(values), low, high, len(values)], rtol=1e-9
+                found.loc[one.split, metric], [values.mean(), *ends, 50], rtol=1e-9
             )
-    low, high = np.quantile(bootstrap(gap), [0.025, 0.975])
+    above, below = right["sketch/test"], right["real/test"]
+    # As many images, and yet not the same draws: they are other images.
+    ratio = bootstrap(above, "sketch/test") / bootstrap(below, "real/test")
+    without = [without_each(above) / below.mean(), above.mean() / without_each(below)]
+    value = above.mean() / below.mean()
     np.testing.assert_allclose(
-        found.loc["sketch/test", "energy_gap"], [gap.mean(), low, high, 41], rtol=1e-9
+        found.loc["sketch/test", "relative_accuracy"],
+        [value, *bca(value, ratio, without), 50],
+        rtol=1e-9,
     )
-    ratio = draws["sketch/test"] / draws["real/test"]
-    want = np.mean(shift.prediction == shift.label) / np.mean(
-        reference.prediction == reference.label
-    )
-    low, high = np.quantile(ratio, [0.025, 0.975])
-    np.testing.assert_allclose(
-        found.loc["sketch/test", "relative_accuracy"], [want, low, high, 41], rtol=1e-9
-    )
+
+
+def test_the_debiased_ece_stands_beside_the_plain_one():
+    rng = np.random.default_rng(3)
+    one = made_up("real/test", n=400)
+    one = replace(one, prediction=np.where(rng.random(400) < one.confidence, one.label, 9))
+    found = table([one], "real").set_index("metric")
+    plain, debiased = found.loc["ece"], found.loc["ece_debiased"]
+    assert (plain.low, plain.high) == (debiased.low, debiased.high)
+    assert debiased["mean"] == debiased_ece(one.confidence, one.correct) < plain["mean"]
+    assert plain.low <= debiased["mean"] and plain["mean"] <= plain.high
+    assert plain.low == 0  # it is calibrated
+
+
+def test_two_models_are_resampled_alike_and_two_splits_are_not():
+    """A difference of two models, or of their relative accuracies, is of paired draws."""
+    first = made_up("real/test", n=60)
+    second = replace(first, nll=first.nll + 0.25)
+    other = replace(first, split="sketch/test")
+    one, two, shifted = (resampled_of(s.split, [s]) for s in (first, second, other))
+    np.testing.assert_array_equal(one[1.0, "accuracy"][1], two[1.0, "accuracy"][1])
+    np.testing.assert_allclose(two[1.0, "nll"][1] - one[1.0, "nll"][1], 0.25)
+    assert (one[1.0, "accuracy"][1] != shifted[1.0, "accuracy"][1]).any()
+
+    # At another alpha, in the same table, too.
+    both = resampled_of("real/test", [replace(first, alpha=0.5), second])
+    np.testing.assert_array_equal(both[0.5, "accuracy"][1], both[1.0, "accuracy"][1])
+    np.testing.assert_array_equal(both[0.5, "accuracy"][1], one[1.0, "accuracy"][1])
 
 
 def test_the_table_has_scikit_learns_values():

@@ -123,13 +123,18 @@ def test_energy_gap_shows_every_tuned_run_and_its_correlation(axis, shift):
     }
 
     title = titles_of_panels(figure)[("x", "x2").index(axis)]
-    whole = correlation(part.energy_gap, part.relative_accuracy)
+    recipe = GAPS.drop_duplicates("run").set_index("run").recipe
+    whole = correlation(part.energy_gap, part.relative_accuracy, list(recipe[part.index]))
+    assert str(whole).endswith("n = 6 of 3 recipes")
+    assert whole.short.endswith("n = 6 (3)")
+    assert "n: runs (recipes)" in figure.layout.title.text
     changes = {}
     for pair in itertools.combinations(part.index, 2):
         rest = part.drop(index=list(pair))
-        without = correlation(rest.energy_gap, rest.relative_accuracy)
+        without = correlation(rest.energy_gap, rest.relative_accuracy, list(recipe[rest.index]))
         changes[abs(without.r - whole.r)] = without
-    lines = [shift, f"<sub>{whole}</sub>", f"<sub>without two: {changes[max(changes)]}</sub>"]
+    lines = [shift, f"<sub>{whole.short}</sub>"]
+    lines.append(f"<sub>without two: {changes[max(changes)].short}</sub>")
     assert title == "<br>".join(lines)
 
 

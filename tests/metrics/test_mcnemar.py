@@ -1,13 +1,14 @@
-"""Two models on the same images, against statsmodels."""
+"""Two models on the same images, against statsmodels; pairs of seeds, against SciPy."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import assume, given, settings, strategies as st
+from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
 
 from clipft.errors import ConfigError
 from clipft.metrics.accuracy import mean
-from clipft.metrics.comparison import mcnemar
+from clipft.metrics.comparison import mcnemar, paired_difference
 from clipft.metrics.intervals import interval, resampled
 
 
@@ -27,6 +28,26 @@ def test_mcnemar_is_statsmodels(seed, n, one, other):
     assert found.low <= found.high
 
 
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), min_size=2, max_size=9))
+def test_a_paired_difference_is_scipys(pairs):
+    first, second = np.array(pairs).T / 100
+    assume(np.ptp(second - first) > 1e-9)
+    found = paired_difference(first, second)
+    want = stats.ttest_rel(second, first).confidence_interval()
+    assert (found.low, found.high) == pytest.approx(tuple(want), abs=1e-9)
+    assert (found.mean, found.n) == (pytest.approx((second - first).mean()), len(pairs))
+
+
+def test_one_pair_has_no_interval():
+    found = paired_difference(np.array([0.5]), np.array([0.6]))
+    assert np.isnan([found.low, found.high]).all() and found.points == "+10.0 points, n = 1"
+    with pytest.raises(ConfigError, match="2 and 1 values"):
+        paired_difference(np.ones(2), np.ones(1))
+    with pytest.raises(ConfigError, match="some pairs"):
+        paired_difference(np.ones(0), np.ones(0))
+
+
 def test_models_on_other_images_are_not_compared():
     with pytest.raises(ConfigError, match="3 and 2 values") as caught:
         mcnemar(np.ones(3, bool), np.ones(2, bool))
@@ -41,6 +62,6 @@ def test_a_paired_interval_is_narrower():
     first = rng.random(400) < 0.5
     second = first | (rng.random(400) < 0.05)
     found = mcnemar(first, second)
-    alone = interval(resampled({"": mean(first)})[""])
+    alone = interval(mean(first), resampled({"": mean(first)})[""])
     assert found.low > 0 and found.p < 0.05
     assert found.high - found.low < (alone[1] - alone[0]) / 2

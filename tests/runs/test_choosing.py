@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import assume, given, settings, strategies as st
-from scipy.stats import kendalltau
+from scipy import stats
 from test_table import fake
 
 from clipft.data.splits import SplitName
@@ -154,9 +154,13 @@ def test_the_verdict_counts_and_averages():
     found = choosing.verdict(table)
     assert (found.n, found.wins, found.ties, found.losses) == (5, 3, 1, 1)
     assert (found.shift, found.reference) == pytest.approx((0.1 / 5, -0.15 / 5))
+    # SciPy's t test of paired samples has the same interval.
+    test = stats.ttest_rel(table["energy_gap: shift"], table["accuracy: shift"])
+    assert (found.low, found.high) == pytest.approx(tuple(test.confidence_interval()))
+    low, high = 100 * found.low, 100 * found.high
     assert str(found) == (
         "better under shift in 3 of 5, equal in 1, worse in 1; "
-        "on average +2.0 points under shift, -3.0 on the reference"
+        f"mean +2.0 points under shift [{low:.1f}, {high:.1f}], -3.0 on the reference"
     )
 
 
@@ -164,6 +168,7 @@ def test_the_verdict_of_choices():
     found = choosing.verdict(choosing.choices(scored(*ONE)))
     assert (found.wins, found.ties, found.losses) == (1, 0, 0)
     assert (found.shift, found.reference) == pytest.approx((0.07, -0.01))
+    assert np.isnan([found.low, found.high]).all() and "[" not in str(found)  # one run
 
 
 numbers = st.integers(0, 1000)
@@ -180,8 +185,8 @@ def test_ordered_pairs_are_kendalls_tau(values):
     for i, (v, g, s) in enumerate(zip(val, gap, shift, strict=True)):
         models.append((f"m-{i}", 0, 1.0, (v, 0.5, s, s), g, 50))
     found = choosing.ordered_pairs(scored(*models))
-    assert found["accuracy"] == pytest.approx((kendalltau(val, shift).statistic + 1) / 2)
-    assert found["energy_gap"] == pytest.approx((kendalltau(-gap, shift).statistic + 1) / 2)
+    assert found["accuracy"] == pytest.approx((stats.kendalltau(val, shift).statistic + 1) / 2)
+    assert found["energy_gap"] == pytest.approx((stats.kendalltau(-gap, shift).statistic + 1) / 2)
 
 
 def test_a_tie_is_half_told_and_equal_shifts_do_not_count():

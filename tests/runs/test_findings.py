@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 from test_table import fake
 
+from clipft.metrics.correlation import correlation
 from clipft.runs.findings import findings, tuned_runs
 
 # method, lr -> reference and shift accuracy of the tuned model; zero-shot has 50 / 40 %
@@ -66,9 +67,31 @@ def test_other_methods_are_held_against_plain_tuning_at_the_same_settings():
     assert (
         "1 of 1 recipe of other methods has more accuracy under shift than FT; the best of them,"
         " Lipsum-FT (lr 1e-3), has 62.0 / 30.0 % (real / shift), FT 70.0 / 20.0 %."
+        " Under shift that is +10.0 points [10.0, 10.0], n = 2 seeds, paired;"
+        " 1 of 1 such 95 % interval lies above 0."
     ) in found
     # at alpha 0.5 FT at 1e-3 has 60 % on the reference: less than Lipsum-FT's 62
     assert "No scored mixture of FT with zero-shot (WiSE) is as good on both" in found
+
+
+@pytest.mark.parametrize("seeds", [(4,), (0, 1, 2)])
+def test_methods_are_held_against_each_other_seed_by_seed(seeds):
+    """What a seed does to both is no difference of the methods."""
+    table = small(seeds=seeds)
+    is_shift = (table.metric == "accuracy") & (table.role == "shift") & (table.alpha == 1)
+    luck = table.seed.map({0: 0.1, 1: 0.0, 2: -0.1, 4: 0.0})
+    own = 0.01 * (table.seed == 2) * (table.method == "lipsum")
+    table.loc[is_shift, "mean"] += (luck + own)[is_shift]
+    said = text(findings(table))
+    if seeds == (4,):
+        assert "That is one seed of each (n = 1): chance is not told apart." in said
+        return
+    tests = table[is_shift & (table.lr == 1e-3)].groupby(["method", "seed"])["mean"].mean()
+    test = stats.ttest_rel(tests["lipsum"], tests["ft"])
+    low, high = 100 * np.array(test.confidence_interval())
+    mean = 100 * (tests["lipsum"] - tests["ft"]).mean()
+    assert high - low < 4  # not paired: some 45
+    assert f"Under shift that is {mean:+.1f} points [{low:.1f}, {high:.1f}], n = 3 seeds" in said
 
 
 def test_a_mixture_that_is_as_good_is_said_and_named():
@@ -85,7 +108,8 @@ def test_a_mixture_that_is_as_good_is_said_and_named():
     # FT at 1e-3, half mixed: (50 + 70) / 2 and (40 + 20) / 2 + 6
     assert limit == (
         "1 of 1 tuned recipe of other methods is no better than FT mixed with zero-shot (WiSE):"
-        " FT (lr 1e-3) has 60.0 / 36.0 % at alpha 0.5, Lipsum-FT (lr 1e-3) 58.0 / 30.0 %."
+        " FT (lr 1e-3) has 60.0 / 36.0 % at alpha 0.5, Lipsum-FT (lr 1e-3) 58.0 / 30.0 %"
+        " (+6.0 points [6.0, 6.0], n = 2, under shift, paired by seed)."
     )
     assert "No scored mixture" not in text(said)
 
@@ -100,8 +124,9 @@ def test_recipes_of_other_seeds_are_not_held_against_each_other():
 
 
 @pytest.mark.parametrize("metric", ["energy_gap", "feature_distortion"])
-def test_r_and_its_interval_are_scipys(metric):
-    table = fake(recipes=[("ft", 1e-4), ("ft", 1e-3), ("lipsum", 1e-3)])
+def test_r_is_scipys_and_its_interval_is_over_recipes(metric):
+    rates = [("ft", 1e-4), ("ft", 1e-3), ("ft", 1e-2), ("lipsum", 1e-3), ("lipsum", 1e-4)]
+    table = fake(recipes=rates)
     table = pd.concat(
         [table, table[table.metric == "energy_gap"].assign(metric="feature_distortion")],
         ignore_index=True,
@@ -114,11 +139,22 @@ def test_r_and_its_interval_are_scipys(metric):
     for split in ("art/test", "sketch/test"):
         rows = tuned[tuned.split == split]
         x = rows[rows.metric == metric]["mean"]
-        y = rows[rows.metric == "relative_accuracy"]["mean"]
-        pearson = stats.pearsonr(x, y[x.index])
-        low, high = pearson.confidence_interval()
-        where = f"r = {pearson.statistic:.2f} [{low:.2f}, {high:.2f}] on {split.split('/')[0]}"
+        y = rows[rows.metric == "relative_accuracy"]["mean"][x.index]
+        recipe = rows[rows.metric == metric].recipe
+        r = stats.pearsonr(x, y).statistic
+        found = correlation(x, y, list(recipe))
+        assert (found.n, found.recipes) == (len(x), recipe.nunique()) == (2 * recipe.nunique(), 5)
+        # Two seeds of five recipes say no more than five points would.
+        assert max(abs(np.tanh(np.arctanh(r) + 1.9599 / np.sqrt(2) * np.array([-1, 1])))) <= max(
+            abs(found.low), abs(found.high)
+        )
+        where = f"r = {r:.2f} [{found.low:.2f}, {found.high:.2f}] on {split.split('/')[0]}"
         assert where in said
+        if metric == "energy_gap":
+            assert "over 10 tuned models of 5 recipes, each with all its seeds" in said
+            rho = stats.spearmanr(x, y).statistic
+            tau = stats.kendalltau(x, y).statistic
+            assert f"Spearman's rho {rho:.2f}, Kendall's tau {tau:.2f} on" in said
 
 
 @pytest.mark.parametrize(
@@ -130,16 +166,34 @@ def test_r_and_its_interval_are_scipys(metric):
     ],
 )
 def test_a_correlation_is_claimed_only_where_its_interval_says_so(falls_on, words):
-    table = small(recipes=RECIPES, seeds=(0, 1, 2))
+    gaps = {("ft", lr): gap for gap, lr in enumerate((1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1), 1)}
+    table = fake(recipes=list(gaps), seeds=(0, 1, 2))
+    is_gap = table.metric == "energy_gap"
+    of_rows = [gaps[key] for key in zip(table.method, table.lr, strict=True)]
+    table.loc[is_gap, "mean"] = np.array(of_rows, float)[is_gap]
     rng = np.random.default_rng(1)
     for row in table[table.metric == "relative_accuracy"].itertuples():
-        gap = GAPS[row.method, row.lr]
+        gap = gaps[row.method, row.lr]
         falls = row.split.split("/")[0] in falls_on
         noise = rng.normal(0, 0.001 if falls else 1)
         table.loc[row.Index, "mean"] = (1 - 0.1 * gap if falls else 0) + noise
     (sentence,) = [line for line in findings(table).found if line.startswith("Energy gap")]
     assert sentence.endswith(words)
-    assert "over 9 tuned models" in sentence
+    assert "over 18 tuned models of 6 recipes, each with all its seeds" in sentence
+
+
+def test_three_recipes_of_many_seeds_claim_nothing():
+    """Nine models, and yet three points: they say nothing of the error."""
+    table = small(recipes=RECIPES, seeds=(0, 1, 2))
+    (sentence,) = [line for line in findings(table).found if line.startswith("Energy gap")]
+    assert "[-1.00, 1.00]" in sentence and sentence.endswith("is open.")
+
+
+def test_one_seed_of_each_recipe_is_no_group():
+    recipes = [("ft", 10.0**-power) for power in range(1, 7)]
+    table = fake(recipes=recipes, seeds=(3,))
+    (sentence,) = [line for line in findings(table).found if line.startswith("Energy gap")]
+    assert "over 6 tuned models, 95 % intervals" in sentence
 
 
 def test_pairs_that_the_gap_orders_wrongly_are_counted():
