@@ -163,7 +163,8 @@ def _title_of(models: pd.DataFrame, x: str, y: str) -> str:
     ]
     left_out = without_two(models, x, y)
     if left_out is not None:
-        lines.append(f"<sub>without two: {left_out[1].short}</sub>")
+        # Three panels of a narrow page have no room for n.
+        lines.append(f"<sub>without two: {left_out[1].bare}</sub>")
     return "<br>".join(lines)
 
 

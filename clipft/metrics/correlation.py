@@ -38,10 +38,17 @@ class Correlation:
         """As short as a panel's title must be: `n = 10 (5)` is of 10 points and 5 recipes."""
         return self._text("" if self.recipes is None else f" ({self.recipes})")
 
+    @property
+    def bare(self) -> str:
+        """r and its interval alone."""
+        if np.isnan(self.r):
+            return "r undefined"
+        return f"r = {self.r:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
     def _text(self, of: str) -> str:
         if np.isnan(self.r):
-            return f"r undefined (n = {self.n})"
-        return f"r = {self.r:.2f} [{self.low:.2f}, {self.high:.2f}], n = {self.n}{of}"
+            return f"{self.bare} (n = {self.n})"
+        return f"{self.bare}, n = {self.n}{of}"
 
     @property
     def ranks(self) -> str:

@@ -135,9 +135,9 @@ def bca(
 
         a = sum_i u_i^3 / n^3 / (6 (sum_i u_i^2 / n^2)^1.5),
 
-    both sums over all of several independent samples. Sources: Efron, JASA 1987, equations 2.3 and
-    6.6; Efron and Tibshirani 1993, equations 14.9, 14.14 and 14.15; several samples: Davison and
-    Hinkley, Bootstrap Methods and their Application, 1997, section 5.3.2.
+    both sums over all of several independent samples. Sources: Efron, JASA 1987; Efron and
+    Tibshirani 1993, (14.9), (14.14) and (14.15); several samples: Davison and Hinkley, Bootstrap
+    Methods and their Application, 1997, section 5.3.2.
 
     without: the values without each image, (N,) for each sample.
     """

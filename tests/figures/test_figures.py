@@ -134,7 +134,7 @@ def test_energy_gap_shows_every_tuned_run_and_its_correlation(axis, shift):
         without = correlation(rest.energy_gap, rest.relative_accuracy, list(recipe[rest.index]))
         changes[abs(without.r - whole.r)] = without
     lines = [shift, f"<sub>{whole.short}</sub>"]
-    lines.append(f"<sub>without two: {changes[max(changes)].short}</sub>")
+    lines.append(f"<sub>without two: {changes[max(changes)].bare}</sub>")
     assert title == "<br>".join(lines)
 
 
