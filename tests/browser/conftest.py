@@ -105,9 +105,10 @@ def page(server, browser):
     """A page on the server; a request outside or a logged error fails the test (Lab itself logs
     none).
     """
+    others = server.kernels()  # of the desks
     with lab.page(browser, (server.address,)) as view:
         yield view
-        server.stop_kernels()
+        server.stop_kernels(others)
     assert view.outside == []
     assert view.errors == []
 

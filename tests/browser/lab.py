@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -99,10 +100,14 @@ class Server:
             text = answer.read()
         return json.loads(text) if text else None
 
-    def stop_kernels(self) -> None:
-        """End every kernel: each holds a torch of its own."""
-        for kernel in self.call("kernels"):
-            self.call(f"kernels/{kernel['id']}", "DELETE")
+    def kernels(self) -> set[str]:
+        """The ids of the kernels that live."""
+        return {kernel["id"] for kernel in self.call("kernels")}
+
+    def stop_kernels(self, but: Collection[str] = ()) -> None:
+        """End every kernel but these: each holds a torch of its own."""
+        for kernel in self.kernels().difference(but):
+            self.call(f"kernels/{kernel}", "DELETE")
 
 
 @contextlib.contextmanager
@@ -382,6 +387,7 @@ def theme(page, name: str) -> None:
 def desk(server: Server, browser, path: Path, sources):
     """A page with a notebook of these cells, run, where all but the first show a picture."""
     notebook(path, sources)
+    others = server.kernels()
     with page(browser, (server.address,)) as view:
         view.path = path
         open_notebook(view, server, path)
@@ -390,7 +396,7 @@ def desk(server: Server, browser, path: Path, sources):
         for number in range(1, len(sources)):
             expect(cell(view, number).locator(PLOT).first).to_be_visible()
         yield view
-        server.stop_kernels()
+        server.stop_kernels(others)
     assert view.outside == []
     assert view.errors == []
 
