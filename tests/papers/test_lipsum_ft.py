@@ -258,6 +258,46 @@ def test_kinds_have_a_block_each_and_are_never_mixed(key, item, tmp_path):
             lipsum_ft.make(name, both, tmp_path)
 
 
+@pytest.mark.parametrize("name", [name for name in TYPED if name.startswith("table")])
+def test_the_papers_side_of_a_table_is_as_typed(name, tmp_path):
+    """Rows, splits and blocks, and what table 8 varies, of what was typed before the drawing."""
+    typed = TYPED[name]
+    made = lipsum_ft.make(name, TABLE, tmp_path)
+    blocks = [frame for title, frame in made.rows.items() if title.startswith("Paper")]
+    splits = set()
+    for frame in blocks:
+        others = ["source", "method", "setting", "mean shift", "mean of all"]
+        splits |= set(frame.columns.difference(others))
+        methods = [method.removesuffix(" (likely)").split(" (")[0] for method in frame.method]
+        if "rows" in typed:
+            assert set(methods) == set(typed["rows"])
+        if "lengths" in typed:
+            found = frame.setting.str.extract(r"L=(\d+), M=(\d+)").astype(int)
+            assert set(found[0]) == set(typed["lengths"])
+            assert set(found[1]) == set(typed["counts"])
+        if "mu" in typed:
+            mu = frame.setting.str.extract(r"mu=([\d.]+)")[0].dropna().astype(float)
+            assert set(mu) == set(typed["mu"])
+    assert len(blocks) == typed.get("blocks", 1)
+    if "columns" in typed:
+        # The paper's letters; ours are seen, unseen and harmonic.
+        assert {split[0].upper() for split in splits} == set(typed["columns"])
+    else:
+        assert len(splits) == typed["splits"]
+
+
+@pytest.mark.parametrize("name", [name for name in TYPED if TYPED[name].get("names")])
+def test_the_methods_of_a_figure_are_as_typed(name):
+    titles = {title_of(method) for method in lipsum_ft.ITEMS[name].methods}
+    names = set(TYPED[name]["names"])
+    # WiSE is no method of a run: it is drawn from runs of what is mixed.
+    mixed = {each for each in names if each.endswith("+ WiSE")}
+    assert names - mixed <= titles
+    assert {each.removesuffix(" + WiSE") for each in mixed} <= titles
+    if name not in ("figure_5", "figure_14"):  # their runs of TPGM stand in tables 6 and 7 alone
+        assert titles == names - mixed
+
+
 # --- figures
 
 
