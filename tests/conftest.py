@@ -130,41 +130,31 @@ def one_tokenizer():
         yield
 
 
-@pytest.fixture(scope="session")
-def model_folder(shared, one_tokenizer) -> Path:
-    """An open_clip local-dir: folder without weights, and a checkpoint of random weights
-    beside it.
-    """
+def write_model(folder: Path, config: dict) -> None:
+    """An open_clip local-dir: folder without weights, and a checkpoint of random weights in it."""
     import open_clip
 
-    def make(folder: Path) -> None:
-        (folder / "open_clip_config.json").write_text(json.dumps(MODEL))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(3)
-            net = open_clip.CLIP(**MODEL["model_cfg"])
-        torch.save(net.state_dict(), folder / "random.pt")
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        net = open_clip.CLIP(**config["model_cfg"])
+    torch.save(net.state_dict(), folder / "random.pt")
 
-    return made_once(shared / "model", make)
+
+@pytest.fixture(scope="session")
+def model_folder(shared, one_tokenizer) -> Path:
+    """The folder of a tiny CLIP, see `write_model`."""
+    return made_once(shared / "model", lambda folder: write_model(folder, MODEL))
 
 
 @pytest.fixture(scope="session")
 def resnet_folder(shared, one_tokenizer) -> Path:
     """The same, of a CLIP whose vision tower is a ResNet: it has BatchNorms, hence buffers."""
-    import open_clip
-
     vision = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 64}
     vision |= {"patch_size": None}
     config = MODEL | {"model_cfg": MODEL["model_cfg"] | {"vision_cfg": vision}}
     config["preprocess_cfg"] = MODEL["preprocess_cfg"] | {"size": 32}
-
-    def make(folder: Path) -> None:
-        (folder / "open_clip_config.json").write_text(json.dumps(config))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(3)
-            net = open_clip.CLIP(**config["model_cfg"])
-        torch.save(net.state_dict(), folder / "random.pt")
-
-    return made_once(shared / "resnet", make)
+    return made_once(shared / "resnet", lambda folder: write_model(folder, config))
 
 
 @pytest.fixture

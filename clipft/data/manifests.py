@@ -112,9 +112,8 @@ class Manifest(Record):
     labels: Literal["list", "folder"] = "list"  # folder: of the image, whatever the list says
     # of train, kept as val where there is no val list; of folders as test, too
     holdout: float = Field(0.0, ge=0, lt=1)
-    underscores: Literal["spaces", "kept"] = (
-        "spaces"  # of class names in texts; kept: as they are written
-    )
+    # of class names in texts; kept: as they are written
+    underscores: Literal["spaces", "kept"] = "spaces"
     templates: str | tuple[str, ...] = "openai"  # of the zero-shot head; openai: CLIP's 80
     captions: dict[str, tuple[str, ...]] = {}  # templates by domain; "any" joins each
     emoji: EmojiSpec | None = None  # set: the files are rendered on first use

@@ -102,15 +102,13 @@ def _copy_shapes(panel: Panel, joined: go.Figure, number: int) -> None:
         joined.add_shape(shape.to_plotly_json() | {"xref": xref, "yref": yref})
 
 
-def line_figure(
-    points: pd.DataFrame, x: str, y: str, *, names: Sequence[str] = (), log: bool = False
-) -> go.Figure:
+def line_figure(points: pd.DataFrame, x: str, y: str, *, names: Sequence[str] = ()) -> go.Figure:
     """Points of one name joined by a line, in the given order.
 
     Filled and solid: ours; hollow and dotted: published.
     points: columns name, label (of a point, shown on hover), published (true or false), x, y.
     x, y: titles of the axes. names: all names of a set of figures, in one order, so that each looks
-    the same in all of them. log: the x axis is logarithmic, with ticks at the points.
+    the same in all of them.
     """
     figure = go.Figure()
     for number, name in enumerate(dict.fromkeys([*names, *points.name])):
@@ -125,10 +123,7 @@ def line_figure(
             trace = {"x": rows.x, "y": rows.y, "customdata": rows.label, "hovertemplate": texts}
             figure.add_scatter(**trace, **shown, mode="lines+markers", line=line)
     height = height_beside(len(figure.data))
-    figure.update_layout(**LAYOUT, height=height, xaxis_title=x, yaxis_title=y)
-    if log:
-        figure.update_xaxes(type="log", tickvals=sorted(points.x.unique()))
-    return figure
+    return figure.update_layout(**LAYOUT, height=height, xaxis_title=x, yaxis_title=y)
 
 
 def empty_figure(why: str) -> go.Figure:

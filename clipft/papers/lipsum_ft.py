@@ -98,7 +98,7 @@ def energy_gap_panels(item: Item, ours: Ours) -> Made:
     if every.empty:
         return item.made(empty_figure("no run of these methods"), every, command=item.command)
     shown = every[every.metric.isin(["energy_gap", "relative_accuracy"])]
-    return item.made(energy_gap_figure(every), every, drawn=shown)
+    return item.made(energy_gap_figure(every), results, drawn=shown)
 
 
 def energy_maps(item: Item, ours: Ours) -> Made:

@@ -20,7 +20,7 @@ from ..runs.names import title_of
 from ..runs.scores import SHIFT
 from ..runs.table import recipes as recipe_means
 from .item import Item, Made, Ours, is_combined
-from .tables import ZERO_SHOT_NAME, paper_points
+from .tables import ZERO_SHOT_NAME, paper_points, setting_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -65,12 +65,12 @@ def our_points(results: pd.DataFrame, shift: str = "") -> pd.DataFrame:
 def published_points(number: str, benchmark: str, shift: str = "") -> pd.DataFrame:
     """A table's rows in percent, as `our_points` has ours, and its number.
 
-    WiSE and TPGM without a method are of FT. The alphas of WiSE are not in the text that we have.
+    WiSE and TPGM without a method are of FT.
     """
     rows = paper_points(number, benchmark, shift)
     after_ft = rows.method.isin([method.title for method in POSTHOC.values()])
     name = rows.method.where(~after_ft, "FT + " + rows.method)
-    label = rows.variant.where(~rows.variant.str.startswith("alpha"), rows.variant + " (inferred)")
+    label = rows.variant.map(setting_of)
     rows = rows.assign(name=name, label=label, published=True, table=number)
     rows["x"] = 100 * rows["shift"]
     rows["y"] = 100 * rows["reference"]

@@ -282,21 +282,19 @@ def _against_plain(facts: _Facts) -> str:
         return ""
     kept = []
     for _, pair in pairs.iterrows():
-        beside = tuned[tuned.recipe == pair.recipe_plain].iloc[0]
-        kept.append(facts.under_shift(pair, beside))
-    place = int(np.argmax([difference.mean for difference in kept]))
-    best = pairs.iloc[place]
-    beside = tuned[tuned.recipe == best.recipe_plain].iloc[0]
+        plain = tuned[tuned.recipe == pair.recipe_plain].iloc[0]
+        kept.append((facts.under_shift(pair, plain), pair, plain))
+    most, best, beside = max(kept, key=lambda each: each[0].mean)
     title = title_of(PLAIN)
-    more = sum(difference.mean > 0 for difference in kept)
-    sure = sum(difference.low > 0 for difference in kept)
+    more = sum(difference.mean > 0 for difference, *_ in kept)
+    sure = sum(difference.low > 0 for difference, *_ in kept)
     sentence = f"At the same learning rate and steps {more} of {_count(len(pairs), 'recipe')} of"
     sentence += f" other methods {_has(more)} more accuracy under shift than {title}; the best"
     sentence += f" of them, {facts.called(best)}, has {facts.both(best)}"
     sentence += f" ({facts.reference} / shift), {title} {facts.both(beside)}."
-    if kept[place].n < 2:
+    if most.n < 2:
         return f"{sentence} That is one seed of each (n = 1): chance is not told apart."
-    sentence += f" Under shift that is {kept[place].points} seeds, paired; {sure} of"
+    sentence += f" Under shift that is {most.points} seeds, paired; {sure} of"
     return f"{sentence} {_count(len(pairs), 'such 95 % interval')} {_lies(sure)} above 0."
 
 

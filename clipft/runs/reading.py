@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Given = Run | Path | str
 DISTORTIONS = {"raw": "feature_distortion", "normalised": "feature_distortion_normalised"}
+GZSL = ("seen", "unseen", "harmonic")  # S, U, H
 
 
 def class_table(run: Given, split: str, alpha: float = TUNED) -> pd.DataFrame:
@@ -202,9 +203,6 @@ def compare_runs(first: Given, second: Given, alpha: float = TUNED) -> pd.DataFr
     for split, scores in first_scores.items():
         rows.append({"split": split} | vars(compare(scores, second_scores[split])))
     return pd.DataFrame(rows)
-
-
-GZSL = ("seen", "unseen", "harmonic")  # S, U, H
 
 
 def gzsl_table(run: Given, unseen: Sequence[str], alpha: float = TUNED) -> pd.DataFrame:
