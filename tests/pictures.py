@@ -76,7 +76,9 @@ def picture_of(name: str, runs: Path, server, browser) -> None:
         lab.run_all(page)
         cell = page.locator(".jp-Notebook .jp-Cell").nth(ids.index(cell_id))
         output = cell.locator(".jp-OutputArea").first
-        output.evaluate("element => element.scrollIntoView({block: 'start'})")
+        for _ in range(2):  # what is drawn meanwhile moves the cell
+            page.wait_for_timeout(SETTLE)
+            output.evaluate("element => element.scrollIntoView({block: 'start'})")
         page.wait_for_timeout(SETTLE)
         if name == "00_start_here":
             save(page.screenshot(), "wise_explorer")
