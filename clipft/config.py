@@ -168,6 +168,7 @@ class RunConfig(Record):
         method: a name of `clipft methods`.
         lam: weight of the method's regulariser; None: its own.
         lr: the peak, after warm-up.
+        text_rate: the text tower's learning rate as a fraction of lr; for methods that train it.
         steps: how many.
         batch_size: images in each.
         warmup: fraction of the steps.
@@ -217,6 +218,7 @@ class RunConfig(Record):
     method: str = "ft"
     lam: float | None = Field(None, ge=0)
     lr: float = Field(1e-5, ge=0)
+    text_rate: float = Field(1.0, ge=0)
     steps: int = Field(5000, ge=1)
     batch_size: int = Field(256, ge=1)
     warmup: float = Field(0.1, ge=0, le=1)

@@ -114,6 +114,8 @@ class Method(Entry):
         fault = self._head_fault(config)
         if config.lam is not None and self.lam is None:
             fault = f"has no regulariser, so lam={config.lam:g} would do nothing; leave it out"
+        elif config.text_rate != 1 and self.trains != "both":
+            fault = "trains no text tower, so text_rate would do nothing; leave it out"
         elif not fault and config.solver == "adamw":
             fault = self._solver_fault()
         if fault:

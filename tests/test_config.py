@@ -19,6 +19,7 @@ OTHER = {
     "pretrained": "openai",
     "method": "lipsum",
     "lam": 0.0,
+    "text_rate": 0.1,
     "lr": 2e-5,
     "steps": 4999,
     "batch_size": 255,

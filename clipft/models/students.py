@@ -48,6 +48,10 @@ class Student(nn.Module):
         """Set the head to one that is given as by `linear`."""
         raise NotImplementedError
 
+    def text_tensors(self) -> set[str]:
+        """The names of the parameters of a text tower that makes the head; none without one."""
+        return set()
+
     def pixels(self, images: Tensor) -> Tensor:
         """uint8 (B, 3, H, W) -> normalised floats: (x / 255 - mean) / std."""
         return (images.float() - self.mean) / self.std
@@ -157,6 +161,12 @@ class TwoTowers(Student):
     def logit_scale(self) -> nn.Parameter:
         """ln s."""
         return self.clip.logit_scale
+
+    def text_tensors(self) -> set[str]:
+        """The names of the text tower's parameters: all but the vision tower's and the scale."""
+        names = {name for name, _ in self.named_parameters()}
+        vision = {name for name in names if name.startswith("clip.visual.")}
+        return names - vision - {"clip.logit_scale"}
 
     def linear(self) -> tuple[Tensor, Tensor]:
         """The present text tower's head on unit embeddings, scale included: (D, C), zeros (C,)."""

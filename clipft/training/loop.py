@@ -143,7 +143,7 @@ def finite_values(terms: dict[str, Tensor], training: Training, state: State) ->
 def take_step(training: Training, state: State, terms: dict[str, Tensor]) -> None:
     """One step of the optimiser along the gradient of the terms' sum."""
     for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(state.step, training.config)
+        group["lr"] = group["rate"] * learning_rate(state.step, training.config)
     state.optimizer.zero_grad()
     training.fabric.backward(torch.stack(list(terms.values())).sum())
     if training.config.clip_norm is not None:

@@ -43,7 +43,7 @@ class State:
         On purpose unlike Lipsum-FT's release: AdamW's first moment is kept in fp32, there in bf16.
         """
         optimizer = torch.optim.AdamW(
-            trained_tensors(student).values(),
+            parameter_groups(student, config.text_rate),
             lr=config.lr,
             betas=config.betas,
             weight_decay=config.weight_decay,
@@ -92,6 +92,20 @@ class State:
             moments.setdefault(int(index), {})[key] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def parameter_groups(student: Student, text_rate: float) -> list[dict[str, Any]]:
+    """What trains, for the optimiser; `rate`: a group's learning rate as a fraction of the run's.
+
+    One group, but where the text tower has a rate of its own.
+    """
+    tensors = trained_tensors(student)
+    if text_rate == 1:
+        return [{"params": list(tensors.values()), "rate": 1.0}]
+    names = student.text_tensors()
+    other = [tensor for name, tensor in tensors.items() if name not in names]
+    text = [tensor for name, tensor in tensors.items() if name in names]
+    return [{"params": other, "rate": 1.0}, {"params": text, "rate": text_rate}]
 
 
 def trained_tensors(student: nn.Module) -> dict[str, Tensor]:

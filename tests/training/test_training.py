@@ -4,13 +4,11 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -92,6 +90,7 @@ VARIANTS = {name: {"method": name} for name in METHODS} | {
         "captions": "fixed",
         "logit_scale": "frozen",
     },
+    "flyp, slow texts": {"method": "flyp", "text_rate": 0.1, "weight_decay": 0.1},
     "kd, averaged": {"method": "kd", "options": {"tau": 2.0}, "ema": 0.7},
     "lp": {"method": "lp", "solver": "adamw"},
     "lp, averaged": {"method": "lp", "solver": "adamw", "ema": 0.7, "head": "absorbed"},
@@ -113,27 +112,39 @@ def test_resumed_equals_uninterrupted_bit_for_bit(world, variant, tmp_path, monk
 
 
 def test_resumed_after_sigkill(world, tmp_path):
-    settings = world.settings(steps=200, eval_every=10)
+    settings = world.settings(steps=60, eval_every=10)
+    last = random.randrange(12, 60)  # after the first checkpoint, before the end
     script = (
-        "import json, sys; from clipft import Reading, RunConfig, train; import torch\n"
+        "import json, os, signal, sys; from clipft import Reading, RunConfig, train; import torch\n"
         "torch.set_num_threads(1); quiet = Reading(device='cpu', progress=False)\n"
-        "train(RunConfig.read(json.loads(sys.argv[1])), sys.argv[2], reading=quiet)"
+        "def die(row): row['step'] < int(sys.argv[3]) or os.kill(os.getpid(), signal.SIGKILL)\n"
+        "train(RunConfig.read(json.loads(sys.argv[1])), sys.argv[2], reading=quiet, watch=die)"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, json.dumps(settings), str(world.runs)]
-    )
-    folder = world.folder(steps=200, eval_every=10)
-    while not (folder / "checkpoint.safetensors").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    time.sleep(random.random())
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    command = [sys.executable, "-c", script, json.dumps(settings), str(world.runs), str(last)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    folder = world.folder(steps=60, eval_every=10)
+    assert (folder / "checkpoint.safetensors").exists()
     assert not (folder / "weights.safetensors").exists(), "the run was over before it was killed"
-    resumed = world.train(steps=200, eval_every=10)
-    whole = world.train(tmp_path / "whole", steps=200, eval_every=10)
+    resumed = world.train(steps=60, eval_every=10)
+    whole = world.train(tmp_path / "whole", steps=60, eval_every=10)
     assert same(resumed.tuned, whole.tuned)
     assert metrics(resumed) == metrics(whole)
+
+
+def test_a_text_rate_slows_the_text_tower_alone(world, tmp_path):
+    frozen = world.train(method="flyp", text_rate=0.0, logit_scale="frozen")
+    image = world.train(tmp_path / "image", method="flyp_image", logit_scale="frozen")
+    assert same(frozen.tuned, image.tuned)  # a text tower of rate 0 is one that does not train
+    half = world.train(method="flyp", text_rate=0.5, logit_scale="frozen")
+    whole = world.train(method="flyp", logit_scale="frozen")
+    first = {name: world.train(method="flyp", lr=0.0).tuned[name] for name in whole.tuned}
+    texts = [name for name in whole.tuned if name.startswith("clip.token_embedding")]
+    assert texts
+    for name in texts:
+        moved = (half.tuned[name] - first[name]).norm() / (whole.tuned[name] - first[name]).norm()
+        assert 0.3 < moved < 0.8
+    with pytest.raises(ConfigError, match="ft trains no text tower, so text_rate would do nothing"):
+        RunConfig(method="ft", text_rate=0.1)
 
 
 def test_training_learns(world):
