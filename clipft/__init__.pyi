@@ -43,6 +43,7 @@ from .reports.energy_gap import gap_table as gap_table
 from .reports.energy_map import energy_map as energy_map
 from .reports.weight_paths import layer_table as layer_table, path_table as path_table
 from .runs.choosing import choices as choices, ordered_pairs as ordered_pairs, verdict as verdict
+from .runs.claims import claims as claims
 from .runs.findings import findings as findings
 from .runs.names import is_ensemble as is_ensemble, ordered as ordered, title_of as title_of
 from .runs.reading import (

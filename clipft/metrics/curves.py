@@ -60,3 +60,38 @@ def barrier(alphas: Sequence[float], losses: Sequence[float]) -> Barrier:
             if rise > highest.height:
                 highest = Barrier(float(rise), float(alpha))
     return highest
+
+
+LEVELS = 64  # of reference accuracy at which two curves are compared
+
+
+def ahead(curve: np.ndarray, other: np.ndarray) -> float:
+    """How far a curve lies above another at equal reference accuracy; nan where they never meet.
+
+        mean over levels r of  h(r) - h'(r),   h(r) = the largest shift accuracy at r
+
+    curve (K, 2) and other (L, 2) hold reference and shift accuracy of models; both begin at the
+    same zero-shot model, and straight lines join neighbours. The levels, evenly spaced, are those
+    that tuned models of both curves reach: from the larger of their least to the smaller of their
+    most. Where a curve turns back, at a rate too large, its higher branch counts. Ours.
+    """
+    tuned = (curve[1:, 0], other[1:, 0])
+    low = max(reference.min() for reference in tuned)
+    high = min(reference.max() for reference in tuned)
+    if not low < high:
+        return np.nan
+    levels = np.linspace(low, high, LEVELS)
+    return float(np.mean(_heights(curve, levels) - _heights(other, levels)))
+
+
+def _heights(curve: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """The highest place of a polyline (K, 2) over each level (L,), which it must cross: (L,)."""
+    heights = np.full(len(levels), -np.inf)
+    for (left, first), (right, second) in pairwise(curve):
+        over = (levels >= min(left, right)) & (levels <= max(left, right))
+        if left == right:
+            here = np.full(over.sum(), max(first, second))
+        else:
+            here = first + (levels[over] - left) / (right - left) * (second - first)
+        heights[over] = np.maximum(heights[over], here)
+    return heights

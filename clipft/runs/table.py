@@ -48,9 +48,10 @@ def results(runs: Any = DEFAULT_RUNS) -> pd.DataFrame:
         runs: a folder of runs, a Run, its folder, or a list of these.
 
     Returns:
-        Columns run, recipe (all of the configuration but the seed, as 6 letters), CONFIG_COLUMNS,
-        reference, alpha, split, domain, part, role, metric, mean, low, high (95 % over images, see
-        `scores.table`), n. Unfinished runs are left out and listed in attrs["unfinished"].
+        Columns run, recipe (all of the configuration but the seed, as 6 letters), family (all but
+        seed and lr), CONFIG_COLUMNS, reference, alpha, split, domain, part, role, metric, mean,
+        low, high (95 % over images, see `scores.table`), n. Unfinished runs are left out and listed
+        in attrs["unfinished"].
 
     Raises:
         RunError: where there is no scored run.
@@ -91,6 +92,7 @@ def _tidy(folder: RunFolder) -> pd.DataFrame:
     settings = config | {"method": str(_name(config)), "model": model_name(config["model"])}
     for column, key in enumerate(CONFIG_COLUMNS):
         table.insert(column, key, settings[key])
+    table.insert(0, "family", _recipe(config, besides=("lr",)))
     table.insert(0, "recipe", _recipe(config))
     table.insert(0, "run", folder.name)
     return table
@@ -104,10 +106,11 @@ def _name(config: dict[str, Any]) -> MethodName:
     return MethodName(config["method"], (*after["of"], after["name"]))
 
 
-def _recipe(config: dict[str, Any]) -> str:
-    """6 letters that name what differs not by the seed alone."""
+def _recipe(config: dict[str, Any], besides: Sequence[str] = ()) -> str:
+    """6 letters that name what differs not by the seed, nor by other keys, alone."""
     placeless = without_places(config)
-    recipe = {key: value for key, value in placeless.items() if key not in NO_RECIPE}
+    left_out = (*NO_RECIPE, *besides)
+    recipe = {key: value for key, value in placeless.items() if key not in left_out}
     after = config.get("after")
     if after is not None:
         # Of which runs is left out: they carry the seed.

@@ -304,10 +304,10 @@ def test_results_are_one_table_of_the_finished_runs(tmp_path):
     table = results(tmp_path)
     split = ["split", "domain", "part", "role"]
     rest = ["reference", "alpha", *split, "metric", "mean", "low", "high", "n"]
-    assert list(table.columns) == ["run", "recipe", *CONFIG_COLUMNS, *rest]
+    assert list(table.columns) == ["run", "recipe", "family", *CONFIG_COLUMNS, *rest]
     split = ["real/test", "real", "test", "reference"]
     same = [1e-5, 10, 3, "holdout", "real", 1.0, *split, "accuracy"]
-    assert table.drop(columns="recipe").values.tolist() == [
+    assert table.drop(columns=["recipe", "family"]).values.tolist() == [
         ["aa", "x", "xx", "y", "yy", "ft", *same, 0.25, 0.25 - 0.1, 0.25 + 0.1, 50],
         ["bb", "x", "xx", "y", "yy", "lipsum", *same, 0.5, 0.5 - 0.1, 0.5 + 0.1, 50],
     ]

@@ -14,7 +14,7 @@ from clipft.runs.table import CONFIG_COLUMNS
 
 ALPHAS = (0.0, 0.5, 1.0)
 SPLITS = {"real/val": "val", "real/test": "reference", "sketch/test": "shift", "art/test": "shift"}
-COLUMNS = ["run", "recipe", *CONFIG_COLUMNS, "reference", "alpha", "split", "role"]
+COLUMNS = ["run", "recipe", "family", *CONFIG_COLUMNS, "reference", "alpha", "split", "role"]
 COLUMNS += ["metric", "mean", "low", "high", "n"]
 
 
@@ -33,7 +33,20 @@ def fake(recipes=(("ft", 1e-4), ("lipsum", 1e-4)), seeds=(0, 1), alphas=ALPHAS, 
         if accuracy is not None:
             values["accuracy"] = accuracy(method, lr, split, alpha)
         recipe = f"{method}-{lr}"
-        kind = (recipe, "mini", "m1", "tiny", "t1", method, lr, 100, seed, "holdout", "real")
+        kind = (
+            recipe,
+            method,
+            "mini",
+            "m1",
+            "tiny",
+            "t1",
+            method,
+            lr,
+            100,
+            seed,
+            "holdout",
+            "real",
+        )
         head = (f"{recipe}-{seed}", *kind, alpha, split, role)
         rows += [
             (*head, metric, value, value - 0.01, value + 0.01, 50)
