@@ -17,9 +17,10 @@ from ..errors import RunError
 from ..figures import pages
 from ..figures.pages import Section, Table
 from ..figures.style import anchor_of_recipe, anchor_of_run
+from ..runs.claims import Claim, claims
 from ..runs.findings import findings, tuned_runs
 from ..runs.names import title_of
-from ..runs.table import results
+from ..runs.table import COMPARABLE, results
 from .spec import Job, Spec
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 HINT = (
     "Each figure can be zoomed, and its legend hides what is clicked. A click on a point goes to"
     " its run in the table below."
+)
+CLAIMS = (
+    "A claim holds, or fails, where the whole interval lies on its side of 0, or on the other."
+    " At equal reference accuracy: methods are compared along their curves over the learning rates"
+    " that both have, from zero-shot on, at every reference accuracy that tuned models of both"
+    " reach; a single model against a single model would compare different reference accuracies."
 )
 NUMBERS = (  # of a run's row: column, title, factor to its unit, digits
     ("reference_accuracy", "reference", 100, 1),
@@ -51,7 +58,7 @@ def write_overview(spec: Spec, stages: Sequence[Sequence[Job]], out: Path, comma
 
     jobs = list(itertools.chain.from_iterable(stages))
     table = _table_of(jobs, out / "runs", own)
-    before = _findings(table)
+    before = [*_findings(table), *claims_sections(table)]
     if figures:
         before.append(Section("Figures", paragraphs=(HINT,)))
     after = [] if table is None else [_runs(table, jobs, out)]
@@ -106,6 +113,36 @@ def _findings(table: pd.DataFrame | None) -> list[Section]:
     if said.limits:
         sections.append(Section("What this does not settle", points=said.limits))
     return sections
+
+
+def claims_sections(table: pd.DataFrame | None) -> list[Section]:
+    """The papers' claims, for each model and data of which one of them can be tested."""
+    if table is None:
+        return []
+    sections = []
+    kinds = [kind for _, kind in table.groupby(COMPARABLE, sort=False)]
+    for kind in kinds:
+        found = claims(kind)
+        if any(claim.evidence for claim in found):
+            first = kind.iloc[0]
+            of = f": {first.model} on {first.manifest}" if len(kinds) > 1 else ""
+            sections.append(_claims_of(found, f"Which claims of the papers hold{of}"))
+    return sections
+
+
+def _claims_of(found: Sequence[Claim], heading: str) -> Section:
+    rows = []
+    for claim in found:
+        asked = claim.question
+        rows.append((f"{asked.letter}. {asked.text}", asked.paper, claim.verdict, claim.said))
+    nowhere = len(rows) * ("",)
+    whole = Table(
+        ("claim", "paper", "here", "numbers with 95 % intervals over seeds"),
+        tuple(rows),
+        anchors=len(rows) * ((),),
+        links=nowhere,
+    )
+    return Section(heading, paragraphs=(CLAIMS,), table=whole)
 
 
 def _runs(table: pd.DataFrame, jobs: Sequence[Job], out: Path) -> Section:

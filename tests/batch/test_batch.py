@@ -12,17 +12,21 @@ from importlib import metadata
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 import yaml
 from conftest import held_elsewhere
 from nbformat.v4 import new_code_cell, new_notebook
+from test_claims import falling, table as tuned_table
 from test_cli import run_cli
 
 from clipft.batch import machine
+from clipft.batch.overview import claims_sections
 from clipft.batch.runner import AGAIN, run_batch
 from clipft.batch.spec import Spec, choose, plan, read_spec
 from clipft.data.manifests import load_manifest, manifests_folder
 from clipft.errors import ConfigError, MissingExtra, RunError
+from clipft.runs.claims import claims
 from clipft.runs.recipes import Preset
 
 pytest.importorskip("papermill")
@@ -230,6 +234,24 @@ def test_missing_papermill_names_the_pip_line(folder, monkeypatch):
     monkeypatch.setattr("clipft.batch.spec.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"pip install 'clipft\[notebooks\]'"):
         run_batch(spec_file(folder, stages=[{"notebook": "add.ipynb"}]), folder / "out")
+
+
+def test_the_page_holds_the_claims_of_each_kind_of_runs():
+    """Two models are two tables; a kind of which nothing can be asked has none."""
+    tiny = tuned_table(falling)
+    big = tiny.assign(model="big", model_digest="b1")
+    both = claims_sections(pd.concat([tiny, big], ignore_index=True))
+    assert [section.heading for section in both] == [
+        "Which claims of the papers hold: tiny on mini",
+        "Which claims of the papers hold: big on mini",
+    ]
+    (alone,) = claims_sections(tiny)
+    assert alone.heading == "Which claims of the papers hold"
+    for row, claim in zip(alone.table.rows, claims(tiny), strict=True):
+        assert row[0].endswith(claim.question.text)
+        assert row[2:] == (claim.verdict, claim.said)
+    assert claims_sections(tiny[(tiny.seed == 0) & (tiny.method == "ft")]) == []
+    assert claims_sections(None) == []
 
 
 def test_runs_once_and_leaves_an_index(folder, capsys):
