@@ -28,8 +28,9 @@ demo-full: $(READY)
 
 # what the papers' claims depend on: 209 runs, whose records are committed (about two hours on two cores)
 when-papers-hold: $(READY)
-	$(BIN)/python papermill_runs/emoji_tiny_variants.py papermill_runs/out/when_papers_hold/models
+	$(BIN)/python papermill_runs/when_papers_hold.py models papermill_runs/out/when_papers_hold/models
 	$(BIN)/clipft batch papermill_runs/when_papers_hold.yaml
+	$(BIN)/python papermill_runs/when_papers_hold.py records papermill_runs/out/when_papers_hold/runs papermill_runs/records/when_papers_hold.csv.gz
 
 # choose the open hyper-parameters on held-out reference images (about 40 minutes on two cores)
 tune-emoji: $(READY)

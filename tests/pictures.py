@@ -43,8 +43,10 @@ SHOWN = {
     "06_trade_off": ("c04", {}),
     "07_soups": ("cell-05", {"members": [MEMBER, MEMBER | {"lr": 1.0e-3}], "alphas": [0.0, 1.0]}),
     "08_tables": ("c04", {"items": ["table_1", "figure_4"]}),
+    "09_when_do_the_papers_hold": ("c06", {}),
 }
 TRAINS = {"00_start_here", "01_fine_tune", "07_soups"}  # the others look at finished runs
+READS_RECORDS = {"09_when_do_the_papers_hold"}  # and at no runs
 
 
 def save(picture: bytes, name: str) -> None:
@@ -67,7 +69,11 @@ def picture_of(name: str, runs: Path, server, browser) -> None:
     cell_id, parameters = SHOWN[name]
     source = lab.ROOT / f"notebooks/{name}.ipynb"
     where = SCRATCH / "runs" if name in TRAINS else runs
-    path = lab.copy(source, server.root, **parameters, runs=str(where))
+    if name in READS_RECORDS:
+        parameters = {"records": str(lab.ROOT / "papermill_runs/records/when_papers_hold.csv.gz")}
+    else:
+        parameters = parameters | {"runs": str(where)}
+    path = lab.copy(source, server.root, **parameters)
     ids = [cell.id for cell in nbformat.read(path, 4).cells]
 
     with lab.page(browser, (server.address,), **WINDOW) as page:

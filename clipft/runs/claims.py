@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Verdict = Literal["holds", "fails", "open"]
 POINTS = "points"
+ACCURACIES = ["reference_accuracy", "shift_accuracy"]
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def wise_lifts(results: pd.DataFrame) -> Iterator[Evidence]:
     alpha = by_alpha.idxmax()
     of_ft = paths(results[results.recipe == recipe])
     at = {mixed: of_ft[of_ft.alpha == mixed].set_index("seed") for mixed in (alpha, TUNED)}
-    for column in ("reference_accuracy", "shift_accuracy"):
+    for column in ACCURACIES:
         first, second = at[TUNED][column].align(at[alpha][column], join="inner")
         name = column.removesuffix("_accuracy")
         yield from _seeds(f"{name} at alpha {alpha:g}", paired_difference(first, second))
@@ -236,6 +237,27 @@ def ahead_along_curves(results: pd.DataFrame, method: str, other: str) -> Iterat
         yield from _seeds(f"{title_of(method)} above {title_of(other)}", difference)
 
 
+def mixtures_above_rates(results: pd.DataFrame, method: str = "ft") -> Iterator[Evidence]:
+    """A method mixed with zero-shot (WiSE) above the same method at smaller learning rates.
+
+    Both are curves from zero-shot to the recipe best on held-out reference images, by seed.
+    """
+    runs = _of_best(results, method)
+    if runs.empty:
+        return
+    mixed = paths(runs).sort_values("alpha")
+    largest = mixed.lr.iloc[0]
+    heights = []
+    for seed, curve in _curves(results, method).items():
+        along_alpha = mixed[mixed.seed == seed][ACCURACIES]
+        height = ahead(along_alpha.to_numpy(), curve.loc[:largest].to_numpy())
+        if not np.isnan(height):
+            heights.append(height)
+    if heights:
+        difference = paired_difference(np.zeros(len(heights)), heights)
+        yield from _seeds(f"{title_of(method)} + WiSE above smaller rates", difference)
+
+
 # --- what they look at
 
 
@@ -255,11 +277,10 @@ def _curves(results: pd.DataFrame, method: str) -> dict[int, pd.DataFrame]:
     rows = paths(runs[runs.family == family])
     start = rows[rows.alpha == ZERO_SHOT].assign(lr=0.0).drop_duplicates("seed")
     tuned = rows[rows.alpha == TUNED].sort_values("lr")
-    columns = ["reference_accuracy", "shift_accuracy"]
     curves = {}
     for seed, models in tuned.groupby("seed"):
         with_start = [start[start.seed == seed], models]
-        curves[int(str(seed))] = _joined(with_start).set_index("lr")[columns]
+        curves[int(str(seed))] = _joined(with_start).set_index("lr")[ACCURACIES]
     return curves
 
 

@@ -28,6 +28,7 @@ FIGURES = {
     "06_trade_off": 3,
     "07_soups": 1,
     "08_tables": 28,
+    "09_when_do_the_papers_hold": 5,
 }
 SHOWN_ONLY = {  # explorers that are not saved as figures
     "02_energy_gap": 1,
@@ -84,6 +85,7 @@ def tiny(name, world):
         "05_wise_alpha": saved,
         "06_trade_off": saved,
         "08_tables": saved,
+        "09_when_do_the_papers_hold": {"figures_folder": saved["figures_folder"]},
     }[name]
 
 
