@@ -15,6 +15,7 @@ from ..errors import ClipftError, RunError
 from ..progress import progress_bar
 from .folder import ABOUT, WANTED, RunFolder, folders_of
 from .identity import manifest_of, model_name
+from .made import Made
 from .names import MethodName
 from .scores import Scores, from_frame
 from .sweep import Sweep
@@ -133,7 +134,16 @@ class Run:
         head = f"<b>{escape(self.title)}</b><br>{escape(self.data)}; run <code>{self.id}</code>"
         if not self.folder.is_scored:
             return f"<div>{head}<br>not scored yet: <code>clipft.score(run)</code></div>"
-        return f"<div>{head}{self.accuracies().to_html(index=False, border=0)}</div>"
+        table = self.accuracies().to_html(index=False, border=0)
+        return f"<div>{head}{table}<small>{escape(str(self.made))}</small></div>"
+
+    @cached_property
+    def made(self) -> Made:
+        """How it was made: versions, commit, device, threads and seconds of training and scoring.
+
+        Its text is a line; an older run says that it was not recorded.
+        """
+        return Made.of(self.folder)
 
     @property
     def data(self) -> str:

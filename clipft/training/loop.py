@@ -17,6 +17,7 @@ from torch import Tensor
 from ..config import Reading, RunConfig, seed_of
 from ..errors import ImageError, RunError, WeightsError
 from ..evaluation.predictions import Validation, validate_on
+from ..evaluation.recorder import TrainingRecord, record_weights
 from ..inputs.batches import Batch, skipped
 from ..methods import Method
 from ..models.checkpoints import write_weights
@@ -59,6 +60,7 @@ class Training:
     reading: Reading
     examples: Examples
     observe: Observer
+    record: TrainingRecord
     watch: Callable[[dict[str, Any]], object]
     steps: int
 
@@ -116,6 +118,7 @@ def fit(training: Training, state: State) -> None:
 
     if state.unread:
         write(skipped(training.examples.train, sorted(state.unread)))
+    record_weights(training.folder, training.folder.best_file)
     training.folder.finish()
 
 
@@ -186,6 +189,13 @@ def is_chosen(found: Validation, best: float | None, selection: str) -> bool:
 
 def validate(training: Training, state: State) -> None:
     """Accuracy and loss on the selection split; keep the best weights, then save the state."""
+    with training.record.aside():
+        row = _validated(training, state)
+    training.record.save(state.step)
+    training.watch(row)
+
+
+def _validated(training: Training, state: State) -> dict[str, Any]:
     try:
         found = validate_on(state.kept, training.examples.selection)
     except WeightsError as error:
@@ -200,4 +210,4 @@ def validate(training: Training, state: State) -> None:
         step = {"step": str(state.step)}
         write_weights(training.folder.best_file, state.kept.state_dict(), step)
     state.save(training.folder.checkpoint_file)
-    training.watch(row)
+    return row

@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 from ..config import Reading, RunConfig
 from ..errors import ConfigError, RunError
 from ..evaluation.bench import Bench, compare_digests
+from ..evaluation.recorder import TrainingRecord
 from ..inputs.prompts import random_texts
 from ..inputs.seeds import rng
 from ..methods import METHODS
@@ -136,10 +137,38 @@ def _train(
     bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fabric, watch: Watch
 ) -> None:
     """Set up what the loop needs, from the start or from the last checkpoint, and run it."""
+    record = TrainingRecord(folder, fabric.device, config.precision)
+    method = METHODS[config.method]
+    is_probe = method.trains == "head"
+    with record.aside():
+        state = _begun_state(bench, config, folder, fabric)
+        if is_probe:
+            examples: Examples = EmbeddedExamples(bench, config, state.student)
+        else:
+            examples = PixelExamples(bench, config)
+        observe = Observer(bench, config, state, fabric, examples.train)
+    training = Training(
+        config=config,
+        method=method,
+        folder=folder,
+        fabric=fabric,
+        reading=bench.reading,
+        examples=examples,
+        observe=observe,
+        record=record,
+        watch=watch,
+        # The solution of a logistic probe is its start.
+        steps=0 if is_probe and config.solver == "logistic" else config.steps,
+    )
+    record.begin(state.step)
+    fit(training, state)
+
+
+def _begun_state(bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fabric) -> State:
+    """The state before the first step, or that of the last checkpoint."""
     method = METHODS[config.method]
     student = bench.student(config)
-    is_probe = method.trains == "head"
-    if is_probe:
+    if method.trains == "head":
         student.visual.requires_grad_(False)
     resumed = folder.checkpoint_file.exists()
     if not resumed:
@@ -148,24 +177,7 @@ def _train(
     if resumed:
         state.restore(folder.checkpoint_file)
     folder.forget_after(state.step)
-
-    if is_probe:
-        examples: Examples = EmbeddedExamples(bench, config, student)
-    else:
-        examples = PixelExamples(bench, config)
-    training = Training(
-        config=config,
-        method=method,
-        folder=folder,
-        fabric=fabric,
-        reading=bench.reading,
-        examples=examples,
-        observe=Observer(bench, config, state, fabric, examples.train),
-        watch=watch,
-        # The solution of a logistic probe is its start.
-        steps=0 if is_probe and config.solver == "logistic" else config.steps,
-    )
-    fit(training, state)
+    return state
 
 
 def _start_head(bench: Bench, config: RunConfig, student: Student) -> None:
