@@ -43,6 +43,7 @@ from .reports.energy_gap import gap_table as gap_table
 from .reports.energy_map import energy_map as energy_map
 from .reports.weight_paths import layer_table as layer_table, path_table as path_table
 from .runs.choosing import choices as choices, ordered_pairs as ordered_pairs, verdict as verdict
+from .runs.cost import cost_table as cost_table
 from .runs.findings import findings as findings
 from .runs.names import is_ensemble as is_ensemble, ordered as ordered, title_of as title_of
 from .runs.reading import (
@@ -60,6 +61,7 @@ from .runs.table import (
     best_by_val as best_by_val,
     changes as changes,
     effective as effective,
+    mixture as mixture,
     paths as paths,
     recipes as recipes,
     results as results,

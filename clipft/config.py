@@ -5,6 +5,7 @@ generator.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ def seed_of(seed: int, purpose: str) -> int:
 
 
 ZERO_SHOT, TUNED = 0.0, 1.0  # the ends of alpha
+DEFAULT = "clipft"  # protocol of a run
 ALPHAS = tuple(tenth / 10 for tenth in range(11))  # what a sweep scores unless told otherwise
 
 
@@ -241,6 +243,7 @@ class RunConfig(Record):
 
     eval_every: int = Field(1000, ge=1)
     selection: Literal["holdout", "loss", "paper", "last"] = "holdout"
+    protocol: Literal["clipft", "release"] = DEFAULT
     seed: int = 0
 
     def __init__(self, **values: Any):
@@ -272,6 +275,16 @@ class RunConfig(Record):
     def id(self) -> str:
         """12 letters, the hash of what is not default: a new key renames no old run."""
         return digest(self.model_dump(mode="json", exclude_defaults=True))
+
+
+@functools.cache
+def _plain() -> RunConfig:
+    return RunConfig()
+
+
+def plain_settings() -> dict[str, Any]:
+    """The defaults of RunConfig as run folders record them; an older record lacks newer keys."""
+    return _plain().model_dump(mode="json")
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:

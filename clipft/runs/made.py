@@ -4,6 +4,7 @@ of the work. No setting is among it, no result depends on it, and an older run h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import nan
@@ -93,8 +94,13 @@ class Made:
         if self.seconds > 0:
             line += f"; trained in {self.seconds:.3g} s"
         if self.seconds_per_step > 0:
-            line += f", {1000 * self.seconds_per_step:.3g} ms a step"
+            line += f", {self.seconds_per_step:.3g} s a step"
         return f"{line}; {self.parts[-1].get('date', UNKNOWN)}"
+
+
+def words_of(text: str) -> list[str]:
+    """The single devices, or versions, in a text of `Made`."""
+    return re.split(r", (?=\w+ \d)| \+ ", text)
 
 
 def with_part(made: Made, part: Part) -> Made:

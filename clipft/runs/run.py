@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import TUNED, ZERO_SHOT, Record, RunConfig, check_alpha
+from ..config import DEFAULT, TUNED, ZERO_SHOT, Record, RunConfig, check_alpha
 from ..errors import ClipftError, RunError
 from ..progress import progress_bar
 from .folder import ABOUT, WANTED, RunFolder, folders_of
@@ -124,7 +124,8 @@ class Run:
         """Its name in figures, as recorded when made: its method may be unknown here."""
         recorded = self.folder.config().get("title", self.name.title)
         config = self.config
-        return f"{recorded}, lr {config.lr:g}, {config.steps} steps, seed {config.seed}"
+        title = f"{recorded}, lr {config.lr:g}, {config.steps} steps, seed {config.seed}"
+        return title if config.protocol == DEFAULT else f"{title}, protocol {config.protocol}"
 
     def __repr__(self) -> str:
         return f"Run {self.id}: {self.title}, {self.data}"

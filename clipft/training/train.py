@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from ..config import Reading, RunConfig
+from ..config import Reading, RunConfig, plain_settings
 from ..errors import ConfigError, RunError
 from ..evaluation.bench import Bench, compare_digests
 from ..evaluation.recorder import TrainingRecord
@@ -126,8 +126,9 @@ def _check_begun(folder: RunFolder, config: RunConfig, made_of: dict[str, str]) 
     begun = folder.config()
     compare_digests(folder, begun, made_of, config.model)
     # Where the files lay then does not count: the digests say what they are.
-    settings = {key: begun.get(key) for key in RunConfig.model_fields if key not in PLACED}
-    if config.model_dump(mode="json", exclude=set(PLACED)) != settings:
+    settings = config.model_dump(mode="json", exclude=set(PLACED))
+    # A key that an older clipft did not know has done there what is its default now.
+    if settings != {key: begun.get(key, plain_settings()[key]) for key in settings}:
         raise RunError(
             f"{folder} was begun by a clipft with other defaults; use another runs folder"
         )
