@@ -10,6 +10,7 @@ from .diagnostics.feature_distortion import feature_distortion as feature_distor
 from .errors import ClipftError as ClipftError
 from .evaluation.bench import Bench as Bench
 from .evaluation.score import export as export, score as score
+from .evaluation.verify import verify as verify
 from .figures.accuracy import accuracy_figure as accuracy_figure
 from .figures.calibration import reliability_figure as reliability_figure
 from .figures.distortion import (

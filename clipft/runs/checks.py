@@ -98,6 +98,20 @@ def check_weights(run: Run) -> None:
         raise RunError(f"{run.folder} is a copy without weights; bring {file.name} along")
 
 
+def weight_bearers(run: Run) -> list[Run]:
+    """The runs whose weights a run is scored from: an ensemble's members, else itself."""
+    return run.members if run.is_ensemble else [run]
+
+
+def check_verifiable(run: Run) -> None:
+    """Raise RunError where a run was not scored, or has no weights to be scored again from."""
+    if not run.folder.images_file.exists():
+        fault = f"{run.folder} holds no scores of single images to compare with"
+        raise RunError(f"{fault}; score it: clipft wise {run.folder}")
+    for member in weight_bearers(run):
+        check_weights(member)
+
+
 @dataclass(frozen=True)
 class Combination:
     """A post-hoc method, the runs that it is given, what will be recorded of it, and where."""

@@ -107,7 +107,7 @@ def with_part(made: Made, part: Part) -> Made:
     """What was done, and one more piece of work; scoring that is done alike is one part."""
     parts = list(made.parts)
     if part["work"] == SCORING:
-        alike = [old for old in made.of_work(SCORING) if _alike(old, part)]
+        alike = [old for old in made.of_work(SCORING) if _measures_alike(old, part)]
         for old in alike:
             parts.remove(old)
             alphas = sorted({*old.get("alphas", ()), *part["alphas"]})
@@ -115,9 +115,14 @@ def with_part(made: Made, part: Part) -> Made:
     return Made((*parts, part), made.weights)
 
 
-def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def is_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two parts were done with the same versions, commit, device and threads."""
+    return all(one.get(key) == other.get(key) for key in SAME)
+
+
+def _measures_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two scorings were done with the same things, and measured on as many texts."""
-    return all(one.get(key) == other.get(key) for key in (*SAME, "gap_texts"))
+    return is_alike(one, other) and one.get("gap_texts") == other.get("gap_texts")
 
 
 def _versions_of(part: Mapping[str, Any]) -> str:
