@@ -195,6 +195,14 @@ class RunConfig(Record):
         selection: which weights are kept: holdout, of the best accuracy on held-out training
             images; loss, of the least cross-entropy on them, theta0 included (as FLYP's few-shot);
             paper, the best on the reported test images (as the papers do; tables say so); or last.
+        protocol: clipft, or release: all at once what clipft does on purpose unlike a paper's
+            release. Lipsum-FT's: a first step of rate 0; with precision=bf16-mixed AdamW's first
+            moment in bf16; TensorFlow's crops and bicubic resize, without antialiasing or rounding;
+            weights chosen on the central 224 / 256 of an image. FLYP's methods, and head=absorbed
+            as WiSE-FT's: a short batch ends an epoch; few shots of FLYP are cropped and captioned
+            once. Then greedy soups of these runs turn ties round. Not in it: what is a setting of
+            its own (selection=paper, manifest=release/domainnet, precision); the releases' random
+            generators and Lipsum-FT's shuffle in a buffer of 16 batches; what TPGM's release does.
         seed: of every random draw.
 
     Raises:

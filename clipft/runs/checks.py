@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import check_alpha, digest
+from ..config import DEFAULT, check_alpha, digest
 from ..data.manifests import Manifest, load_manifest
 from ..disk.files import check_target
 from ..errors import ConfigError, ImageError, RunError
+from ..methods import TURNED
 from .identity import LOCAL, find_begun
 from .model_names import check_model
 from .recipes import posthoc_recipe
@@ -132,6 +133,9 @@ def combination(
     """
     method, options = posthoc_recipe(name, options)
     members = open_runs(runs) if runs else []
+    if members and members[0].config.protocol != DEFAULT and "ties" in method.options:
+        as_released: dict[str, Any] = {"ties": TURNED}
+        options = as_released | options
     method.check(len(members), options)
     if method.mixes and "alpha" in options:
         check_alpha(options["alpha"])

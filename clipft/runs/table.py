@@ -174,7 +174,9 @@ def _odd_words(values: pd.Series) -> str:
     words = [set(words_of(value)) for value in values]
     common = set.intersection(*words)
     counts = Counter(word for of_run in words for word in of_run - common)
-    texts = [f"{word} in {count}" for word, count in counts.most_common(NAMED)]
+    texts = []
+    for word, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:NAMED]:
+        texts.append(f"{word} in {count} run{'s' if count > 1 else ''}")
     if len(counts) > NAMED:
         texts.append(f"{len(counts) - NAMED} more")
     return ", ".join(texts)

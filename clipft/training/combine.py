@@ -76,7 +76,7 @@ def combine(
 
         held_out = HeldOutImages(bench, first)
         with recorded(folder, bench.device, COMBINING):
-            options = method.options | after.options
+            options = dict(method.options) | after.options
             outcome = method.load()(start, weights, held_out, **options)
         if method.ensemble:
             chosen = tuple(after.members[position] for position in outcome)
@@ -102,11 +102,13 @@ class HeldOutImages:
         self.split = bench.selection_split(run.config)
         self.student = bench.student(run.config).eval()
         self._bench = bench
+        self._config = run.config
         self._seed = run.config.seed
 
     @cached_property
     def _pixels(self) -> Pixels:
-        return Pixels(self.split, self._bench.clip.transform, self._bench.reading)
+        transform = self._bench.selection_transform(self._config)
+        return Pixels(self.split, transform, self._bench.reading)
 
     @property
     def labels(self) -> Tensor:
@@ -131,7 +133,7 @@ class HeldOutImages:
     def batches(self, size: int, steps: int) -> Iterator[NumberedBatch]:
         """`steps` numbered batches of shuffled images, not augmented, drawn by the run's seed."""
         stream = Stream(len(self.split), size, range(steps), self._seed)
-        transform = self._bench.clip.transform
+        transform = self._bench.selection_transform(self._config)
         yield from enumerate(train_batches(self.split, transform, stream, self._bench.reading))
 
     def loss(self, weights: Weights, batch: NumberedBatch) -> Tensor:

@@ -25,6 +25,7 @@ from ..objectives.loss import loss_terms
 from ..objectives.step import Step
 from ..progress import progress_bar, write
 from ..runs.folder import RunFolder
+from ..runs.protocol import protocol_of
 from .examples import Examples
 from .observer import Observer
 from .state import State
@@ -37,11 +38,24 @@ def learning_rate(step: int, config: RunConfig) -> float:
 
     The first step has one part of the warm-up, as in WiSE-FT's release. On purpose unlike
     Lipsum-FT's, where it has 0: there a step would train nothing, so ours is one step earlier.
+    `protocol: release` is as there.
     """
+    if protocol_of(config).late_warmup:
+        return _late_rate(step, config)
     warm = round(config.warmup * config.steps)
     if step < warm:
         return config.lr * (step + 1) / warm
     angle = math.pi * (step - warm) / max(1, config.steps - warm)
+    return config.lr * 0.5 * (1 + math.cos(angle))
+
+
+def _late_rate(step: int, config: RunConfig) -> float:
+    """The learning rate as in Lipsum-FT's release: from 0, its two stages rounded down."""
+    warm = math.floor(config.warmup * config.steps)
+    if step < warm:
+        return config.lr * step / warm
+    decay = max(1, math.floor((1 - config.warmup) * config.steps))
+    angle = math.pi * min(1, (step - warm) / decay)
     return config.lr * 0.5 * (1 + math.cos(angle))
 
 
