@@ -91,7 +91,10 @@ class Verification:
             if self.made:
                 said.append(f"it was scored with {self.made}")
         elif self.numbers:
-            said.append(f"{self.numbers} numbers at {len(self.alphas)} alphas equal to the bit")
+            alphas = f"{len(self.alphas)} alphas"
+            if len(self.alphas) == 1:
+                alphas = f"alpha {self.alphas[0]:g}"
+            said.append(f"{self.numbers} numbers at {alphas} equal to the bit")
         verdict = "verified" if self.holds else "NOT as recorded"
         return f"{self.run} {verdict}: {'; '.join(said)}"
 
@@ -125,8 +128,8 @@ def verify(
 
     Example:
         >>> run = clipft.open_runs("runs")[0]
-        >>> print(clipft.verify(run, alphas=[1]))
-        ... verified: ... numbers at 1 alphas equal to the bit
+        >>> str(clipft.verify(run, alphas=[1])).partition(" numbers ")[2]
+        'at alpha 1 equal to the bit'
     """
     (verification,) = verify_runs([run], alphas, tolerance=tolerance, reading=reading)
     return verification

@@ -472,9 +472,8 @@ def test_full_disk_keeps_the_last_checkpoint(world, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_bf16_trains(world, variant):
-    run = world.train(
-        **VARIANTS[variant], precision="bf16-mixed", steps=3, selection="last", lr=1e-2
-    )
+    changes = {"precision": "bf16-mixed", "steps": 3, "selection": "last", "lr": 1e-2}
+    run = world.train(**VARIANTS[variant] | changes)
     assert {tensor.dtype for tensor in run.tuned.values()} == {torch.float32}
     assert all(tensor.isfinite().all() for tensor in run.tuned.values())
     assert not same(run.tuned, run.anchor)
