@@ -10,6 +10,7 @@ from .diagnostics.feature_distortion import feature_distortion as feature_distor
 from .errors import ClipftError as ClipftError
 from .evaluation.bench import Bench as Bench
 from .evaluation.score import export as export, score as score
+from .evaluation.verify import verify as verify
 from .figures.accuracy import accuracy_figure as accuracy_figure
 from .figures.calibration import reliability_figure as reliability_figure
 from .figures.distortion import (
@@ -44,6 +45,7 @@ from .reports.energy_map import energy_map as energy_map
 from .reports.weight_paths import layer_table as layer_table, path_table as path_table
 from .runs.choosing import choices as choices, ordered_pairs as ordered_pairs, verdict as verdict
 from .runs.claims import claims as claims
+from .runs.cost import cost_table as cost_table
 from .runs.findings import findings as findings
 from .runs.names import is_ensemble as is_ensemble, ordered as ordered, title_of as title_of
 from .runs.reading import (
@@ -61,6 +63,7 @@ from .runs.table import (
     best_by_val as best_by_val,
     changes as changes,
     effective as effective,
+    mixture as mixture,
     paths as paths,
     recipes as recipes,
     results as results,

@@ -5,6 +5,7 @@ generator.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ def seed_of(seed: int, purpose: str) -> int:
 
 
 ZERO_SHOT, TUNED = 0.0, 1.0  # the ends of alpha
+DEFAULT = "clipft"  # protocol of a run
 ALPHAS = tuple(tenth / 10 for tenth in range(11))  # what a sweep scores unless told otherwise
 
 
@@ -193,6 +195,14 @@ class RunConfig(Record):
         selection: which weights are kept: holdout, of the best accuracy on held-out training
             images; loss, of the least cross-entropy on them, theta0 included (as FLYP's few-shot);
             paper, the best on the reported test images (as the papers do; tables say so); or last.
+        protocol: clipft, or release: all at once what clipft does on purpose unlike a paper's
+            release. Lipsum-FT's: a first step of rate 0; with precision=bf16-mixed AdamW's first
+            moment in bf16; TensorFlow's crops and bicubic resize, without antialiasing or rounding;
+            weights chosen on the central 224 / 256 of an image. FLYP's methods, and head=absorbed
+            as WiSE-FT's: a short batch ends an epoch; few shots of FLYP are cropped and captioned
+            once. Then greedy soups of these runs turn ties round. Not in it: what is a setting of
+            its own (selection=paper, manifest=release/domainnet, precision); the releases' random
+            generators and Lipsum-FT's shuffle in a buffer of 16 batches; what TPGM's release does.
         seed: of every random draw.
 
     Raises:
@@ -241,6 +251,7 @@ class RunConfig(Record):
 
     eval_every: int = Field(1000, ge=1)
     selection: Literal["holdout", "loss", "paper", "last"] = "holdout"
+    protocol: Literal["clipft", "release"] = DEFAULT
     seed: int = 0
 
     def __init__(self, **values: Any):
@@ -272,6 +283,16 @@ class RunConfig(Record):
     def id(self) -> str:
         """12 letters, the hash of what is not default: a new key renames no old run."""
         return digest(self.model_dump(mode="json", exclude_defaults=True))
+
+
+@functools.cache
+def _plain() -> RunConfig:
+    return RunConfig()
+
+
+def plain_settings() -> dict[str, Any]:
+    """The defaults of RunConfig as run folders record them; an older record lacks newer keys."""
+    return _plain().model_dump(mode="json")
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:

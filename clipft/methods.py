@@ -118,6 +118,8 @@ class Method(Entry):
             fault = "trains no text tower, so text_rate would do nothing; leave it out"
         elif not fault and config.solver == "adamw":
             fault = self._solver_fault()
+        elif not fault and config.protocol == "release":
+            fault = self._protocol_fault(config)
         if fault:
             raise ConfigError(f"{self.name} {fault}")
         _check_head_alone(config)
@@ -130,6 +132,12 @@ class Method(Entry):
             return "needs a head that trains, so not head=frozen; leave it out"
         if self.head != "zero_shot" and config.head_from:
             return "says itself where its head starts; head_from goes with method=ft"
+        return ""
+
+    def _protocol_fault(self, config: RunConfig) -> str:
+        """Why protocol=release does not go with this method; "" where it does."""
+        if self.trains == "head" and config.solver == "logistic":
+            return "takes no steps, so protocol=release would do nothing; leave it out"
         return ""
 
     def _solver_fault(self) -> str:
@@ -278,6 +286,8 @@ METHODS = Registry("method", Method, [
            options={"tau": 1.0}),
 ])
 
+GIVEN, TURNED = "given", "turned"  # order of runs of one accuracy: as given, or from the last on
+TIES = {"ties": (GIVEN, TURNED)}
 NORMS = {"norm": ("frobenius", "mars")}
 POSTHOC = Registry("post-hoc method", Posthoc, [
     Posthoc("wise", "WiSE", "arXiv:2109.01903", "clipft.posthoc.wise:apply_wise",
@@ -294,12 +304,13 @@ POSTHOC = Registry("post-hoc method", Posthoc, [
     Posthoc("uniform_soup", "uniform soup", "arXiv:2203.05482",
             "clipft.posthoc.soup:apply_uniform_soup", many=True),
     Posthoc("greedy_soup", "greedy soup", "arXiv:2203.05482",
-            "clipft.posthoc.soup:apply_greedy_soup", many=True),
+            "clipft.posthoc.soup:apply_greedy_soup", many=True, options={"ties": GIVEN},
+            words=TIES),
     Posthoc("output_ensemble", "output ensemble", "arXiv:2109.01903",
             "clipft.posthoc.ensemble:apply_output_ensemble", many=True, ensemble=True),
     Posthoc("greedy_ensemble", "greedy ensemble", "arXiv:2203.05482",
             "clipft.posthoc.ensemble:apply_greedy_ensemble", many=True, ensemble=True,
-            options={"limit": 4}),
+            options={"limit": 4, "ties": GIVEN}, words=TIES),
 ])
 # fmt: on
 

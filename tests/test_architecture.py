@@ -359,7 +359,8 @@ def test_nothing_reads_or_writes_a_pickle():
 
 
 RUN_FILES = [
-    *("config.json", "manifest.json", "metrics.jsonl", "images.parquet", "scores.parquet"),
+    *("config.json", "manifest.json", "made.json", "metrics.jsonl"),
+    *("images.parquet", "scores.parquet"),
     *("weights.safetensors", "best.safetensors", "checkpoint.safetensors"),
 ]
 

@@ -34,6 +34,7 @@ OTHER = {
     "precision": "bf16-mixed",
     "eval_every": 999,
     "selection": "last",
+    "protocol": "release",
     "seed": 1,
     "shots": 16,
     "head": "absorbed",

@@ -22,7 +22,9 @@ PANELS = {
     "Day to day": (
         lab.lab, train.train, score.results, score.wise, models.export, models.predict,
     ),
-    "Look closer": (score.evaluate, score.diagnose, score.compare, score.pick),
+    "Look closer": (
+        score.evaluate, score.diagnose, score.compare, score.pick, score.verify,
+    ),
     "Many runs": (train.combine, lab.batch, train.choose, lab.thumbnails),
     "What there is": (data.methods, data.presets, data.datasets),
     "House-keeping": (cache.cache, lab.html, lab.doctor),

@@ -1,4 +1,4 @@
-"""Commands on what runs are worth: evaluate, wise, diagnose, compare, pick, results."""
+"""Commands on what runs are worth: evaluate, wise, diagnose, compare, pick, results, verify."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument, Option
+from typer import Argument, Exit, Option
 
 from .app import Alpha, Device, Markdown, RunPath, Runs, SkipBad, Workers
 from .terminal_tables import print_scores, show, show_frame
@@ -150,3 +150,42 @@ def results(
         print(f"left out, not finished or not scored: {', '.join(scores.attrs['unfinished'])}")
     if csv:
         write_text(csv, scores.to_csv(index=False))
+
+
+def verify(
+    runs: Annotated[list[Path], Argument(metavar="RUN...", help="run folders")],
+    alpha: Annotated[
+        list[float] | None, Option(help="one of those recorded; repeatable; default: all")
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        Option(min=0, help="of a number, as a part of it or of 1; default: a thousandth"),
+    ] = None,
+    device: Device = "auto",
+    workers: Workers = 0,
+    skip_bad: SkipBad = False,
+) -> None:
+    """Score runs again from their weights and compare; nothing is written. Exit 1: not as recorded.
+
+    A line a run says: equal to the bit, or the largest difference and where.
+    """
+    from ..config import Reading, check_alpha
+    from ..runs.checks import check_verifiable
+    from ..runs.run import open_runs
+
+    alphas = [check_alpha(given) for given in alpha or ()]
+    opened = open_runs(runs)
+    for run in opened:
+        check_verifiable(run)
+
+    from ..evaluation.verify import TOLERANCE, verify_runs
+
+    if tolerance is None:
+        tolerance = TOLERANCE
+    reading = Reading(device=device, workers=workers, skip_bad=skip_bad)
+    all_hold = True
+    for verification in verify_runs(opened, alphas, tolerance=tolerance, reading=reading):
+        print(verification)
+        all_hold = all_hold and verification.holds
+    if not all_hold:
+        raise Exit(1)

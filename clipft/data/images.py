@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -21,7 +21,7 @@ TILE = 48  # pixels of a thumbnail's longer side
 
 
 Decoded = Image.Image
-Transform = Callable[[Decoded], Decoded]
+Transform = Callable[[Decoded], Any]  # to an image, or to the pixels of one
 
 
 def decode(path: Path) -> Image.Image:

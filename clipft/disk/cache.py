@@ -14,6 +14,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -169,7 +170,32 @@ _cache_of = functools.cache(Cache)  # one object for a folder: checked once, com
 
 def default_cache() -> Cache:
     """The cache of $CLIPFT_CACHE: the same object for the same folder within a process."""
-    return _cache_of(cache_dir())
+    return _off.get() or _cache_of(cache_dir())
+
+
+class Forgetful(Cache):
+    """A cache that holds nothing: all is made anew."""
+
+    def find(self, kind: str, key: Key) -> dict[str, np.ndarray] | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def keep(self, kind: str, title: str, key: Key, arrays: Arrays) -> Arrays:  # noqa: ARG002
+        """The arrays as given."""
+        return arrays
+
+
+_off: ContextVar[Cache | None] = ContextVar("cache that is off", default=None)
+
+
+@contextlib.contextmanager
+def without_memory() -> Iterator[None]:
+    """Within, nothing is taken from the default cache, and nothing is kept there."""
+    before = _off.set(Forgetful(cache_dir()))
+    try:
+        yield
+    finally:
+        _off.reset(before)
 
 
 def _write(folder: Path, name: str, array: np.ndarray) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -145,6 +146,12 @@ def read_json(path: Path | str) -> Any:
         ) from None
     except ValueError:
         raise RunError(f"{path} is not valid JSON; delete the folder and run it again") from None
+
+
+def file_digest(path: Path | str) -> str:
+    """12 letters of the sha256 of a file's bytes; raises StorageError where it cannot be read."""
+    with disk(path), Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def read_jsonl(path: Path | str) -> list[dict[str, Any]]:

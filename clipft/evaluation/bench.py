@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from ..config import Reading, RunConfig
+from ..data.images import Transform
 from ..data.manifests import Manifest, load_manifest
 from ..data.splits import Split
 from ..diagnostics.energies import second_moment
 from ..errors import ConfigError, RunError
 from ..inputs.batches import few_shot
 from ..inputs.prompts import Captions, random_texts, zero_shot_prompts
+from ..inputs.release import CentralPixels, both_sides
 from ..inputs.seeds import rng
 from ..methods import METHODS
 from ..models.checkpoints import read_weights
@@ -31,6 +33,7 @@ from ..posthoc.weights import Weights, check_finite
 from ..progress import write
 from ..runs.checks import check_domains
 from ..runs.folder import RunFolder
+from ..runs.protocol import protocol_of
 from ..runs.rows import chosen_on, reported_on, rows_digest, trained_on
 from ..runs.run import Run
 from .mixtures import Mixtures
@@ -178,11 +181,20 @@ class Bench:
         """The rows on which the weights are chosen: held-out val, or the reported test with
         selection "paper".
 
-        In a few-shot run it is as small as the training set. On purpose unlike Lipsum-FT's release,
-        images have the model's own resize, as they are reported with; there the central 224 / 256
-        of the shorter side is cut out first.
+        In a few-shot run it is as small as the training set.
         """
         return self._drawn(chosen_on(config, self.manifest), config)
+
+    def selection_transform(self, config: RunConfig) -> Transform:
+        """What is made of an image on which the weights are chosen.
+
+        On purpose unlike Lipsum-FT's release, images have the model's own resize, as they are
+        reported with; there the central 224 / 256 of the shorter side is cut out first.
+        `protocol: release` is as there; what is reported stays.
+        """
+        if protocol_of(config).plain_resize:
+            return CentralPixels(both_sides(self.clip.size))
+        return self.clip.transform
 
     def _drawn(self, names: Sequence[str], config: RunConfig) -> Split:
         split = Split.join([self.manifest.split(name) for name in names])

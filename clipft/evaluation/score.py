@@ -16,10 +16,12 @@ from ..methods import METHODS
 from ..models.export import export_clip
 from ..posthoc.weights import Weights
 from ..posthoc.wise import wise
+from ..runs.made import SCORING
 from ..runs.run import Run, open_runs
 from ..runs.scores import from_frame, table, to_frame
 from .bench import GAP_TEXTS, Bench, Benches
 from .mixtures import Refine
+from .recorder import recorded
 
 Given = Run | Path | str
 
@@ -105,10 +107,13 @@ def _score_images(bench: Bench, run: Run, alphas: Sequence[float], refine: Refin
     if not missing and refine is None:
         return
     splits = bench.reported_splits(run.config)
-    more = bench.mixtures(run).score(splits, missing, refine, scores)
-    if more:
-        images = pd.concat([known, to_frame(more)])
-        run.folder.write_images(images.sort_values("alpha", kind="stable", ignore_index=True))
+    about = {"gap_texts": bench.gap_texts}
+    with recorded(run.folder, bench.device, SCORING, **about) as part:
+        more = bench.mixtures(run).score(splits, missing, refine, scores)
+        part["alphas"] = sorted({split_scores.alpha for split_scores in more})
+        if more:
+            images = pd.concat([known, to_frame(more)])
+            run.folder.write_images(images.sort_values("alpha", kind="stable", ignore_index=True))
 
 
 def _summarise(run: Run, alphas: Sequence[float] | None) -> None:

@@ -20,7 +20,7 @@ EDGE = layout(l=10, r=10, t=10, b=10)
 
 
 def table_figure(frame: pd.DataFrame) -> go.Figure:
-    """A data frame of texts as a figure, to lie beside others.
+    """A data frame of texts as a figure, to lie beside others; its attrs["mixture"] stands below.
 
     Arguments:
         frame: its columns are the head.
@@ -33,7 +33,11 @@ def table_figure(frame: pd.DataFrame) -> go.Figure:
     """
     head = {"values": [f"<b>{name}</b>" for name in frame], **LEFT}
     figure = go.Figure(go.Table(header=head, **_columns(frame, height=26)))
-    return figure.update_layout(**EDGE, height=80 + LINE * len(frame))
+    figure.update_layout(**EDGE, height=80 + LINE * len(frame))
+    if note := frame.attrs.get("mixture"):
+        place = {"x": 0, "y": 0, "xanchor": "left", "yanchor": "bottom", **ON_PAGE}
+        figure.add_annotation(text=note, showarrow=False, **place)
+    return figure
 
 
 def tables_figure(frames: Mapping[str, pd.DataFrame]) -> go.Figure:

@@ -29,7 +29,8 @@ def train_transform(size: Size, crop: tuple[float, float], flip: bool) -> Transf
     """Random-resized crop (area as a fraction of the image) and horizontal flip, as the papers.
 
     After the size the words of a recipe, in its order. On purpose unlike Lipsum-FT's release, which
-    does neither: Pillow resizes with antialiasing and rounds to 8 bits.
+    does neither: Pillow resizes with antialiasing and rounds to 8 bits. `protocol: release` is as
+    there, see `inputs.release`.
     """
     bicubic = transforms.InterpolationMode.BICUBIC
     steps: list[Any] = [transforms.RandomResizedCrop(size, scale=crop, interpolation=bicubic)]
@@ -42,7 +43,7 @@ def train_transform(size: Size, crop: tuple[float, float], flip: bool) -> Transf
 class Batch:
     """Rows of a split that were read, and the numbers of those that could not be (skip_bad)."""
 
-    pixels: Tensor  # uint8 (B, 3, H, W)
+    pixels: Tensor  # (B, 3, H, W), 0 ... 255: uint8, or floats of `inputs.release`
     labels: Tensor  # (B,)
     rows: Tensor  # (B,), positions in the split
     bad: tuple[int, ...] = ()
@@ -69,13 +70,15 @@ class Images(Dataset):
     """Each row as a batch of one; an unreadable image raises ImageError, or is `bad` with skip_bad.
 
     With a `seed` an index is a Draw: a batch's randomness depends on the seed and its first draw
-    alone, so any step of the stream can be made again, whatever the number of workers.
+    alone, so any step of the stream can be made again, whatever the number of workers. `once`: on
+    the seed and the row instead, so that an image looks the same at every step.
     """
 
     split: Split
     transform: Transform
     seed: int | None = None
     keep_bytes: int = 0  # room for decoded images
+    once: bool = False
     skip_bad: bool = False
     decoded: dict[int, Decoded] = field(default_factory=dict)
 
@@ -86,10 +89,18 @@ class Images(Dataset):
         if self.seed is None:
             return [self._read(row) for row in indices]
 
+        if self.once:
+            return [self._drawn_once(row) for row, _ in indices]
         first_draw = indices[0][1]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.seed, f"augment:{first_draw}"))
             return [self._read(row) for row, _ in indices]
+
+    def _drawn_once(self, row: int) -> Batch:
+        assert self.seed is not None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(self.seed, f"augment row:{row}"))
+            return self._read(row)
 
     def _read(self, row: int) -> Batch:
         try:
@@ -98,7 +109,9 @@ class Images(Dataset):
             if self.skip_bad:
                 return Batch.unread(row)
             raise
-        pixels = pil_to_tensor(self.transform(image))
+        pixels = self.transform(image)
+        if not isinstance(pixels, Tensor):
+            pixels = pil_to_tensor(pixels)
         return Batch(pixels[None], torch.tensor([self.split.labels[row]]), torch.tensor([row]))
 
     def _image(self, row: int) -> Decoded:
@@ -117,13 +130,15 @@ class Stream:
     """Batch sampler over endless epochs of `rows` rows, each of them shuffled anew.
 
     Batch t holds the draws t*B ... (t+1)*B of the concatenated shuffles: a pure function of
-    (seed, step), so a resumed run sees what the uninterrupted one would have seen.
+    (seed, step), so a resumed run sees what the uninterrupted one would have seen. `short`: the
+    last batch of an epoch holds the rows that are left, instead of more from the next shuffle.
     """
 
     rows: int
     batch_size: int
     steps: range
     seed: int
+    short: bool = False
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -133,13 +148,22 @@ class Stream:
         order: list[int] = []
         for step in self.steps:
             batch = []
-            for draw in range(step * self.batch_size, (step + 1) * self.batch_size):
+            for draw in self._draws(step):
                 if draw // self.rows != epoch:
                     epoch = draw // self.rows
                     generator = rng(self.seed, f"shuffle:{epoch}")
                     order = torch.randperm(self.rows, generator=generator).tolist()
                 batch.append((order[draw % self.rows], draw))
             yield batch
+
+    def _draws(self, step: int) -> range:
+        """The numbers of a step's draws in the concatenated shuffles."""
+        if not self.short:
+            return range(step * self.batch_size, (step + 1) * self.batch_size)
+        epoch, batch = divmod(step, -(-self.rows // self.batch_size))
+        first = batch * self.batch_size
+        last = min(first + self.batch_size, self.rows)
+        return range(epoch * self.rows + first, epoch * self.rows + last)
 
 
 def train_batches(
@@ -148,9 +172,14 @@ def train_batches(
     stream: Stream,
     reading: Reading = Reading(),
     keep_bytes: int = KEEP_BYTES,
+    *,
+    once: bool = False,
 ) -> Iterator[Batch]:
-    """The augmented batches of a stream; decoded images are kept in memory up to keep_bytes."""
-    images = Images(split, transform, seed=stream.seed, skip_bad=reading.skip_bad)
+    """The augmented batches of a stream; decoded images are kept in memory up to keep_bytes.
+
+    once: an image is augmented alike whenever it comes.
+    """
+    images = Images(split, transform, seed=stream.seed, once=once, skip_bad=reading.skip_bad)
     if reading.workers == 0:  # else every worker process would keep its own
         images.keep_bytes = keep_bytes
     return _load(images, reading, batch_sampler=stream)

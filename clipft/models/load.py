@@ -19,6 +19,7 @@ from torchvision.transforms import Compose, Normalize, ToTensor
 from ..data.images import Transform
 from ..disk.files import read_json
 from ..errors import ConfigError, WeightsError
+from ..runs.machine import cpu_name
 from ..runs.model_names import RANDOM, check_model, model_folder
 from .checkpoints import load_checkpoint
 from .clip import Clip
@@ -154,3 +155,11 @@ def pick_device(name: str = "auto") -> str:
     if name not in kinds + numbered:
         raise ConfigError(f"no device {name!r} here; found: {', '.join(kinds)}")
     return name
+
+
+def device_name(device: str | torch.device) -> str:
+    """What a device is called: the GPU's or the processor's name."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return cpu_name() if device.type == "cpu" else f"{device.type}, {cpu_name()}"

@@ -124,11 +124,11 @@ class Classifier(Student):
         return self._present_scale() * unit(images) @ self.weight
 
     def forward(self, images: Tensor, *_texts: Tensor | None) -> tuple[Tensor, None, None]:
-        """uint8 images -> embeddings before normalising (B, D).
+        """Images (B, 3, H, W), 0 ... 255 -> embeddings before normalising (B, D).
 
         Embeddings pass as they are; this model reads no texts.
         """
-        if images.is_floating_point():
+        if images.ndim == 2:
             return images, None, None
         return self.tower(self.visual, images), None, None
 

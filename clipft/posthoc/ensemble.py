@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..config import TUNED, ZERO_SHOT, check_alpha
 from ..errors import ConfigError
+from ..methods import GIVEN
 from .greedy import greedy_walk
 from .held_out import HeldOut
 from .weights import Members, Weights
@@ -38,10 +39,13 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
     return (change - change.mean(-1, keepdim=True)).square().mean(-1).sqrt()
 
 
-def greedy_ensemble(logits: Sequence[Tensor], labels: Tensor, limit: int = 4) -> list[int]:
+def greedy_ensemble(
+    logits: Sequence[Tensor], labels: Tensor, limit: int = 4, ties: str = GIVEN
+) -> list[int]:
     """Positions of at most `limit` members: the greedy walk over the mean of the logits.
 
-    logits: one (N, C) per member, computed once; labels (N,). Raises ConfigError without members or
+    logits: one (N, C) per member, computed once; labels (N,); ties: members of one accuracy keep
+    the order given, or are turned round. Raises ConfigError without members or
     for limit < 1.
     """
     if not logits or limit < 1:
@@ -55,7 +59,7 @@ def greedy_ensemble(logits: Sequence[Tensor], labels: Tensor, limit: int = 4) ->
             total = total + logits[position]
         return int((total.argmax(-1) == labels).sum())
 
-    return greedy_walk(len(logits), right_together, limit)
+    return greedy_walk(len(logits), right_together, limit, ties)
 
 
 def apply_output_ensemble(_anchor: Weights, members: Members, _held_out: HeldOut) -> list[int]:
@@ -64,8 +68,8 @@ def apply_output_ensemble(_anchor: Weights, members: Members, _held_out: HeldOut
 
 
 def apply_greedy_ensemble(
-    _anchor: Weights, members: Members, held_out: HeldOut, limit: int = 4
+    _anchor: Weights, members: Members, held_out: HeldOut, limit: int = 4, ties: str = GIVEN
 ) -> list[int]:
     """The runs that the greedy walk keeps."""
     logits = [held_out.logits(member) for member in members]
-    return greedy_ensemble(logits, held_out.labels, limit)
+    return greedy_ensemble(logits, held_out.labels, limit, ties)

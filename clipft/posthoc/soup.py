@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from ..errors import ConfigError
+from ..methods import GIVEN
 from .greedy import greedy_walk
 from .held_out import HeldOut
 from .weights import Members, Weights, check_same_shape
@@ -37,9 +38,12 @@ def uniform_soup(members: Sequence[Weights]) -> Weights:
 
 
 def greedy_soup(
-    members: Sequence[Weights], accuracy: Callable[[Weights], float]
+    members: Sequence[Weights], accuracy: Callable[[Weights], float], ties: str = GIVEN
 ) -> tuple[Weights, list[int]]:
-    """(weights, positions of the kept members); `accuracy` is measured on held-out images."""
+    """(weights, positions of the kept members); `accuracy` is measured on held-out images.
+
+    ties: candidates of one accuracy keep the order given, or are turned round.
+    """
     if not members:
         raise ConfigError("a soup needs at least one member")
 
@@ -49,7 +53,7 @@ def greedy_soup(
     def accuracy_of(positions: list[int]) -> float:
         return accuracy(soup_of(positions))
 
-    positions = greedy_walk(len(members), accuracy_of)
+    positions = greedy_walk(len(members), accuracy_of, ties=ties)
     return soup_of(positions), positions
 
 
@@ -58,7 +62,9 @@ def apply_uniform_soup(_anchor: Weights, members: Members, _held_out: HeldOut) -
     return uniform_soup(members)
 
 
-def apply_greedy_soup(_anchor: Weights, members: Members, held_out: HeldOut) -> Weights:
+def apply_greedy_soup(
+    _anchor: Weights, members: Members, held_out: HeldOut, ties: str = GIVEN
+) -> Weights:
     """The mean of the runs that the greedy walk keeps."""
-    soup, _ = greedy_soup(members, held_out.accuracy)
+    soup, _ = greedy_soup(members, held_out.accuracy, ties)
     return soup

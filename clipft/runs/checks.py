@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import check_alpha, digest
+from ..config import DEFAULT, check_alpha, digest
 from ..data.manifests import Manifest, load_manifest
 from ..disk.files import check_target
 from ..errors import ConfigError, ImageError, RunError
+from ..methods import TURNED
 from .identity import LOCAL, find_begun
 from .model_names import check_model
 from .recipes import posthoc_recipe
@@ -98,6 +99,20 @@ def check_weights(run: Run) -> None:
         raise RunError(f"{run.folder} is a copy without weights; bring {file.name} along")
 
 
+def weight_bearers(run: Run) -> list[Run]:
+    """The runs whose weights a run is scored from: an ensemble's members, else itself."""
+    return run.members if run.is_ensemble else [run]
+
+
+def check_verifiable(run: Run) -> None:
+    """Raise RunError where a run was not scored, or has no weights to be scored again from."""
+    if not run.folder.images_file.exists():
+        fault = f"{run.folder} holds no scores of single images to compare with"
+        raise RunError(f"{fault}; score it: clipft wise {run.folder}")
+    for member in weight_bearers(run):
+        check_weights(member)
+
+
 @dataclass(frozen=True)
 class Combination:
     """A post-hoc method, the runs that it is given, what will be recorded of it, and where."""
@@ -118,6 +133,9 @@ def combination(
     """
     method, options = posthoc_recipe(name, options)
     members = open_runs(runs) if runs else []
+    if members and members[0].config.protocol != DEFAULT and "ties" in method.options:
+        as_released: dict[str, Any] = {"ties": TURNED}
+        options = as_released | options
     method.check(len(members), options)
     if method.mixes and "alpha" in options:
         check_alpha(options["alpha"])

@@ -2,6 +2,7 @@
 
 - config.json: settings, digests of what the run is made of, its title, what was done afterwards
 - manifest.json: a copy of the data set's manifest, so that the folder can be read anywhere
+- made.json: how that was done: versions, commit, device, threads, seconds; no setting among it
 - metrics.jsonl: a row per logged step and validation
 - checkpoint.safetensors: the state of an unfinished training
 - best.safetensors: the weights chosen so far, while training
@@ -14,6 +15,7 @@ What the files mean is said elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -35,7 +37,6 @@ from ..disk.lock import lock
 from ..errors import RunError
 
 if TYPE_CHECKING:
-    import contextlib
     from collections.abc import Iterator, Mapping
 
     import pandas as pd
@@ -140,6 +141,10 @@ class RunFolder:
         return self.path / "manifest.json"
 
     @property
+    def _made_file(self) -> Path:
+        return self.path / "made.json"
+
+    @property
     def _history_file(self) -> Path:
         return self.path / "metrics.jsonl"
 
@@ -194,6 +199,21 @@ class RunFolder:
     def write_manifest(self, copy: Mapping[str, Any]) -> None:
         """Write the copy of the manifest."""
         write_json(self._manifest_file, copy)
+
+    def made(self) -> dict[str, Any]:
+        """What made.json records; empty where an older clipft left none, or where it is damaged.
+
+        No number depends on it.
+        """
+        with contextlib.suppress(RunError):
+            recorded = read_json(self._made_file)
+            if isinstance(recorded, dict):
+                return recorded
+        return {}
+
+    def write_made(self, recorded: Mapping[str, Any]) -> None:
+        """Write made.json."""
+        write_json(self._made_file, recorded)
 
     def history(self) -> list[dict[str, Any]]:
         """The logged steps and validations so far, in order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import RunConfig
+from ..config import RunConfig, plain_settings
 from ..data.manifests import Manifest, is_shipped, load_manifest
 from ..errors import ClipftError
 from .folder import RunFolder, run_folders
@@ -72,10 +72,11 @@ def find_begun(runs: Path | str, config: RunConfig) -> RunFolder | None:
     except ClipftError:
         return None
     kept = as_kept(config, manifest).model_dump(mode="json")
+    plain = plain_settings()
     digest = manifest.digest()
     for folder in run_folders(runs):
         recorded = folder.config()
-        settings = {key: recorded.get(key) for key in kept}
+        settings = {key: recorded.get(key, plain[key]) for key in kept}
         if (
             settings == kept
             and recorded.get("manifest_digest") == digest

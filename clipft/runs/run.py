@@ -10,11 +10,12 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import TUNED, ZERO_SHOT, Record, RunConfig, check_alpha
+from ..config import DEFAULT, TUNED, ZERO_SHOT, Record, RunConfig, check_alpha
 from ..errors import ClipftError, RunError
 from ..progress import progress_bar
 from .folder import ABOUT, WANTED, RunFolder, folders_of
 from .identity import manifest_of, model_name
+from .made import Made
 from .names import MethodName
 from .scores import Scores, from_frame
 from .sweep import Sweep
@@ -123,7 +124,8 @@ class Run:
         """Its name in figures, as recorded when made: its method may be unknown here."""
         recorded = self.folder.config().get("title", self.name.title)
         config = self.config
-        return f"{recorded}, lr {config.lr:g}, {config.steps} steps, seed {config.seed}"
+        title = f"{recorded}, lr {config.lr:g}, {config.steps} steps, seed {config.seed}"
+        return title if config.protocol == DEFAULT else f"{title}, protocol {config.protocol}"
 
     def __repr__(self) -> str:
         return f"Run {self.id}: {self.title}, {self.data}"
@@ -133,7 +135,16 @@ class Run:
         head = f"<b>{escape(self.title)}</b><br>{escape(self.data)}; run <code>{self.id}</code>"
         if not self.folder.is_scored:
             return f"<div>{head}<br>not scored yet: <code>clipft.score(run)</code></div>"
-        return f"<div>{head}{self.accuracies().to_html(index=False, border=0)}</div>"
+        table = self.accuracies().to_html(index=False, border=0)
+        return f"<div>{head}{table}<small>{escape(str(self.made))}</small></div>"
+
+    @cached_property
+    def made(self) -> Made:
+        """How it was made: versions, commit, device, threads and seconds of training and scoring.
+
+        Its text is a line; an older run says that it was not recorded.
+        """
+        return Made.of(self.folder)
 
     @property
     def data(self) -> str:

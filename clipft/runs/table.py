@@ -4,14 +4,17 @@ row per recipe.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ..config import TUNED, ZERO_SHOT, digest
+from ..config import DEFAULT, TUNED, ZERO_SHOT, digest, plain_settings
 from ..data.splits import SplitName
 from ..errors import ConfigError, RunError
 from ..metrics.correlation import effective_robustness
+from ..progress import write
 from .folder import ABOUT, DEFAULT_RUNS, RunFolder, folders_of, with_split_columns
 from .identity import model_name, without_places
+from .made import Made, words_of
 from .names import MethodName, is_ensemble, ordered, title_of
 from .scores import REFERENCE, SHIFT, VAL
 
@@ -30,6 +33,17 @@ CONFIG_COLUMNS = (
     *("manifest", "manifest_digest", "model", "model_digest"),
     *("method", "lr", "steps", "seed", "selection"),
 )
+# and of how it was made, see `Made`; the settings among them are those that no kind tells apart
+MADE_COLUMNS = ("protocol", "precision", "versions", "device", "threads", "seconds_per_step")
+# column -> what a table that mixes them mixes
+MIXED = {
+    "protocol": "protocols",
+    "precision": "precisions",
+    "versions": "versions",
+    "device": "devices",
+    "threads": "numbers of threads",
+}
+NAMED = 4  # values in the line that says what is mixed
 NO_RECIPE = (
     "seed",
     "after",
@@ -50,8 +64,9 @@ def results(runs: Any = DEFAULT_RUNS) -> pd.DataFrame:
     Returns:
         Columns run, recipe (all of the configuration but the seed, as 6 letters), family (all but
         seed and lr), CONFIG_COLUMNS, reference, alpha, split, domain, part, role, metric, mean,
-        low, high (95 % over images, see `scores.table`), n. Unfinished runs are left out and listed
-        in attrs["unfinished"].
+        low, high (95 % over images, see `scores.table`), n; and how it was made: protocol,
+        precision, versions, device, threads, seconds_per_step of its training (NaN where that was
+        not recorded). Unfinished runs are left out and listed in attrs["unfinished"].
 
     Raises:
         RunError: where there is no scored run.
@@ -95,7 +110,18 @@ def _tidy(folder: RunFolder) -> pd.DataFrame:
     table.insert(0, "family", _recipe(config, besides=("lr",)))
     table.insert(0, "recipe", _recipe(config))
     table.insert(0, "run", folder.name)
-    return table
+    return table.assign(**_how_made(folder, config))
+
+
+def _how_made(folder: RunFolder, config: dict[str, Any]) -> dict[str, Any]:
+    """The values of MADE_COLUMNS of a run."""
+    settings = plain_settings() | config
+    made = Made.of(folder)
+    values = (
+        *(settings["protocol"], settings["precision"]),
+        *(made.versions, made.devices, made.threads, made.seconds_per_step),
+    )
+    return dict(zip(MADE_COLUMNS, values, strict=True))
 
 
 def _name(config: dict[str, Any]) -> MethodName:
@@ -107,15 +133,58 @@ def _name(config: dict[str, Any]) -> MethodName:
 
 
 def _recipe(config: dict[str, Any], besides: Sequence[str] = ()) -> str:
-    """6 letters that name what differs not by the seed, nor by other keys, alone."""
-    placeless = without_places(config)
+    """6 letters that name what differs not by the seed, nor by keys besides, alone.
+
+    A setting that is new renames no old recipe: it is at its default.
+    """
+    plain = plain_settings()
     left_out = (*NO_RECIPE, *besides)
-    recipe = {key: value for key, value in placeless.items() if key not in left_out}
+    recipe = {}
+    for key, value in without_places(config).items():
+        is_default = key in plain and plain[key] == value
+        if key not in left_out and not is_default:
+            recipe[key] = value
     after = config.get("after")
     if after is not None:
         # Of which runs is left out: they carry the seed.
         recipe["after"] = [str(_name(config)), after["options"], after["among"]]
     return digest(recipe, 6)
+
+
+def mixture(results: pd.DataFrame) -> str:
+    """One line that says which protocols, precisions, versions, devices and threads are mixed.
+
+    "" where all runs were made alike. Seconds are left out: no two runs take the same.
+
+    Arguments:
+        results: of `clipft.results`.
+
+    Returns:
+        The line.
+
+    Example:
+        >>> clipft.mixture(clipft.results("runs"))
+        ''
+    """
+    runs = results.drop_duplicates("run")
+    mixed = []
+    for column, plural in MIXED.items():
+        if column in runs and runs[column].nunique() > 1:
+            mixed.append(f"{plural} ({_odd_words(runs[column])})")
+    return f"this table mixes {'; '.join(mixed)}" if mixed else ""
+
+
+def _odd_words(values: pd.Series) -> str:
+    """What not all values have in common, with the number of runs of each."""
+    words = [set(words_of(value)) for value in values]
+    common = set.intersection(*words)
+    counts = Counter(word for of_run in words for word in of_run - common)
+    texts = []
+    for word, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:NAMED]:
+        texts.append(f"{word} in {count} run{'s' if count > 1 else ''}")
+    if len(counts) > NAMED:
+        texts.append(f"{len(counts) - NAMED} more")
+    return ", ".join(texts)
 
 
 def wide(results: pd.DataFrame) -> pd.DataFrame:
@@ -319,7 +388,8 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
     """A table to print: a row per recipe, means over seeds with the standard deviation.
 
     Tuned accuracies (%), the best alpha by reference validation, and energy gap; the first row is
-    the zero-shot model. An ensemble has no energy gap.
+    the zero-shot model. An ensemble has no energy gap. Where runs were made with several protocols,
+    precisions, versions, devices or threads, one line says so, which stays in attrs["mixture"].
 
     Arguments:
         results: of `clipft.results`.
@@ -350,6 +420,7 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
         head = {"method": "zero-shot", "lr": "", "steps": "", "alpha": "0"}
         lines.append(head | _line(first, calibration=calibration))
 
+    titles = _titles(results)
     by_recipe = dict(list(tests.groupby(RECIPE)))
     place = {name: number for number, name in enumerate(ordered(tests.method.unique()))}
     for key in sorted(by_recipe, key=lambda key: (place[key[0]], *key[1:])):
@@ -358,7 +429,7 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
         best = _best_alpha(
             rows[(rows.role == VAL) & (rows.recipe == recipe)], of_recipe.run.nunique()
         )
-        about = {"method": title_of(name), "lr": f"{lr:g}", "steps": str(steps), "alpha": "1"}
+        about = {"method": titles[recipe], "lr": f"{lr:g}", "steps": str(steps), "alpha": "1"}
         if TUNED in set(of_recipe.alpha):
             tuned = of_recipe[of_recipe.alpha == TUNED]
             lines.append(about | _line(tuned, calibration=calibration))
@@ -374,6 +445,26 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
     if selection != "holdout":
         # A choice on the reported split is said in every table.
         table.insert(4, "selection", selection)
+    return _with_mixture(table, results)
+
+
+def _titles(results: pd.DataFrame) -> dict[str, str]:
+    """Recipe -> its method in words, and its protocol where that is not clipft's own."""
+    titles = {}
+    columns = ["recipe", "method", *results.columns.intersection(["protocol"])]
+    for recipe in results[columns].drop_duplicates().to_dict("records"):
+        title = title_of(recipe["method"])
+        protocol = recipe.get("protocol", DEFAULT)
+        titles[recipe["recipe"]] = title if protocol == DEFAULT else f"{title}, {protocol}"
+    return titles
+
+
+def _with_mixture(table: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """The table itself; one line says what is mixed in it, and stays with it."""
+    line = mixture(results)
+    table.attrs["mixture"] = line
+    if line:
+        write(line)
     return table
 
 

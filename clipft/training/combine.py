@@ -18,12 +18,14 @@ from ..config import Reading
 from ..diagnostics.energies import energy_vectors, unit
 from ..evaluation.bench import Bench
 from ..evaluation.predictions import logits_of, validate_on
+from ..evaluation.recorder import record_weights, recorded
 from ..inputs.batches import Batch, Pixels, Stream, train_batches
 from ..inputs.seeds import rng
 from ..models.checkpoints import write_weights
 from ..models.students import TwoTowers
 from ..posthoc.weights import Weights, check_same_shape
 from ..runs.checks import combination
+from ..runs.made import COMBINING
 from ..runs.run import Run
 
 
@@ -73,12 +75,15 @@ def combine(
             check_same_shape(start, tuned)
 
         held_out = HeldOutImages(bench, first)
-        outcome = method.load()(start, weights, held_out, **(method.options | after.options))
+        with recorded(folder, bench.device, COMBINING):
+            options = dict(method.options) | after.options
+            outcome = method.load()(start, weights, held_out, **options)
         if method.ensemble:
             chosen = tuple(after.members[position] for position in outcome)
             after = after.model_copy(update={"members": chosen})
         else:
             write_weights(folder.weights_file, outcome)
+            record_weights(folder, folder.weights_file)
             folder.log({"step": 0, "val_accuracy": held_out.accuracy(outcome)})
         title = first.name.then(method.name).title
         folder.write_manifest(bench.manifest.copy_for_run())
@@ -97,11 +102,13 @@ class HeldOutImages:
         self.split = bench.selection_split(run.config)
         self.student = bench.student(run.config).eval()
         self._bench = bench
+        self._config = run.config
         self._seed = run.config.seed
 
     @cached_property
     def _pixels(self) -> Pixels:
-        return Pixels(self.split, self._bench.clip.transform, self._bench.reading)
+        transform = self._bench.selection_transform(self._config)
+        return Pixels(self.split, transform, self._bench.reading)
 
     @property
     def labels(self) -> Tensor:
@@ -126,7 +133,7 @@ class HeldOutImages:
     def batches(self, size: int, steps: int) -> Iterator[NumberedBatch]:
         """`steps` numbered batches of shuffled images, not augmented, drawn by the run's seed."""
         stream = Stream(len(self.split), size, range(steps), self._seed)
-        transform = self._bench.clip.transform
+        transform = self._bench.selection_transform(self._config)
         yield from enumerate(train_batches(self.split, transform, stream, self._bench.reading))
 
     def loss(self, weights: Weights, batch: NumberedBatch) -> Tensor:

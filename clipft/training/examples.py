@@ -10,11 +10,14 @@ from typing import Protocol
 import torch
 
 from ..config import RunConfig
+from ..data.images import Transform
 from ..data.splits import Split
 from ..evaluation.bench import Bench
 from ..inputs.batches import Batch, Pixels, Stream, train_batches, train_transform
+from ..inputs.release import TrainPixels, both_sides
 from ..models.embeddings import extract
 from ..models.students import Student
+from ..runs.protocol import protocol_of
 
 
 class Examples(Protocol):
@@ -33,17 +36,28 @@ class PixelExamples:
     def __init__(self, bench: Bench, config: RunConfig):
         self.train = bench.train_split(config)
         self.selection: Iterable[Batch] = Pixels(
-            bench.selection_split(config), bench.clip.transform, bench.reading
+            bench.selection_split(config), bench.selection_transform(config), bench.reading
         )
         self._bench = bench
         self._config = config
+        self._protocol = protocol_of(config)
 
     def batches(self, steps: range) -> Iterable[Batch]:
         """See `Examples`."""
         config = self._config
-        transform = train_transform(self._bench.clip.size, config.crop, config.flip)
-        stream = Stream(len(self.train), config.batch_size, steps, config.seed)
-        return train_batches(self.train, transform, stream, self._bench.reading)
+        size = self._bench.clip.size
+        if self._protocol.plain_resize:
+            transform: Transform = TrainPixels(both_sides(size), config.crop, config.flip)
+        else:
+            transform = train_transform(size, config.crop, config.flip)
+        stream = _stream(len(self.train), steps, config)
+        once = self._protocol.drawn_once
+        return train_batches(self.train, transform, stream, self._bench.reading, once=once)
+
+
+def _stream(rows: int, steps: range, config: RunConfig) -> Stream:
+    short = protocol_of(config).short_batches
+    return Stream(rows, config.batch_size, steps, config.seed, short=short)
 
 
 class EmbeddedExamples:
@@ -61,7 +75,7 @@ class EmbeddedExamples:
         if not steps:
             return
         whole = self._embedded(self.train)
-        for draws in Stream(len(whole.rows), self._config.batch_size, steps, self._config.seed):
+        for draws in _stream(len(whole.rows), steps, self._config):
             rows = [row for row, _ in draws]
             yield Batch(whole.pixels[rows], whole.labels[rows], whole.rows[rows])
 

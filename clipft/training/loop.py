@@ -17,6 +17,7 @@ from torch import Tensor
 from ..config import Reading, RunConfig, seed_of
 from ..errors import ImageError, RunError, WeightsError
 from ..evaluation.predictions import Validation, validate_on
+from ..evaluation.recorder import TrainingRecord, record_weights
 from ..inputs.batches import Batch, skipped
 from ..methods import Method
 from ..models.checkpoints import write_weights
@@ -24,6 +25,7 @@ from ..objectives.loss import loss_terms
 from ..objectives.step import Step
 from ..progress import progress_bar, write
 from ..runs.folder import RunFolder
+from ..runs.protocol import protocol_of
 from .examples import Examples
 from .observer import Observer
 from .state import State
@@ -36,11 +38,24 @@ def learning_rate(step: int, config: RunConfig) -> float:
 
     The first step has one part of the warm-up, as in WiSE-FT's release. On purpose unlike
     Lipsum-FT's, where it has 0: there a step would train nothing, so ours is one step earlier.
+    `protocol: release` is as there.
     """
+    if protocol_of(config).late_warmup:
+        return _late_rate(step, config)
     warm = round(config.warmup * config.steps)
     if step < warm:
         return config.lr * (step + 1) / warm
     angle = math.pi * (step - warm) / max(1, config.steps - warm)
+    return config.lr * 0.5 * (1 + math.cos(angle))
+
+
+def _late_rate(step: int, config: RunConfig) -> float:
+    """The learning rate as in Lipsum-FT's release: from 0, its two stages rounded down."""
+    warm = math.floor(config.warmup * config.steps)
+    if step < warm:
+        return config.lr * step / warm
+    decay = max(1, math.floor((1 - config.warmup) * config.steps))
+    angle = math.pi * min(1, (step - warm) / decay)
     return config.lr * 0.5 * (1 + math.cos(angle))
 
 
@@ -59,6 +74,7 @@ class Training:
     reading: Reading
     examples: Examples
     observe: Observer
+    record: TrainingRecord
     watch: Callable[[dict[str, Any]], object]
     steps: int
 
@@ -116,6 +132,7 @@ def fit(training: Training, state: State) -> None:
 
     if state.unread:
         write(skipped(training.examples.train, sorted(state.unread)))
+    record_weights(training.folder, training.folder.best_file)
     training.folder.finish()
 
 
@@ -186,6 +203,13 @@ def is_chosen(found: Validation, best: float | None, selection: str) -> bool:
 
 def validate(training: Training, state: State) -> None:
     """Accuracy and loss on the selection split; keep the best weights, then save the state."""
+    with training.record.aside():
+        row = _validated(training, state)
+    training.record.save(state.step)
+    training.watch(row)
+
+
+def _validated(training: Training, state: State) -> dict[str, Any]:
     try:
         found = validate_on(state.kept, training.examples.selection)
     except WeightsError as error:
@@ -200,4 +224,4 @@ def validate(training: Training, state: State) -> None:
         step = {"step": str(state.step)}
         write_weights(training.folder.best_file, state.kept.state_dict(), step)
     state.save(training.folder.checkpoint_file)
-    training.watch(row)
+    return row

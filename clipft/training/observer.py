@@ -5,6 +5,7 @@ computed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from ..inputs.prompts import random_texts
 from ..inputs.seeds import rng
 from ..methods import METHODS
 from ..objectives.step import ABSENT, Step
+from ..runs.protocol import protocol_of
 from ..runs.rows import reference_of
 from .state import State, trained_tensors
 
@@ -99,8 +101,16 @@ class Observer:
 
     def _image_captions(self, batch: Batch, step: int) -> Tensor:
         """Tokens (B, context) of a caption for each image, drawn by its domain."""
+        if protocol_of(self._config).drawn_once:
+            return self._captions_of_all[batch.rows].to(self._fabric.device)
         domains = [self._split.domain_of(row) for row in batch.rows.tolist()]
         return self._caption_tokens(batch.labels.tolist(), domains, f"captions:{step}")
+
+    @cached_property
+    def _captions_of_all(self) -> Tensor:
+        """Tokens (N, context) of a caption for each row of the training split, drawn once."""
+        domains = [self._split.domain_of(row) for row in range(len(self._split))]
+        return self._caption_tokens(self._split.labels, domains, "captions of all")
 
     def _class_captions(self, step: int) -> Tensor:
         """Tokens (C, context) of a caption for each class."""

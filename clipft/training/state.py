@@ -17,6 +17,8 @@ from ..errors import RunError
 from ..models.checkpoints import read_metadata, read_weights, write_weights
 from ..models.students import Student
 from ..posthoc.weights import Weights
+from ..runs.protocol import protocol_of
+from .coarse_adamw import CoarseAdamW
 
 
 @dataclass
@@ -41,14 +43,14 @@ class State:
         """The state before the first step; ema: decay of the averaged weights, None for none.
 
         On purpose unlike Lipsum-FT's release: AdamW's first moment is kept in fp32, there in bf16.
+        `protocol: release` is as there.
         """
-        optimizer = torch.optim.AdamW(
-            parameter_groups(student, config.text_rate),
-            lr=config.lr,
-            betas=config.betas,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        groups = parameter_groups(student, config.text_rate)
+        about: Any = {"betas": config.betas, "weight_decay": config.weight_decay}
+        if protocol_of(config).coarse_moment:
+            optimizer: torch.optim.Optimizer = CoarseAdamW(groups, lr=config.lr, **about)
+        else:
+            optimizer = torch.optim.AdamW(groups, lr=config.lr, **about, fused=True)
         module, wrapped = fabric.setup(student, optimizer)
         average = None
         if ema is not None:

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from ..config import Reading, RunConfig
+from ..config import Reading, RunConfig, plain_settings
 from ..errors import ConfigError, RunError
 from ..evaluation.bench import Bench, compare_digests
+from ..evaluation.recorder import TrainingRecord
 from ..inputs.prompts import random_texts
 from ..inputs.seeds import rng
 from ..methods import METHODS
@@ -125,8 +126,9 @@ def _check_begun(folder: RunFolder, config: RunConfig, made_of: dict[str, str]) 
     begun = folder.config()
     compare_digests(folder, begun, made_of, config.model)
     # Where the files lay then does not count: the digests say what they are.
-    settings = {key: begun.get(key) for key in RunConfig.model_fields if key not in PLACED}
-    if config.model_dump(mode="json", exclude=set(PLACED)) != settings:
+    settings = config.model_dump(mode="json", exclude=set(PLACED))
+    # A key that an older clipft did not know has done there what is its default now.
+    if settings != {key: begun.get(key, plain_settings()[key]) for key in settings}:
         raise RunError(
             f"{folder} was begun by a clipft with other defaults; use another runs folder"
         )
@@ -136,10 +138,38 @@ def _train(
     bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fabric, watch: Watch
 ) -> None:
     """Set up what the loop needs, from the start or from the last checkpoint, and run it."""
+    record = TrainingRecord(folder, fabric.device, config.precision)
+    method = METHODS[config.method]
+    is_probe = method.trains == "head"
+    with record.aside():
+        state = _begun_state(bench, config, folder, fabric)
+        if is_probe:
+            examples: Examples = EmbeddedExamples(bench, config, state.student)
+        else:
+            examples = PixelExamples(bench, config)
+        observe = Observer(bench, config, state, fabric, examples.train)
+    training = Training(
+        config=config,
+        method=method,
+        folder=folder,
+        fabric=fabric,
+        reading=bench.reading,
+        examples=examples,
+        observe=observe,
+        record=record,
+        watch=watch,
+        # The solution of a logistic probe is its start.
+        steps=0 if is_probe and config.solver == "logistic" else config.steps,
+    )
+    record.begin(state.step)
+    fit(training, state)
+
+
+def _begun_state(bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fabric) -> State:
+    """The state before the first step, or that of the last checkpoint."""
     method = METHODS[config.method]
     student = bench.student(config)
-    is_probe = method.trains == "head"
-    if is_probe:
+    if method.trains == "head":
         student.visual.requires_grad_(False)
     resumed = folder.checkpoint_file.exists()
     if not resumed:
@@ -148,24 +178,7 @@ def _train(
     if resumed:
         state.restore(folder.checkpoint_file)
     folder.forget_after(state.step)
-
-    if is_probe:
-        examples: Examples = EmbeddedExamples(bench, config, student)
-    else:
-        examples = PixelExamples(bench, config)
-    training = Training(
-        config=config,
-        method=method,
-        folder=folder,
-        fabric=fabric,
-        reading=bench.reading,
-        examples=examples,
-        observe=Observer(bench, config, state, fabric, examples.train),
-        watch=watch,
-        # The solution of a logistic probe is its start.
-        steps=0 if is_probe and config.solver == "logistic" else config.steps,
-    )
-    fit(training, state)
+    return state
 
 
 def _start_head(bench: Bench, config: RunConfig, student: Student) -> None:

@@ -28,6 +28,7 @@ WORDS = {  # what a setting is called, where its own name says too little
     "text_length": "tokens in a random text",
     "eval_every": "steps between validations",
     "selection": "weights chosen by",
+    "protocol": "clipft's own way, or a release's",
 }
 SAID_FIRST = {"method", "manifest", "model"}
 # A digest of what a setting stands for -> that setting, and what differs where its name does not.

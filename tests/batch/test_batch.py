@@ -314,7 +314,7 @@ def test_the_machine_names_its_gpu(monkeypatch):
         asked.append(command)
         return subprocess.CompletedProcess(command, 0, stdout="Some GPU 80GB\n")
 
-    monkeypatch.setattr(machine, "run_command", answer)
+    monkeypatch.setattr("clipft.runs.machine.run_command", answer)
     assert machine.provenance("3")["machine"].endswith("CPU cores, GPU: Some GPU 80GB")
     assert "--id=3" in asked[0]
     assert machine.provenance("")["machine"].endswith("no GPU")

@@ -540,3 +540,47 @@ def test_a_missing_list_of_a_shift_is_said_before_training(clipft, tree, tmp_pat
     assert (code, err.count("\n")) == (2, 1) and "sketch_test.txt" in err
     assert not world.runs.exists()
     assert clipft(*asked, "--no-score")[0] == 0
+
+
+def test_verify_says_in_a_line_whether_a_run_is_as_recorded(clipft):
+    runs = [clipft.world.train(steps=2, seed=seed) for seed in (0, 1)]
+    for run in runs:
+        run.score((0.0, 1.0))
+    first, second = runs
+    command = ("verify", first.path, second.path, "--device", "cpu")
+    code, out, _ = clipft(*command)
+    assert code == 0 and out.count(" verified: ") == 2 and out.count("equal to the bit") == 2
+    assert "at alpha 1 equal" in clipft(*command, "--alpha", "1")[1]
+
+    with second.folder.weights_file.open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\0")
+    code, out, _ = clipft(*command)
+    assert code == 1 and [line.split()[:2] for line in out.splitlines() if line] == [
+        [first.id, "verified:"],
+        [second.id, "NOT"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--alpha", "2"], "alpha is 2.0, expected 0 (zero-shot) ... 1 (tuned)"),
+        (["--tolerance", "-1"], "--tolerance"),
+        ([], "holds no scores of single images to compare with; score it: clipft wise"),
+    ],
+)
+def test_what_cannot_be_verified_is_one_line(clipft, more, words):
+    run = clipft.world.train(steps=2)
+    code, out, err = clipft("verify", run.path, *more)
+    assert code == 2 and not out and words in err and err.count("\n") == 1
+
+
+def test_results_say_what_they_mix(clipft):
+    for seed in (0, 1):
+        clipft.world.train(steps=2, seed=seed).score((0.0, 1.0))
+    code, out, _ = clipft("results", "--runs", clipft.world.runs)
+    assert code == 0 and "this table mixes" not in out
+    next(clipft.world.runs.glob("*/made.json")).unlink()
+    _, out, _ = clipft("results", "--runs", clipft.world.runs)
+    assert out.count("this table mixes versions (") == 1 and "not recorded in 1 run" in out

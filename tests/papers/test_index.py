@@ -155,7 +155,7 @@ def test_lipsum_fts_equations_have_the_papers_numbers():
 DELIBERATE = {  # what is not as a release has it -> a word of the line that says so
     "clipft.training.loop:learning_rate": "one step earlier",
     "clipft.training.state:State.begin": "fp32",
-    "clipft.evaluation.bench:Bench.selection_split": "224 / 256",
+    "clipft.evaluation.bench:Bench.selection_transform": "224 / 256",
     "clipft.inputs.batches:train_transform": "antialiasing",
     "clipft.posthoc.greedy:greedy_walk": "keep their order",
 }
@@ -166,3 +166,4 @@ def test_what_differs_on_purpose_is_said_where_it_is_done(place):
     module, _, name = place.partition(":")
     said = " ".join(inspect.getdoc(attrgetter(name)(import_module(module))).split())
     assert DELIBERATE[place] in said.partition("On purpose unlike ")[2]
+    assert "`protocol: release`" in said

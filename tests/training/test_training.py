@@ -91,6 +91,13 @@ VARIANTS = {name: {"method": name} for name in METHODS} | {
         "logit_scale": "frozen",
     },
     "flyp, slow texts": {"method": "flyp", "text_rate": 0.1, "weight_decay": 0.1},
+    "as Lipsum-FT's release": {
+        "method": "lipsum",
+        "protocol": "release",
+        "precision": "bf16-mixed",
+    },
+    "few shots as FLYP's release": {"method": "flyp", "protocol": "release", "shots": 3},
+    "as WiSE-FT's release": {"head": "absorbed", "protocol": "release"},
     "kd, averaged": {"method": "kd", "options": {"tau": 2.0}, "ema": 0.7},
     "lp": {"method": "lp", "solver": "adamw"},
     "lp, averaged": {"method": "lp", "solver": "adamw", "ema": 0.7, "head": "absorbed"},
@@ -465,9 +472,8 @@ def test_full_disk_keeps_the_last_checkpoint(world, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_bf16_trains(world, variant):
-    run = world.train(
-        **VARIANTS[variant], precision="bf16-mixed", steps=3, selection="last", lr=1e-2
-    )
+    changes = {"precision": "bf16-mixed", "steps": 3, "selection": "last", "lr": 1e-2}
+    run = world.train(**VARIANTS[variant] | changes)
     assert {tensor.dtype for tensor in run.tuned.values()} == {torch.float32}
     assert all(tensor.isfinite().all() for tensor in run.tuned.values())
     assert not same(run.tuned, run.anchor)
