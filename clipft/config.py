@@ -202,7 +202,8 @@ class RunConfig(Record):
             as WiSE-FT's: a short batch ends an epoch; few shots of FLYP are cropped and captioned
             once. Then greedy soups of these runs turn ties round. Not in it: what is a setting of
             its own (selection=paper, manifest=release/domainnet, precision); the releases' random
-            generators and Lipsum-FT's shuffle in a buffer of 16 batches; what TPGM's release does.
+            generators and Lipsum-FT's shuffle in a buffer of 16 batches; what TPGM's release does;
+            the images of a linear probe, which stay plain embeddings.
         seed: of every random draw.
 
     Raises:

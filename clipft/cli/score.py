@@ -174,7 +174,8 @@ def verify(
     from ..runs.run import open_runs
 
     alphas = [check_alpha(given) for given in alpha or ()]
-    opened = open_runs(runs)
+    # Of one folder of runs those that are not finished are left out.
+    opened = open_runs(runs[0] if len(runs) == 1 else runs)
     for run in opened:
         check_verifiable(run)
 

@@ -17,7 +17,7 @@ from ..runs.checks import check_verifiable, weight_bearers
 from ..runs.made import SCORING, Made, is_alike
 from ..runs.run import Run
 from ..runs.scores import Scores, from_frame, table
-from .bench import GAP_TEXTS, Benches
+from .bench import GAP_TEXTS, Bench, Benches, compare_digests
 from .recorder import part_on
 
 Given = Run | Path | str
@@ -110,7 +110,8 @@ def verify(
 
     No embedding is taken from the cache: weights, images and texts are gone through anew. Compared
     are every score of every image, every metric and its interval; the digests of the weights' file,
-    of the zero-shot model and of the manifest. Images that were trained on are not looked at.
+    of the zero-shot model, of the manifest and of the lists of images. The images that were trained
+    on are not looked at, and what an older clipft did not record is not compared.
 
     Arguments:
         run: a Run, its folder, or the first letters of its id.
@@ -189,6 +190,7 @@ class _Comparison:
         try:
             for texts, alphas in self._by_texts().items():
                 bench = benches.setdefault(texts, Benches(reading, texts)).of(self.run)
+                self._check_rows(bench)
                 splits = bench.reported_splits(self.run.config)
                 scores += bench.mixtures(self.run).score(splits, alphas)
                 self.other = self.other or self._scored_otherwise(bench.device)
@@ -226,6 +228,11 @@ class _Comparison:
             if recorded and recorded != now:
                 fault = f"{file} is not the file that was written"
                 self.faults.append(f"{fault} (digest {recorded} recorded, {now} now)")
+
+    def _check_rows(self, bench: Bench) -> None:
+        """Raise RunError where the data set lists other rows to train or choose on today."""
+        config = self.run.config
+        compare_digests(self.run.folder, self.run.made_of, bench.rows_of(config), config.model)
 
     def _by_texts(self) -> dict[int, list[float]]:
         """How many random texts energy gaps were measured on -> alphas."""

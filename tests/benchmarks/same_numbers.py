@@ -28,6 +28,7 @@ from safetensors.numpy import load_file
 HERE = Path(__file__).parent
 HOUSE = HERE.parent.parent
 TRUTH = HERE / "same_numbers.json"
+MADE = ("file", "versions", "device", "threads", "seconds_per_step")  # no numbers of a result
 METHODS = (
     "ft",
     "scratch_ft",
@@ -189,7 +190,7 @@ def digests(out: Path, said: dict[str, str]) -> dict[str, object]:
     for folder in sorted(file.parent for file in out.glob("runs/*/config.json")):
         found[folder.name] = of_run(folder)
     for file in sorted(out.glob("*.csv")):
-        found[file.name] = of_table(pd.read_csv(file).drop(columns="file", errors="ignore"))
+        found[file.name] = of_table(pd.read_csv(file).drop(columns=list(MADE), errors="ignore"))
     for file in sorted(out.glob("export/*.safetensors")):
         found[file.name] = {
             name: short(tensor.tobytes()) for name, tensor in sorted(load_file(file).items())

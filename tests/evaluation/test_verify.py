@@ -223,3 +223,12 @@ def test_the_text_of_what_came_of_it():
     line = "15fe NOT as recorded: largest difference 0.25, beyond 0.001: nll of a.png"
     assert str(base).startswith(line)
     assert str(replace(base, tolerance=0.3)).startswith("15fe verified: largest difference 0.25, w")
+
+
+def test_another_list_of_training_images_is_named(run, tree, tmp_path, monkeypatch):
+    """No score of the run shows it."""
+    monkeypatch.setenv("CLIPFT_DATA", str(shutil.copytree(tree, tmp_path / "data")))
+    file = tmp_path / "data/mini/real_train.txt"
+    file.write_text("\n".join(file.read_text().splitlines()[1:]) + "\n")
+    (fault,) = again(run, [1]).faults
+    assert "other images or labels than its data set lists today" in fault
