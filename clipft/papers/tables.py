@@ -376,10 +376,12 @@ def _told_apart(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
 
 
 def _values(ours: Side, paper: Side) -> Iterator[dict[str, str]]:
-    """A row per pair: ours minus the paper's in every column."""
+    """A row per pair: ours minus the paper's in every column that both have."""
     for row, mine, theirs in _pairs(ours, paper):
         cells = {
-            name: _signed(ours.measure, mine[name][0] - mean) for name, (mean, _) in theirs.items()
+            name: _signed(ours.measure, mine[name][0] - mean)
+            for name, (mean, _) in theirs.items()
+            if name in mine
         }
         yield _about(ours, paper, row) | cells
 
