@@ -310,7 +310,7 @@ def test_who_writes_to_disk():
 
 # to_csv() and the like without a path: texts that `disk` writes
 TEXTS = {
-    "papers/lipsum_ft.py",
+    "papers/paper.py",
     "cli/models.py",
     "cli/score.py",
     "batch/overview.py",

@@ -105,6 +105,24 @@ def sample_tiles(
     return [names[label] for label in labels], tiles
 
 
+def class_tiles(
+    manifest: Manifest, name: str, count: int, size: int = 64
+) -> dict[str, list[np.ndarray]]:
+    """Small test images of one class: domain -> `count` images (size, size, 3), uint8.
+
+    Where a domain has fewer, the rest are grey tiles. Raises ImageError as `sample_tiles` does.
+    """
+    label = manifest.names.index(name)
+    tiles = {}
+    for domain in manifest.domains:
+        split = manifest.split(str(SplitName(domain, "test")))
+        rows = [row for row, own in enumerate(split.labels) if own == label][:count]
+        images: list[Image.Image | None] = [decode(split.root / split.ids[row]) for row in rows]
+        images += [None] * (count - len(rows))
+        tiles[domain] = [_tile(image, size) for image in images]
+    return tiles
+
+
 def _first_image(split: Split, label: int) -> Image.Image | None:
     if label not in split.labels:
         return None

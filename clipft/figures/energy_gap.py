@@ -49,11 +49,13 @@ class Choice:
         shifts: names of splits, a panel each; None: all.
         methods: None: all.
         run: the id of a run that is ringed and named; "": none.
+        about: the first line below the title; "": how many runs there are and their seeds.
     """
 
     shifts: Sequence[str] | None = None
     methods: Sequence[str] | None = None
     run: str = ""
+    about: str = ""
 
 
 def energy_gap_figure(
@@ -275,7 +277,7 @@ def _laid_out(
     figure.update_yaxes(range=[low - room, high + room])
     figure.update_yaxes(title_text=UNITS.get(y, y), **FIRST)
 
-    details = [runs_and_seeds(models), *_said_of_marks(painted)]
+    details = [choice.about or runs_and_seeds(models), *_said_of_marks(painted)]
     chosen = models[models.run == choice.run]
     if len(chosen):
         details.append(f"ringed: {called(chosen.iloc[0])}")

@@ -86,10 +86,11 @@ def _copy_traces(panel: Panel, joined: go.Figure, named: set[str], place: dict[s
 
 
 def _copy_axes(panel: Panel, joined: go.Figure, place: dict[str, int]) -> None:
+    names = ("zeroline", "showticklabels", "type", "tickvals", "ticktext")
     for letter, update in (("x", joined.update_xaxes), ("y", joined.update_yaxes)):
         axis = panel.figure.layout[panel.axis.replace("x", f"{letter}axis")]
         title = {"text": axis.title.text, "font": {"size": 12}, "standoff": 4}
-        same = {name: axis[name] for name in ("zeroline", "showticklabels", "type", "tickvals")}
+        same = {name: axis[name] for name in names}
         update(title=title, **same, **place)
 
 

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 TITLE = 34  # height in pixels of a table's title, and of its head
 LINE = 27  # and of a row
+NARROW = " .,:;'|!()[]-ijltfr"
+BROAD = "mwMW%"
+AROUND = 2.1
+SIZE = 12  # of letters, in pixels
+NARROW_PAGE = 680  # pixels
 LEFT = {"align": "left"}
 EDGE = layout(l=10, r=10, t=10, b=10)
 
@@ -54,7 +59,8 @@ def tables_figure(frames: Mapping[str, pd.DataFrame]) -> go.Figure:
         domain = {"x": [0, 1], "y": [1 - bottom / height, 1 - (top + 26) / height]}
         figure.add_table(header=head, **_columns(frame, height=LINE), domain=domain)
         top = bottom
-    small = LAYOUT["font"] | {"size": 12}
+    widest = max(sum(_widths(frame)) for frame in frames.values())
+    small = LAYOUT["font"] | {"size": SIZE if SIZE * widest <= NARROW_PAGE else SIZE - 2}
     return figure.update_layout(**EDGE | {"font": small}, height=height + 20)
 
 
@@ -62,8 +68,27 @@ def _height(frame: pd.DataFrame) -> int:
     return 2 * TITLE + LINE * len(frame)
 
 
+def _widths(frame: pd.DataFrame) -> list[float]:
+    """Of each column, in heights of its letters: of its longest text and the room around it."""
+    columns = frame.to_dict("list")
+    return [AROUND + max(map(_width, [str(name), *texts])) for name, texts in columns.items()]
+
+
+def _width(text: str) -> float:
+    """About how wide a text is in heights of its letters, in Helvetica."""
+    width = 0.0
+    for letter in text:
+        if letter in NARROW:
+            width += 0.33
+        elif letter in BROAD:
+            width += 0.85
+        else:
+            width += 0.7 if letter.isupper() else 0.57
+    return width
+
+
 def _columns(frame: pd.DataFrame, height: int) -> dict[str, Any]:
     """What a table's trace takes from a frame: cells, and columns as wide as their longest text."""
     columns = list(frame.to_dict("series").values())
-    widths = [len(max([column.name, *column], key=len)) for column in columns]
+    widths = _widths(frame)
     return {"cells": {"values": columns, "height": height, **LEFT}, "columnwidth": widths}

@@ -319,6 +319,19 @@ def effective_robustness(
 ) -> np.ndarray:
     """Accuracy under shift above what baselines of the same reference accuracy have: (N,) -> (N,).
 
+    See `expected_shift`; raises as that does, and where shift and reference are not equally long.
+    """
+    if len(shift) != len(reference):
+        needed = "as many accuracies under shift as on the reference"
+        raise ConfigError(f"effective robustness needs {needed}")
+    return np.asarray(shift) - expected_shift(reference, base_shift, base_reference)
+
+
+def expected_shift(
+    reference: ArrayLike, base_shift: ArrayLike, base_reference: ArrayLike
+) -> np.ndarray:
+    """Accuracy under shift of baselines that have these reference accuracies: (N,) -> (N,).
+
     All are fractions. The baselines (K,) are fitted by a line in logits: logit(shift) =
     a logit(reference) + b. Sources: Taori et al., arXiv:2007.00644; Miller et al.,
     arXiv:2107.04649. Raises ConfigError for an accuracy of 0 or 1 or fewer than two different
@@ -326,7 +339,7 @@ def effective_robustness(
     """
     from scipy import special
 
-    if len(shift) != len(reference) or len(base_shift) != len(base_reference):
+    if len(np.asarray(base_shift)) != len(np.asarray(base_reference)):
         needed = "as many accuracies under shift as on the reference"
         raise ConfigError(f"effective robustness needs {needed}")
 
@@ -341,4 +354,4 @@ def effective_robustness(
         raise ConfigError(f"{baselines}; a line needs two different ones")
 
     slope, offset = np.polyfit(x, y, 1)
-    return np.asarray(shift) - special.expit(slope * at + offset)
+    return special.expit(slope * at + offset)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..runs.folder import RunFolder
 from ..runs.names import MethodName, ordered, title_of
-from ..runs.table import best_by_val, wide
+from ..runs.table import best_by_val, check_comparable
 from .published import published_rows
 
 if TYPE_CHECKING:
@@ -21,16 +21,16 @@ Blocks = Mapping[str, pd.DataFrame]
 
 COMBINATIONS = "combinations"  # values of `Item.across` that are no column of the results
 SETTINGS = "settings"
+ZERO_SHOT_NAME = "Zero-shot"  # as the papers and we call the model before tuning
+# What the last columns of a table are means of.
+SHIFTS = "mean shift"
+ALL = "mean of all"
+BOTH = "mean of both"  # of the reference and of the mean over shifts
 
 # Parts of captions.
 MEANS = (
     " Mean ± standard deviation over seeds; of each method the recipe best on held-out reference"
     " images."
-)
-UNLIKE = "another model and data set, so compare directions, not sizes."
-UNPUBLISHED = (
-    " The paper's numbers of this item are not in data_manifests/published/, so none stand beside"
-    " ours."
 )
 
 
@@ -54,11 +54,6 @@ class Ours:
     results: pd.DataFrame
     folder: Path
 
-    def one_kind(self) -> pd.DataFrame:
-        """The results; raises ConfigError where runs of several kinds are mixed."""
-        wide(self.results)
-        return self.results
-
     def of(self, recipes: Collection[str]) -> pd.DataFrame:
         """The results of these recipes."""
         return self.results[self.results.recipe.isin(recipes)]
@@ -80,25 +75,35 @@ class Item:
     measures: tuple[str, ...] = ("accuracy",)
     methods: tuple[str, ...] = ()  # ours, by name; empty: all that a published table has too ...
     methods_of: str = ""  # ... this one, or that of `number`
+    only: Callable[[dict[str, Any]], bool] | None = None  # configuration -> whether a run is in it
     setting: Callable[[str, dict[str, Any]], str] | None = None  # method, configuration -> setting
     across: str = ""  # what is compared: a column of the results, COMBINATIONS or SETTINGS
     command: str = ""  # what makes the runs that are missing
-    paper: str = "lipsum_ft"  # the CSV of its published numbers
+    lacks: Callable[[Item, Ours], bool] | None = None  # whether runs are; None: as `missing` says
+    csv: str = ""  # of its published numbers; empty: the paper's own
+    models_as_rows: bool = False  # the models of a published table stand in one block
+    alphas: bool = False  # a row for every alpha of ours, as WiSE, not for the tuned model alone
+    blocks: Mapping[str, str] = field(default_factory=dict)  # method -> its own block of a table
     differences: tuple[str, ...] = ()  # benchmarks whose rows are compared with the first
-    mean_of_all: bool = False  # the last column of a table; else the mean of the shifts
+    against: tuple[str, str] = (ZERO_SHOT_NAME, "")  # method and setting of which changes are told
+    means: tuple[str, ...] = (SHIFTS,)  # last columns of a table
+    has_numbers: bool = True  # a drawing and a sheet of images have none
     unknown: str = ""  # what of the paper's drawing is not known, for the caption
 
     def runs(self, ours: Ours) -> pd.DataFrame:
         """The results of this item's methods; raises ConfigError for kinds it does not compare."""
         results = ours.results
+        if self.only is not None:
+            runs = [run for run in results.run.unique() if self.only(ours.config(run))]
+            results = results[results.run.isin(runs)]
         if self.across not in results:
-            results = ours.one_kind()
+            check_comparable(results)
         if len(self.benchmarks) == 1 and self.benchmarks[0] in set(results.manifest):
             results = results[results.manifest == self.benchmarks[0]]
         methods = self.methods
         if not methods:
-            published = published_rows(self.methods_of if self.methods_of else self.number)
-            titles = set(published.method)
+            table = self.methods_of if self.methods_of else self.number
+            titles = set(published_rows(table, self.benchmarks[0], self.csv).method)
             methods = [name for name in results.method.unique() if title_of(name) in titles]
         return results[results.method.isin(methods)]
 
@@ -137,42 +142,46 @@ class Item:
 
     def missing(self, ours: Ours) -> str:
         """The command that makes what is compared, where our runs do not have it."""
-        if self.across == COMBINATIONS:
+        if self.lacks is not None:
+            enough = not self.lacks(self, ours)
+        elif self.across == COMBINATIONS:
             enough = self.runs(ours).method.map(is_combined).any()
         elif self.across == SETTINGS:
             enough = len(self.recipes(ours)) > 0
+        elif self.across:
+            enough = ours.results[self.across].nunique() > 1
         else:
-            enough = not self.across or ours.results[self.across].nunique() > 1
+            enough = self.has_every_method(self.runs(ours))
         return "" if enough else self.command
+
+    def has_every_method(self, results: pd.DataFrame) -> bool:
+        """Whether each method of the item is among these results."""
+        return set(self.methods) <= set(results.method)
 
     def made(
         self,
         figure: go.Figure,
-        used: pd.DataFrame,
+        used: pd.DataFrame | None,
         command: str = "",
         rows: Blocks | None = None,
         drawn: pd.DataFrame | None = None,
     ) -> Made:
-        """The item with its caption: what it shows, how many runs are ours, where the rest is from.
+        """The item with its caption: what it shows, how many runs are ours, what makes the rest.
 
-        used: results of the runs in it; command: what makes those that are missing; rows: a table;
-        drawn: the points of a figure.
+        used: results of the runs in it, None where it has no data; command: what makes the runs
+        that are missing; rows: a table; drawn: the points of a figure.
         """
         text = self.what
         if self.unknown:
             text += f" The paper's text does not say {self.unknown}: that is ours."
-        marked = "Hollow"
-        if rows is not None:
-            marked = "Rows marked paper, ± its own"
-            text += MEANS if len(used) else ""
+        if used is None:
+            return Made(figure, text)
+        if rows is not None and len(used):
+            text += MEANS
         text += f" {_count(used)}"
         if command:
             purpose = "For the rest" if len(used) else "To make them"
             text += f" {purpose}: {command}."
-        if self.number:
-            text += f" {marked}: Lipsum-FT's table {self.number}; {UNLIKE}"
-        else:
-            text += UNPUBLISHED
         if drawn is None:
             drawn = used
         drawn = drawn.assign(command=command if command else self.command)

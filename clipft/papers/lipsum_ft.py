@@ -9,25 +9,25 @@ file.
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ..config import TUNED, ZERO_SHOT
-from ..disk.files import write_text
-from ..errors import ClipftError, unknown
+from ..errors import ClipftError
 from ..figures.distortion import distortion_bars_figure
-from ..figures.energy_gap import energy_gap_figure
+from ..figures.energy_gap import Choice, energy_gap_figure
 from ..figures.energy_map import energy_map_figure
 from ..figures.images import contact_sheet_figure
 from ..figures.overview import overview_figure
 from ..figures.panels import empty_figure, join_panels
+from ..figures.style import runs_and_seeds
 from ..methods import POSTHOC
 from ..runs.names import title_of
 from ..runs.run import Run
 from . import planes, tables
-from .item import COMBINATIONS, SETTINGS, Item, Made, Ours
+from .item import ALL, COMBINATIONS, SETTINGS, Item, Made, Ours
+from .paper import Paper
 
 # The loss and the texts with which a method ties the tuned model to the zero-shot one.
 ABLATION = {
@@ -63,9 +63,9 @@ def mu(_method: str, config: dict[str, Any]) -> str:
 # --- items that need more than a row
 
 
-def overview(item: Item, ours: Ours) -> Made:
+def overview(item: Item, _ours: Ours) -> Made:
     """The regulariser as a drawing; it has no data."""
-    return item.made(overview_figure(), ours.of([]))
+    return item.made(overview_figure(), used=None)
 
 
 def distortion_bars(item: Item, ours: Ours) -> Made:
@@ -98,7 +98,9 @@ def energy_gap_panels(item: Item, ours: Ours) -> Made:
     if every.empty:
         return item.made(empty_figure("no run of these methods"), every, command=item.command)
     shown = every[every.metric.isin(["energy_gap", "relative_accuracy"])]
-    return item.made(energy_gap_figure(every), results, drawn=shown)
+    about = runs_and_seeds(results) + (", FT's once more as WiSE" if mixed else "")
+    figure = energy_gap_figure(every, choice=Choice(about=about))
+    return item.made(figure, results, drawn=shown)
 
 
 def energy_maps(item: Item, ours: Ours) -> Made:
@@ -170,6 +172,7 @@ GAP = Item(energy_gap_panels, "", benchmarks=DOMAINNET, command="`clipft train`"
     what="Energy gap (squared logits) against relative accuracy (shift / reference), a panel per "
     "shift, a point per run, WiSE of FT at its scored alpha nearest 0.8; r is Pearson's.")
 POSTHOC_TABLE = Item(tables.table, "6", benchmarks=DOMAINNET, across=COMBINATIONS, setting=mu,
+    alphas=True, against=("FT + WiSE", "alpha=1.0"),
     methods=("ft", "ft+tpgm", "ft+tpgm_c", "lipsum", "lipsum+tpgm", "lipsum+tpgm_c"),
     command="`clipft combine tpgm RUN` and `clipft combine tpgm_c RUN mu=...` on runs of FT and "
     "Lipsum-FT", what="FT and Lipsum-FT with WiSE at every alpha, TPGM and TPGM-C: accuracy. The "
@@ -184,7 +187,7 @@ ITEMS = {
     "table_2": Item(tables.table, "2", measures=("ece", "nll"), methods_of="1", what="Calibration "
         "of every method: ECE in percent (15 bins; the paper does not say how many), then NLL in "
         "nats; lower is better."),
-    "table_3": Item(tables.table, "3", paper="additional", benchmarks=DOMAINNET,
+    "table_3": Item(tables.table, "3", csv="additional", benchmarks=DOMAINNET,
         differences=DOMAINNET, methods=tuple(ABLATION), setting=ablation, what="Which loss on "
         "which texts: accuracy, and the difference to the first row. Which of the paper's middle "
         "rows is which is likely, not said."),
@@ -198,20 +201,21 @@ ITEMS = {
         command=LENGTHS, what="Lipsum-FT by length L (tokens) and number M (a step) of its random "
         "texts: accuracy. L = 8, M = 80 stands twice in the paper, once with other values."),
     "table_9": Item(tables.table, "9", differences=IMAGENET, methods=tuple(ABLATION),
-        setting=ablation, what="Which loss on which texts: accuracy on ImageNet with the "
-        "difference to the first row, then both scenarios with deviations. Which of the paper's "
-        "middle rows is which is likely, not said."),
+        setting=ablation, against=("CAR-FT", ""), what="Which loss on which texts: accuracy on "
+        "ImageNet with the difference to the first row, then both scenarios with deviations. Which "
+        "of the paper's middle rows is which is likely, not said."),
     "table_10": Item(tables.table, "10", benchmarks=DOMAINNET, across="reference", command=DOMAINS,
-        mean_of_all=True, what="Accuracy when another domain is the reference; the mean is that of "
-        "all domains, the reference among them (runs of a single reference are table 1's)."),
+        means=(ALL,), against=("FT", ""), what="Accuracy when another domain is the reference; the "
+        "mean is that of all domains, the reference among them (runs of a single reference are "
+        "table 1's)."),
     "table_11": Item(tables.published_table, "11", benchmarks=("cub",), command="`clipft train "
         "manifest=FILE` with a manifest whose train list has the seen classes alone, then "
         "clipft.reports.gzsl_table(RUN, unseen)", what="Generalised zero-shot: accuracy on seen "
         "classes (S), unseen classes (U) and their harmonic mean (H). The head is the zero-shot "
         "head and never trains."),
-    "figure_1": Item(overview, "", unknown="its layout", what="The method: an image goes through "
-        "the tower that is tuned and through the zero-shot one, random texts through the text "
-        "tower; their energies are held together. It has no data."),
+    "figure_1": Item(overview, "", has_numbers=False, unknown="its layout", what="The method: an "
+        "image goes through the tower that is tuned and through the zero-shot one, random texts "
+        "through the text tower; their energies are held together. It has no data."),
     "figure_2": FT_FAMILIES,
     "figure_3": DISTORTION,
     "figure_4": GAP,
@@ -237,38 +241,10 @@ ITEMS = {
         unknown="colours and marks, nor how many texts the vectors have",
         what="t-SNE (scikit-learn's defaults) of the energy vectors of the first 100 images of "
         "every test split, zero-shot and tuned in one map, a map per method; no unit."),
-    "figure_16": Item(contact_sheets, "", command="the data set at hand", unknown="which images",
-        what="Example images of every data set among these runs: a row per domain."),
+    "figure_16": Item(contact_sheets, "", has_numbers=False, command="the data set at hand",
+        unknown="which images", what="Example images of every data set among these runs: a row per "
+        "domain."),
 }
 # fmt: on
 
-
-def make(name: str, results: pd.DataFrame, runs: Path | str) -> Made:
-    """One item by its name, e.g. table_1 or figure_4; raises ConfigError for an unknown one.
-
-    results: the tidy results of the finished runs in the folder `runs`.
-    """
-    if name not in ITEMS:
-        raise unknown("item", name, ITEMS)
-    item = ITEMS[name]
-    return item.draw(item, Ours(results, Path(runs)))
-
-
-def file_name(name: str) -> str:
-    """`table_1` as `table_01`, so that files lie in order."""
-    kind, _, number = name.partition("_")
-    return f"{kind}_{int(number):02d}"
-
-
-def save_rows(made: Made, folder: Path | str, name: str) -> None:
-    """Write what stands in an item as CSV beside its figure, where there is a folder to write to.
-
-    A table's blocks one below the other; a figure's points with the ids of our runs, their seeds,
-    numbers of images, and the command that makes what is missing.
-    """
-    if not folder:
-        return
-    rows = made.drawn
-    if made.rows:
-        rows = pd.concat([frame.assign(block=title) for title, frame in made.rows.items()])
-    write_text(Path(folder) / f"{file_name(name)}.csv", rows.to_csv(index=False))
+PAPER = Paper("lipsum_ft", "Lipsum-FT", "arXiv:2404.00860", ITEMS)

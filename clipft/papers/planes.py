@@ -15,16 +15,16 @@ from ..data.splits import SplitName
 from ..errors import ConfigError
 from ..figures.panels import empty_figure, join_panels, line_figure
 from ..figures.style import GREY
-from ..methods import POSTHOC
 from ..runs.names import title_of
-from ..runs.scores import SHIFT
+from ..runs.scores import SHIFT, VAL
 from ..runs.table import recipes as recipe_means
-from .item import Item, Made, Ours, is_combined
-from .tables import ZERO_SHOT_NAME, paper_points, setting_of
+from .item import ZERO_SHOT_NAME, Item, Made, Ours, is_combined
+from .tables import ROW, numbered_rows, of_ft, setting_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+CSV = "lipsum_ft"
 X_TITLE = "mean shift accuracy (%)"
 Y_TITLE = "reference accuracy (%)"
 FAMILIES = {"lr": "learning rate varied", "steps": "steps varied"}
@@ -41,8 +41,8 @@ def our_points(results: pd.DataFrame, shift: str = "") -> pd.DataFrame:
         shift: the split to the right; empty: the mean of all shifts.
 
     Returns:
-        name, label, published, x and y as `plane` wants them, beside the columns of `recipes` and
-        the ids of the runs.
+        name, label, published, x and y as `plane` wants them, beside the columns of `recipes`, the
+        ids of the runs and n, the test images of all splits.
 
     Raises:
         ConfigError: where no run is scored.
@@ -52,6 +52,8 @@ def our_points(results: pd.DataFrame, shift: str = "") -> pd.DataFrame:
         raise ConfigError("no run is scored: clipft evaluate RUN")
     runs = results.groupby("recipe").run.unique().map(" ".join)
     rows["runs"] = rows.recipe.map(runs)
+    tests = results[results.role != VAL].drop_duplicates(["recipe", "split"])
+    rows["n"] = rows.recipe.map(tests.groupby("recipe").n.sum())
     rows["x"] = 100 * rows[shift or "shift_accuracy"]
     rows["y"] = 100 * rows.reference_accuracy
     rows["name"] = rows.method.map(title_of)
@@ -63,18 +65,24 @@ def our_points(results: pd.DataFrame, shift: str = "") -> pd.DataFrame:
 
 
 def published_points(number: str, benchmark: str, shift: str = "") -> pd.DataFrame:
-    """A table's rows in percent, as `our_points` has ours, and its number.
+    """A table of Lipsum-FT in percent, as `our_points` has ours, with its number.
 
-    WiSE and TPGM without a method are of FT.
+    shift: one split alone, else the mean of all. Each kind has its row Zero-shot, from table 4
+    where the table has none: it does not depend on what is tuned on.
     """
-    rows = paper_points(number, benchmark, shift)
-    after_ft = rows.method.isin([method.title for method in POSTHOC.values()])
-    name = rows.method.where(~after_ft, "FT + " + rows.method)
-    label = rows.variant.map(setting_of)
-    rows = rows.assign(name=name, label=label, published=True, table=number)
-    rows["x"] = 100 * rows["shift"]
-    rows["y"] = 100 * rows["reference"]
-    return rows.drop(columns=["reference", "shift"])
+    zero_shot = numbered_rows("4", benchmark, CSV).query("method == @ZERO_SHOT_NAME")
+    tuned = numbered_rows(number, benchmark, CSV).query("method != @ZERO_SHOT_NAME")
+    rows = []
+    for (model, domain), kind in tuned.groupby(["model", "reference"], sort=False):
+        start = zero_shot[zero_shot.model == model]
+        for (method, variant, _), numbers in pd.concat([start, kind]).groupby(ROW, sort=False):
+            accuracy = 100 * numbers.set_index("split")["mean"]
+            others = accuracy.drop(domain)
+            point = {"method": method, "variant": variant, "model": model, "domain": domain}
+            point |= {"name": of_ft(method), "label": setting_of(variant, CSV)}
+            point |= {"x": others[shift] if shift else others.mean(), "y": accuracy[domain]}
+            rows.append(point)
+    return pd.DataFrame(rows).assign(published=True, table=number)
 
 
 # --- figures

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from ..data.manifests import manifests_folder
@@ -15,6 +17,13 @@ PUBLISHED = {  # names of the papers' tables -> our titles
     "ablation-row-2": "MSE, context (likely)",
     "ablation-row-3": "KLD, random texts (likely)",
 }
+
+TABLES = {"slides-sota": "slides", "alpha (wise_ft.csv)": "alpha table"}  # names there -> in texts
+
+
+def called(table: str) -> str:
+    """How a table of `published_rows` is called in texts: `table 1`, `slides`."""
+    return f"table {table}" if table.isdigit() else TABLES.get(table, table)
 
 
 def published_rows(
@@ -42,13 +51,18 @@ def published_rows(
         >>> rows[(rows.method == "Lipsum-FT") & (rows.split == "sketch")]["mean"].item()
         0.562
     """
+    return rows_of(table, benchmark, paper, (metric,))
+
+
+def rows_of(table: str, benchmark: str, paper: str, metrics: Collection[str]) -> pd.DataFrame:
+    """`published_rows` of several metrics, in the order of the file; raises as that does."""
     file = manifests_folder() / "published" / f"{paper}.csv"
     if not file.is_file():
         raise unknown("paper", paper, [csv.stem for csv in file.parent.glob("*.csv")])
     rows = pd.read_csv(file, dtype={"table": str}, keep_default_na=False)
-    rows = rows[(rows.table == table) & (rows.benchmark == benchmark) & (rows.metric == metric)]
+    rows = rows[(rows.table == table) & (rows.benchmark == benchmark) & rows.metric.isin(metrics)]
     if rows.empty:
-        sought = f"{metric} of {benchmark} in table {table} of {paper}"
+        sought = f"{', '.join(metrics)} of {benchmark} in table {table} of {paper}"
         raise ConfigError(f"no {sought}; see data_manifests/published/")
     numbers = {column: pd.to_numeric(rows[column]) for column in ("mean", "std")}
     return rows.assign(method=rows.method.replace(PUBLISHED), **numbers)

@@ -1,9 +1,12 @@
-"""Tables of our runs beside a paper's, and a paper's numbers as points."""
+"""Tables of our runs beside a paper's, and what is ours minus the paper's."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
@@ -11,19 +14,90 @@ from ..config import TUNED, ZERO_SHOT
 from ..data.splits import SplitName
 from ..figures.panels import empty_figure
 from ..figures.tables import tables_figure
+from ..methods import POSTHOC
 from ..runs.names import MethodName
 from ..runs.table import KIND, reference_first, wide
-from .item import COMBINATIONS, Item, Made, Ours
-from .published import published_rows
+from .item import ALL, BOTH, SHIFTS, ZERO_SHOT_NAME, Blocks, Item, Made, Ours
+from .published import called, rows_of
 
-MEASURES = {  # title with the unit, factor to it, digits
-    "accuracy": ("accuracy (%)", 100, 1),
-    "nll": ("NLL (nats)", 1, 2),
-    "ece": ("ECE (%)", 100, 1),
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+class Measure(NamedTuple):
+    """A measure of a table: its title with the unit, the factor to it, digits, and its metrics."""
+
+    title: str
+    factor: float
+    digits: int
+    metrics: tuple[str, ...]  # in the CSV; the first of them is what ours are
+
+
+MEASURES = {
+    "accuracy": Measure("accuracy (%)", 100, 1, ("accuracy",)),
+    "nll": Measure("NLL (nats)", 1, 2, ("nll",)),
+    "ece": Measure("ECE (%)", 100, 1, ("ece",)),
+    # Of iWildCam macro F1, as of ours; of FMoW accuracy, under shift that of the worst region.
+    "wilds": Measure(
+        "as WILDS is scored (%)",
+        factor=100,
+        digits=1,
+        metrics=("macro_f1", "accuracy", "worst_region_accuracy"),
+    ),
 }
 ROW = ["method", "variant", "again"]  # what tells the rows of a published table apart
-ZERO_SHOT_NAME = "Zero-shot"  # as the paper and we call the model before tuning
-TO_FIRST = "in brackets the difference to the first row"
+INFERRED = " (inferred)"
+LIKELY = " (likely)"
+MEAN_SHIFT = "mean_shift"  # a split of the CSV where the paper gives the mean alone
+ON_REFERENCE = "id_test"  # and one that is of the reference whatever that is called
+TO_FIRST = "(difference to the first row)"
+
+Means = Mapping[str, tuple[float, float]]  # column -> mean and standard deviation
+
+
+@dataclass(frozen=True)
+class Side:
+    """Rows of one side, ours or the paper's, of one kind and measure, before they are texts."""
+
+    title: str
+    kind: tuple[str, str, str]  # data set, model, reference
+    measure: str
+    rows: Sequence[Mapping[str, str]]
+    means: Sequence[Means]  # of each row, the reference first
+    differences: bool = False  # whether rows are compared with the first
+
+    def block(self) -> dict[str, pd.DataFrame]:
+        """Its title and its frame: a cell of each mean and deviation, or change to row one."""
+        title = f"{self.title}: {MEASURES[self.measure].title}"
+        frame = []
+        for number, (row, of_row) in enumerate(zip(self.rows, self.means, strict=True)):
+            cells = {}
+            for name, (mean, std) in of_row.items():
+                if not self.differences:
+                    cells[name] = _cell(self.measure, mean, std)
+                elif number == 0:
+                    cells[name] = _cell(self.measure, mean, math.nan)
+                else:
+                    first = self.means[0][name][0]
+                    cells[name] = _cell(self.measure, mean, math.nan, first=first)
+            frame.append({**row, **cells})
+        return {f"{title} {TO_FIRST}" if self.differences else title: pd.DataFrame(frame)}
+
+    def by_row(self) -> dict[tuple[str, str], Means]:
+        """(method, setting) -> its means, named as ours are."""
+        found: dict[tuple[str, str], Means] = {}
+        for row, means in zip(self.rows, self.means, strict=True):
+            method = of_ft(row["method"].removesuffix(LIKELY))
+            setting = row.get("setting", "").removesuffix(INFERRED)
+            found.setdefault((method, setting), means)
+        return found
+
+
+def of_ft(method: str) -> str:
+    """A published WiSE or TPGM without a method is of FT."""
+    alone = method in [posthoc.title for posthoc in POSTHOC.values()]
+    return f"FT + {method}" if alone else method
+
 
 # --- tables
 
@@ -31,92 +105,107 @@ TO_FIRST = "in brackets the difference to the first row"
 def table(item: Item, ours: Ours) -> Made:
     """Our best recipe of each method beside the published table, a block per kind and measure.
 
-    Where combinations are compared, methods stand there with WiSE at every alpha.
+    Below them is what is ours minus the paper's, where both have the same rows.
     """
     recipes = item.recipes(ours)
-    alphas = [TUNED]
-    if item.across == COMBINATIONS:
-        alphas = sorted(ours.results.alpha[ours.results.alpha > ZERO_SHOT].unique(), reverse=True)
     used = ours.of(recipes)
-    blocks = {}
+    of_ours = _our_sides(item, used, recipes)
+    of_paper = _paper_sides(item)
+    blocks: dict[str, pd.DataFrame] = {}
+    for side in [*of_ours, *of_paper]:
+        blocks |= side.block()
     for measure in item.measures:
-        for _, kind in used.groupby(KIND):
-            blocks |= _our_block(item, kind, recipes, measure, alphas)
-    blocks |= _paper_blocks(item)
+        blocks |= _differences(
+            [side for side in of_ours if side.measure == measure],
+            [side for side in of_paper if side.measure == measure and not side.differences],
+            item,
+        )
     empty = "no runs of ours, no published numbers"
-    figure = tables_figure(blocks) if blocks else empty_figure(empty)
+    figure = _drawn(blocks) if blocks else empty_figure(empty)
     return item.made(figure, used, command=item.missing(ours), rows=blocks)
 
 
 def published_table(item: Item, ours: Ours) -> Made:
     """The published table alone."""
-    rows = _paper_blocks(item)
-    return item.made(tables_figure(rows), ours.of([]), command=item.command, rows=rows)
+    rows = {}
+    for side in _paper_sides(item):
+        rows |= side.block()
+    return item.made(_drawn(rows), ours.of([]), command=item.command, rows=rows)
+
+
+def _drawn(blocks: Blocks) -> go.Figure:
+    """The blocks as a figure; whose rows they are say their titles."""
+    frames = {title: rows.drop(columns="source", errors="ignore") for title, rows in blocks.items()}
+    return tables_figure(frames)
 
 
 def _cell(measure: str, mean: float, std: float, first: float = math.nan) -> str:
     """`mean ± std` in the measure's unit, or `mean (difference to first)`; NaN is left out."""
-    _, factor, digits = MEASURES[measure]
+    _, factor, digits, _ = MEASURES[measure]
     text = f"{factor * mean:.{digits}f}"
     if not math.isnan(first):
         return f"{text} ({factor * (mean - first):+.{digits}f})"
     return text if math.isnan(std) else f"{text} ± {factor * std:.{digits}f}"
 
 
-def _our_block(
+# --- ours
+
+
+def _our_sides(item: Item, used: pd.DataFrame, recipes: Mapping[str, str]) -> list[Side]:
+    """Zero-shot, then a row per recipe and alpha; a side of each kind and measure."""
+    alphas = [TUNED]
+    if item.alphas:
+        alphas = sorted(used.alpha[used.alpha > ZERO_SHOT].unique(), reverse=True)
+    sides = []
+    for measure in item.measures:
+        for _, kind in used.groupby(KIND):
+            sides += [
+                _our_side(item, rows, recipes, measure, alphas) for rows in _blocks_of(item, kind)
+            ]
+    return sides
+
+
+def _blocks_of(item: Item, kind: pd.DataFrame) -> list[pd.DataFrame]:
+    """The results of each block of a kind: all together, or method by method."""
+    if not item.blocks:
+        return [kind]
+    return [kind[kind.method == method] for method in item.blocks if method in set(kind.method)]
+
+
+def _our_side(
     item: Item,
     kind: pd.DataFrame,
     recipes: Mapping[str, str],
     measure: str,
     alphas: Sequence[float],
-) -> dict[str, pd.DataFrame]:
-    """The block of one kind under its title: zero-shot, then a row per recipe and alpha."""
+) -> Side:
     first = kind.iloc[0]
     tests = wide(kind).query("role != 'val'")
     splits = reference_first(tests.split.unique(), first.reference)
     rows = []
     means = []
-    for method, setting, scores in _our_rows(tests, recipes, alphas):
+    for method, setting, scores in _our_rows(tests, recipes, alphas, mixed=item.alphas):
         row = {"source": "ours", "method": method, "setting": setting}
         rows.append(row | {"seeds": str(scores.run.nunique())})
-        means.append(_our_means(scores, splits, measure, of_all=item.mean_of_all))
+        means.append(_our_means(scores, splits, measure, item.means))
     title = f"Ours: {first.manifest}, {first.model}, reference {first.reference}"
+    if item.blocks:
+        title += f", {item.blocks[first.method]}"
     if first.selection != "holdout":
         title += f", selection {first.selection}"
-    if item.differences == item.benchmarks:
+    differences = item.differences == item.benchmarks
+    if differences:
         # As the paper has it: no row of zero-shot, which is compared with nothing here.
-        return _block(title, measure, rows[1:], means[1:], differences=True)
-    return _block(title, measure, rows, means)
-
-
-def _block(
-    title: str,
-    measure: str,
-    rows: Sequence[Mapping[str, str]],
-    means: Sequence[Mapping[str, tuple[float, float]]],
-    *,
-    differences: bool = False,
-) -> dict[str, pd.DataFrame]:
-    """Rows with a cell of each mean and deviation, or of each mean and its change to row one."""
-    title = f"{title}: {MEASURES[measure][0]}"
-    frame = []
-    for number, (row, of_row) in enumerate(zip(rows, means, strict=True)):
-        cells = {}
-        for name, (mean, std) in of_row.items():
-            if not differences:
-                cells[name] = _cell(measure, mean, std)
-            elif number == 0:
-                cells[name] = _cell(measure, mean, math.nan)
-            else:
-                cells[name] = _cell(measure, mean, math.nan, first=means[0][name][0])
-        frame.append({**row, **cells})
-    return {f"{title}, {TO_FIRST}" if differences else title: pd.DataFrame(frame)}
+        rows = rows[1:]
+        means = means[1:]
+    named = (first.manifest, first.model, first.reference)
+    return Side(title, named, measure, rows, means, differences=differences)
 
 
 def _our_rows(
-    tests: pd.DataFrame, recipes: Mapping[str, str], alphas: Sequence[float]
+    tests: pd.DataFrame, recipes: Mapping[str, str], alphas: Sequence[float], *, mixed: bool
 ) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Title, setting and scores of zero-shot, then of each recipe; at several alphas it is WiSE."""
+    """Title, setting and scores of zero-shot, then of each recipe; mixed: it is WiSE at alphas."""
     zero_shot = tests[tests.alpha == ZERO_SHOT]
     if len(zero_shot):
         # It is the same model in every run.
@@ -127,68 +216,89 @@ def _our_rows(
             if scores.empty:
                 continue
             name = MethodName.parse(scores.method.iloc[0])
-            if len(alphas) > 1 and not name.after:
+            if mixed and not name.after:
                 yield name.then("wise").title, f"alpha={alpha}", scores
             elif alpha == TUNED:
                 yield name.title, setting, scores
 
 
 def _our_means(
-    scores: pd.DataFrame, splits: Iterable[str], measure: str, *, of_all: bool
+    scores: pd.DataFrame, splits: Iterable[str], measure: str, last: Iterable[str]
 ) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation over seeds on each split, and of the mean over shifts.
+    """Mean and standard deviation over seeds on each split, and of each mean over splits.
 
-    of_all: of the mean over all splits, the reference among them.
+    last: which means over splits, e.g. SHIFTS.
     """
+    metric = MEASURES[measure].metrics[0]
     means = {}
     for split in splits:
-        values = scores[scores.split == split][measure]
+        values = scores[scores.split == split][metric]
         means[SplitName.parse(split).domain] = (values.mean(), values.std())
-    averaged = scores if of_all else scores[scores.role == "shift"]
-    by_run = averaged.groupby("run")[measure].mean()
-    return means | {_mean_name(of_all=of_all): (by_run.mean(), by_run.std())}
+    shifts = scores[scores.role == "shift"].groupby("run")[metric].mean()
+    reference = scores[scores.role == "reference"].groupby("run")[metric].mean()
+    over = {
+        SHIFTS: shifts,
+        ALL: scores.groupby("run")[metric].mean(),
+        BOTH: (reference + shifts) / 2,
+    }
+    return means | {name: (over[name].mean(), over[name].std()) for name in last}
 
 
-def _mean_name(*, of_all: bool) -> str:
-    return "mean of all" if of_all else "mean shift"
+# --- the paper's
 
 
-def _paper_blocks(item: Item) -> dict[str, pd.DataFrame]:
-    """A block per model and reference of the item's published table, if it has one."""
-    blocks: dict[str, pd.DataFrame] = {}
+def _paper_sides(item: Item) -> list[Side]:
+    """A side per model and reference of the item's published table, if it has one."""
+    sides: list[Side] = []
     if not item.number:
-        return blocks
+        return sides
     wanted = [(benchmark, True) for benchmark in item.differences]
     if item.differences != item.benchmarks:
         wanted += [(benchmark, False) for benchmark in item.benchmarks]
     for benchmark, differences in wanted:
         for measure in item.measures:
-            published = _numbered_rows(item.number, benchmark, measure, item.paper)
+            published = numbered_rows(item.number, benchmark, item.csv, measure)
+            if item.models_as_rows:
+                published = published.assign(variant=published.model, model="")
             for (model, reference), kind in published.groupby(["model", "reference"], sort=False):
-                title = f"Paper, table {item.number}: {benchmark}, {model}, reference {reference}"
-                rows, means = _paper_means(kind, of_all=item.mean_of_all)
-                blocks |= _block(title, measure, rows, means, differences=differences)
-    return blocks
+                named = [benchmark, model, f"reference {reference}"]
+                title = f"Paper, {called(item.number)}: {', '.join(filter(None, named))}"
+                rows, means = paper_means(kind, item.means)
+                kind_of_side = (benchmark, str(model), str(reference))
+                sides.append(Side(title, kind_of_side, measure, rows, means, differences))
+    return sides
 
 
-def _paper_means(
-    kind: pd.DataFrame, *, of_all: bool
+def paper_means(
+    kind: pd.DataFrame, last: Iterable[str]
 ) -> tuple[list[dict[str, str]], list[dict[str, tuple[float, float]]]]:
-    """Published rows and their numbers, with the mean over shifts, which we take here."""
+    """Published rows and their numbers, with means over splits, which we take here.
+
+    The mean over shifts is the paper's where it gives it.
+    """
     rows = []
     means = []
     for (method, variant, _), numbers in kind.groupby(ROW, sort=False):
-        rows.append({"source": "paper", "method": method, "setting": setting_of(variant)})
-        on_reference = numbers.split == numbers.reference
-        ordered = pd.concat([numbers[on_reference], numbers[~on_reference]])
+        rows.append(
+            {
+                "source": "paper",
+                "method": method,
+                "setting": setting_of(variant, numbers.csv.iloc[0]),
+            }
+        )
+        is_mean = numbers.split == MEAN_SHIFT
+        on_reference = (numbers.split == numbers.reference) | (numbers.split == ON_REFERENCE)
+        splits = pd.concat([numbers[on_reference], numbers[~on_reference & ~is_mean]])
         of_row = {
             split: (mean, std)
-            for split, mean, std in ordered[["split", "mean", "std"]].itertuples(index=False)
+            for split, mean, std in splits[["split", "mean", "std"]].itertuples(index=False)
         }
         if (numbers.benchmark != "cub").all():
             # There, seen, unseen and their harmonic mean are no shifts.
-            averaged = numbers if of_all else numbers[~on_reference]
-            of_row[_mean_name(of_all=of_all)] = (averaged["mean"].mean(), math.nan)
+            shifts = numbers[is_mean if is_mean.any() else ~on_reference]["mean"].mean()
+            reference = numbers[on_reference]["mean"].mean()
+            over = {SHIFTS: shifts, ALL: splits["mean"].mean(), BOTH: (reference + shifts) / 2}
+            of_row |= {name: (over[name], math.nan) for name in last}
         means.append(of_row)
     if not any(row["setting"] for row in rows):
         for row in rows:
@@ -196,39 +306,108 @@ def _paper_means(
     return rows, means
 
 
-def setting_of(variant: str) -> str:
-    """A published row's variant as it is shown; the alphas of WiSE are not in the text we have."""
-    inferred = " (inferred)" if variant.startswith("alpha") else ""
+def setting_of(variant: str, csv: str) -> str:
+    """A published row's variant as it is shown; Lipsum-FT's alphas are not in the text we have."""
+    inferred = INFERRED if csv == "lipsum_ft" and variant.startswith("alpha") else ""
     return variant.replace(";", ", ") + inferred
 
 
-def _numbered_rows(
-    number: str, benchmark: str, measure: str = "accuracy", paper: str = "lipsum_ft"
-) -> pd.DataFrame:
-    """`published_rows` with `again`: 1 where a row stands there twice, as table 8's default."""
-    rows = published_rows(number, benchmark, paper, metric=measure)
-    same = rows.groupby(["model", "reference", "method", "variant", "split"])
-    return rows.assign(again=same.cumcount())
+def numbered_rows(number: str, benchmark: str, csv: str, measure: str = "accuracy") -> pd.DataFrame:
+    """`published_rows` of a measure, with the CSV's name, and with `again`.
 
-
-# --- points of figures
-
-
-def paper_points(number: str, benchmark: str, shift: str = "") -> pd.DataFrame:
-    """A published table as method, variant, model, domain (tuned on), reference and shift.
-
-    Fractions; shift: one split alone, else the mean of all. Each kind has its row Zero-shot, from
-    table 4 where the table has none: it does not depend on what is tuned on.
+    That is 1 where a row stands there twice, as table 8's default.
     """
-    zero_shot = _numbered_rows("4", benchmark).query("method == @ZERO_SHOT_NAME")
-    tuned = _numbered_rows(number, benchmark).query("method != @ZERO_SHOT_NAME")
-    rows = []
-    for (model, domain), kind in tuned.groupby(["model", "reference"], sort=False):
-        start = zero_shot[zero_shot.model == model]
-        for (method, variant, _), numbers in pd.concat([start, kind]).groupby(ROW, sort=False):
-            accuracy = numbers.set_index("split")["mean"]
-            others = accuracy.drop(domain)
-            shifted = others[shift] if shift else others.mean()
-            rows.append((method, variant, model, domain, accuracy[domain], shifted))
-    columns = ["method", "variant", "model", "domain", "reference", "shift"]
-    return pd.DataFrame(rows, columns=columns)
+    rows = rows_of(number, benchmark, csv, MEASURES[measure].metrics)
+    same = rows.groupby(["model", "reference", "method", "variant", "split"])
+    return rows.assign(again=same.cumcount(), csv=csv)
+
+
+# --- ours minus the paper's
+
+
+def _differences(ours: Iterable[Side], papers: Iterable[Side], item: Item) -> Blocks:
+    """What is ours minus the paper's, of one measure: of the same kind, and of changes in others.
+
+    A change is that against the row `item.against`, on the reference and in the mean: of another
+    model and data set the sizes say little, but the directions can be compared.
+    """
+    of_values: list[dict[str, str]] = []
+    of_changes: list[dict[str, str]] = []
+    unit = ""
+    for mine, theirs in product(ours, papers):
+        unit = MEASURES[mine.measure].title.replace("(%)", "(points)")
+        if mine.kind == theirs.kind:
+            of_values += _values(mine, theirs)
+        else:
+            of_changes += _changes(mine, theirs, item)
+
+    base = " ".join(filter(None, item.against))
+    blocks = {
+        f"Ours minus paper: {unit}": of_values,
+        f"Changes against {base}, ours | paper | difference: {unit}": of_changes,
+    }
+    return {title: _told_apart(rows) for title, rows in blocks.items() if rows}
+
+
+def _pairs(ours: Side, paper: Side) -> Iterator[tuple[tuple[str, str], Means, Means]]:
+    """(method, setting), our means and the paper's, of what both have.
+
+    Where a published row has no setting, ours is the first of its method.
+    """
+    mine = ours.by_row()
+    for (method, _), means in list(mine.items()):
+        mine.setdefault((method, ""), means)
+    for row, theirs in paper.by_row().items():
+        if row in mine:
+            yield row, mine[row], theirs
+
+
+def _about(ours: Side, paper: Side, row: tuple[str, str]) -> dict[str, str]:
+    """What a row of differences is of."""
+    kinds = {"ours": ", ".join(ours.kind), "paper": ", ".join(filter(None, paper.kind))}
+    return kinds | {"method": row[0], "setting": row[1]}
+
+
+def _told_apart(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """Rows of differences, of what they are about only what tells them apart, and the method."""
+    frame = pd.DataFrame(rows)
+    same = [name for name in ("ours", "paper", "setting") if frame[name].nunique() == 1]
+    return frame.drop(columns=same)
+
+
+def _values(ours: Side, paper: Side) -> Iterator[dict[str, str]]:
+    """A row per pair: ours minus the paper's in every column that both have."""
+    for row, mine, theirs in _pairs(ours, paper):
+        cells = {
+            name: _signed(ours.measure, mine[name][0] - mean)
+            for name, (mean, _) in theirs.items()
+            if name in mine
+        }
+        yield _about(ours, paper, row) | cells
+
+
+def _changes(ours: Side, paper: Side, item: Item) -> Iterator[dict[str, str]]:
+    """A row per pair, with a cell of the reference and one of the mean: ours, paper, both."""
+    pairs = {row: (mine, theirs) for row, mine, theirs in _pairs(ours, paper)}
+    if item.against not in pairs:
+        return
+    my_base, their_base = pairs.pop(item.against)
+    mean = item.means[0]
+    for row, (mine, theirs) in pairs.items():
+        cells = {}
+        # The reference is the first column of both.
+        for name, mine_is, theirs_is in (
+            ("reference", next(iter(mine)), next(iter(theirs))),
+            (mean, mean, mean),
+        ):
+            change = mine[mine_is][0] - my_base[mine_is][0]
+            published = theirs[theirs_is][0] - their_base[theirs_is][0]
+            three = (change, published, change - published)
+            cells[name] = " | ".join(_signed(ours.measure, value) for value in three)
+        yield _about(ours, paper, row) | cells
+
+
+def _signed(measure: str, change: float) -> str:
+    """A difference in the measure's unit, with its sign."""
+    _, factor, digits, _ = MEASURES[measure]
+    return f"{factor * change:+.{digits}f}"

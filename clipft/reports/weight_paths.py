@@ -11,6 +11,7 @@ from ..config import ALPHAS, Reading
 from ..diagnostics.weight_path import layer_distances
 from ..evaluation.bench import Bench
 from ..evaluation.score import score
+from ..runs.reading import mixtures_compared
 from ..runs.run import Run
 from ..training.combine import combine
 from .energy_gap import Given
@@ -47,20 +48,11 @@ def path_table(
     """
     ensemble = combine("output_ensemble", [Run.open(run)], reading=reading)
     score([run, ensemble], alphas, reading=reading)
-    of_weights = _by_metric(Run.open(run), alphas)
-    of_logits = _by_metric(ensemble, alphas)
-    measured = ["accuracy", "nll"]
-    compared = of_weights[measured].add_prefix("wise_")
-    compared = compared.join(of_logits[measured].add_prefix("ensemble_"))
-    return compared.join(of_logits[["wise_distance", "wise_agreement"]]).reset_index()
-
-
-def _by_metric(run: Run, alphas: Sequence[float]) -> pd.DataFrame:
-    """A run's scores at these alphas, a column per metric."""
-    table = run.table()
-    at_alphas = table[table.alpha.isin(alphas)]
-    keys = ["alpha", "split", "domain", "part", "role"]
-    return at_alphas.pivot_table(index=keys, columns="metric", values="mean")
+    of_weights = Run.open(run).table()
+    of_logits = ensemble.table()
+    return mixtures_compared(
+        of_weights[of_weights.alpha.isin(alphas)], of_logits[of_logits.alpha.isin(alphas)]
+    )
 
 
 def layer_table(run: Given, reading: Reading | None = None) -> pd.DataFrame:

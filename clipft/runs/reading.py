@@ -205,6 +205,28 @@ def compare_runs(first: Given, second: Given, alpha: float = TUNED) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
+def mixtures_compared(of_weights: pd.DataFrame, of_logits: pd.DataFrame) -> pd.DataFrame:
+    """WiSE against the output-space ensemble: two runs' tidy scores side by side.
+
+    Arguments:
+        of_weights: of a run, mixed in weights.
+        of_logits: of its `output_ensemble`.
+
+    Returns:
+        A row per alpha that both have and split: wise_accuracy, wise_nll, ensemble_accuracy,
+        ensemble_nll, wise_distance, wise_agreement.
+    """
+    keys = ["alpha", "split", "domain", "part", "role"]
+    weights, logits = (
+        table.pivot_table(index=keys, columns="metric", values="mean", observed=True)
+        for table in (of_weights, of_logits)
+    )
+    measured = ["accuracy", "nll"]
+    compared = weights[measured].add_prefix("wise_")
+    compared = compared.join(logits[measured].add_prefix("ensemble_"), how="inner")
+    return compared.join(logits[["wise_distance", "wise_agreement"]]).reset_index()
+
+
 def gzsl_table(run: Given, unseen: Sequence[str], alpha: float = TUNED) -> pd.DataFrame:
     """Generalised zero-shot accuracies of every test split: on seen and on unseen classes.
 

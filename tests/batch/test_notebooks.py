@@ -218,3 +218,14 @@ def test_the_trade_off_of_any_scored_alphas(alphas, world, tmp_path, kernel, mon
     train_some(world, alphas, seeds=(0,))
     out = execute(notebook, tiny(notebook.stem, world), tmp_path, kernel, monkeypatch)
     assert out.read_text().count(FIGURE) == FIGURES[notebook.stem]
+
+
+@pytest.mark.parametrize(("paper", "items"), [("flyp", 8), ("wise_ft", 5)])
+def test_the_tables_of_another_paper(paper, items, world, some_runs, tmp_path, kernel, monkeypatch):
+    shutil.copytree(some_runs, world.runs)
+    (notebook,) = [path for path in NOTEBOOKS if path.stem == "08_tables"]
+    parameters = tiny(notebook.stem, world) | {"paper": paper}
+    out = execute(notebook, parameters, tmp_path, kernel, monkeypatch)
+    assert out.read_text().count(FIGURE) == items + SHOWN_ONLY["08_tables"]
+    figures = world.runs.parent / "figures"
+    assert len(list(figures.glob("*.json"))) == len(list(figures.glob("*.csv"))) == items

@@ -13,7 +13,8 @@ from test_table import fake
 from clipft.data import manifests
 from clipft.diagnostics.energy_map import EnergyMap
 from clipft.errors import ConfigError
-from clipft.papers import lipsum_ft
+from clipft.papers.lipsum_ft import ITEMS, PAPER
+from clipft.papers.paper import file_name, save_rows
 from clipft.papers.published import PUBLISHED
 from clipft.reports import energy_map as maps
 from clipft.runs.names import title_of
@@ -75,38 +76,41 @@ def block(made, start):
 
 def test_every_item_of_the_paper_is_there():
     want = [f"table_{n}" for n in range(1, 12)] + [f"figure_{n}" for n in range(1, 17)]
-    assert list(lipsum_ft.ITEMS) == want
-    assert lipsum_ft.file_name("table_1") == "table_01"
-    assert lipsum_ft.file_name("figure_12") == "figure_12"
+    assert list(ITEMS) == want
+    assert file_name("table_1") == "table_01"
+    assert file_name("figure_12") == "figure_12"
 
 
-@pytest.mark.parametrize("name", lipsum_ft.ITEMS)
+@pytest.mark.parametrize("name", ITEMS)
 def test_an_item_is_a_figure_with_a_caption(name, tmp_path):
-    made = lipsum_ft.make(name, TABLE, tmp_path)
+    made = PAPER.make(name, TABLE, tmp_path)
     text = made.figure.to_json()
     # Without a data set at hand there are no images to show.
     assert json.loads(text)["data"] or name == "figure_16"
     assert "NaN" not in text
-    assert "n = " in made.caption and "seeds" in made.caption and made.caption.endswith((".", "!"))
-    assert "paper" in made.caption or "Lipsum-FT's table" in made.caption
+    assert made.caption.endswith((".", "!"))
+    # A drawing has no runs.
+    assert ("n = " in made.caption and "seeds" in made.caption) or name == "figure_1"
+    beside = "Lipsum-FT's table" in made.caption or "no numbers of the paper" in made.caption
+    assert beside == ITEMS[name].has_numbers
     if name in WITHOUT_RUNS:
         assert WITHOUT_RUNS[name] in made.caption
 
 
 @pytest.mark.parametrize("name", ["table_5", "table_8", "table_10", "table_11"])
 def test_an_item_without_runs_of_ours_says_so(name, tmp_path):
-    made = lipsum_ft.make(name, TABLE, tmp_path)
+    made = PAPER.make(name, TABLE, tmp_path)
     assert "n = 0 runs" in made.caption
     assert not [title for title in made.rows if title.startswith("Ours")]
 
 
 def test_an_unknown_item_is_refused_with_the_nearest_name():
     with pytest.raises(ConfigError, match=r"unknown item 'tabel_1'; did you mean 'table_1'"):
-        lipsum_ft.make("tabel_1", TABLE, "")
+        PAPER.make("tabel_1", TABLE, "")
 
 
 def test_our_rows_are_pandas_means(tmp_path):
-    frame = block(lipsum_ft.make("table_1", TABLE, tmp_path), "Ours").set_index("method")
+    frame = block(PAPER.make("table_1", TABLE, tmp_path), "Ours").set_index("method")
     assert list(frame.index) == ["Zero-shot", "FT", "EMA", "L2-SP", "KD", "CAR-FT", "Lipsum-FT"]
     assert list(frame.columns) == [
         "source",
@@ -130,7 +134,7 @@ def test_our_rows_are_pandas_means(tmp_path):
 
 
 def test_our_calibration_has_its_units(tmp_path):
-    made = lipsum_ft.make("table_2", TABLE, tmp_path)
+    made = PAPER.make("table_2", TABLE, tmp_path)
     for metric in ("nll", "ece"):
         unit, factor, digits = UNITS[metric]
         ours = [title for title in made.rows if title.startswith("Ours")]
@@ -143,7 +147,7 @@ def test_our_calibration_has_its_units(tmp_path):
 
 @pytest.mark.parametrize("number", [1, 2, 4, 5, 6, 7, 8, 9, 10, 11])
 def test_the_papers_rows_are_the_files(number, paper, tmp_path):
-    made = lipsum_ft.make(f"table_{number}", TABLE, tmp_path)
+    made = PAPER.make(f"table_{number}", TABLE, tmp_path)
     theirs = {title: frame for title, frame in made.rows.items() if title.startswith("Paper")}
     theirs = {title: frame for title, frame in theirs.items() if "difference" not in title}
     seen = set()
@@ -171,7 +175,7 @@ def test_the_papers_rows_are_the_files(number, paper, tmp_path):
 
 
 def test_table_3_has_four_rows_and_their_differences(tmp_path):
-    made = lipsum_ft.make("table_3", TABLE, tmp_path)
+    made = PAPER.make("table_3", TABLE, tmp_path)
     theirs = block(made, "Paper, table 3")
     assert [name.removesuffix(" (likely)") for name in theirs.method] == TYPED["table_3"]["rows"]
     # Read off the paper's page: first row plain, then the difference to it.
@@ -185,7 +189,7 @@ def test_table_3_has_four_rows_and_their_differences(tmp_path):
 
 
 def test_table_9_has_differences_on_imagenet_and_then_deviations(tmp_path):
-    made = lipsum_ft.make("table_9", TABLE, tmp_path)
+    made = PAPER.make("table_9", TABLE, tmp_path)
     theirs = [title for title in made.rows if title.startswith("Paper")]
     assert len(theirs) == TYPED["table_9"]["blocks"]
     assert "imagenet" in theirs[0] and "difference" in theirs[0]
@@ -193,13 +197,13 @@ def test_table_9_has_differences_on_imagenet_and_then_deviations(tmp_path):
 
 
 def test_table_10_averages_all_domains_and_table_4_the_shifts(paper, tmp_path):
-    made = lipsum_ft.make("table_10", TABLE, tmp_path)
+    made = PAPER.make("table_10", TABLE, tmp_path)
     frame = block(made, "Paper, table 10: domainnet, ViT-B-16, reference sketch")
     rows = [row for row in paper if row["table"] == "10" and row["reference"] == "sketch"]
     values = [100 * float(row["mean"]) for row in rows if row["method"] == "FT"]
     assert len(values) == 5
     assert frame.set_index("method").loc["FT", "mean of all"] == f"{np.mean(values):.1f}"
-    four = block(lipsum_ft.make("table_4", TABLE, tmp_path), "Paper, table 4: domainnet, ViT-B-16")
+    four = block(PAPER.make("table_4", TABLE, tmp_path), "Paper, table 4: domainnet, ViT-B-16")
     # The paper's own averages of the four shifts, which it took before rounding.
     means = four.set_index("method")["mean shift"].astype(float)
     assert means["FT"] == pytest.approx(54.7, abs=0.11)
@@ -212,10 +216,10 @@ def test_table_6_has_every_alpha_and_names_mu(tmp_path):
         (tmp_path / one).mkdir()
         config = {"after": {"name": "tpgm_c", "options": {"mu": 0.5}}}
         (tmp_path / one / "config.json").write_text(json.dumps(config))
-    frame = block(lipsum_ft.make("table_6", TABLE, tmp_path), "Ours")
+    frame = block(PAPER.make("table_6", TABLE, tmp_path), "Ours")
     settings = frame.groupby("method").setting.apply(list)
     assert settings["FT + WiSE"] == settings["Lipsum-FT + WiSE"] == ["alpha=1.0", "alpha=0.5"]
-    theirs = block(lipsum_ft.make("table_6", TABLE, tmp_path), "Paper")
+    theirs = block(PAPER.make("table_6", TABLE, tmp_path), "Paper")
     wise = theirs[theirs.method == "WiSE"].setting
     assert wise.tolist() == [
         f"alpha={alpha} (inferred)" for alpha in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
@@ -238,7 +242,7 @@ def lengths(tmp_path):
 
 
 def test_table_8_reads_lengths_from_the_runs(tmp_path):
-    made = lipsum_ft.make("table_8", lengths(tmp_path), tmp_path)
+    made = PAPER.make("table_8", lengths(tmp_path), tmp_path)
     assert block(made, "Ours").setting.tolist() == ["", "L=8, M=20", "L=8, M=80"]
     assert "n = 4 runs" in made.caption and "clipft train" not in made.caption
 
@@ -250,19 +254,19 @@ def test_kinds_have_a_block_each_and_are_never_mixed(key, item, tmp_path):
         changes["model_digest"] = "other"
     other = TABLE.assign(**changes)
     both = pd.concat([TABLE, other])
-    made = lipsum_ft.make(item, both, tmp_path)
+    made = PAPER.make(item, both, tmp_path)
     assert len([title for title in made.rows if title.startswith("Ours")]) == 2
     assert "clipft train" not in made.caption
     for name in ("table_1", "figure_4", "figure_2"):
         with pytest.raises(ConfigError, match=f"several kinds of {key}"):
-            lipsum_ft.make(name, both, tmp_path)
+            PAPER.make(name, both, tmp_path)
 
 
 @pytest.mark.parametrize("name", [name for name in TYPED if name.startswith("table")])
 def test_the_papers_side_of_a_table_is_as_typed(name, tmp_path):
     """Rows, splits and blocks, and what table 8 varies, of what was typed before the drawing."""
     typed = TYPED[name]
-    made = lipsum_ft.make(name, TABLE, tmp_path)
+    made = PAPER.make(name, TABLE, tmp_path)
     blocks = [frame for title, frame in made.rows.items() if title.startswith("Paper")]
     splits = set()
     for frame in blocks:
@@ -288,7 +292,7 @@ def test_the_papers_side_of_a_table_is_as_typed(name, tmp_path):
 
 @pytest.mark.parametrize("name", [name for name in TYPED if TYPED[name].get("names")])
 def test_the_methods_of_a_figure_are_as_typed(name):
-    titles = {title_of(method) for method in lipsum_ft.ITEMS[name].methods}
+    titles = {title_of(method) for method in ITEMS[name].methods}
     names = set(TYPED[name]["names"])
     # WiSE is no method of a run: it is drawn from runs of what is mixed.
     mixed = {each for each in names if each.endswith("+ WiSE")}
@@ -311,7 +315,7 @@ def drawn(figure, **where):
 )
 def test_axes_are_the_papers(name, tmp_path):
     typed = TYPED[name]
-    figure = lipsum_ft.make(name, TABLE, tmp_path).figure
+    figure = PAPER.make(name, TABLE, tmp_path).figure
     titles = [
         [axis.title.text or "" for axis in axes]
         for axes in (figure.select_xaxes(), figure.select_yaxes())
@@ -328,7 +332,7 @@ def test_axes_are_the_papers(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["figure_2", "figure_5", "figure_7", "figure_14"])
 def test_every_published_point_is_a_row_of_the_file(name, paper, tmp_path):
-    made = lipsum_ft.make(name, TABLE, tmp_path)
+    made = PAPER.make(name, TABLE, tmp_path)
     theirs = made.drawn[made.drawn.published.astype(bool)]
     benchmark = TYPED[name]["benchmark"]
     for point in theirs.itertuples():
@@ -346,7 +350,7 @@ def test_every_published_point_is_a_row_of_the_file(name, paper, tmp_path):
 
 def test_figure_2_has_two_families_of_ft_alone(tmp_path):
     table = fake(recipes=[("ft", 1e-5), ("ft", 1e-4), ("ft", 1e-3), ("lipsum", 1e-4)])
-    made = lipsum_ft.make("figure_2", table, tmp_path)
+    made = PAPER.make("figure_2", table, tmp_path)
     ours = made.drawn[~made.drawn.published.astype(bool)]
     assert set(ours.name) == {"Zero-shot", "FT, learning rate varied", "FT, steps varied"}
     rates = ours[ours.name == "FT, learning rate varied"]
@@ -360,7 +364,7 @@ def test_figure_2_has_two_families_of_ft_alone(tmp_path):
 
 def test_figures_3_and_11_set_the_reference_beside_the_shifts(tmp_path):
     for name in ("figure_3", "figure_11"):
-        figure = lipsum_ft.make(name, TABLE, tmp_path).figure
+        figure = PAPER.make(name, TABLE, tmp_path).figure
         bars = [t for t in figure.data if t.type == "bar"]
         assert [t.name for t in bars] == sorted(
             TYPED[name]["names"], key=[t.name for t in bars].index
@@ -372,7 +376,7 @@ def test_figures_3_and_11_set_the_reference_beside_the_shifts(tmp_path):
 
 
 def test_figure_4_has_a_point_of_wise_and_of_tpgm(tmp_path):
-    made = lipsum_ft.make("figure_4", TABLE, tmp_path)
+    made = PAPER.make("figure_4", TABLE, tmp_path)
     names = {t.name for t in made.figure.data}
     assert names >= set(TYPED["figure_4"]["names"])
     assert "MSE, context" not in names
@@ -380,7 +384,7 @@ def test_figure_4_has_a_point_of_wise_and_of_tpgm(tmp_path):
 
 
 def test_figure_5_joins_the_alphas_of_a_method(tmp_path):
-    figure = lipsum_ft.make("figure_5", TABLE, tmp_path).figure
+    figure = PAPER.make("figure_5", TABLE, tmp_path).figure
     (trace,) = drawn(figure, name="FT + WiSE")
     ft = TABLE[(TABLE.method == "ft") & (TABLE.metric == "accuracy")]
     mean = 100 * ft.groupby(["role", "alpha"])["mean"].mean()
@@ -396,22 +400,22 @@ def test_figure_5_joins_the_alphas_of_a_method(tmp_path):
 
 
 def test_figure_15_has_one_map_for_each_method(tmp_path):
-    figure = lipsum_ft.make("figure_15", TABLE, tmp_path).figure
+    figure = PAPER.make("figure_15", TABLE, tmp_path).figure
     titles = [note.text for note in figure.layout.annotations]
     assert titles == TYPED["figure_15"]["names"]
 
 
 def test_without_soups_the_figure_says_what_makes_them(tmp_path):
-    made = lipsum_ft.make("figure_6", TABLE[TABLE.method != "ft+greedy_soup"], tmp_path)
+    made = PAPER.make("figure_6", TABLE[TABLE.method != "ft+greedy_soup"], tmp_path)
     assert "clipft combine greedy_soup" in made.caption
     assert "no soup" in made.figure.layout.annotations[0].text
-    with_one = lipsum_ft.make("figure_6", TABLE, tmp_path)
+    with_one = PAPER.make("figure_6", TABLE, tmp_path)
     assert {"FT", "Lipsum-FT", title_of("ft+greedy_soup")} <= {t.name for t in with_one.figure.data}
 
 
 def test_what_is_drawn_is_written_with_run_ids_seeds_and_the_command(tmp_path):
     for name in ("figure_2", "figure_4", "table_3"):
-        lipsum_ft.save_rows(lipsum_ft.make(name, TABLE, tmp_path), tmp_path, name)
+        save_rows(PAPER.make(name, TABLE, tmp_path), tmp_path, name)
     points = pd.read_csv(tmp_path / "figure_02.csv")
     ours = points[~points.published & (points.name != "Zero-shot")]
     assert ours.runs.tolist() == 2 * ["ft-0.0001-0 ft-0.0001-1"] and set(ours.seeds) == {2}
@@ -419,9 +423,9 @@ def test_what_is_drawn_is_written_with_run_ids_seeds_and_the_command(tmp_path):
     gaps = pd.read_csv(tmp_path / "figure_04.csv")
     assert {"run", "seed", "n", "mean", "low", "high", "command"} <= set(gaps.columns)
     assert pd.read_csv(tmp_path / "table_03.csv").block.nunique() == 2
-    lipsum_ft.save_rows(lipsum_ft.make("table_3", TABLE, tmp_path), "", "table_3")
+    save_rows(PAPER.make("table_3", TABLE, tmp_path), "", "table_3")
 
 
 def test_the_batch_runs_every_item():
     spec = yaml.safe_load((Path(__file__).parents[2] / "papermill_runs/lipsum_ft.yaml").read_text())
-    assert [items for (items,) in spec["stages"][0]["grid"][0]["items"]] == list(lipsum_ft.ITEMS)
+    assert [items for (items,) in spec["stages"][0]["grid"][0]["items"]] == list(ITEMS)
