@@ -58,8 +58,9 @@ def save_figure(figure: go.Figure, folder: Path | str, name: str, caption: str =
 
 
 def painter() -> str:
-    """painter.js, what paints figures in every page, with the house's themes in it."""
-    script = (HERE / "painter.js").read_text(encoding="utf-8")
+    """What lays out figures and paints them in every page, with the house's themes in it."""
+    parts = (HERE / name for name in ("fit.js", "painter.js"))
+    script = "".join(part.read_text(encoding="utf-8") for part in parts)
     themes = {name: THEMES[name] for name in ("light", "dark")}
     return script.replace("{/* put here by pages.py */}", json.dumps(themes))
 

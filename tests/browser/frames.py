@@ -138,11 +138,12 @@ function measure(place, figure, touch) {
     }));
 
     const outside = all.filter(({element}) => element.closest('.g-gtitle, .legend, .slider-container, .g-xtitle, .g-ytitle'));
-    for (const panel of place.querySelectorAll('.bglayer .bg, .draglayer .nsewdrag')) {
-        const [left, top, right, bottom] = box(panel);
-        const quad = [[left, top], [right, top], [right, bottom], [left, bottom]];
+    for (const {xaxis, yaxis} of Object.values(place._fullLayout._plots ?? {})) {
+        const [left, top] = [frame[0] + xaxis._offset, frame[1] + yaxis._offset];
+        const [right, bottom] = [left + xaxis._length, top + yaxis._length];
+        const panel = [[left, top], [right, top], [right, bottom], [left, bottom]];
         for (const {said, quads} of outside) {
-            if (Math.max(...quads.map((line) => depth(line, quad))) > touch) found.push(`over a panel: ${said}`);
+            if (Math.max(...quads.map((line) => depth(line, panel))) > touch) found.push(`over a panel: ${said}`);
         }
     }
     return [...new Set(found)];
