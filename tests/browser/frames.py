@@ -1,4 +1,4 @@
-"""What is wrong with the texts of a drawn figure: cut, dropped, one over another.
+"""What is wrong with a drawn figure: texts cut, dropped, one over another; points out of view.
 
 `MEASURE` looks at the SVG's boxes as the browser drew them, against the figure's own JSON.
 """
@@ -144,6 +144,14 @@ function measure(place, figure, touch) {
         const panel = [[left, top], [right, top], [right, bottom], [left, bottom]];
         for (const {said, quads} of outside) {
             if (Math.max(...quads.map((line) => depth(line, panel))) > touch) found.push(`over a panel: ${said}`);
+        }
+    }
+    for (const {x, y, mode, name, xaxis, yaxis, type} of place._fullData) {
+        if (type !== 'scatter' || !mode?.includes('markers')) continue;
+        const [across, up] = [xaxis, yaxis].map((axis) => place._fullLayout[axis[0] + 'axis' + axis.slice(1)]);
+        for (const [values, {type: kind, range}] of [[x, across], [y, up]]) {
+            if (kind === 'linear' && [...values].some((value) => value < Math.min(...range) || value > Math.max(...range)))
+                found.push(`out of view: a point of ${name}`);
         }
     }
     return [...new Set(found)];

@@ -3,6 +3,8 @@
 import plotly.graph_objects as go
 import pytest
 
+from clipft.figures import style
+
 from . import frames, gallery, lab
 
 PAGE, COLUMN = 700, 410  # pixels: half a screen; one column of a paper, which a telephone has, too
@@ -21,6 +23,8 @@ def figures(tmp_path_factory):
     """Name -> the JSON of a figure: of every function that draws, and every item of a paper."""
     with pytest.MonkeyPatch.context() as patch:
         gallery.made_up(patch)
+        # Plotly checks it at every change of a layout, and what draws a page puts another there.
+        patch.setitem(style.LAYOUT, "template", None)
         drawn = gallery.gallery() | gallery.items(tmp_path_factory.mktemp("runs"))
     return {name: figure.to_json() for name, figure in drawn.items()}
 
@@ -97,3 +101,10 @@ def test_turned_texts_are_measured_as_they_stand(page):
 def test_a_title_over_the_axes_is_seen(page):
     figure = bars(["a"], title={"text": "title", "x": 0.5, "y": 0.5}, height=400)
     assert seen(page, figure) == ["over a panel: title"]
+
+
+def test_a_point_out_of_view_is_seen(page):
+    figure = go.Figure(go.Scatter(x=[1, 5], y=[1, 2], mode="markers", name="zero-shot"))
+    assert seen(page, figure) == []
+    figure.update_xaxes(range=[2, 6])
+    assert seen(page, figure) == ["out of view: a point of zero-shot"]

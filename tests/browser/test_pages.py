@@ -114,8 +114,8 @@ def test_nothing_of_a_figure_is_cut(browser, index, width):
 
 def test_the_check_for_cut_titles_sees_one(browser, tmp_path):
     figure = go.Figure(go.Bar(x=["a"], y=[1]))
-    place = {"x": 1, "y": 0.5, "xref": "paper", "yref": "paper", "xanchor": "left"}
-    figure.add_annotation(text="a-long-note-at-the-right-edge", showarrow=False, **place)
+    place = {"x": "a", "y": 0.5, "xanchor": "left"}
+    figure.add_annotation(text=20 * "a long note ", showarrow=False, **place)
     file = pages.save_figure(figure, tmp_path, "long")
     with lab.page(browser, ("file:",), width=900) as page:
         page.goto(file.as_uri())
