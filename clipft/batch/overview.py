@@ -53,7 +53,7 @@ def write_overview(spec: Spec, stages: Sequence[Sequence[Job]], out: Path, comma
     if (out / "runs").is_dir():
         own = results(out / "runs")
         write_text(out / "results.csv", own.to_csv(index=False))
-    images = pages.write_images(out / "figures", spec.images)
+    images = pages.write_images(out / "figures", spec.images, spec.columns)
     figures = sorted((out / "figures").glob("*.json"))
 
     jobs = list(itertools.chain.from_iterable(stages))

@@ -51,6 +51,7 @@ class Spec(Record):
     timeout: float | None = None  # seconds for one whole run
     # of every saved figure, where a Chromium is found
     images: tuple[Literal["png", "svg", "pdf"], ...] = ("png",)
+    columns: tuple[Literal[1, 2], ...] = (2,)  # of a paper, as wide as which SVG and PDF are
     stages: tuple[Stage, ...]
 
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 BAND = "rgba(119,119,119,0.18)"  # GREY
 MARKER_SIZES = (8, 17)  # of the lowest and of the highest learning rate, in pixels
+TALL = 330  # pixels of the axes of `class_figure`
+LINE = 17  # and of a name in it
 SMALL_TEXT = {"textposition": "top right", "textfont": {"size": 10}}
 
 
@@ -296,7 +298,7 @@ def _said_of_marks(painted: _GapPanels) -> list[str]:
         rates = ", ".join(f"{lr:g}" for lr in painted.sizes)
         marks.append(f"larger marker: higher learning rate ({rates})")
     if painted.seeds:
-        marks.append("number: seed")
+        marks.append("number: seed, where it has room")
     notes = [note.text for note in painted.figure.layout.annotations]
     if any(re.search(r"n = \d+ \(", note) for note in notes):
         marks.append("n: runs (recipes)")
@@ -376,7 +378,6 @@ def class_figure(table: pd.DataFrame, labels: int = 5) -> go.Figure:
     if "energy_gap" not in table:
         raise ConfigError("these classes have no energy gap: an ensemble has none; use its members")
     rows = table.dropna().sort_values("energy_gap", ascending=False, ignore_index=True)
-    named = rows["class"].where(rows.index < labels, "")
 
     points: dict[str, Any] = {
         "x": rows.energy_gap,
@@ -386,10 +387,31 @@ def class_figure(table: pd.DataFrame, labels: int = 5) -> go.Figure:
     images = "%{customdata[0]}, %{customdata[1]} images"
     points["hovertemplate"] = hover(images, "gap %{x:.2f}", "%{y:+.1f} points")
     marker = {"color": COLOURS[0], "size": 8, "opacity": 0.6}
-    text = {"mode": "markers+text", "text": named, "textposition": "top center"}
-    figure = go.Figure(go.Scatter(**points, **text, marker=marker))
+    figure = go.Figure(go.Scatter(**points, mode="markers", marker=marker))
+    _name_classes(figure, rows, labels)
     figure.add_hline(y=0, line=DASHED)
     figure.update_xaxes(title_text="mean energy gap of the class (squared logits)")
     figure.update_yaxes(title_text="accuracy, tuned minus zero-shot (points)")
     title = f"Which classes moved, {len(rows)} classes"
-    return figure.update_layout(**LAYOUT, height=460, title=title)
+    return figure.update_layout(**LAYOUT, height=TALL + 130, title=title)
+
+
+def _name_classes(figure: go.Figure, rows: pd.DataFrame, labels: int) -> None:
+    """Name the first classes beside their points, on the side that has room, none over another."""
+    x, y = rows.energy_gap, 100 * rows.change
+    room = 0.08 * (y.max() - y.min()) or 1
+    low, high = y.min() - room, y.max() + room
+    figure.update_yaxes(range=[low, high])
+    pixels = TALL / (high - low)  # as the axes are equally high in every width
+
+    before = np.inf  # where the name above stands, in pixels from below
+    for row in rows[:labels].sort_values("change", ascending=False).itertuples():
+        place = pixels * (100 * row.change - low)
+        name = min(place, before - LINE)
+        before = name
+        side = -1 if 2 * row.energy_gap > x.min() + x.max() else 1
+        figure.add_annotation(
+            x=row.energy_gap, y=100 * row.change, text=row[rows.columns.get_loc("class") + 1],
+            ax=24 * side, ay=place - name, xanchor="right" if side < 0 else "left",
+            arrowhead=0, arrowwidth=1, arrowcolor=GREY, standoff=5, font={"size": 12},
+        )  # fmt: skip

@@ -22,7 +22,6 @@ PLOTLYJS = "plotly.min.js"  # its name where pages share one
 FIGURE = "application/vnd.plotly.v1+json"  # a figure as a part of a cell's output
 KINDS = ("png", "svg", "pdf")
 PNG_WIDTH = 1100  # of a figure, in its own pixels
-HEIGHT = 450  # of a figure that does not say it: plotly's own in a page
 # Nothing leaves the page. A click on a slider would give a responsive figure the height 0.
 IN_LAB = {"displaylogo": False, "showSendToCloud": False, "responsive": False}
 TAGS = re.compile("<[^>]*>")
@@ -59,8 +58,9 @@ def save_figure(figure: go.Figure, folder: Path | str, name: str, caption: str =
 
 
 def painter() -> str:
-    """painter.js, what paints figures in every page, with the house's themes in it."""
-    script = (HERE / "painter.js").read_text(encoding="utf-8")
+    """What lays out figures and paints them in every page, with the house's themes in it."""
+    parts = (HERE / name for name in ("fit.js", "painter.js"))
+    script = "".join(part.read_text(encoding="utf-8") for part in parts)
     themes = {name: THEMES[name] for name in ("light", "dark")}
     return script.replace("{/* put here by pages.py */}", json.dumps(themes))
 
@@ -98,55 +98,90 @@ def _sharing() -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
     return make
 
 
-def write_images(folder: Path | str, kinds: Sequence[str] = ("png",)) -> str:
+@dataclass(frozen=True)
+class _Image:
+    """An image to be made: of which saved figure, and as wide as so many columns; 0: as a page."""
+
+    figure: Path
+    kind: str
+    columns: int = 0
+
+    @property
+    def file(self) -> Path:
+        """Beside the figure; what is not of both columns says so in its name."""
+        narrow = "_1column" if self.columns == 1 else ""
+        return self.figure.with_name(f"{self.figure.stem}{narrow}.{self.kind}")
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is absent, or older than its figure."""
+        file = self.file
+        return not file.exists() or file.stat().st_mtime < self.figure.stat().st_mtime
+
+    def job(self) -> dict[str, Any]:
+        """What kaleido is to draw."""
+        figure = json.loads(self.figure.read_text())["figure"]
+        size: dict[str, Any] = {"width": PNG_WIDTH, "scale": 2}  # for a sharp screen
+        if self.columns:
+            figure, size = paper(figure, self.columns)
+        return {"fig": figure, "path": self.file, "opts": size | {"format": self.kind}}
+
+
+def write_images(
+    folder: Path | str, kinds: Sequence[str] = ("png",), columns: Sequence[int] = (2,)
+) -> str:
     """An image of each kind beside every saved figure that has none newer.
 
-    Returns one line that says what came of it. PNGs are as wide as a page, SVG and PDF as both
-    columns of a paper (`style.paper`). Raises ConfigError for a kind that is not png, svg or pdf.
+    Returns one line that says what came of it. PNGs are as wide as a page, SVG and PDF as each of
+    these numbers of columns of a paper (`style.paper`); those of one column are called
+    NAME_1column. Raises ConfigError for a kind that is not png, svg or pdf, and for more columns.
     """
     for kind in kinds:
         if kind not in KINDS:
             raise unknown("kind of image", kind, KINDS)
     names = ", ".join(kinds).upper() or "images"
-    missing = _missing_images(Path(folder), kinds)
-    if not missing:
+    missing = []
+    for figure in sorted(Path(folder).glob("*.json")):
+        for kind in kinds:
+            missing += [_Image(figure, kind, n) for n in ((0,) if kind == "png" else columns)]
+    jobs = [image.job() for image in missing if image.is_missing]
+    if not jobs:
         return f"{names}: nothing to write"
     try:
-        _draw_images(missing)
+        errors = _draw_images(jobs)
     except (RuntimeError, ImportError, ValueError) as error:
-        # Without kaleido or a browser plotly raises any of these.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        # Without kaleido or a browser it is any of these.
         remedy = f"The HTML files are complete; for {names} install a Chromium"
-        return f"{names}: none written ({reason}). {remedy}"
-    return f"{names}: {len(missing)} written"
+        return f"{names}: none written ({_reason(error)}). {remedy}"
+    if errors:
+        written = f"{len(jobs) - len(errors)} of {len(jobs)} written"
+        return f"{names}: {written} ({_reason(errors[0])})"
+    return f"{names}: {len(jobs)} written"
 
 
-def _missing_images(folder: Path, kinds: Sequence[str]) -> list[Path]:
-    """Images that are absent, or older than the figure beside them."""
-    missing = []
-    for spec in sorted(folder.glob("*.json")):
-        for kind in kinds:
-            image = spec.with_suffix(f".{kind}")
-            if not image.exists() or image.stat().st_mtime < spec.stat().st_mtime:
-                missing.append(image)
-    return missing
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _draw_images(images: Sequence[Path]) -> None:
-    import plotly.io as pio
+class _Page:
+    """The page that kaleido draws in: its own, with what lays out figures in all others."""
 
-    figures = []
-    scales = []
-    for image in images:
-        spec = json.loads(image.with_suffix(".json").read_text())
-        figure = pio.from_json(json.dumps(spec["figure"]))
-        is_png = image.suffix == ".png"
-        figures.append(figure.update_layout(width=PNG_WIDTH) if is_png else paper(figure))
-        scales.append(2 if is_png else 1)  # twice the pixels for a sharp screen
-    # Said again: of many figures at once plotly draws each in 700 x 500, whatever its layout says.
-    widths = [figure.layout.width for figure in figures]
-    heights = [figure.layout.height or HEIGHT for figure in figures]
-    pio.write_images(figures, list(images), scale=scales, width=widths, height=heights)
+    def generate_index(self) -> str:
+        """The page, as kaleido asks for it; nothing in it is loaded from outside."""
+        from kaleido import PageGenerator
+
+        index = PageGenerator(mathjax=False).generate_index()
+        images = (HERE / "images.js").read_text(encoding="utf-8")
+        script = f"<script>(() => {{\n{painter()}{images}}})();</script>"
+        return index.replace("</head>", f"{script}</head>")
+
+
+def _draw_images(jobs: Sequence[dict[str, Any]]) -> Sequence[Exception]:
+    """Draw all that can be drawn; returns what went wrong with the others."""
+    import kaleido
+
+    drawn = kaleido.write_fig_from_object_sync(list(jobs), kopts={"page_generator": _Page()})
+    return drawn or ()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 // Paints a plotly figure into a page: as wide as its place, in the page's colours, with what moves
-// with alpha moved, by mouse and by keyboard. The explorers and the saved pages use this one file.
+// with alpha moved, by mouse and by keyboard. The explorers and the saved pages use this one file;
+// fit.js stands above it.
 //
 // What a figure says beyond plotly's own:
 // - a trace's meta.id: the number of each of its points (or one for all of them), which a click
@@ -7,15 +8,7 @@
 // - a slider's steps: the table of what moves with alpha, taken out by `moves_of` in Python.
 const CLIPFT_THEMES = {/* put here by pages.py */};
 const CONFIG = {displaylogo: false, showSendToCloud: false, responsive: false};
-const NARROW = 620; // pixels: below it panels stand one below the other
-const GAP = 90; // pixels between panels that do
-const TITLE_LINE = 26; // pixels of a line of a title: 1.3 times its font, which is 1.4 times that of all
-const LINE = 22; // pixels of a line of an axis' title or of a legend
-const SMALL_LINE = 17; // pixels of a line of a panel's title below its first
 const STEPS = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1};
-
-const list = (value) => (Array.isArray(value) ? value : [value]);
-const plain = (text) => (text ?? "").replace(/<br>/g, ", ").replace(/<[^>]*>/g, "");
 
 // JupyterLab says which theme it has; elsewhere the reader's own counts.
 function isDark() {
@@ -36,17 +29,6 @@ function onTheme(change) {
   };
 }
 
-// Plotly keeps large arrays as base64 text.
-const KINDS = {
-  f8: Float64Array, f4: Float32Array, i4: Int32Array, u4: Uint32Array,
-  i2: Int16Array, u2: Uint16Array, i1: Int8Array, u1: Uint8Array,
-};
-function numbers(values) {
-  if (!values?.bdata) return values ?? [];
-  const bytes = Uint8Array.from(atob(values.bdata), (letter) => letter.charCodeAt(0));
-  return Array.from(new KINDS[values.dtype](bytes.buffer));
-}
-
 // Half way between two values: numbers go on the line between them, else the nearer one counts.
 function mix(before, after, part) {
   if (Array.isArray(before)) return before.map((value, i) => mix(value, after[i], part));
@@ -65,143 +47,6 @@ function between(t, table, alpha, nearest) {
   if (nearest) return table[Math.abs(t[i] - alpha) < Math.abs(t[i - 1] - alpha) ? i : i - 1];
   const part = Math.min(1, Math.max(0, (alpha - t[i - 1]) / (t[i] - t[i - 1])));
   return mix(table[i - 1], table[i], part);
-}
-
-// Break a text's lines where they would be wider than so many letters; small ones hold more.
-function wrapped(text, most) {
-  if (!text) return text;
-  return text.split("<br>").map((whole) => {
-    const letters = whole.startsWith("<sub>") ? most / 0.7 : most;
-    let length = 0;
-    return whole.split(" ").map((word) => {
-      const size = plain(word).length + 1;
-      const breaks = length && length + size > letters;
-      length = breaks ? size : length + size;
-      return (breaks ? "<br>" : " ") + word;
-    }).join("").trimStart();
-  }).join("<br>");
-}
-
-const lines = (text) => (text ? text.split("<br>").length : 0);
-
-// About how many lines a legend takes across a page: its columns are as wide as its longest name.
-function legendLines(data, width) {
-  const named = data.filter(({name, showlegend}) => name && showlegend !== false);
-  const longest = Math.max(0, ...named.map(({name}) => 8 * plain(name).length + 55));
-  return Math.ceil(named.length / Math.max(1, Math.floor(width / longest)));
-}
-
-// A layout for a place of this width: titles broken, a legend below, and in a narrow one the
-// panels below each other.
-function fitted({layout, data}, width) {
-  const title = layout.title ?? {};
-  const was = lines(title.text);
-  title.text = wrapped(title.text, (width - 40) / 8.6);
-  const room = TITLE_LINE * (lines(title.text) - was);
-  const margin = {l: 80, r: 80, t: 100, b: 80, ...layout.margin};
-  margin.t += room;
-  // Plotly sets the first of several lines higher than one alone.
-  if (title.pad && was === 1 && room) title.pad = {...title.pad, t: title.pad.t + 12};
-  layout.height = (layout.height ?? 450) + room;
-  const across = width - margin.l - margin.r;
-  if (width >= NARROW) {
-    const more = SMALL_LINE * breakPanelTitles(layout, (part) => across * part);
-    margin.t += more;
-    layout.height += more;
-  } else {
-    margin.l = Math.min(margin.l, 56);
-    margin.r = Math.min(margin.r, 16);
-    let most = 1; // lines of a title below an axis
-    for (const [name, axis] of axes(layout)) {
-      if (!name.startsWith("x")) continue;
-      axis.title = {...axis.title, text: wrapped(axis.title?.text, (width - margin.l) / 8.6)};
-      most = Math.max(most, lines(axis.title.text));
-    }
-    breakPanelTitles(layout, () => width - margin.l - margin.r);
-    stack(layout, margin, {below: GAP - 20 + LINE * (most - 1), tall: LINE * legendLines(data, width)});
-  }
-  return Object.assign(layout, {title, margin, width, autosize: false});
-}
-
-function axes(layout) {
-  return Object.entries(layout).filter(([name]) => /^[xy]axis\d*$/.test(name));
-}
-
-// What is written at the upper edge of a panel.
-function panelTitles(layout) {
-  return (layout.annotations ?? []).filter(({xref, yref, yanchor}) =>
-    xref === "paper" && yref === "paper" && yanchor === "bottom");
-}
-
-// Break the titles of panels where they would reach into each other; returns how many lines the
-// highest of them has more than before. room: the pixels of a panel from its part of the width.
-function breakPanelTitles(layout, room) {
-  const notes = panelTitles(layout);
-  const most = () => Math.max(0, ...notes.map(({text}) => lines(text)));
-  const was = most();
-  for (const note of notes) {
-    const domains = axes(layout).filter(([name]) => name.startsWith("x")).map(([, axis]) => axis.domain ?? [0, 1]);
-    const [left, right] = domains.find(([low, high]) => note.x >= low && note.x <= high) ?? [0, 1];
-    note.text = wrapped(note.text, room(right - left) / 6);
-  }
-  return most() - was;
-}
-
-// Panels that stand beside each other, one below the other; what is placed in parts of the page
-// goes with its panel, or keeps its distance from the axes. named: the legend's pixels below the axes
-// and its height.
-function stack(layout, margin, named) {
-  const panels = [];
-  for (const [name, x] of axes(layout)) {
-    if (!name.startsWith("x")) continue;
-    const y = layout[name.replace("x", "y")] ?? {};
-    panels.push({x, y, left: x.domain?.[0] ?? 0, right: x.domain?.[1] ?? 1,
-      low: y.domain?.[0] ?? 0, high: y.domain?.[1] ?? 1});
-  }
-  const tall = layout.height - margin.t - margin.b;
-  panels.sort((a, b) => b.high - a.high || a.left - b.left);
-  const beside = new Set(panels.map((panel) => panel.left)).size > 1;
-  const heights = panels.map((panel) => Math.max(220, tall * (panel.high - panel.low)));
-  const titles = panelTitles(layout).map(({text}) => lines(text));
-  const gap = named.below + 20 + SMALL_LINE * Math.max(0, Math.max(0, ...titles) - 2);
-  const whole = beside ? heights.reduce((sum, height) => sum + height + gap, -gap) : tall;
-  const legend = {orientation: "h", xref: "paper", yref: "paper", x: 0, xanchor: "left"};
-  if (layout.sliders?.length) {
-    // Below the axes is no room: it stands between the title and the first panel.
-    margin.t += named.tall;
-    layout.height += named.tall;
-    Object.assign(legend, {y: 1 + 30 / whole, yanchor: "bottom"});
-  } else {
-    const more = Math.max(0, named.below + named.tall - margin.b);
-    margin.b += more;
-    layout.height += more;
-    Object.assign(legend, {y: -named.below / whole, yanchor: "top"});
-  }
-  layout.legend = {...layout.legend, ...legend};
-  if (!beside) return;
-
-  const texts = (layout.annotations ?? []).filter((note) => note.xref === "paper" && note.yref === "paper");
-  const notes = new Map(texts.map((note) => [note, panels.find(({left, right, high}) =>
-    note.x >= left && note.x <= right && Math.abs(note.y - high) < 0.06)]));
-  const apart = (y) => (y < 0 ? y * tall / whole : y > 1 ? 1 + (y - 1) * tall / whole : y);
-
-  let top = whole;
-  panels.forEach((panel, i) => {
-    panel.x.domain = [0, 1];
-    panel.y.domain = [(top - heights[i]) / whole, top / whole];
-    if (panel.y.matches) {
-      // it had those of its neighbour
-      Object.assign(panel.y, {showticklabels: true, title: panels[0].y.title});
-    }
-    panel.top = top / whole;
-    top -= heights[i] + gap;
-  });
-  for (const [note, panel] of notes) {
-    if (panel) Object.assign(note, {x: 0.5, xanchor: "center", y: panel.top, yanchor: "bottom"});
-    else note.y = apart(note.y);
-  }
-  for (const image of layout.images ?? []) if (image.yref === "paper") image.y = apart(image.y);
-  layout.height = whole + margin.t + margin.b;
 }
 
 const isOn = (panel, {xaxis, yaxis}) => xaxis === panel.xaxis && yaxis === panel.yaxis;
@@ -279,7 +124,7 @@ class Painter {
     this.drawn = width;
     const dark = isDark();
     const figure = JSON.parse(dark ? this.text.replaceAll('"#000000"', '"#ffffff"') : this.text);
-    const layout = fitted(figure, this.tight(figure) ? Math.max(width, 760) : width);
+    const layout = fitted(figure, width);
     layout.template = CLIPFT_THEMES[dark ? "dark" : "light"];
     layout.uirevision ??= this.count; // a figure that says it itself keeps a reader's zoom
     this.ink = dark ? "#ffffff" : "#000000";
@@ -306,11 +151,6 @@ class Painter {
     if (this.own) this.Plotly.purge(this.div);
     this.own = 0;
     this.listens = false; // what listened is gone with the graph
-  }
-
-  // Tables and sheets of images keep a width at which they can be read; their box scrolls.
-  tight({data}) {
-    return data.some(({type}) => type === "table" || type === "image");
   }
 
   svgButton() {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -17,6 +17,8 @@ from .style import GREY, LAYOUT, LEGEND_LINE, height_beside, layout, look_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+OF_AXES = ("zeroline", "showgrid", "showticklabels", "type", "tickvals", "ticktext", "side")
 
 
 def panel_row(titles: Sequence[str]) -> go.Figure:
@@ -78,19 +80,19 @@ def _copy_traces(panel: Panel, joined: go.Figure, named: set[str], place: dict[s
     for trace in panel.figure.data:
         if (trace.xaxis or "x") != panel.axis:
             continue
-        shown = trace.showlegend is not False and trace.name not in (None, *named)
-        if shown:
+        own: dict[str, Any] = {"xaxis": None, "yaxis": None}
+        if "showlegend" in trace:  # an image has none
+            own["showlegend"] = trace.showlegend is not False and trace.name not in (None, *named)
+        if own.get("showlegend"):
             named.add(trace.name)
-        own = {"showlegend": shown, "xaxis": None, "yaxis": None}
         joined.add_trace(type(trace)(trace.to_plotly_json() | own), **place)
 
 
 def _copy_axes(panel: Panel, joined: go.Figure, place: dict[str, int]) -> None:
-    names = ("zeroline", "showticklabels", "type", "tickvals", "ticktext")
     for letter, update in (("x", joined.update_xaxes), ("y", joined.update_yaxes)):
         axis = panel.figure.layout[panel.axis.replace("x", f"{letter}axis")]
         title = {"text": axis.title.text, "font": {"size": 12}, "standoff": 4}
-        same = {name: axis[name] for name in names}
+        same = {name: axis[name] for name in OF_AXES}
         update(title=title, **same, **place)
 
 

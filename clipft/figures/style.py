@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +12,6 @@ from ..runs.names import MethodName, ordered, title_of
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
 
 INK = "#000000"  # the text's own colour: the painter turns it white in the dark
 # Methods: Okabe and Ito's, which people with any colour vision tell apart.
@@ -42,7 +40,9 @@ UNITS = {  # of metrics, as on axes
 def _theme(ground: str, ink: str, grid: str, head: str) -> dict[str, Any]:
     """A plotly template: what of a figure's look follows the page it stands on."""
     lines = {"gridcolor": grid, "zerolinecolor": grid, "linecolor": grid}
-    axis = lines | {"automargin": True, "title": {"standoff": 10}}
+    # Plotly would leave out the last number or name of an axis where it reaches beyond the figure.
+    labels = {"automargin": True, "ticklabeloverflow": "allow", "ticklabelstandoff": 3}
+    axis = lines | labels | {"title": {"standoff": 10}}
     faded = {"unselected": {"marker": {"opacity": 0.1}}}
     cells = {"header": {"fill": {"color": head}}, "cells": {"fill": {"color": ground}}}
     return {
@@ -80,7 +80,8 @@ IN_CORNER = {  # a short legend at the upper edge, to the right of the title
     "yref": "container", "y": 0.96, "yanchor": "top",
 }  # fmt: skip
 LEGEND_LINE = 24  # height of a line of the legend, in pixels
-COLUMNS = {1: (3.25, 0.75), 2: (6.75, 1)}  # of a two-column paper: width in inches, share of height
+COLUMNS = {1: 3.25, 2: 6.75}  # of a two-column paper: width in inches
+POINTS = 8  # of its text
 
 
 class Look(NamedTuple):
@@ -199,29 +200,18 @@ def domains_of(splits: Iterable[str]) -> list[str]:
     return [domain_of(split) for split in splits]
 
 
-def paper(figure: go.Figure, columns: int = 2) -> go.Figure:
-    """A copy as wide as one or both columns of a two-column paper, without sliders and buttons.
+def paper(figure: Mapping[str, Any], columns: int = 2) -> tuple[dict[str, Any], dict[str, float]]:
+    """A figure's JSON without sliders and buttons; and the width and scale of its image.
 
-    Set it at 3.25 or 6.75 inches: text is then 8 points high. Raises ConfigError for another
-    number of columns.
+    It is as wide as one or both columns of a two-column paper, 3.25 or 6.75 inches, and its text is
+    8 points high. Raises ConfigError for another number of columns.
     """
-    import plotly.graph_objects as go
-
     if columns not in COLUMNS:
         raise ConfigError(f"a figure of {columns} columns; a paper has 1 or 2")
-    inches, share = COLUMNS[columns]
-    copy = go.Figure(figure)
-
-    # So many pixels wide that the font is 8 points of 1/72 inch high when it is set.
-    width = round(inches * 96 * (copy.layout.font.size or 12) * 72 / 96 / 8)
-    height = round((copy.layout.height or 450) * share)
-    copy.update_layout(width=width, height=height, sliders=[], updatemenus=[], overwrite=True)
-    if columns == 2:
-        return copy
-
-    # One column has no room beside the axes, nor for a long line along them.
-    legend = {"orientation": "h", "y": -0.35, "x": 0}
-    copy.update_layout(legend=legend, margin={"l": 80, "r": 10, "b": 90})
-    for titled in (copy.layout, *copy.select_xaxes(), *copy.select_yaxes()):
-        titled.title.text = "<br>".join(textwrap.wrap(titled.title.text or "", 34)) or None
-    return copy
+    layout = dict(figure["layout"])
+    for moving in ("sliders", "updatemenus"):
+        layout.pop(moving, None)
+    size = layout.get("font", {}).get("size", 12)
+    letters = POINTS / size
+    width = round(72 * COLUMNS[columns] / letters)
+    return {**figure, "layout": layout}, {"width": width, "scale": COLUMNS[columns] * 96 / width}

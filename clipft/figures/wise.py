@@ -87,7 +87,7 @@ def wise_slider_figure(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
         figure.update_layout(height=560, legend={"orientation": "h", "y": 1.1, "x": 0})
         figure.update_traces(BAR_NUMBERS, selector={"type": "bar"})
     else:
-        figure.update_layout(height=260 + 31 * len(looks), legend={"x": 1.02})
+        figure.update_layout(height=max(560, 260 + 31 * len(looks)), legend={"x": 1.02})
     top = max(100 * rows[splits].to_numpy().max() * 1.12, 1)
     figure.update_xaxes(title_text="reference accuracy (%)", **FIRST)
     figure.update_yaxes(title_text="mean accuracy under shift (%)", **FIRST)

@@ -1,6 +1,8 @@
 """Figures saved as HTML and a batch's page, opened from the disk; images of figures."""
 
 import itertools
+import re
+from xml.etree import ElementTree
 
 import plotly.graph_objects as go
 import pytest
@@ -22,7 +24,7 @@ from clipft.batch.spec import Spec
 from clipft.data.images import decode
 from clipft.figures import pages
 
-from . import lab
+from . import frames, lab
 
 # what is drawn outside the figure's own box, and so cut: titles, legends, labels of axes
 CUT = """() => [...document.querySelectorAll('.js-plotly-plot')].flatMap(plot => {
@@ -49,13 +51,32 @@ def test_a_saved_figure_opens_offline(browser, tmp_path):
     assert page.errors == []
 
 
-def test_an_image_is_as_large_as_its_figure(tmp_path):
-    for name, height in (("one", 560), ("two", None)):
-        figure = go.Figure(go.Bar(x=["a"], y=[1]), layout={"height": height})
-        pages.save_figure(figure, tmp_path, name)
-    assert pages.write_images(tmp_path) == "PNG: 2 written"
-    sizes = [decode(tmp_path / f"{name}.png").size for name in ("one", "two")]
-    assert sizes == [(2 * 1100, 2 * 560), (2 * 1100, 2 * 450)]
+def test_images_are_laid_out_as_pages_are(browser, tmp_path):
+    title = "WiSE-FT: slide alpha from zero-shot (0) to tuned (1), mean of 2 seeds"
+    figure = go.Figure(go.Bar(x=["a"], y=[1]), layout={"title": title, "font": {"size": 14}})
+    pages.save_figure(figure, tmp_path, "wise")
+    line = pages.write_images(tmp_path, ["png", "svg", "pdf"], columns=[1, 2])
+    assert line == "PNG, SVG, PDF: 5 written"
+
+    with lab.page(browser, ("file:",)) as page:
+        frames.prepare(page)
+        high = "([text, width]) => fitted(JSON.parse(text), width).height"
+        widths = (410, 850, 1100)
+        heights = {w: page.evaluate(high, [figure.to_json(), w]) for w in widths}
+    assert heights[410] > heights[850]  # the title takes more lines
+    wide, tall = decode(tmp_path / "wise.png").size
+    assert wide == 2 * 1100 and abs(tall - 2 * heights[1100]) < 2
+
+    for name, inches, width in (("wise_1column", 3.25, 410), ("wise", 6.75, 850)):
+        svg = ElementTree.parse(tmp_path / f"{name}.svg").getroot()
+        assert float(svg.get("width")) == pytest.approx(96 * inches)
+        box = [float(number) for number in svg.get("viewBox").split()]
+        assert box == pytest.approx([0, 0, width, heights[width]])
+        drawn = "".join(svg.find(".//*[@class='gtitle']").itertext())
+        assert drawn.replace(" ", "") == title.replace(" ", "")
+        pdf = (tmp_path / f"{name}.pdf").read_bytes()
+        (found,) = re.findall(rb"/MediaBox \[0 0 ([0-9.]+)", pdf)
+        assert float(found) == pytest.approx(72 * inches, abs=1)
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +114,8 @@ def test_nothing_of_a_figure_is_cut(browser, index, width):
 
 def test_the_check_for_cut_titles_sees_one(browser, tmp_path):
     figure = go.Figure(go.Bar(x=["a"], y=[1]))
-    place = {"x": 1, "y": 0.5, "xref": "paper", "yref": "paper", "xanchor": "left"}
-    figure.add_annotation(text="a long note at the right edge", showarrow=False, **place)
+    place = {"x": "a", "y": 0.5, "xanchor": "left"}
+    figure.add_annotation(text=20 * "a long note ", showarrow=False, **place)
     file = pages.save_figure(figure, tmp_path, "long")
     with lab.page(browser, ("file:",), width=900) as page:
         page.goto(file.as_uri())

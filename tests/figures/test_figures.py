@@ -207,7 +207,7 @@ def test_energy_gap_tells_learning_rates_by_size_and_seeds_by_number():
             sizes.setdefault(about.lr, set()).add(trace.marker.size[i])
     assert len(sizes[1e-4]) == len(sizes[1e-5]) == 1
     assert max(sizes[1e-5]) < min(sizes[1e-4])
-    said = "larger marker: higher learning rate (1e-05, 0.0001); number: seed"
+    said = "larger marker: higher learning rate (1e-05, 0.0001); number: seed, where it has room"
     assert said in figure.layout.title.text
 
     one = energy_gap_figure(GAPS[(GAPS.seed == 0) & (GAPS.lr == 1e-4)])
@@ -720,9 +720,11 @@ def test_classes_draw_gap_against_change_and_name_the_most_moved():
             "energy_gap": [1.0, 3.0, 2.0, np.nan],
         }
     )
-    (trace,) = class_figure(table, labels=2).data
+    figure = class_figure(table, labels=2)
+    (trace,) = figure.data
     assert list(trace.x) == [3, 2, 1] and list(trace.y) == pytest.approx([-10, 0, 10])
-    assert list(trace.text) == ["ant", "owl", ""]
+    named = {note.text: (note.x, note.y) for note in figure.layout.annotations}
+    assert named == {"ant": (3, pytest.approx(-10)), "owl": (2, 0)}
     assert [list(row) for row in trace.customdata] == [["ant", 4], ["owl", 5], ["bee", 3]]
     numbers(class_figure(table))
 

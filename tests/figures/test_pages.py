@@ -8,7 +8,7 @@ import pytest
 
 from clipft.errors import ConfigError
 from clipft.figures import pages
-from clipft.figures.style import THEMES, paper
+from clipft.figures.style import THEMES
 
 FIGURE = go.Figure(go.Scatter(x=[1, 2], y=[3.5, float("nan")], name="a <b> & c"))
 
@@ -111,18 +111,26 @@ def test_no_browser_is_one_line_and_no_png(tmp_path, monkeypatch):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["gap.html", "gap.json"]
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """What kaleido was given to draw: (file's name, width, scale, data of the figure)."""
+    import kaleido
+
+    given = []
+
+    def draw(jobs, kopts):
+        assert "fitted(figure, spec.width)" in kopts["page_generator"].generate_index()
+        for job in jobs:
+            given.append((job["path"].name, job["opts"]["width"], job["opts"]["scale"], job["fig"]))
+
+    monkeypatch.setattr(kaleido, "write_fig_from_object_sync", draw)
+    return given
+
+
 @pytest.mark.parametrize("age", [10, -10])
-def test_only_a_figure_newer_than_its_png_is_drawn(tmp_path, monkeypatch, age):
+def test_only_a_figure_newer_than_its_png_is_drawn(tmp_path, drawn, age):
     import os
 
-    import plotly.io as pio
-
-    drawn = []
-    monkeypatch.setattr(
-        pio,
-        "write_images",
-        lambda figures, files, **_: drawn.extend(zip(figures, files, strict=True)),
-    )
     pages.save_figure(FIGURE, tmp_path, "gap")
     png = tmp_path / "gap.png"
     time = (tmp_path / "gap.json").stat().st_mtime
@@ -130,34 +138,44 @@ def test_only_a_figure_newer_than_its_png_is_drawn(tmp_path, monkeypatch, age):
     os.utime(png, (time - age, time - age))
     line = pages.write_images(tmp_path)
     assert line == ("PNG: 1 written" if age > 0 else "PNG: nothing to write")
-    assert [(figure.data[0].name, file) for figure, file in drawn] == (
-        [("a <b> & c", png)] if age > 0 else []
-    )
+    named = [(name, figure["data"][0]["name"]) for name, _, _, figure in drawn]
+    assert named == ([("gap.png", "a <b> & c")] if age > 0 else [])
 
 
-def test_images_of_other_kinds_on_request(tmp_path, monkeypatch):
-    import plotly.io as pio
-
-    drawn = []
-    monkeypatch.setattr(
-        pio,
-        "write_images",
-        lambda _, files, scale, **size: drawn.extend(
-            zip(files, scale, size["width"], size["height"], strict=True)
-        ),
-    )
-    pages.save_figure(FIGURE, tmp_path, "gap")
-    assert pages.write_images(tmp_path, ["svg", "pdf", "png"]) == "SVG, PDF, PNG: 3 written"
-    width = paper(FIGURE).layout.width
-    height = paper(FIGURE).layout.height
-    assert [(file.name, *rest) for file, *rest in drawn] == [
-        ("gap.svg", 1, width, height),
-        ("gap.pdf", 1, width, height),
-        ("gap.png", 2, 1100, 450),
+def test_images_of_other_kinds_on_request(tmp_path, drawn):
+    figure = go.Figure(FIGURE).update_layout(font={"size": 14}, sliders=[{"steps": []}])
+    pages.save_figure(figure, tmp_path, "gap")
+    line = pages.write_images(tmp_path, ["svg", "pdf", "png"], columns=[1, 2])
+    assert line == "SVG, PDF, PNG: 5 written"
+    # 14 pixels are 8 points where 1.75 pixels are one; an inch has 72 points, 96 pixels of CSS.
+    one = 3.25 * 72 * 1.75
+    both = 6.75 * 72 * 1.75
+    assert [(name, width) for name, width, _, _ in drawn] == [
+        ("gap_1column.svg", round(one)),
+        ("gap.svg", round(both)),
+        ("gap_1column.pdf", round(one)),
+        ("gap.pdf", round(both)),
+        ("gap.png", 1100),
     ]
+    inches = [width * scale / 96 for _, width, scale, _ in drawn[:4]]
+    assert inches == pytest.approx([3.25, 6.75, 3.25, 6.75])
+    assert drawn[-1][2] == 2
+    assert ["sliders" in figure["layout"] for *_, figure in drawn] == [False] * 4 + [True]
+
+
+def test_images_that_cannot_be_are_refused_or_told(tmp_path, monkeypatch):
+    import kaleido
+
+    pages.save_figure(FIGURE, tmp_path, "gap")
     assert pages.write_images(tmp_path, []) == "images: nothing to write"
     with pytest.raises(ConfigError, match="unknown kind of image 'gif'; known: pdf, png, svg"):
         pages.write_images(tmp_path, ["gif"])
+    with pytest.raises(ConfigError, match="a figure of 3 columns; a paper has 1 or 2"):
+        pages.write_images(tmp_path, ["pdf"], columns=[3])
+    errors = (RuntimeError("no such trace\nat line 1"),)
+    monkeypatch.setattr(kaleido, "write_fig_from_object_sync", lambda *_, **__: errors)
+    line = pages.write_images(tmp_path, ["png", "svg"])
+    assert line == "PNG, SVG: 1 of 2 written (no such trace)"
 
 
 def test_pages_have_a_dark_theme():
