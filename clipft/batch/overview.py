@@ -17,6 +17,7 @@ from ..errors import RunError
 from ..figures import pages
 from ..figures.pages import Section, Table
 from ..figures.style import anchor_of_recipe, anchor_of_run
+from ..papers.paper import paper_of_file
 from ..runs.claims import Claim, claims
 from ..runs.findings import findings, tuned_runs
 from ..runs.names import title_of
@@ -58,13 +59,25 @@ def write_overview(spec: Spec, stages: Sequence[Sequence[Job]], out: Path, comma
 
     jobs = list(itertools.chain.from_iterable(stages))
     table = _table_of(jobs, out / "runs", own)
-    before = [*_findings(table), *claims_sections(table)]
-    if figures:
-        before.append(Section("Figures", paragraphs=(HINT,)))
-    after = [] if table is None else [_runs(table, jobs, out)]
-    after += [_how(jobs, command), _files(jobs, figures, out)]
-    pages.write_index(out / "index.html", spec.title or spec.name, before, figures, after)
+    sections = [*_findings(table), *claims_sections(table), *figure_sections(figures)]
+    if table is not None:
+        sections.append(_runs(table, jobs, out))
+    sections += [_how(jobs, command), _files(jobs, figures, out)]
+    pages.write_index(out / "index.html", spec.title or spec.name, sections)
     return images
+
+
+def figure_sections(figures: Sequence[Path]) -> list[Section]:
+    """The figures that belong to no paper, then those of each paper."""
+    by_title: dict[str, list[Path]] = {}
+    for file in figures:
+        by_title.setdefault(paper_of_file(file.stem), []).append(file)
+    sections = []
+    for title, files in sorted(by_title.items()):
+        heading = f"Figures and tables of {title}" if title else "Figures"
+        hint = () if sections else (HINT,)
+        sections.append(Section(heading, paragraphs=hint, figures=tuple(files)))
+    return sections
 
 
 def _table_of(jobs: Sequence[Job], own_runs: Path, own: pd.DataFrame | None) -> pd.DataFrame | None:

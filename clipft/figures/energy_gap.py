@@ -404,14 +404,15 @@ def _name_classes(figure: go.Figure, rows: pd.DataFrame, labels: int) -> None:
     figure.update_yaxes(range=[low, high])
     pixels = TALL / (high - low)  # as the axes are equally high in every width
 
+    first = rows[:labels].sort_values("change", ascending=False)
     before = np.inf  # where the name above stands, in pixels from below
-    for row in rows[:labels].sort_values("change", ascending=False).itertuples():
-        place = pixels * (100 * row.change - low)
-        name = min(place, before - LINE)
-        before = name
-        side = -1 if 2 * row.energy_gap > x.min() + x.max() else 1
+    for name, gap, height in zip(first["class"], first.energy_gap, 100 * first.change, strict=True):
+        place = pixels * (height - low)
+        stands = min(place, before - LINE)
+        before = stands
+        side = -1 if 2 * gap > x.min() + x.max() else 1
         figure.add_annotation(
-            x=row.energy_gap, y=100 * row.change, text=row[rows.columns.get_loc("class") + 1],
-            ax=24 * side, ay=place - name, xanchor="right" if side < 0 else "left",
+            x=gap, y=height, text=name, ax=24 * side, ay=place - stands,
+            xanchor="right" if side < 0 else "left",
             arrowhead=0, arrowwidth=1, arrowcolor=GREY, standoff=5, font={"size": 12},
         )  # fmt: skip

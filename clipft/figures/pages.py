@@ -204,29 +204,23 @@ class Section:
     facts: tuple[tuple[str, str], ...] = ()  # name, value
     table: Table | None = None
     links: tuple[tuple[str, str], ...] = ()  # text, address
+    figures: tuple[Path, ...] = ()  # saved ones, their .json files
 
 
-def write_index(
-    target: Path | str,
-    title: str,
-    before: Sequence[Section],
-    figures: Sequence[Path],
-    after: Sequence[Section],
-) -> Path:
-    """One self-contained page: sections, saved figures, sections.
+def write_index(target: Path | str, title: str, sections: Sequence[Section]) -> Path:
+    """One self-contained page of sections.
 
-    figures: their .json files, in this order. A click on a point that says where it leads goes
-    there (`marks.lead_to`).
+    A click on a figure's point that says where it leads goes there (`marks.lead_to`).
     """
     body = f"<h1>{html.escape(title)}</h1>"
-    for section in before:
+    is_first = True
+    for section in sections:
         body += _section_html(section)
-    for number, file in enumerate(figures):
-        spec = json.loads(Path(file).read_text())
-        # The first figure brings plotly.js for all of them.
-        body += _figure_html(spec, plotlyjs=number == 0, name=Path(file).stem, level=3)
-    for section in after:
-        body += _section_html(section)
+        for file in section.figures:
+            spec = json.loads(file.read_text())
+            # The first figure brings plotly.js for all of them.
+            body += _figure_html(spec, plotlyjs=is_first, name=file.stem, level=3)
+            is_first = False
     write_text(target, _page(title, body))
     return Path(target)
 

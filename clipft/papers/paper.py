@@ -72,22 +72,29 @@ class Paper:
         marked = "Rows marked paper, ± its own" if made.rows else "Hollow"
         return f"{marked}: {self.title}'s {called(item.number)}. {UNLIKE}"
 
+    def file_name(self, name: str) -> str:
+        """What an item's files are called, so that they lie in order: `lipsum_ft_table_01`."""
+        kind, _, number = name.rpartition("_")
+        numbered = f"{kind}_{int(number):02d}" if number.isdigit() else name
+        return f"{self.name}_{numbered}"
 
-def file_name(name: str) -> str:
-    """`table_1` as `table_01`, so that files lie in order; a name without a number stays."""
-    kind, _, number = name.rpartition("_")
-    return f"{kind}_{int(number):02d}" if number.isdigit() else name
+    def save_rows(self, made: Made, folder: Path | str, name: str) -> None:
+        """Write what stands in an item as CSV beside its figure, where there is a folder for it.
+
+        A table's blocks one below the other; a figure's points with the ids of our runs, their
+        seeds, numbers of images, and the command that makes what is missing.
+        """
+        if not folder:
+            return
+        rows = made.drawn
+        if made.rows:
+            rows = pd.concat([frame.assign(block=title) for title, frame in made.rows.items()])
+        write_text(Path(folder) / f"{self.file_name(name)}.csv", rows.to_csv(index=False))
 
 
-def save_rows(made: Made, folder: Path | str, name: str) -> None:
-    """Write what stands in an item as CSV beside its figure, where there is a folder to write to.
-
-    A table's blocks one below the other; a figure's points with the ids of our runs, their seeds,
-    numbers of images, and the command that makes what is missing.
-    """
-    if not folder:
-        return
-    rows = made.drawn
-    if made.rows:
-        rows = pd.concat([frame.assign(block=title) for title, frame in made.rows.items()])
-    write_text(Path(folder) / f"{file_name(name)}.csv", rows.to_csv(index=False))
+def paper_of_file(stem: str) -> str:
+    """The title of the paper whose item a file of this name is; "" for any other file."""
+    for name in PAPERS:
+        if stem.startswith(f"{name}_"):
+            return Paper.named(name).title
+    return ""

@@ -21,7 +21,7 @@ from test_claims import falling, table as tuned_table
 from test_cli import run_cli
 
 from clipft.batch import machine
-from clipft.batch.overview import claims_sections
+from clipft.batch.overview import claims_sections, figure_sections
 from clipft.batch.runner import AGAIN, run_batch
 from clipft.batch.spec import Spec, choose, plan, read_spec
 from clipft.data.manifests import load_manifest, manifests_folder
@@ -252,6 +252,19 @@ def test_the_page_holds_the_claims_of_each_kind_of_runs():
         assert row[2:] == (claim.verdict, claim.said)
     assert claims_sections(tiny[(tiny.seed == 0) & (tiny.method == "ft")]) == []
     assert claims_sections(None) == []
+
+
+def test_the_page_groups_figures_by_paper():
+    names = ("wise_ft_alphas", "energy_gap", "flyp_wilds", "lipsum_ft_table_01", "flyp_id_ood")
+    files = [Path(f"{name}.json") for name in sorted(names)]
+    found = {each.heading: [file.stem for file in each.figures] for each in figure_sections(files)}
+    assert found == {
+        "Figures": ["energy_gap"],
+        "Figures and tables of FLYP": ["flyp_id_ood", "flyp_wilds"],
+        "Figures and tables of Lipsum-FT": ["lipsum_ft_table_01"],
+        "Figures and tables of WiSE-FT": ["wise_ft_alphas"],
+    }
+    assert figure_sections([]) == []
 
 
 def test_runs_once_and_leaves_an_index(folder, capsys):

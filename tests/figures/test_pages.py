@@ -58,18 +58,14 @@ def test_the_index_keeps_order_and_links(tmp_path):
     )
     before = [pages.Section("Said & done", ("A <b>.",), points=("one & two", "three"))]
     files = pages.Section("Files", facts=(("command", "a && b"),), links=(("run <1>", "1.html"),))
-    target = pages.write_index(
-        tmp_path / "index.html",
-        "Runs & <more>",
-        before,
-        [tmp_path / "b.json", tmp_path / "a.json"],
-        [pages.Section("Runs", table=table), files],
-    )
+    drawn = pages.Section("Drawn", figures=(tmp_path / "b.json", tmp_path / "a.json"))
+    after = [pages.Section("Runs", table=table), files]
+    target = pages.write_index(tmp_path / "index.html", "Runs & <more>", [*before, drawn, *after])
     html = target.read_text(encoding="utf-8")
     assert "<h1>Runs &amp; &lt;more&gt;</h1>" in html
     assert re.findall("<figcaption>(.*?)</figcaption>", html) == ["caption of b", "caption of a"]
     assert re.findall("<h[123]>(.*?)</h[123]>", html) == [
-        "Runs &amp; &lt;more&gt;", "Said &amp; done", "B", "A", "Runs", "Files",
+        "Runs &amp; &lt;more&gt;", "Said &amp; done", "Drawn", "B", "A", "Runs", "Files",
     ]  # fmt: skip
     assert "<p>A &lt;b&gt;.</p>" in html
     assert re.findall("<li>(.*?)</li>", html) == [

@@ -12,7 +12,6 @@ from test_table import fake
 
 from clipft.data import manifests
 from clipft.papers.flyp import ITEMS, PAPER
-from clipft.papers.paper import save_rows
 from clipft.runs.names import title_of
 
 TYPED = yaml.safe_load((Path(__file__).parent / "flyp_items.yaml").read_text())
@@ -241,7 +240,7 @@ def test_without_runs_the_caption_says_what_makes_them(tmp_path):
 
 
 def test_what_is_drawn_is_written(tmp_path):
-    save_rows(PAPER.make("curves_full", TABLE, tmp_path), tmp_path, "curves_full")
+    PAPER.save_rows(PAPER.make("curves_full", TABLE, tmp_path), tmp_path, "curves_full")
     points = pd.read_csv(tmp_path / "curves_full.csv")
     ours = points[~points.published]
     assert {"recipe", "runs", "n", "seeds", "command", "alpha"} <= set(points.columns)

@@ -13,7 +13,6 @@ from test_flyp import at, with_configs
 from test_table import fake
 
 from clipft.data import manifests
-from clipft.papers.paper import save_rows
 from clipft.papers.wise_ft import ALPHAS, ITEMS, PAPER
 from clipft.runs.names import title_of
 
@@ -258,7 +257,7 @@ def test_images_of_one_class_stand_in_a_row_per_domain(world):
 
 def test_what_is_drawn_is_written(tmp_path):
     made = PAPER.make("effective_robustness", WITH_LINE, tmp_path)
-    save_rows(made, tmp_path, "effective_robustness")
+    PAPER.save_rows(made, tmp_path, "effective_robustness")
     points = pd.read_csv(tmp_path / "effective_robustness.csv")
     ours = points[~points.published]
     assert ours.runs.notna().all() and (ours.n == 150).all() and (ours.seeds > 0).all()
