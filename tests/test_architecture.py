@@ -309,13 +309,7 @@ def test_who_writes_to_disk():
 
 
 # to_csv() and the like without a path: texts that `disk` writes
-TEXTS = {
-    "papers/paper.py",
-    "cli/models.py",
-    "cli/score.py",
-    "batch/overview.py",
-    "runs/recipes.py",
-}
+TEXTS = {"papers/paper.py", "cli/models.py", "cli/score.py", "batch/overview.py", "runs/recipes.py"}
 
 
 def readers_and_writers(source):
