@@ -396,20 +396,23 @@ def class_figure(table: pd.DataFrame, labels: int = 5) -> go.Figure:
 
 def _name_classes(figure: go.Figure, rows: pd.DataFrame, labels: int) -> None:
     """Name the first classes beside their points, on the side that has room, none over another."""
-    x, y = rows.energy_gap, 100 * rows.change
+    x = rows.energy_gap
+    y = 100 * rows.change
     room = 0.08 * (y.max() - y.min()) or 1
-    low, high = y.min() - room, y.max() + room
+    low = y.min() - room
+    high = y.max() + room
     figure.update_yaxes(range=[low, high])
     pixels = TALL / (high - low)  # as the axes are equally high in every width
 
     before = np.inf  # where the name above stands, in pixels from below
-    for row in rows[:labels].sort_values("change", ascending=False).itertuples():
-        place = pixels * (100 * row.change - low)
+    largest = rows[:labels].sort_values("change", ascending=False)
+    for text, gap, change in largest[["class", "energy_gap", "change"]].to_numpy().tolist():
+        place = pixels * (100 * change - low)
         name = min(place, before - LINE)
         before = name
-        side = -1 if 2 * row.energy_gap > x.min() + x.max() else 1
+        side = -1 if 2 * gap > x.min() + x.max() else 1
         figure.add_annotation(
-            x=row.energy_gap, y=100 * row.change, text=row[rows.columns.get_loc("class") + 1],
+            x=gap, y=100 * change, text=text,
             ax=24 * side, ay=place - name, xanchor="right" if side < 0 else "left",
             arrowhead=0, arrowwidth=1, arrowcolor=GREY, standoff=5, font={"size": 12},
         )  # fmt: skip
