@@ -398,9 +398,11 @@ def class_figure(table: pd.DataFrame, labels: int = 5) -> go.Figure:
 
 def _name_classes(figure: go.Figure, rows: pd.DataFrame, labels: int) -> None:
     """Name the first classes beside their points, on the side that has room, none over another."""
-    x, y = rows.energy_gap, 100 * rows.change
+    x = rows.energy_gap
+    y = 100 * rows.change
     room = 0.08 * (y.max() - y.min()) or 1
-    low, high = y.min() - room, y.max() + room
+    low = y.min() - room
+    high = y.max() + room
     figure.update_yaxes(range=[low, high])
     pixels = TALL / (high - low)  # as the axes are equally high in every width
 
