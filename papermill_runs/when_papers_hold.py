@@ -49,7 +49,6 @@ def write_records(runs: Path, target: Path) -> None:
     configs = {run: clipft.Run.open(runs / run).config for run in table.run.unique()}
     for key in VARIED:
         table[key] = table.run.map({run: getattr(config, key) for run, config in configs.items()})
-    table["model"] = table.model.map(lambda name: Path(name).name)
     target.parent.mkdir(parents=True, exist_ok=True)
     packed = {"method": "gzip", "mtime": 0}  # the same bytes of the same runs
     table.to_csv(target, index=False, float_format="%.6g", compression=packed)
