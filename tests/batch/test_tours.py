@@ -3,10 +3,13 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
 from clipft.batch.spec import Spec, plan
+from clipft.metrics.comparison import paired_difference
+from clipft.runs.claims import ahead_along_curves, claims, mixtures_above_rates
 
 ROOT = Path(__file__).parents[2]
 TOUR = (ROOT / "notebooks/README.md").read_text(encoding="utf-8")
@@ -63,3 +66,39 @@ def test_what_is_said_of_the_table_is_in_the_table():
     gained = [float(row[reference]) > 64.1 for row in rows.values()]
     lost = [float(row[shift]) < 55.2 for row in rows.values()]
     assert all(gained) and all(lost)  # "every row but the first gained ... every one lost"
+
+
+INTERVAL = re.compile(r"[+-]\d+\.\d points \[-?\d+\.\d, -?\d+\.\d\]")
+
+
+def test_what_is_said_of_the_records_is_in_the_records():
+    """Every difference with an interval that the reading of notebook 09 names."""
+    names = dict.fromkeys(["run", "recipe", "family", "manifest_digest", "model_digest"], str)
+    records = pd.read_csv(ROOT / "papermill_runs/records/when_papers_hold.csv.gz", dtype=names)
+    found = set()
+    for _, runs in records[records.steps == 120].groupby("model"):
+        evidence = [each for claim in claims(runs) for each in claim.evidence]
+        for method in set(runs.method) - {"ft"}:
+            evidence += ahead_along_curves(runs, method, "ft")
+        evidence += mixtures_above_rates(runs)
+        found.update(INTERVAL.findall(" ".join(map(str, evidence))))
+    found.update(_against_ft(records))
+    section = BATCHES.split("## Why EmojiShift disagrees")[1].split("\n## ")[0]
+    said = INTERVAL.findall(" ".join(section.split()))
+    assert len(said) > 10
+    assert set(said) <= found
+
+
+def _against_ft(records):
+    """The differences of every other recipe to FT at the same model, rate and steps, by seed."""
+    alike = ["model", "lr", "steps", "seed"]
+    tuned = records[(records.alpha == 1) & (records.metric == "accuracy")]
+    by_run = tuned.pivot_table(index=["recipe", "method", *alike], columns="role", values="mean")
+    by_run = by_run.reset_index()
+    plain = by_run[by_run.method == "ft"]
+    for _, runs in by_run[by_run.method != "ft"].groupby(["recipe", "model"]):
+        both = runs.merge(plain, on=alike, suffixes=("", "_ft"))
+        for role in ("reference", "shift"):
+            if len(both) > 1:
+                difference = paired_difference(both[f"{role}_ft"], both[role]).points
+                yield difference.partition(", n =")[0]
