@@ -17,7 +17,6 @@ from ..errors import RunError
 from ..figures import pages
 from ..figures.pages import Section, Table
 from ..figures.style import anchor_of_recipe, anchor_of_run
-from ..papers.paper import paper_of_file
 from ..runs.claims import Claim, claims
 from ..runs.findings import findings, tuned_runs
 from ..runs.names import title_of
@@ -71,7 +70,8 @@ def figure_sections(figures: Sequence[Path]) -> list[Section]:
     """The figures that belong to no paper, then those of each paper."""
     by_title: dict[str, list[Path]] = {}
     for file in figures:
-        by_title.setdefault(paper_of_file(file.stem), []).append(file)
+        about = read_json(file)["figure"]["layout"].get("meta", {})
+        by_title.setdefault(about.get("paper", ""), []).append(file)
     sections = []
     for title, files in sorted(by_title.items()):
         heading = f"Figures and tables of {title}" if title else "Figures"

@@ -61,6 +61,7 @@ class Paper:
         if not item.csv:
             item = replace(item, csv=self.name)
         made = item.draw(item, Ours(results, Path(runs)))
+        made.figure.update_layout(meta={"paper": self.title})  # a batch's page groups by it
         return replace(made, caption=f"{made.caption} {self._beside(item, made)}".rstrip())
 
     def _beside(self, item: Item, made: Made) -> str:
@@ -90,11 +91,3 @@ class Paper:
         if made.rows:
             rows = pd.concat([frame.assign(block=title) for title, frame in made.rows.items()])
         write_text(Path(folder) / f"{self.file_name(name)}.csv", rows.to_csv(index=False))
-
-
-def paper_of_file(stem: str) -> str:
-    """The title of the paper whose item a file of this name is; "" for any other file."""
-    for name in PAPERS:
-        if stem.startswith(f"{name}_"):
-            return Paper.named(name).title
-    return ""

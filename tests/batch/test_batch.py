@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 import yaml
 from conftest import held_elsewhere
@@ -26,6 +27,8 @@ from clipft.batch.runner import AGAIN, run_batch
 from clipft.batch.spec import Spec, choose, plan, read_spec
 from clipft.data.manifests import load_manifest, manifests_folder
 from clipft.errors import ConfigError, MissingExtra, RunError
+from clipft.figures.pages import save_figure
+from clipft.papers.paper import Paper
 from clipft.runs.claims import claims
 from clipft.runs.recipes import Preset
 
@@ -254,14 +257,17 @@ def test_the_page_holds_the_claims_of_each_kind_of_runs():
     assert claims_sections(None) == []
 
 
-def test_the_page_groups_figures_by_paper():
-    names = ("wise_ft_alphas", "energy_gap", "flyp_wilds", "lipsum_ft_table_01", "flyp_id_ood")
-    files = [Path(f"{name}.json") for name in sorted(names)]
+def test_the_page_groups_figures_by_paper(tmp_path):
+    ours = tuned_table(falling, lrs=(1e-3,), alphas=(0.0, 1.0))
+    save_figure(go.Figure(), tmp_path, "energy_gap")
+    for name, item in (("wise_ft", "alphas"), ("flyp", "ablations"), ("flyp", "id_ood")):
+        paper = Paper.named(name)
+        save_figure(paper.make(item, ours, tmp_path).figure, tmp_path, paper.file_name(item))
+    files = sorted(tmp_path.glob("*.json"))
     found = {each.heading: [file.stem for file in each.figures] for each in figure_sections(files)}
     assert found == {
         "Figures": ["energy_gap"],
-        "Figures and tables of FLYP": ["flyp_id_ood", "flyp_wilds"],
-        "Figures and tables of Lipsum-FT": ["lipsum_ft_table_01"],
+        "Figures and tables of FLYP": ["flyp_ablations", "flyp_id_ood"],
         "Figures and tables of WiSE-FT": ["wise_ft_alphas"],
     }
     assert figure_sections([]) == []

@@ -167,7 +167,7 @@ def items(folder: Path) -> dict[str, go.Figure]:
         dict.fromkeys(name for item in lipsum_ft.ITEMS.values() for name in item.methods)
     )
     table = runs_of([(name, 1e-4) for name in methods], seeds=(0,))
-    return {name: lipsum_ft.make(name, table, folder).figure for name in lipsum_ft.ITEMS}
+    return {name: lipsum_ft.PAPER.make(name, table, folder).figure for name in lipsum_ft.ITEMS}
 
 
 def _tile() -> str:

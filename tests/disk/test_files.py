@@ -13,7 +13,7 @@ from clipft.disk import files as store
 from clipft.disk.lock import lock
 from clipft.errors import RunError, StorageError, WeightsError
 from clipft.models.checkpoints import read_metadata, read_weights, write_weights
-from clipft.runs.table import CONFIG_COLUMNS, results
+from clipft.runs.table import CONFIG_COLUMNS, MADE_COLUMNS, results
 
 WEIGHTS = {
     "w": torch.tensor([1.0, -0.0, float("nan"), float("inf")]),
@@ -304,10 +304,12 @@ def test_results_are_one_table_of_the_finished_runs(tmp_path):
     table = results(tmp_path)
     split = ["split", "domain", "part", "role"]
     rest = ["reference", "alpha", *split, "metric", "mean", "low", "high", "n"]
-    assert list(table.columns) == ["run", "recipe", "family", *CONFIG_COLUMNS, *rest]
+    assert list(table.columns) == [
+        *("run", "recipe", "family", *CONFIG_COLUMNS, *rest, *MADE_COLUMNS)
+    ]
     split = ["real/test", "real", "test", "reference"]
     same = [1e-5, 10, 3, "holdout", "real", 1.0, *split, "accuracy"]
-    assert table.drop(columns=["recipe", "family"]).values.tolist() == [
+    assert table.drop(columns=["recipe", "family", *MADE_COLUMNS]).values.tolist() == [
         ["aa", "x", "xx", "y", "yy", "ft", *same, 0.25, 0.25 - 0.1, 0.25 + 0.1, 50],
         ["bb", "x", "xx", "y", "yy", "lipsum", *same, 0.5, 0.5 - 0.1, 0.5 + 0.1, 50],
     ]

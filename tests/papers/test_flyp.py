@@ -241,7 +241,7 @@ def test_without_runs_the_caption_says_what_makes_them(tmp_path):
 
 def test_what_is_drawn_is_written(tmp_path):
     PAPER.save_rows(PAPER.make("curves_full", TABLE, tmp_path), tmp_path, "curves_full")
-    points = pd.read_csv(tmp_path / "curves_full.csv")
+    points = pd.read_csv(tmp_path / "flyp_curves_full.csv")
     ours = points[~points.published]
     assert {"recipe", "runs", "n", "seeds", "command", "alpha"} <= set(points.columns)
     assert (ours.n == 3 * 50).all()  # three test splits of 50 images

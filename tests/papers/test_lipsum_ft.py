@@ -76,8 +76,8 @@ def block(made, start):
 def test_every_item_of_the_paper_is_there():
     want = [f"table_{n}" for n in range(1, 12)] + [f"figure_{n}" for n in range(1, 17)]
     assert list(ITEMS) == want
-    assert PAPER.file_name("table_1") == "table_01"
-    assert PAPER.file_name("figure_12") == "figure_12"
+    assert PAPER.file_name("table_1") == "lipsum_ft_table_01"
+    assert PAPER.file_name("figure_12") == "lipsum_ft_figure_12"
 
 
 @pytest.mark.parametrize("name", ITEMS)
@@ -415,13 +415,13 @@ def test_without_soups_the_figure_says_what_makes_them(tmp_path):
 def test_what_is_drawn_is_written_with_run_ids_seeds_and_the_command(tmp_path):
     for name in ("figure_2", "figure_4", "table_3"):
         PAPER.save_rows(PAPER.make(name, TABLE, tmp_path), tmp_path, name)
-    points = pd.read_csv(tmp_path / "figure_02.csv")
+    points = pd.read_csv(tmp_path / "lipsum_ft_figure_02.csv")
     ours = points[~points.published & (points.name != "Zero-shot")]
     assert ours.runs.tolist() == 2 * ["ft-0.0001-0 ft-0.0001-1"] and set(ours.seeds) == {2}
     assert points.command.str.contains("clipft train method=ft").all()
-    gaps = pd.read_csv(tmp_path / "figure_04.csv")
+    gaps = pd.read_csv(tmp_path / "lipsum_ft_figure_04.csv")
     assert {"run", "seed", "n", "mean", "low", "high", "command"} <= set(gaps.columns)
-    assert pd.read_csv(tmp_path / "table_03.csv").block.nunique() == 2
+    assert pd.read_csv(tmp_path / "lipsum_ft_table_03.csv").block.nunique() == 2
     PAPER.save_rows(PAPER.make("table_3", TABLE, tmp_path), "", "table_3")
 
 

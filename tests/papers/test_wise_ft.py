@@ -258,7 +258,7 @@ def test_images_of_one_class_stand_in_a_row_per_domain(world):
 def test_what_is_drawn_is_written(tmp_path):
     made = PAPER.make("effective_robustness", WITH_LINE, tmp_path)
     PAPER.save_rows(made, tmp_path, "effective_robustness")
-    points = pd.read_csv(tmp_path / "effective_robustness.csv")
+    points = pd.read_csv(tmp_path / "wise_ft_effective_robustness.csv")
     ours = points[~points.published]
     assert ours.runs.notna().all() and (ours.n == 150).all() and (ours.seeds > 0).all()
     assert {"expected", "command", "table", "csv", "variant"} <= set(points.columns)
