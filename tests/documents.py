@@ -1,7 +1,7 @@
 """The documents as data: code blocks, commands, links, and the parts that a command makes.
 
     python tests/documents.py write            every made part again, in place
-    python tests/documents.py reference OUT    the HTML reference
+    python tests/documents.py reference OUT [MODULE ...]    the HTML reference
 
 A made part stands between two comments, `<!-- made by: COMMAND -->` and `<!-- end -->`. COMMAND
 is `clipft ...` or `python -m MODULE`. One that reads a folder of runs stays where there is none.
@@ -12,7 +12,7 @@ import io
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -182,8 +182,11 @@ def public_modules() -> Iterator[str]:
             yield module.name
 
 
-def write_reference(out: Path) -> None:
-    """The docstrings as HTML pages that open without a network; the first lists the front door."""
+def write_reference(out: Path, modules: Iterable[str] = ()) -> None:
+    """The docstrings as HTML pages that open without a network; the first lists the front door.
+
+    modules: some of the public ones; default: all.
+    """
     import pdoc
     import pdoc.render
 
@@ -193,18 +196,18 @@ def write_reference(out: Path) -> None:
     for name in clipft.__all__:
         setattr(clipft, name, getattr(clipft, name))
     pdoc.render.configure(docformat="google", show_source=False)
-    pdoc.pdoc(*public_modules(), output_directory=out)
+    pdoc.pdoc(*(modules or public_modules()), output_directory=out)
 
 
 def main() -> None:
-    """`write` or `reference OUT`."""
+    """`write` or `reference OUT [MODULE ...]`."""
     match sys.argv[1:]:
         case ["write"]:
             for file in documents():
                 text = file.read_text(encoding="utf-8")
                 file.write_text(rewritten(text), encoding="utf-8")
-        case ["reference", out]:
-            write_reference(Path(out))
+        case ["reference", out, *modules]:
+            write_reference(Path(out), modules)
             print(f"open {Path(out) / 'index.html'}")
         case _:
             sys.exit(__doc__)
