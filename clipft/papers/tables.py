@@ -83,14 +83,28 @@ class Side:
             frame.append({**row, **cells})
         return {f"{title} {TO_FIRST}" if self.differences else title: pd.DataFrame(frame)}
 
-    def by_row(self) -> dict[tuple[str, str], Means]:
-        """(method, setting) -> its means, named as ours are."""
-        found: dict[tuple[str, str], Means] = {}
-        for row, means in zip(self.rows, self.means, strict=True):
+    def places(self) -> dict[tuple[str, str], int]:
+        """(method, setting) -> the place of its row, named as ours are."""
+        found: dict[tuple[str, str], int] = {}
+        for place, row in enumerate(self.rows):
             method = of_ft(row["method"].removesuffix(LIKELY))
             setting = row.get("setting", "").removesuffix(INFERRED)
-            found.setdefault((method, setting), means)
+            found.setdefault((method, setting), place)
         return found
+
+    def reach(self, place: int, column: str) -> float:
+        """How far the 95 % interval of a mean over our seeds reaches; 0 for one that has no spread.
+
+        t s / sqrt(n), as `metrics.comparison.paired_difference` has it; not a number for one seed.
+        """
+        from scipy import stats
+
+        row = self.rows[place]
+        if row["method"] == ZERO_SHOT_NAME:
+            return 0.0
+        seeds = int(row["seeds"])
+        std = self.means[place][column][1]
+        return float(stats.t.ppf(0.975, seeds - 1) * std / math.sqrt(seeds))
 
 
 def of_ft(method: str) -> str:
@@ -329,7 +343,8 @@ def _differences(ours: Iterable[Side], papers: Iterable[Side], item: Item) -> Bl
     """What is ours minus the paper's, of one measure: of the same kind, and of changes in others.
 
     A change is that against the row `item.against`, on the reference and in the mean: of another
-    model and data set the sizes say little, but the directions can be compared.
+    model and data set the sizes say little, but the directions can be compared. Intervals are 95 %
+    over our seeds, of changes against zero-shot alone; the paper's number is taken as it stands.
     """
     of_values: list[dict[str, str]] = []
     of_changes: list[dict[str, str]] = []
@@ -349,17 +364,17 @@ def _differences(ours: Iterable[Side], papers: Iterable[Side], item: Item) -> Bl
     return {title: _told_apart(rows) for title, rows in blocks.items() if rows}
 
 
-def _pairs(ours: Side, paper: Side) -> Iterator[tuple[tuple[str, str], Means, Means]]:
-    """(method, setting), our means and the paper's, of what both have.
+def _pairs(ours: Side, paper: Side) -> Iterator[tuple[tuple[str, str], int, int]]:
+    """(method, setting), the places of our row and of the paper's, of what both have.
 
     Where a published row has no setting, ours is the first of its method.
     """
-    mine = ours.by_row()
-    for (method, _), means in list(mine.items()):
-        mine.setdefault((method, ""), means)
-    for row, theirs in paper.by_row().items():
+    mine = ours.places()
+    for (method, _), place in list(mine.items()):
+        mine.setdefault((method, ""), place)
+    for row, place in paper.places().items():
         if row in mine:
-            yield row, mine[row], theirs
+            yield row, mine[row], place
 
 
 def _about(ours: Side, paper: Side, row: tuple[str, str]) -> dict[str, str]:
@@ -378,11 +393,11 @@ def _told_apart(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
 def _values(ours: Side, paper: Side) -> Iterator[dict[str, str]]:
     """A row per pair: ours minus the paper's in every column that both have."""
     for row, mine, theirs in _pairs(ours, paper):
-        cells = {
-            name: _signed(ours.measure, mine[name][0] - mean)
-            for name, (mean, _) in theirs.items()
-            if name in mine
-        }
+        cells = {}
+        for name, (published, _) in paper.means[theirs].items():
+            if name in ours.means[mine]:
+                difference = ours.means[mine][name][0] - published
+                cells[name] = _within(ours.measure, difference, ours.reach(mine, name))
         yield _about(ours, paper, row) | cells
 
 
@@ -391,20 +406,38 @@ def _changes(ours: Side, paper: Side, item: Item) -> Iterator[dict[str, str]]:
     pairs = {row: (mine, theirs) for row, mine, theirs in _pairs(ours, paper)}
     if item.against not in pairs:
         return
-    my_base, their_base = pairs.pop(item.against)
+    base, their_base = pairs.pop(item.against)
     mean = item.means[0]
     for row, (mine, theirs) in pairs.items():
-        cells = {}
         # The reference is the first column of both.
-        for name, mine_is, theirs_is in (
-            ("reference", next(iter(mine)), next(iter(theirs))),
-            (mean, mean, mean),
-        ):
-            change = mine[mine_is][0] - my_base[mine_is][0]
-            published = theirs[theirs_is][0] - their_base[theirs_is][0]
-            three = (change, published, change - published)
-            cells[name] = " | ".join(_signed(ours.measure, value) for value in three)
+        columns = {
+            "reference": (next(iter(ours.means[mine])), next(iter(paper.means[theirs]))),
+            mean: (mean, mean),
+        }
+        cells = {}
+        for name, (my, their) in columns.items():
+            change = ours.means[mine][my][0] - ours.means[base][my][0]
+            published = paper.means[theirs][their][0] - paper.means[their_base][their][0]
+            # Two rows that both spread share their seeds, and are not independent.
+            reach = math.nan if ours.reach(base, my) else ours.reach(mine, my)
+            three = (
+                _signed(ours.measure, change),
+                _signed(ours.measure, published),
+                _within(ours.measure, change - published, reach),
+            )
+            cells[name] = " | ".join(three)
         yield _about(ours, paper, row) | cells
+
+
+def _within(measure: str, difference: float, reach: float) -> str:
+    """A difference with its interval over our seeds, where it has one: `+2.7 [1.2, 4.2]`.
+
+    The paper's number is taken as it stands.
+    """
+    if math.isnan(reach):
+        return _signed(measure, difference)
+    ends = [_signed(measure, difference + end).removeprefix("+") for end in (-reach, reach)]
+    return f"{_signed(measure, difference)} [{', '.join(ends)}]"
 
 
 def _signed(measure: str, change: float) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from scipy import stats
 from test_table import fake
 
 from clipft.data import manifests
@@ -191,8 +192,10 @@ def test_changes_of_ours_stand_beside_the_papers(tmp_path):
     ours = tuned - first
     # 68.3 / 58.7 and 81.4 / 54.8 on the slides.
     for column, role, theirs in (("reference", "reference", 13.1), ("mean shift", "shift", -3.9)):
-        want = (ours[role], theirs, ours[role] - theirs)
-        assert frame[column].item() == " | ".join(f"{value:+.1f}" for value in want)
+        own = 100 * at(accuracy, method="ft", alpha=1.0, role=role).groupby("seed")["mean"].mean()
+        ends = stats.t.interval(0.95, len(own) - 1, ours[role] - theirs, stats.sem(own))
+        want = f"{ours[role]:+.1f} | {theirs:+.1f} | {ours[role] - theirs:+.1f}"
+        assert frame[column].item() == f"{want} [{ends[0]:.1f}, {ends[1]:.1f}]"
     assert frame.method.tolist() == ["FT"]
 
 
@@ -202,8 +205,11 @@ def test_of_the_same_data_and_model_each_number_is_compared(tmp_path):
     made = PAPER.make("id_ood", table, tmp_path)
     (frame,) = [frame for title, frame in made.rows.items() if title.startswith("Ours minus")]
     tuned = at(table, metric="accuracy", method="ft", alpha=1.0, role="shift")
-    want = 100 * tuned["mean"].mean() - 54.8
-    assert frame.set_index("method").loc["FT", "mean shift"] == f"{want:+.1f}"
+    own = 100 * tuned.groupby("seed")["mean"].mean()
+    want = own.mean() - 54.8
+    ends = stats.t.interval(0.95, len(own) - 1, want, stats.sem(own))
+    cell = frame.set_index("method").loc["FT", "mean shift"]
+    assert cell == f"{want:+.1f} [{ends[0]:.1f}, {ends[1]:.1f}]"
 
 
 def test_few_shot_runs_alone_are_few_shot(tmp_path):
