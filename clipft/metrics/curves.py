@@ -75,6 +75,8 @@ def ahead(curve: np.ndarray, other: np.ndarray) -> float:
     that tuned models of both curves reach: from the larger of their least to the smaller of their
     most. Where a curve turns back, at a rate too large, its higher branch counts. Ours.
     """
+    if min(len(curve), len(other)) < 2:  # no tuned model
+        return np.nan
     tuned = (curve[1:, 0], other[1:, 0])
     low = max(reference.min() for reference in tuned)
     high = min(reference.max() for reference in tuned)

@@ -14,7 +14,7 @@ together. How methods are compared at equal reference accuracy: `ahead_along_cur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -187,16 +187,13 @@ def lipsum_keeps(results: pd.DataFrame) -> Iterator[Evidence]:
 
 def wise_lifts(results: pd.DataFrame) -> Iterator[Evidence]:
     """FT mixed with zero-shot, against FT; of the alphas between, the best on validation."""
-    rows = results[(results.method == "ft") & (results.metric == "accuracy")]
-    inner = rows[(rows.alpha > ZERO_SHOT) & (rows.alpha < TUNED) & (rows.role == VAL)]
+    runs = _of_best(results, "ft")
+    val = runs[(runs.metric == "accuracy") & (runs.role == VAL)]
+    inner = val[(val.alpha > ZERO_SHOT) & (val.alpha < TUNED)]
     if inner.empty:
         return
-    recipe = best_by_val(results)["ft"]
-    by_alpha = inner[inner.recipe == recipe].groupby("alpha")["mean"].mean()
-    if by_alpha.empty:
-        return
-    alpha = by_alpha.idxmax()
-    of_ft = paths(results[results.recipe == recipe])
+    alpha = inner.groupby("alpha")["mean"].mean().idxmax()
+    of_ft = paths(runs)
     at = {mixed: of_ft[of_ft.alpha == mixed].set_index("seed") for mixed in (alpha, TUNED)}
     for column in ACCURACIES:
         first, second = at[TUNED][column].align(at[alpha][column], join="inner")
@@ -224,17 +221,12 @@ def ahead_along_curves(results: pd.DataFrame, method: str, other: str) -> Iterat
     """
     curves = _curves(results, method)
     others = _curves(results, other)
-    heights = []
+    pairs = []
     for seed in sorted(curves.keys() & others.keys()):
         rates = curves[seed].index.intersection(others[seed].index)
-        if len(rates) < 3:  # zero-shot and two rates
-            continue
-        height = ahead(curves[seed].loc[rates].to_numpy(), others[seed].loc[rates].to_numpy())
-        if not np.isnan(height):
-            heights.append(height)
-    if heights:
-        difference = paired_difference(np.zeros(len(heights)), heights)
-        yield from _seeds(f"{title_of(method)} above {title_of(other)}", difference)
+        if len(rates) >= 3:  # zero-shot and two rates
+            pairs.append((curves[seed].loc[rates], others[seed].loc[rates]))
+    yield from _ahead(f"{title_of(method)} above {title_of(other)}", pairs)
 
 
 def mixtures_above_rates(results: pd.DataFrame, method: str = "ft") -> Iterator[Evidence]:
@@ -247,15 +239,18 @@ def mixtures_above_rates(results: pd.DataFrame, method: str = "ft") -> Iterator[
         return
     mixed = paths(runs).sort_values("alpha")
     largest = mixed.lr.iloc[0]
-    heights = []
+    pairs = []
     for seed, curve in _curves(results, method).items():
-        along_alpha = mixed[mixed.seed == seed][ACCURACIES]
-        height = ahead(along_alpha.to_numpy(), curve.loc[:largest].to_numpy())
-        if not np.isnan(height):
-            heights.append(height)
+        pairs.append((mixed[mixed.seed == seed][ACCURACIES], curve.loc[:largest]))
+    yield from _ahead(f"{title_of(method)} + WiSE above smaller rates", pairs)
+
+
+def _ahead(what: str, pairs: Sequence[tuple[pd.DataFrame, pd.DataFrame]]) -> Iterator[Evidence]:
+    """How far the first curve of each pair lies above the second, of pairs that meet."""
+    found = [ahead(curve.to_numpy(), other.to_numpy()) for curve, other in pairs]
+    heights = [height for height in found if not np.isnan(height)]
     if heights:
-        difference = paired_difference(np.zeros(len(heights)), heights)
-        yield from _seeds(f"{title_of(method)} + WiSE above smaller rates", difference)
+        yield from _seeds(what, paired_difference(np.zeros(len(heights)), heights))
 
 
 # --- what they look at
@@ -275,19 +270,11 @@ def _curves(results: pd.DataFrame, method: str) -> dict[int, pd.DataFrame]:
     families = val.groupby("family").agg(rates=("lr", "nunique"), best=("mean", "max"))
     family = families.sort_values(["rates", "best"]).index[-1]
     rows = paths(runs[runs.family == family])
-    start = rows[rows.alpha == ZERO_SHOT].assign(lr=0.0).drop_duplicates("seed")
-    tuned = rows[rows.alpha == TUNED].sort_values("lr")
-    curves = {}
-    for seed, models in tuned.groupby("seed"):
-        with_start = [start[start.seed == seed], models]
-        curves[int(str(seed))] = _joined(with_start).set_index("lr")[ACCURACIES]
-    return curves
-
-
-def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.concat(parts)
+    ends = rows[rows.alpha.isin([ZERO_SHOT, TUNED])]
+    # Zero-shot, which is the same in every run of a seed, has rate 0.
+    ends = ends.assign(rate=ends.lr * ends.alpha).drop_duplicates(["seed", "rate"])
+    by_seed = ends.sort_values("rate").groupby("seed")
+    return {int(str(seed)): models.set_index("rate")[ACCURACIES] for seed, models in by_seed}
 
 
 def _of_best(results: pd.DataFrame, method: str) -> pd.DataFrame:

@@ -104,6 +104,11 @@ def test_wise_is_held_against_ft_at_the_alpha_of_validation():
     assert lifted.verdict == "holds"
 
 
+def test_mixtures_without_a_tuned_model_are_no_claim():
+    rows = table(falling, methods=["ft"], alphas=(0.0, 0.5))
+    assert {claim.verdict for claim in claims(rows)} == {"not tested"}
+
+
 def test_two_rates_and_two_seeds_are_the_least():
     assert by_letter(claims(table(falling, lrs=LRS[:1])))["d"].verdict == "not tested"
     assert by_letter(claims(table(falling, seeds=[3])))["d"].verdict == "not tested"
@@ -163,4 +168,5 @@ def test_ahead_equals_interpolation_where_curves_rise():
     assert ahead(one, other) == pytest.approx(wanted.mean())
     turned = np.vstack([one, [0.65, 0.1]])  # a rate too large: the curve turns back, below
     assert ahead(turned, other) == pytest.approx(wanted.mean())
+    assert np.isnan(ahead(one, other[:1])) and np.isnan(ahead(one[:0], other))
     assert np.isnan(ahead(one[:2], other + np.array([[0, 0], [0.3, 0], [0.3, 0]])))
