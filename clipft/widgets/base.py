@@ -6,7 +6,7 @@ import gzip
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 import traitlets
@@ -37,19 +37,20 @@ def file_text(name: str) -> str:
 
 
 STYLE = file_text("explorer.css")
+LIBRARY = file_text("library.js")
 
 
 class Library(anywidget.AnyWidget):
-    """plotly.js, sent to a page once for all of its charts."""
+    """plotly.js, sent to a page once for all of its charts, which reads it when it comes."""
 
-    _esm = "export default {}"
+    _esm = LIBRARY + "export default {initialize({model}) { plotlyOf(model); }};"
     packed = traitlets.Bytes().tag(sync=True)  # gzip
 
     @classmethod
     @cache
     def shared(cls) -> Library:
         """The kernel's own."""
-        return cls(packed=gzip.compress(library().encode(), mtime=0))
+        return cls(packed=gzip.compress(library().encode(), compresslevel=4, mtime=0))
 
 
 class Plot(anywidget.AnyWidget):
@@ -60,7 +61,7 @@ class Plot(anywidget.AnyWidget):
     points numbers in `meta.id`. Arrow keys walk over the points, Enter chooses, Escape clears.
     """
 
-    _esm = painter() + file_text("plot.js")
+    _esm = painter() + LIBRARY + file_text("plot.js")
     _css = STYLE
     library = traitlets.Instance(Library).tag(sync=True, **W.widget_serialization)
     figure = traitlets.Unicode().tag(sync=True)
@@ -109,6 +110,11 @@ class Explorer(traitlets.HasTraits):
     slider: W.FloatSlider  # of those that have an alpha
     links: Sequence[Any] = ()  # between widgets, in the page; closed with it
     stage: Stage | None = None
+
+    def __new__(cls, *arguments: Any, **traits: Any) -> Self:
+        """Send plotly.js ahead: a page takes a second to read it, while the kernel draws."""
+        Library.shared()
+        return super().__new__(cls, *arguments, **traits)
 
     def figure(self) -> go.Figure:
         """The static twin: the picture that is shown, for batches, pages and papers."""

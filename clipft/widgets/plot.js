@@ -1,4 +1,4 @@
-// A figure in a live page; painter.js stands above this text and paints it.
+// A figure in a live page; painter.js and library.js stand above this text.
 
 const libraryOf = (model) =>
   model.widget_manager.get_model(model.get("library").slice("IPY_MODEL_".length));
@@ -21,38 +21,12 @@ function hearLateOnes(anyModel) {
   };
 }
 
-// plotly.js, once a page: its text comes packed, and is loaded from a blob as widgets are.
-async function plotly(model) {
-  const library = await libraryOf(model);
-  globalThis.clipftPlotly ??= unpacked(library.get("packed"));
-  return globalThis.clipftPlotly;
-}
-
-async function unpacked(packed) {
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const text = await new Response(stream).text();
-  const {define} = globalThis;
-  globalThis.define = undefined; // a loader of modules would hide it
-  const script = document.createElement("script");
-  script.src = URL.createObjectURL(new Blob([text], {type: "text/javascript"}));
-  const loaded = new Promise((done, fail) => {
-    script.onload = done;
-    script.onerror = () => fail(new Error("clipft: the page refused plotly.js"));
-  });
-  document.head.append(script);
-  await loaded;
-  globalThis.define = define;
-  URL.revokeObjectURL(script.src);
-  script.remove();
-  return globalThis.Plotly;
-}
-
 export default {
   async initialize({model}) {
     hearLateOnes(await libraryOf(model));
   },
   async render({model, el}) {
-    const Plotly = await plotly(model);
+    const Plotly = await plotlyOf(await libraryOf(model));
     const tell = (name) => (value) => {
       model.set(name, value);
       model.save_changes();
