@@ -71,6 +71,7 @@ from .runs.table import (
     wide as wide,
 )
 from .testing import check_method as check_method
+from .training.adopt import adopt as adopt
 from .training.combine import combine as combine
 from .training.train import train as train
 from .widgets.calibration import ReliabilityExplorer as ReliabilityExplorer

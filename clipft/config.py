@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ConfigError, unknown
-from .methods import training_method
+from .methods import METHODS, Method, training_method
 
 
 def digest(content: Any, length: int = 12) -> str:
@@ -279,6 +279,11 @@ class RunConfig(Record):
         if not 0 < self.crop[0] <= self.crop[1] <= 1:
             raise ValueError(f"crop is {self.crop}, expected two fractions 0 < low <= high <= 1")
         return self
+
+    @property
+    def entry(self) -> Method:
+        """What its method is and trains; raises ConfigError where the method is unknown here."""
+        return METHODS[self.method]
 
     @property
     def id(self) -> str:

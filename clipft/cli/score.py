@@ -64,7 +64,7 @@ def _sweep(folder: Path, alphas: Sequence[float], reading: Reading, adaptive: fl
     scores = run.table()
     if adaptive:
         alphas = sorted(set(scores["alpha"]))
-    print_scores(scores, alphas, run.config.selection)
+    print_scores(scores, alphas, run.config)
 
 
 def diagnose(run: RunPath, alpha: Alpha = 1.0, device: Device = "auto") -> None:

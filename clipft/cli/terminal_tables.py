@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..config import RunConfig
+
 # metric -> its column; the accuracy goes before them
 COLUMNS = {
     "relative_accuracy": "relative", "nll": "nll", "ece": "ece",
@@ -56,7 +58,7 @@ def show_frame(frame: pd.DataFrame, title: str) -> None:
     show(rows, title)
 
 
-def print_scores(scores: pd.DataFrame, alphas: Sequence[float], selection: str) -> None:
+def print_scores(scores: pd.DataFrame, alphas: Sequence[float], config: RunConfig) -> None:
     """Print a run's scores at these alphas, a row per split, and how its weights were chosen."""
     scores = scores[scores["alpha"].isin(alphas)]
     index = ["alpha", "role", "split"]
@@ -70,4 +72,5 @@ def print_scores(scores: pd.DataFrame, alphas: Sequence[float], selection: str) 
             value = measured.get(metric, math.nan)
             row[column] = "" if math.isnan(value) else f"{value:.3f}"
         rows.append(row)
-    show(rows, f"weights chosen: {CHOSEN[selection]}")
+    where = "" if config.steps else "elsewhere, as it was said "
+    show(rows, f"weights chosen: {where}{CHOSEN[config.selection]}")

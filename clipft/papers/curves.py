@@ -14,7 +14,7 @@ from ..figures.curves import BASELINE, CHOSEN, END, MIXTURE, START, Drawing, cur
 from ..figures.panels import empty_figure, join_panels
 from ..figures.style import Look, domain_of, look_of, style
 from ..metrics.correlation import expected_shift
-from ..runs.names import title_of
+from ..runs.names import recipe_in_words, title_of
 from ..runs.scores import VAL
 from ..runs.table import paths, wide
 from .item import SHIFTS, ZERO_SHOT_NAME, Item, Made, Ours
@@ -113,7 +113,7 @@ def with_line(points: pd.DataFrame, base: pd.DataFrame, shift: str = "") -> pd.D
     rows = pd.DataFrame(
         {
             "name": each.method.map(title_of),
-            "label": "lr " + each.lr.map("{:g}".format) + ", " + each.steps.astype(str) + " steps",
+            "label": list(map(recipe_in_words, each.lr, each.steps)),
             "method": each.method,
             "recipe": each.recipe,
             "runs": each.run,

@@ -14,8 +14,9 @@ from ..data.manifests import Manifest, load_manifest
 from ..disk.files import check_target
 from ..errors import ConfigError, ImageError, RunError
 from ..methods import TURNED
+from .adopted import check_name
 from .identity import LOCAL, find_begun
-from .model_names import check_model
+from .model_names import RANDOM, check_model
 from .recipes import posthoc_recipe
 from .rows import chosen_on, reference_of, reported_on, trained_on
 from .run import After, Run, open_runs
@@ -48,6 +49,36 @@ def check_training(config: RunConfig, runs: Path | str, *, scored: bool = False)
     begun = find_begun(runs, config)
     if begun is None or not begun.has_weights:  # a finished run is given without its data, too
         _check_rows(config, manifest, scored=scored)
+
+
+def check_adoption(
+    checkpoint: Path | str,
+    config: RunConfig,
+    *,
+    name: str,
+    head: Path | str = "",
+    runs: Path | str = "runs",
+    scored: bool = False,
+) -> None:
+    """Raise ClipftError for what an adoption would be refused for anyway.
+
+    config: its data set, model and weights, reference and selection. scored: whether it is to be
+    scored at its end, which asks every reported split.
+    """
+    check_name(name)
+    manifest = load_manifest(config.manifest)
+    check_domains(config, manifest)
+    if config.pretrained == RANDOM:
+        fault = "a checkpoint was tuned from weights, not from random ones"
+        raise ConfigError(f"{fault}; give --pretrained the tag, or the file, that it began with")
+    check_model(config.model, config.pretrained)
+    for file in (checkpoint, head):
+        if str(file) and not Path(file).exists():
+            raise ConfigError(f"no such file: {file}; wanted: a file of weights")
+    check_target(runs, folder=True)
+    if scored and not manifest.is_rendered:
+        for split in reported_on(config, manifest):
+            manifest.split(split)
 
 
 def _check_rows(config: RunConfig, manifest: Manifest, *, scored: bool) -> None:

@@ -15,7 +15,7 @@ from ..progress import write
 from .folder import ABOUT, DEFAULT_RUNS, RunFolder, folders_of, with_split_columns
 from .identity import model_name, without_places
 from .made import Made, words_of
-from .names import MethodName, is_ensemble, ordered, title_of
+from .names import MethodName, is_ensemble, ordered, title_of, told_of
 from .scores import REFERENCE, SHIFT, VAL
 
 if TYPE_CHECKING:
@@ -429,7 +429,7 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
         best = _best_alpha(
             rows[(rows.role == VAL) & (rows.recipe == recipe)], of_recipe.run.nunique()
         )
-        about = {"method": titles[recipe], "lr": f"{lr:g}", "steps": str(steps), "alpha": "1"}
+        about = {"method": titles[recipe], **told_of(lr, steps), "alpha": "1"}
         if TUNED in set(of_recipe.alpha):
             tuned = of_recipe[of_recipe.alpha == TUNED]
             lines.append(about | _line(tuned, calibration=calibration))
