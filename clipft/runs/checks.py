@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import DEFAULT, check_alpha, digest
+from ..config import DEFAULT, RunConfig, check_alpha, digest
 from ..data.manifests import Manifest, load_manifest
 from ..disk.files import check_target
 from ..errors import ConfigError, ImageError, RunError
 from ..methods import TURNED
 from .adopted import check_name
 from .identity import LOCAL, find_begun
-from .model_names import RANDOM, check_model
+from .model_names import RANDOM, check_model, named
 from .recipes import posthoc_recipe
 from .rows import chosen_on, reference_of, reported_on, trained_on
 from .run import After, Run, open_runs
@@ -24,7 +24,6 @@ from .run import After, Run, open_runs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..config import RunConfig
     from ..methods import Posthoc
     from .folder import RunFolder
 
@@ -79,6 +78,31 @@ def check_adoption(
     if scored and not manifest.is_rendered:
         for split in reported_on(config, manifest):
             manifest.split(split)
+
+
+def check_evaluation(
+    models: Sequence[str], manifest: str, reference: str = ""
+) -> dict[str, RunConfig]:
+    """Name -> the configuration of a zero-shot model, for each once; nothing is loaded.
+
+    Raises ConfigError where there is no such model, data set, domain or list of images.
+    """
+    if not models:
+        raise ConfigError("no model to evaluate; wanted: NAME:WEIGHTS, e.g. ViT-B-16:openai")
+    about = {"manifest": manifest, "reference": reference}
+    configs = {}
+    for name in models:
+        model, pretrained = named(name)
+        configs[name] = RunConfig(**about, model=model, pretrained=pretrained)
+    first = next(iter(configs.values()))
+    opened = load_manifest(manifest)
+    check_domains(first, opened)
+    for config in configs.values():
+        check_model(config.model, config.pretrained)
+    if not opened.is_rendered:
+        for split in reported_on(first, opened):
+            opened.split(split)
+    return configs
 
 
 def _check_rows(config: RunConfig, manifest: Manifest, *, scored: bool) -> None:

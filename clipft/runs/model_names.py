@@ -16,6 +16,7 @@ from ..errors import ConfigError, unknown
 from .identity import LOCAL
 
 EMOJI_TINY = Path(__file__).parent.parent / "assets/emoji-tiny"
+PREFIXES = (LOCAL, "hf-hub:")
 RANDOM = "none"  # `pretrained` of a model that starts from random weights
 
 
@@ -24,6 +25,13 @@ def model_folder(model: str) -> Path | None:
     if model == "emoji-tiny":
         return EMOJI_TINY
     return Path(model.removeprefix(LOCAL)) if model.startswith(LOCAL) else None
+
+
+def named(text: str) -> tuple[str, str]:
+    """Model and weights in NAME or NAME:WEIGHTS; the colon of `local-dir:` and its kin stays."""
+    kind = next((prefix for prefix in PREFIXES if text.startswith(prefix)), "")
+    name, _, pretrained = text.removeprefix(kind).partition(":")
+    return kind + name, pretrained
 
 
 def check_model(model: str, pretrained: str) -> None:
