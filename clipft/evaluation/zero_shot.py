@@ -48,10 +48,11 @@ def evaluate(
         WeightsError: where weights cannot be read.
 
     Example:
-        >>> run = clipft.open_runs("runs")[0]
-        >>> table = clipft.evaluate(run.config.model + ":" + run.config.pretrained, "mini.yaml")
-        Traceback (most recent call last):
-        clipft.errors.ConfigError: no manifest mini.yaml; ...
+        >>> own = clipft.new_manifest("mine", root="photos", reference="studio")
+        >>> table = clipft.evaluate(["emoji-tiny", "emoji-tiny:none"], "mine.yaml")
+        >>> rows = table[(table.metric == "accuracy") & (table.part == "test")]
+        >>> rows.pivot(index="run", columns="domain", values="mean").shape
+        (2, 3)
     """
     names = [models] if isinstance(models, str) else list(models)
     configs = check_evaluation(names, manifest, reference)

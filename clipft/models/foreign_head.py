@@ -2,6 +2,7 @@
 holds the logit scale, is looked at and said.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,9 @@ import torch
 from torch import Tensor
 
 from ..diagnostics.energies import unit
-from ..errors import WeightsError, first_line
-from .checkpoints import read_weights
+from ..errors import WeightsError
 from .head import Head, read_head
+from .shapes import read_shape
 
 UNSCALED = (0.5, 2.0)  # mean length of the columns of a head whose scores are cosines
 HEAD_NAMES = {"classification_head", "head", "classifier", "fc", "linear"}
@@ -29,35 +30,15 @@ class Linear:
 
 
 def read_linear(file: Path | str, dimensions: int) -> Linear:
-    """The one linear layer of a file: head.safetensors of an export, safetensors, or torch's.
+    """The one linear layer of a file: head.safetensors of an export, or tensors of any kind.
 
     dimensions: of the embeddings, one side of its weight. Raises WeightsError where the file cannot
     be read or does not hold exactly one such layer.
     """
-    try:
+    with contextlib.suppress(WeightsError):
         head = read_head(file)
-    except WeightsError:
-        return linear_of(_tensors(file), dimensions, str(file))
-    return Linear(head.weight, head.bias, head.classes)
-
-
-def _tensors(file: Path | str) -> Mapping[str, Tensor]:
-    """The tensors of a file by name; no pickle is run."""
-    if str(file).endswith(".safetensors"):
-        return read_weights(file)
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch has many
-        fault = f"{file} cannot be read as tensors ({first_line(error)[:120]})"
-        raise WeightsError(f"{fault}; wanted: safetensors, or a state dict by torch.save") from None
-    if isinstance(content, Tensor):
-        return {"weight": content}
-    if isinstance(content, Mapping):
-        content = content.get("state_dict", content)
-    if not isinstance(content, Mapping):
-        kind = type(content).__name__
-        raise WeightsError(f"{file} holds a {kind}; wanted: tensors `weight` and `bias`")
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+        return Linear(head.weight, head.bias, head.classes)
+    return linear_of(read_shape(file).tensors, dimensions, str(file))
 
 
 def linear_of(tensors: Mapping[str, Tensor], dimensions: int, source: str) -> Linear:

@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 
 from ..config import Reading, RunConfig
-from ..errors import ConfigError, WeightsError, first_line
+from ..errors import ConfigError
 from ..evaluation.bench import Bench, compare_digests
 from ..evaluation.recorder import record_weights, recorded
-from ..models.checkpoints import load_checkpoint, write_weights
-from ..models.foreign_head import fit_head, read_linear
+from ..models.checkpoints import Checkpoint, read_checkpoint, write_weights
+from ..models.fit import load_checkpoint
+from ..models.foreign_head import Linear, fit_head, read_linear
 from ..models.head import Head
 from ..models.students import Student, TwoTowers
-from ..posthoc.weights import HEAD, Weights, check_finite
+from ..posthoc.weights import HEAD, Weights
 from ..progress import write
 from ..runs.adopted import DEFAULT_NAME, Adopted, AdoptedConfig, stated
 from ..runs.checks import check_adoption
@@ -119,25 +120,16 @@ class _Found:
     notes: Sequence[str]
 
 
-def _look_at(bench: Bench, checkpoint: Path | str, head_file: Path | str) -> _Found:
-    """Read a checkpoint into a copy of the zero-shot model, and see what of it was tuned."""
+def _look_at(bench: Bench, file: Path | str, head_file: Path | str) -> _Found:
+    """Put a checkpoint into a copy of the zero-shot model, and see what of it was tuned."""
     clip = bench.clip
+    checkpoint = read_checkpoint(file)
     model = copy.deepcopy(clip.model)
-    try:
-        load_checkpoint(model, checkpoint)
-    except Exception as error:  # open_clip, torch and safetensors each have their own
-        fault = f"cannot load {checkpoint} into {clip.name}: {first_line(error)[:200]}"
-        raise WeightsError(f"{fault}; is the file whole, and of this model?") from None
-    check_finite(model.state_dict(), str(checkpoint))
-
-    head = None
-    notes = []
-    if head_file:
-        linear = read_linear(head_file, len(bench.zero_shot))
-        head, said = fit_head(linear, bench.zero_shot, clip.scale, str(head_file))
-        if head.classes:
-            head.check_classes(bench.manifest.names, bench.manifest.name)
-        notes.append(f"the head of {head_file}: {said}")
+    _check_activation(bench, checkpoint)
+    notes = [checkpoint.found, *load_checkpoint(model, checkpoint, clip.name)]
+    head, said = _head_of(bench, checkpoint, head_file)
+    if said:
+        notes.append(said)
 
     changed = _changed(model.state_dict(), clip.model.state_dict())
     vision = [name for name in changed if name.startswith(VISION)]
@@ -151,12 +143,38 @@ def _look_at(bench: Bench, checkpoint: Path | str, head_file: Path | str) -> _Fo
         towers += "; the head stands in place of the text tower"
     elif head is None:
         towers += "; the zero-shot head stays"
-    notes.append(f"{Path(checkpoint).name}: {towers}")
+    notes.append(towers)
     nearness = _nearness(model.visual, clip.model.visual)
     if nearness < NEAR:
         far = f"the vision tower is far from that of {clip.name} (cosine {nearness:.2f})"
         notes.append(f"{far}: was it tuned from these weights? A mixture of others says nothing")
     return _Found(model, head, trains, notes)
+
+
+def _check_activation(bench: Bench, checkpoint: Checkpoint) -> None:
+    """Raise ConfigError where a file says another activation than the zero-shot model has."""
+    quick_gelu = bool((bench.clip.config["model_cfg"] or {}).get("quick_gelu"))
+    if checkpoint.quick_gelu in (None, quick_gelu):
+        return
+    mine, theirs = ("QuickGELU", "GELU") if quick_gelu else ("GELU", "QuickGELU")
+    fault = f"{checkpoint.file} says {theirs}, {bench.clip.name} has {mine}"
+    raise ConfigError(f"{fault}: every score would be off; choose the model of its activation")
+
+
+def _head_of(bench: Bench, checkpoint: Checkpoint, file: Path | str) -> tuple[Head | None, str]:
+    """The head that is given, or that of the checkpoint; and what was found of it."""
+    if file:
+        source = str(file)
+        linear = read_linear(file, len(bench.zero_shot))
+    elif checkpoint.head is not None:
+        source = checkpoint.file.name
+        linear = Linear(*checkpoint.head)
+    else:
+        return None, ""
+    head, said = fit_head(linear, bench.zero_shot, bench.clip.scale, source)
+    if head.classes:
+        head.check_classes(bench.manifest.names, bench.manifest.name)
+    return head, f"the head of {source}: {said}"
 
 
 def _changed(tuned: Weights, start: Weights) -> list[str]:
