@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -16,7 +15,7 @@ from .shapes import Shape, read_shape
 from .wrappers import Unwrapped, unwrap
 
 File = Path | str
-TEXT_LAYERS = ("transformer.", "text.", "text_encoder.")
+TEXT_LAYERS = ("transformer.", "text.", "text_encoder.")  # Apple's is the last
 
 
 @dataclass(frozen=True)
@@ -81,17 +80,6 @@ def _found(shape: Shape, unwrapped: Unwrapped, kind: str) -> str:
     if unwrapped.left_out:
         line += f"; left out: {', '.join(unwrapped.left_out[:5])}"
     return line
-
-
-def load_checkpoint(model: Any, file: File) -> None:
-    """Read an open_clip model's weights from a file; raises as open_clip does for another model's.
-
-    The one place that knows shapes of checkpoints: so far those that open_clip reads itself (a
-    state dict, bare or as its training script writes it). A new shape becomes a state dict here.
-    """
-    import open_clip
-
-    open_clip.load_checkpoint(model, str(file))
 
 
 def write_weights(path: File, weights: Weights, metadata: dict[str, str] | None = None) -> None:

@@ -28,6 +28,8 @@ from torch import Tensor
 
 from ..disk.files import read_json
 from ..errors import WeightsError, first_line
+from ..runs.model_names import OPEN_CLIP_CONFIG, TRANSFORMERS_CONFIG
+from .huggingface import quick_gelu_of
 
 Tensors = dict[str, Tensor]
 
@@ -163,7 +165,8 @@ def _activation_of_code(file: Path) -> bool | None:
 
 def _beside(file: Path) -> bool | None:
     """What the JSON beside a file says of its activation, or the file's own name."""
-    for name, read in (("open_clip_config.json", _of_open_clip), ("config.json", _of_transformers)):
+    readers = {OPEN_CLIP_CONFIG: _of_open_clip, TRANSFORMERS_CONFIG: quick_gelu_of}
+    for name, read in readers.items():
         config = file.with_name(name)
         if config.is_file():
             said = read(read_json(config))
@@ -175,14 +178,6 @@ def _beside(file: Path) -> bool | None:
 def _of_open_clip(config: Any) -> bool | None:
     inner = config.get("model_cfg", config) if isinstance(config, dict) else {}
     return bool(inner.get("quick_gelu", False)) if "embed_dim" in inner else None
-
-
-def _of_transformers(config: Any) -> bool | None:
-    if not isinstance(config, dict):
-        return None
-    towers = [config, config.get("vision_config") or {}, config.get("text_config") or {}]
-    acts = {tower["hidden_act"] for tower in towers if "hidden_act" in tower}
-    return "quick_gelu" in acts if acts else None
 
 
 # --- torch.save, of which nothing is run
@@ -203,7 +198,7 @@ def _harmless() -> list[Any]:
 
     scalar = np.float64(0).__reduce__()[0]
     array = np.zeros(1).__reduce__()[0]
-    arrays = [np.dtype, np.ndarray, codecs.encode]
+    arrays: list[Any] = [np.dtype, np.ndarray, codecs.encode]
     arrays += {type(np.dtype(code)) for code in np.typecodes["All"]}
     for core in CORES:
         arrays.append((scalar, f"numpy.{core}.multiarray.scalar"))
