@@ -15,8 +15,8 @@ from ..disk.files import check_target
 from ..errors import ConfigError, ImageError, RunError
 from ..methods import TURNED
 from .adopted import check_name
-from .identity import LOCAL, find_begun
-from .model_names import RANDOM, check_model, named
+from .identity import find_begun
+from .model_names import LOCAL, RANDOM, check_model, named
 from .recipes import posthoc_recipe
 from .rows import chosen_on, reference_of, reported_on, trained_on
 from .run import After, Run, open_runs
