@@ -78,11 +78,14 @@ def adopt(
             not finite.
 
     Example:
-        >>> folder = clipft.export(clipft.open_runs("runs")[0], "tuned")
-        >>> about = {"manifest": "emoji_shift", "model": "local-dir:tuned"}
-        >>> clipft.adopt(folder / "open_clip_model.safetensors", **about)
-        Traceback (most recent call last):
-        clipft.errors.ConfigError: ... is the zero-shot model itself ...
+        >>> run = clipft.open_runs("runs")[0]
+        >>> file = clipft.export(run, "tuned") / "open_clip_model.safetensors"
+        >>> own = clipft.new_manifest("mine", root="photos", reference="studio")
+        >>> start = {"model": run.config.model, "pretrained": run.config.pretrained}
+        >>> theirs = clipft.adopt(file, manifest="mine.yaml", name="theirs", **start)
+        open_clip_model.safetensors: a CLIP, ...
+        >>> theirs.title
+        'theirs, not trained here'
     """
     about = stated(settings)
     check_adoption(checkpoint, about, name=name, head=head, runs=runs)
@@ -240,7 +243,7 @@ def _check_tuned(bench: Bench, config: AdoptedConfig, student: Student, source: 
         if name not in HEAD or not torch.allclose(tuned, start[name], rtol=1e-5, atol=1e-7):
             return
     fault = f"{source} is the zero-shot model itself: nothing of it was tuned"
-    advice = "to score it without a run: clipft evaluate --model NAME --pretrained TAG"
+    advice = "to score it without a run: clipft evaluate --model NAME:TAG --manifest NAME"
     raise ConfigError(f"{fault}; {advice}")
 
 

@@ -56,29 +56,3 @@ def test_evaluate_writes_a_table_and_takes_several(clipft):
     assert code == 0 and out.count("| real/test") == 2, error
     assert pd.read_csv("runs/baselines.csv").run.nunique() == 2
     assert clipft("results")[0] == 0  # a table beside runs is no run
-
-
-REFUSED = {
-    "what to evaluate?": (),
-    "--model NAME:WEIGHTS --manifest": ("--model", "emoji-tiny"),
-    "--model is for a model without a run": ("runs", "--model", "emoji-tiny"),
-    "--manifest is for a model without a run": ("runs", "--manifest", "emoji_shift"),
-    "leave out --pretrained": (
-        *("--model", "ViT-B-16:openai", "--pretrained", "openai", "--manifest", "emoji_shift"),
-    ),
-}
-
-
-@pytest.mark.parametrize("said", REFUSED)
-def test_what_cannot_be_evaluated_is_one_line(clipft, said):
-    code, _, error = clipft("evaluate", *REFUSED[said])
-    assert code == 2 and said in error and len(error.splitlines()) == 1
-
-
-def test_a_wrong_adoption_is_one_line_before_torch_is_asked(clipft, monkeypatch):
-    monkeypatch.setattr("clipft.training.adopt.adopt", None)
-    wrong = [("nowhere.pt", *clipft.of), ("out", *clipft.of, "--name", "lipsum")]
-    wrong += [("out", "--model", "ViT-B-16", "--manifest", "emoji_shift")]
-    for arguments in wrong:
-        code, _, error = clipft("adopt", *arguments)
-        assert code == 2 and len(error.splitlines()) == 1
