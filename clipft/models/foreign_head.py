@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..diagnostics.energies import unit
 from ..errors import WeightsError
+from ..runs.checks import HEAD as HEAD_FILE
 from .head import Head, read_head
 from .shapes import read_shape
 
@@ -30,11 +31,14 @@ class Linear:
 
 
 def read_linear(file: Path | str, dimensions: int) -> Linear:
-    """The one linear layer of a file: head.safetensors of an export, or tensors of any kind.
+    """The one linear layer of a file: that of an export or its folder, or tensors of any kind.
 
     dimensions: of the embeddings, one side of its weight. Raises WeightsError where the file cannot
     be read or does not hold exactly one such layer.
     """
+    file = Path(file).expanduser()
+    if file.is_dir():  # what an export wrote
+        file = file / HEAD_FILE
     with contextlib.suppress(WeightsError):
         head = read_head(file)
         return Linear(head.weight, head.bias, head.classes)

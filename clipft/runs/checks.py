@@ -15,6 +15,7 @@ from ..disk.files import check_target
 from ..errors import ConfigError, ImageError, RunError
 from ..methods import TURNED
 from .adopted import check_name
+from .folder import RunFolder
 from .identity import find_begun
 from .model_names import LOCAL, RANDOM, check_model, named
 from .recipes import posthoc_recipe
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..methods import Posthoc
-    from .folder import RunFolder
 
 HEAD = "head.safetensors"  # of an export, beside the model
 # of runs that can be combined; the digests are of the zero-shot weights and of the data set
@@ -72,8 +72,11 @@ def check_adoption(
         raise ConfigError(f"{fault}; give --pretrained the tag, or the file, that it began with")
     check_model(config.model, config.pretrained)
     for file in (checkpoint, head):
-        if str(file) and not Path(file).exists():
+        if str(file) and not Path(file).expanduser().exists():
             raise ConfigError(f"no such file: {file}; wanted: a file of weights")
+    of_run = RunFolder(Path(checkpoint).expanduser().parent)
+    if of_run.is_begun and of_run.weights_file.name == Path(checkpoint).name:
+        raise ConfigError(f"{checkpoint} is of a run of clipft: {of_run}; use that as it is")
     check_target(runs, folder=True)
     if scored and not manifest.is_rendered:
         for split in reported_on(config, manifest):

@@ -26,7 +26,7 @@ from ..models.students import Student, TwoTowers
 from ..posthoc.weights import HEAD, Weights
 from ..progress import write
 from ..runs.adopted import DEFAULT_NAME, Adopted, AdoptedConfig, stated
-from ..runs.checks import check_adoption
+from ..runs.checks import HEAD as HEAD_FILE, check_adoption
 from ..runs.folder import RunFolder
 from ..runs.identity import as_kept, run_id
 from ..runs.made import ADOPTING
@@ -173,11 +173,19 @@ def _head_of(bench: Bench, checkpoint: Checkpoint, file: Path | str) -> tuple[He
         source = checkpoint.file.name
         linear = Linear(*checkpoint.head)
     else:
-        return None, ""
+        return None, _unused_head(checkpoint.file)
     head, said = fit_head(linear, bench.zero_shot, bench.clip.scale, source)
     if head.classes:
         head.check_classes(bench.manifest.names, bench.manifest.name)
     return head, f"the head of {source}: {said}"
+
+
+def _unused_head(checkpoint: Path) -> str:
+    """A line where an export's head lies beside its towers."""
+    beside = checkpoint.with_name(HEAD_FILE)
+    if not beside.is_file():
+        return ""
+    return f"{beside} lies beside it and is not used; to take it: --head {beside}"
 
 
 def _changed(tuned: Weights, start: Weights) -> list[str]:

@@ -73,8 +73,9 @@ def test_a_model_with_both_towers_tuned_makes_its_own_head(desk, at_home, tmp_pa
     assert_same_numbers(adopted, flyp)
 
 
-def test_a_vision_tower_alone_keeps_the_zero_shot_head(desk):
+def test_a_vision_tower_alone_keeps_the_zero_shot_head(desk, capsys):
     adopted = desk.adopt(name="tower")
+    assert f"--head {desk.head}" in capsys.readouterr().out
     assert adopted.config.adopted.trains == "vision"
     assert torch.equal(adopted.tuned["weight"], adopted.anchor["weight"])
     moved = desk.run.tuned["visual.conv1.weight"]
@@ -140,8 +141,9 @@ def test_the_id_is_of_the_weights_and_not_of_the_file(desk, monkeypatch):
         {"epoch": 3, "state_dict": {f"module.{name}": t for name, t in state.items()}}, other
     )
     monkeypatch.chdir(desk.folder)
-    for file in ("out/tuned.pt", "./out/../out/tuned.pt", other):
-        again = desk.adopt(file, head="out/head.safetensors", name="theirs")
+    monkeypatch.setenv("HOME", str(desk.folder))
+    for file in ("out/tuned.pt", "./out/../out/tuned.pt", "~/out/tuned.pt", other):
+        again = desk.adopt(file, head="~/out", name="theirs")
         assert again.path == run.path
     assert {file: file.stat().st_mtime_ns for file in run.path.iterdir()} == files
     assert desk.adopt(head=desk.head, name="another").id != run.id
@@ -291,6 +293,7 @@ def no_tensors(desk):
 
 REFUSED = {
     "no such file": lambda desk: {"file": "nowhere.pt"},
+    "is of a run of clipft": lambda desk: {"file": desk.run.path / "weights.safetensors"},
     "unknown data set": lambda desk: {"manifest": "emoji_shfit"},
     "unknown domain": lambda desk: {"reference": "reel"},
     "unknown model": lambda desk: {"model": "ViT-B-61", "pretrained": "openai"},
