@@ -90,9 +90,10 @@ def test_every_door_is_open_to_it(desk, capsys):
     assert [str(one.name) for one in (mixed, soup, tpgm)] == [
         *("theirs+uniform_soup", "ft+uniform_soup", "theirs+tpgm")
     ]
-    score([run, mixed, tpgm], SCORED, reading=QUIET, gap_texts=50)
-    table = clipft.results(desk.runs)
-    assert {"theirs", "theirs+uniform_soup", "theirs+tpgm"} <= set(table.method)
+    score(run, SCORED, reading=QUIET, gap_texts=50)
+    score(tpgm, [0, 1], reading=QUIET, gap_texts=50)
+    table = clipft.results([desk.run, run, tpgm])
+    assert {"ft", "theirs", "theirs+tpgm"} == set(table.method)
     printed = clipft.results_table(table).set_index("method")
     assert printed.loc["theirs", ["lr", "steps"]].eq("").all(axis=None)
 
@@ -352,3 +353,19 @@ def test_rounding_to_half_is_no_tuning(desk):
     torch.save({name: tensor.half() for name, tensor in state.items()}, desk.folder / "same.pt")
     with pytest.raises(ClipftError, match="zero-shot model itself"):
         desk.adopt(desk.folder / "same.pt")
+
+
+def test_a_resnet_and_a_model_of_another_image_size(desk, at_home, resnet_folder, tmp_path):
+    """BatchNorm's statistics are kept; positions are interpolated as open_clip does it."""
+    resnet = {"model": f"local-dir:{resnet_folder}", "pretrained": str(resnet_folder / "random.pt")}
+    run = at_home.train(tmp_path / "resnet", steps=2, lr=1e-3, **resnet)
+    checkpoint, head = written_out(run, tmp_path / "rn")
+    adopted = desk.adopt(checkpoint, head=head, name="theirs", **resnet)
+    assert adopted.tuned.keys() == run.tuned.keys()
+    assert torch.equal(adopted.tuned["visual.bn1.running_var"], run.tuned["visual.bn1.running_var"])
+    combine("tpgm", [adopted], FEW, QUIET)
+
+    state = torch.load(desk.checkpoint, weights_only=True)
+    state["visual.positional_embedding"] = torch.randn(1 + 4 * 4, 32)
+    torch.save(state, tmp_path / "larger.pt")
+    assert desk.adopt(tmp_path / "larger.pt", name="larger").config.adopted.trains == "vision"
