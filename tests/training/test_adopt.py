@@ -74,12 +74,24 @@ def test_a_model_with_both_towers_tuned_makes_its_own_head(desk, at_home, tmp_pa
 
 
 def test_a_vision_tower_alone_keeps_the_zero_shot_head(desk, capsys):
+    """As task vectors are tuned (mlfoundations/task_vectors#10)."""
     adopted = desk.adopt(name="tower")
     assert f"--head {desk.head}" in capsys.readouterr().out
     assert adopted.config.adopted.trains == "vision"
     assert torch.equal(adopted.tuned["weight"], adopted.anchor["weight"])
     moved = desk.run.tuned["visual.conv1.weight"]
     assert torch.equal(adopted.tuned["visual.conv1.weight"], moved)
+
+
+def test_a_tuned_scale_is_in_the_head(desk):
+    """It leaves its place in long tuning (mlfoundations/open_clip#948: 100 becomes 95)."""
+
+    def lower(state):
+        state["logit_scale"] -= 0.5
+
+    run = desk.adopt(spoilt(desk, lower), name="scaled")
+    zero_shot = run.anchor["weight"]
+    torch.testing.assert_close(run.tuned["weight"], zero_shot * torch.tensor(-0.5).exp())
 
 
 def test_every_door_is_open_to_it(desk, capsys):
@@ -212,7 +224,9 @@ def test_a_head_is_turned_and_scaled_as_it_lies(desk, capsys):
 
 
 def test_wise_fts_own_file_brings_its_head(desk, capsys):
-    """`image_encoder.model.` and `classification_head`, as its ImageClassifier saves itself."""
+    """`image_encoder.model.` and `classification_head`, as ImageClassifier saves itself; open_clip
+    cannot load it (mlfoundations/open_clip#602).
+    """
     state = torch.load(desk.checkpoint, weights_only=True)
     head = load_file(desk.head)
     file = {f"image_encoder.model.{name}": tensor for name, tensor in state.items()}
