@@ -20,6 +20,7 @@ from conftest import MODEL
 from torch.nn.functional import normalize
 
 from clipft.errors import ConfigError, MissingExtra, WeightsError
+from clipft.inputs.prompts import random_texts, special_tokens
 from clipft.models.checkpoints import read_checkpoint
 from clipft.models.load import load_clip
 from clipft.runs import model_names
@@ -477,3 +478,101 @@ def test_missing_transformers_is_an_extra(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtra, match=r"pip install 'clipft\[hf\]'"):
         load_clip(model, "none")
+
+
+# --- texts of transformers
+
+
+WORDS = ["a", "photo", "of", "apple", "bee", "ice", "cream", "zebra", ".", "fox", "tea"]
+
+
+def unigram(folder, *, begin):
+    """A sentencepiece-like tokenizer of a few words, written by transformers: `</s>` ends a text,
+    and with `begin` `<s>` begins it, as XLM-R's.
+    """
+    import tokenizers
+    from tokenizers import models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *(f"\u2581{word}" for word in WORDS)]
+    tokenizer = tokenizers.Tokenizer(models.Unigram([(piece, -1.0) for piece in pieces], 3))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>" if begin else "$A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "bos_token": "<s>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    return len(pieces)
+
+
+def siglip(folder):
+    """Text tower of SigLIP: sentencepiece, no causal mask, the last token, a bias of the scores."""
+    size = unigram(folder, begin=False)
+    text = MODEL["model_cfg"]["text_cfg"] | {
+        "vocab_size": size,
+        "hf_tokenizer_name": "x",
+        "no_causal_mask": True,
+        "pool_type": "last",
+        "proj_bias": True,
+        "tokenizer_kwargs": {"clean": "canonicalize"},
+    }
+    bias = {"custom_text": True, "init_logit_bias": -10, "init_logit_scale": 2.3}
+    return MODEL["model_cfg"] | bias | {"text_cfg": text}
+
+
+def xlm_roberta(folder):
+    """A text tower of transformers, its config.json in the folder."""
+    from transformers import XLMRobertaConfig
+
+    size = unigram(folder, begin=True)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    tower = XLMRobertaConfig(
+        vocab_size=size, num_attention_heads=2, max_position_embeddings=40, **sizes
+    )
+    tower.save_pretrained(folder / "tower")
+    text = {"hf_model_name": str(folder / "tower"), "hf_tokenizer_name": "x", "context_length": 16}
+    text |= {"hf_proj_type": "mlp", "hf_pooler_type": "mean_pooler"}
+    return MODEL["model_cfg"] | {"text_cfg": text}
+
+
+@pytest.fixture(params=[siglip, xlm_roberta], ids=lambda make: make.__name__)
+def worldly(request, tmp_path):
+    """A folder of a model whose texts are transformers', and open_clip's own model of it."""
+    config = request.param(tmp_path)
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(MODEL | {"model_cfg": config}))
+    net = seeded(lambda: open_clip.create_model(f"local-dir:{tmp_path}", pretrained_text=False))
+    safetensors.torch.save_model(net, str(tmp_path / "open_clip_model.safetensors"))
+    return tmp_path, net
+
+
+def test_texts_of_transformers_are_open_clips(worldly):
+    folder, net = worldly
+    clip = load_clip(str(folder))
+    tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(TEXTS)
+    assert torch.equal(clip.tokenizer(TEXTS), tokens)
+    with torch.no_grad():
+        theirs = net.get_logits(IMAGES, tokens)[0]
+    equal(ours(clip) + (net.logit_bias or 0), theirs)
+
+
+def test_random_texts_have_what_the_tokenizer_puts_around_a_text(worldly):
+    clip = load_clip(str(worldly[0]))
+    tokens = random_texts(clip.tokenizer, 500, 5, torch.Generator().manual_seed(0))
+    row = clip.tokenizer(["a photo of a fox"])[0]  # five tokens
+    inner = (row > 3).nonzero()[:, 0]
+    assert len(inner) == 5
+    drawn = tokens[:, inner]
+    assert set(drawn.flatten().tolist()) == set(range(len(WORDS) + 4)) - {0, 1, 2, 3}
+    around = torch.ones(len(row), dtype=torch.bool)
+    around[inner] = False
+    assert (tokens[:, around] == row[around]).all()
+    assert special_tokens(clip.tokenizer) == {0, 1, 2, 3}
+    with pytest.raises(ConfigError, match=r"20 tokens do not fit a context of 16; at most 1[45]"):
+        random_texts(clip.tokenizer, 1, 20, torch.Generator())
+
+
+def test_a_run_of_such_a_model_is_swept_with_its_energy_gap(worldly, world):
+    run = world.train(model=str(worldly[0]), pretrained="", method="lipsum", steps=2)
+    tuned = [scores for scores in run.all_scores([0.0, 1.0]) if scores.alpha == 1]
+    assert len(tuned) > 3 and all((scores.energy_gap > 0).all() for scores in tuned)
+    assert run.config.model == f"local-dir:{worldly[0]}"
