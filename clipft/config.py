@@ -164,9 +164,9 @@ class RunConfig(Record):
         manifest: the data set: a name of `clipft datasets`, or the path of a YAML file.
         reference: the domain that is tuned on; "": the manifest's own.
         train_domains: (): the reference alone; several only for pre-training.
-        model: a name of open_clip, local-dir:FOLDER, or emoji-tiny.
-        pretrained: a tag of open_clip or a checkpoint file; "": what the model folder holds;
-            "none": random weights.
+        model: a name of open_clip, a folder, hf-hub:OWNER/NAME, or emoji-tiny.
+        pretrained: a tag of open_clip, or a checkpoint of any shape; "": what the model's folder
+            holds; "none": random weights.
         method: a name of `clipft methods`.
         lam: weight of the method's regulariser; None: its own.
         lr: the peak, after warm-up.

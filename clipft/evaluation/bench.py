@@ -105,7 +105,10 @@ class Bench:
     def clip(self) -> Clip:
         """The zero-shot model theta0, frozen."""
         if self.config.pretrained != "none":
-            return load_clip(self.config.model, self.config.pretrained, self.device)
+            recorded = self.kept is not None
+            return load_clip(
+                self.config.model, self.config.pretrained, self.device, recorded=recorded
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng(self.config.seed, "weights").initial_seed())
             return load_clip(self.config.model, "none", self.device)
@@ -125,7 +128,7 @@ class Bench:
         """Unit embeddings (M, D) of the fixed random texts on which every run's energy gap is
         measured.
 
-        Raises ConfigError where the model has no byte-pair text tower to draw them for.
+        Raises ConfigError where the model has no text tower, or no tokenizer to draw them from.
         """
         draw = rng(0, "energy_gap")
         tokens = random_texts(

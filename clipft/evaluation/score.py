@@ -183,9 +183,9 @@ def export(
 
 def _forget_other_tokens(weights: Weights, bench: Bench, known_tokens: Sequence[int]) -> None:
     """Set the embeddings of all tokens that were never trained to 0, in place."""
-    begin, end, size = special_tokens(bench.clip.tokenizer)
-    unknown = torch.ones(size, dtype=torch.bool, device=bench.device)
-    unknown[[*known_tokens, begin, end, 0]] = False
+    known = [*known_tokens, *special_tokens(bench.clip.tokenizer), 0]
     for name, tensor in weights.items():
         if name.endswith("token_embedding.weight"):
+            unknown = torch.ones(len(tensor), dtype=torch.bool, device=tensor.device)
+            unknown[known] = False
             tensor[unknown] = 0

@@ -205,7 +205,7 @@ def _harmless() -> list[Any]:
         arrays.append((array, f"numpy.{core}.multiarray._reconstruct"))
 
     plain = [argparse.Namespace, types.SimpleNamespace, set, frozenset]
-    counts = [collections.Counter, collections.OrderedDict, collections.defaultdict]
+    counts = [collections.Counter, collections.OrderedDict]
     return [*plain, *counts, *paths, *arrays]
 
 

@@ -9,7 +9,7 @@ from ..config import RunConfig, plain_settings
 from ..data.manifests import Manifest, is_shipped, load_manifest
 from ..errors import ClipftError
 from .folder import RunFolder, run_folders
-from .model_names import LOCAL, model_folder, weights_path
+from .model_names import GELU, LOCAL, model_folder, weights_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +49,9 @@ def run_id(kept: RunConfig, manifest: Manifest, made_of: Mapping[str, str]) -> s
     if not is_shipped(manifest):
         content["manifest"] = f"{manifest.name}@{manifest.digest()}"
     if kept.model.startswith(LOCAL) or is_file(kept.pretrained):
-        content["model"] = f"@{made_of['model_digest']}"
+        # Weights do not say their activation. `-gelu` is said on purpose, next to QuickGELU.
+        activation = GELU if kept.model.endswith(GELU) else ""
+        content["model"] = f"@{made_of['model_digest']}{activation}"
         content["pretrained"] = "none" if kept.pretrained == "none" else ""
     if kept.head_from:
         content["head_from"] = f"@{made_of['head_digest']}"
