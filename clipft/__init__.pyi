@@ -11,6 +11,7 @@ from .errors import ClipftError as ClipftError
 from .evaluation.bench import Bench as Bench
 from .evaluation.score import export as export, score as score
 from .evaluation.verify import verify as verify
+from .evaluation.zero_shot import evaluate as evaluate
 from .figures.accuracy import accuracy_figure as accuracy_figure
 from .figures.calibration import reliability_figure as reliability_figure
 from .figures.distortion import (
@@ -71,6 +72,7 @@ from .runs.table import (
     wide as wide,
 )
 from .testing import check_method as check_method
+from .training.adopt import adopt as adopt
 from .training.combine import combine as combine
 from .training.train import train as train
 from .widgets.calibration import ReliabilityExplorer as ReliabilityExplorer

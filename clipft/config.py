@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ConfigError, unknown
-from .methods import training_method
+from .methods import METHODS, Method, training_method
 
 
 def digest(content: Any, length: int = 12) -> str:
@@ -164,9 +164,9 @@ class RunConfig(Record):
         manifest: the data set: a name of `clipft datasets`, or the path of a YAML file.
         reference: the domain that is tuned on; "": the manifest's own.
         train_domains: (): the reference alone; several only for pre-training.
-        model: a name of open_clip, local-dir:FOLDER, or emoji-tiny.
-        pretrained: a tag of open_clip or a checkpoint file; "": what the model folder holds;
-            "none": random weights.
+        model: a name of open_clip, a folder, hf-hub:OWNER/NAME, or emoji-tiny.
+        pretrained: a tag of open_clip, or a checkpoint of any shape; "": what the model's folder
+            holds; "none": random weights.
         method: a name of `clipft methods`.
         lam: weight of the method's regulariser; None: its own.
         lr: the peak, after warm-up.
@@ -279,6 +279,11 @@ class RunConfig(Record):
         if not 0 < self.crop[0] <= self.crop[1] <= 1:
             raise ValueError(f"crop is {self.crop}, expected two fractions 0 < low <= high <= 1")
         return self
+
+    @property
+    def entry(self) -> Method:
+        """What its method is and trains; raises ConfigError where the method is unknown here."""
+        return METHODS[self.method]
 
     @property
     def id(self) -> str:

@@ -125,6 +125,8 @@ LOOKED_AT = {
     "lab": "serves until it is stopped: tests/cli and tests/browser",
     "batch": "starts a kernel for each job: tests/batch",
     "html": "wants an executed notebook: tests/batch",
+    "adopt": "wants somebody's checkpoint: tests/training",
+    "evaluate": "wants a published model and its data: tests/evaluation",
     "choose": "wants the runs of a sweep: tests/runs",
 }
 

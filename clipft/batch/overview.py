@@ -19,7 +19,7 @@ from ..figures.pages import Section, Table
 from ..figures.style import anchor_of_recipe, anchor_of_run
 from ..runs.claims import Claim, claims
 from ..runs.findings import findings, tuned_runs
-from ..runs.names import title_of
+from ..runs.names import title_of, told_of
 from ..runs.table import COMPARABLE, results
 from .spec import Job, Spec
 
@@ -186,8 +186,7 @@ def _line(row: Mapping[Any, Any]) -> dict[str, str]:
     line = {
         "run": row["run"],
         "method": title_of(row["method"]),
-        "lr": f"{row['lr']:g}",
-        "steps": str(row["steps"]),
+        **told_of(row["lr"], row["steps"]),
         "seed": str(row["seed"]),
     }
     for name, title, factor, digits in NUMBERS:

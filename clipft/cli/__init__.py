@@ -25,7 +25,7 @@ PANELS = {
     "Look closer": (
         score.evaluate, score.diagnose, score.compare, score.pick, score.verify,
     ),
-    "Many runs": (train.combine, lab.batch, train.choose, lab.thumbnails),
+    "Many runs": (train.combine, train.adopt, lab.batch, train.choose, lab.thumbnails),
     "What there is": (data.methods, data.presets, data.datasets),
     "House-keeping": (cache.cache, lab.html, lab.doctor),
 }  # fmt: skip

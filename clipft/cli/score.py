@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
 
+from ..errors import ConfigError
 from .app import Alpha, Device, Markdown, RunPath, Runs, SkipBad, Workers
-from .terminal_tables import print_scores, show, show_frame
+from .terminal_tables import print_models, print_scores, show, show_frame
 
 if TYPE_CHECKING:
     from ..config import Reading
@@ -18,12 +19,80 @@ COARSE = (0.0, 0.25, 0.5, 0.75, 1.0)  # alphas where an adaptive sweep begins
 
 
 def evaluate(
-    run: RunPath, device: Device = "auto", workers: Workers = 0, skip_bad: SkipBad = False
+    run: Annotated[Path | None, Argument(help="a run's folder; or none, and --model")] = None,
+    model: Annotated[
+        list[str] | None,
+        Option(metavar="NAME[:WEIGHTS]", help="a zero-shot model instead of a run; repeatable"),
+    ] = None,
+    pretrained: Annotated[str, Option(help="weights of models that are given without")] = "",
+    manifest: Annotated[str, Option(help="the data set for --model")] = "",
+    reference: Annotated[str, Option(help="the domain that others are shifts of")] = "",
+    csv: Annotated[Path | None, Option(help="also write the tidy table of --model here")] = None,
+    as_markdown: Markdown = False,
+    device: Device = "auto",
+    workers: Workers = 0,
+    skip_bad: SkipBad = False,
 ) -> None:
-    """Score a finished run's zero-shot and tuned model on every split."""
+    """Score a finished run's zero-shot and tuned model on every split; or, by --model and
+    --manifest, zero-shot models without a run.
+    """
     from ..config import TUNED, ZERO_SHOT, Reading
 
-    _sweep(run, (ZERO_SHOT, TUNED), Reading(device=device, workers=workers, skip_bad=skip_bad))
+    reading = Reading(device=device, workers=workers, skip_bad=skip_bad)
+    of_model = {"--pretrained": pretrained, "--manifest": manifest, "--reference": reference}
+    of_model |= {"--csv": csv, "--markdown": as_markdown}
+    given = [name for name, value in of_model.items() if value]
+    if run is not None and (model or given):
+        other = "--model" if model else given[0]
+        raise ConfigError(
+            f"{other} is for a model without a run, and {run} is given; leave out one"
+        )
+    if run is not None:
+        _sweep(run, (ZERO_SHOT, TUNED), reading)
+        return
+    if not (model and manifest):
+        raise ConfigError(
+            "what to evaluate? wanted: a run, or --model NAME:WEIGHTS --manifest NAME"
+        )
+    _zero_shot(_with_weights(model, pretrained), manifest, reference, reading, csv, as_markdown)
+
+
+def _with_weights(models: Sequence[str], pretrained: str) -> list[str]:
+    """NAME:WEIGHTS of each; raises ConfigError where --pretrained would do nothing."""
+    from ..runs.model_names import named
+
+    if not pretrained:
+        return list(models)
+    bare = [name for name in models if not named(name)[1]]
+    if not bare:
+        raise ConfigError(
+            f"every model has weights of its own; leave out --pretrained {pretrained}"
+        )
+    return [f"{name}:{pretrained}" if name in bare else name for name in models]
+
+
+def _zero_shot(
+    models: Sequence[str],
+    manifest: str,
+    reference: str,
+    reading: Reading,
+    csv: Path | None,
+    as_markdown: bool,
+) -> None:
+    """Score zero-shot models; print them, and write their tidy table."""
+    from ..disk.files import check_target, write_text
+    from ..runs.checks import check_evaluation
+
+    check_evaluation(models, manifest, reference)
+    if csv:
+        check_target(csv)
+
+    from ..evaluation.zero_shot import evaluate as evaluate_models
+
+    scores = evaluate_models(models, manifest, reference=reference, reading=reading)
+    print_models(scores, as_markdown)
+    if csv:
+        write_text(csv, scores.to_csv(index=False))
 
 
 def wise(
@@ -64,7 +133,7 @@ def _sweep(folder: Path, alphas: Sequence[float], reading: Reading, adaptive: fl
     scores = run.table()
     if adaptive:
         alphas = sorted(set(scores["alpha"]))
-    print_scores(scores, alphas, run.config.selection)
+    print_scores(scores, alphas, run.config)
 
 
 def diagnose(run: RunPath, alpha: Alpha = 1.0, device: Device = "auto") -> None:

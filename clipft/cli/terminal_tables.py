@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..config import RunConfig
+
 # metric -> its column; the accuracy goes before them
 COLUMNS = {
     "relative_accuracy": "relative", "nll": "nll", "ece": "ece",
@@ -56,7 +58,7 @@ def show_frame(frame: pd.DataFrame, title: str) -> None:
     show(rows, title)
 
 
-def print_scores(scores: pd.DataFrame, alphas: Sequence[float], selection: str) -> None:
+def print_scores(scores: pd.DataFrame, alphas: Sequence[float], config: RunConfig) -> None:
     """Print a run's scores at these alphas, a row per split, and how its weights were chosen."""
     scores = scores[scores["alpha"].isin(alphas)]
     index = ["alpha", "role", "split"]
@@ -70,4 +72,34 @@ def print_scores(scores: pd.DataFrame, alphas: Sequence[float], selection: str) 
             value = measured.get(metric, math.nan)
             row[column] = "" if math.isnan(value) else f"{value:.3f}"
         rows.append(row)
-    show(rows, f"weights chosen: {CHOSEN[selection]}")
+    where = "" if config.steps else "elsewhere, as it was said "
+    show(rows, f"weights chosen: {where}{CHOSEN[config.selection]}")
+
+
+# metric -> its column in a table of zero-shot models, factor and digits
+MEASURED = {
+    "accuracy": ("accuracy", 100, 1),
+    "class_accuracy": ("mean of classes", 100, 1),
+    "macro_f1": ("macro F1", 100, 1),
+    "relative_accuracy": ("relative", 1, 3),
+    "nll": ("nll", 1, 3),
+    "ece": ("ece", 1, 3),
+}
+
+
+def print_models(scores: pd.DataFrame, as_markdown: bool = False) -> None:
+    """Print the table of `clipft.evaluate`: a row per model and split, with 95 % intervals."""
+    rows = []
+    for (model, split), measured in scores.groupby(["run", "split"], sort=False):
+        row = {"model": model, "split": split, "role": measured.role.iloc[0]}
+        row |= dict.fromkeys([column for column, _, _ in MEASURED.values()], "")
+        for line in measured[measured.metric.isin(list(MEASURED))].to_dict("records"):
+            column, factor, digits = MEASURED[line["metric"]]
+            numbers = [factor * line[name] for name in ("mean", "low", "high")]
+            mean, low, high = (f"{number:.{digits}f}" for number in numbers)
+            row[column] = f"{mean} [{low}, {high}]"
+        row["images"] = measured.n.iloc[0]
+        rows.append(row)
+    first = scores.iloc[0]
+    title = f"zero-shot on {first.manifest}, reference {first.reference}"
+    show(rows, f"{title}: accuracies and F1 in %, nll in nats", as_markdown)

@@ -142,13 +142,56 @@ def combine(
         _print_sweep(run, reading)
 
 
+def adopt(
+    checkpoint: Annotated[
+        Path, Argument(help="weights that were tuned elsewhere: a file of the whole model")
+    ],
+    model: Annotated[str, Option(help="a name of open_clip, local-dir:FOLDER, or emoji-tiny")],
+    manifest: Annotated[str, Option(help="the data set: a name of `clipft datasets`, or a file")],
+    pretrained: Annotated[
+        str, Option(help="what it was tuned from: a published tag, or a checkpoint file")
+    ] = "",
+    head: Annotated[
+        Path | None, Option(help="its linear head: head.safetensors of an export, or tensors")
+    ] = None,
+    name: Annotated[str, Option(help="what its method is called in tables and figures")] = "",
+    reference: Annotated[str, Option(help="the domain that it was tuned on")] = "",
+    selection: Annotated[
+        str, Option(help="how its weights were chosen: holdout, loss, paper or last")
+    ] = "holdout",
+    runs: Runs = "runs",
+    device: Device = "auto",
+    workers: Workers = 0,
+    skip_bad: SkipBad = False,
+    score: Annotated[bool, Option(help="sweep WiSE over all splits at the end")] = True,
+) -> None:
+    """Make a finished run of a checkpoint that was tuned elsewhere; then score it."""
+    from ..config import Reading
+    from ..runs.adopted import DEFAULT_NAME, stated
+    from ..runs.checks import check_adoption
+
+    settings = {"manifest": manifest, "model": model, "pretrained": pretrained}
+    settings |= {"reference": reference, "selection": selection}
+    name = name or DEFAULT_NAME
+    given = {"name": name, "head": head or "", "runs": runs}
+    check_adoption(checkpoint, stated(settings), scored=score, **given)
+
+    from ..training.adopt import adopt as adopt_run
+
+    reading = Reading(device=device, workers=workers, skip_bad=skip_bad)
+    run = adopt_run(checkpoint, reading=reading, **given, **settings)
+    print(f"adopted {run.folder}")
+    if score:
+        _print_sweep(run, reading)
+
+
 def _print_sweep(run: Run, reading: Reading) -> None:
     """Sweep alpha over all splits; print the scores at both ends and in the middle."""
     from ..config import TUNED, ZERO_SHOT
     from ..evaluation.score import score
 
     score(run, reading=reading)
-    print_scores(run.table(), (ZERO_SHOT, 0.5, TUNED), run.config.selection)
+    print_scores(run.table(), (ZERO_SHOT, 0.5, TUNED), run.config)
 
 
 def choose(

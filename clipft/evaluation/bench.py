@@ -23,7 +23,6 @@ from ..inputs.batches import few_shot
 from ..inputs.prompts import Captions, random_texts, zero_shot_prompts
 from ..inputs.release import CentralPixels, both_sides
 from ..inputs.seeds import rng
-from ..methods import METHODS
 from ..models.checkpoints import read_weights
 from ..models.embeddings import texts
 from ..models.head import Head, read_head
@@ -106,7 +105,10 @@ class Bench:
     def clip(self) -> Clip:
         """The zero-shot model theta0, frozen."""
         if self.config.pretrained != "none":
-            return load_clip(self.config.model, self.config.pretrained, self.device)
+            recorded = self.kept is not None
+            return load_clip(
+                self.config.model, self.config.pretrained, self.device, recorded=recorded
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng(self.config.seed, "weights").initial_seed())
             return load_clip(self.config.model, "none", self.device)
@@ -126,7 +128,7 @@ class Bench:
         """Unit embeddings (M, D) of the fixed random texts on which every run's energy gap is
         measured.
 
-        Raises ConfigError where the model has no byte-pair text tower to draw them for.
+        Raises ConfigError where the model has no text tower, or no tokenizer to draw them from.
         """
         draw = rng(0, "energy_gap")
         tokens = random_texts(
@@ -149,7 +151,7 @@ class Bench:
 
     def student(self, config: RunConfig) -> Student:
         """The module that a run's method trains, at the zero-shot weights."""
-        method = METHODS[config.method]
+        method = config.entry
         if method.two_towers:
             frozen_text = method.trains == "image"
             scale = config.logit_scale or "trained"
@@ -171,7 +173,7 @@ class Bench:
     def check(self, config: RunConfig) -> None:
         """Raise ConfigError for a name or setting that cannot be trained; nothing is loaded."""
         check_domains(config, self.manifest)
-        METHODS[config.method].check(config)
+        config.entry.check(config)
 
     def train_split(self, config: RunConfig) -> Split:
         """The rows to train on: the reference or all train_domains; `shots` of each class."""
@@ -212,7 +214,7 @@ class Bench:
         digests = {"model_digest": self.clip.digest(), "manifest_digest": self.manifest.digest()}
         if config.head_from:
             digests["head_digest"] = self.given_head(config).digest()
-        source = METHODS[config.method].source_digest()
+        source = config.entry.source_digest()
         if source:  # a method from outside the package
             digests["method_digest"] = source
         return digests

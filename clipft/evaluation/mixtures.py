@@ -182,6 +182,22 @@ class WiseJudge(Judge):
         return columns
 
 
+class ZeroShotJudge(Judge):
+    """The zero-shot model alone: nothing is mixed, nothing moved."""
+
+    def __init__(self, mixtures: Mixtures):
+        super().__init__(mixtures, [ZERO_SHOT])
+        student = mixtures.student
+        load = partial(student.load_state_dict, dict(mixtures.start))
+        self.points = {ZERO_SHOT: Point(load, tower_digest(mixtures.start))}
+        self.heads = Heads(student, self.points)
+
+    def __call__(self, labels: Tensor, embeddings: Embeddings) -> Iterator[tuple[float, Columns]]:
+        """See `Judge`."""
+        for alpha, now in embeddings:
+            yield alpha, _predicted(self.heads.logits(alpha, now), labels)
+
+
 class EnsembleJudge(Judge):
     """Logits mixed: (1 - alpha) logits0 + alpha * mean of the members' logits.
 

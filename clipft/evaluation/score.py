@@ -12,7 +12,6 @@ import torch
 from ..config import ALPHAS, TUNED, Reading, check_alpha
 from ..errors import ConfigError
 from ..inputs.prompts import special_tokens
-from ..methods import METHODS
 from ..models.export import export_clip
 from ..posthoc.weights import Weights
 from ..posthoc.wise import wise
@@ -172,7 +171,7 @@ def export(
     mixtures = bench.mixtures(run)
     weights = wise(mixtures.start, mixtures.tuned, alpha)
     extra = {}
-    if run.config.pretrained == "none" and METHODS[run.config.method].trains == "both":
+    if run.config.pretrained == "none" and run.config.entry.trains == "both":
         known_tokens = bench.captions().vocabulary()
         extra["random_text_tokens"] = known_tokens
         _forget_other_tokens(weights, bench, known_tokens)
@@ -184,9 +183,9 @@ def export(
 
 def _forget_other_tokens(weights: Weights, bench: Bench, known_tokens: Sequence[int]) -> None:
     """Set the embeddings of all tokens that were never trained to 0, in place."""
-    begin, end, size = special_tokens(bench.clip.tokenizer)
-    unknown = torch.ones(size, dtype=torch.bool, device=bench.device)
-    unknown[[*known_tokens, begin, end, 0]] = False
+    known = [*known_tokens, *special_tokens(bench.clip.tokenizer), 0]
     for name, tensor in weights.items():
         if name.endswith("token_embedding.weight"):
+            unknown = torch.ones(len(tensor), dtype=torch.bool, device=tensor.device)
+            unknown[known] = False
             tensor[unknown] = 0

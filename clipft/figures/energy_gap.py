@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 BAND = "rgba(119,119,119,0.18)"  # GREY
 MARKER_SIZES = (8, 17)  # of the lowest and of the highest learning rate, in pixels
+MIDDLE_SIZE = 11
 TALL = 330  # pixels of the axes of `class_figure`
 LINE = 17  # and of a name in it
 SMALL_TEXT = {"textposition": "top right", "textfont": {"size": 10}}
@@ -173,11 +174,16 @@ def _title_of(models: pd.DataFrame, x: str, y: str) -> str:
 
 
 def _sizes(rates: pd.Series) -> dict[float, float]:
-    """Learning rate -> size of its markers in pixels, the higher the larger."""
-    known = sorted(rates.unique())
+    """Learning rate -> size of its markers in pixels, the higher the larger.
+
+    What was tuned elsewhere has none: rate 0, of middle size.
+    """
+    known = sorted(rates[rates > 0].unique())
+    sizes = np.linspace(*MARKER_SIZES, len(known)).tolist()
     if len(known) == 1:
-        return {known[0]: 11}
-    return dict(zip(known, np.linspace(*MARKER_SIZES, len(known)).tolist(), strict=True))
+        sizes = [MIDDLE_SIZE]
+    unknown = {0.0: MIDDLE_SIZE} if (rates == 0).any() else {}
+    return unknown | dict(zip(known, sizes, strict=True))
 
 
 @dataclass(frozen=True)
@@ -294,8 +300,8 @@ def _laid_out(
 def _said_of_marks(painted: _GapPanels) -> list[str]:
     """What sizes and numbers mean, and whose r is the second one."""
     marks = []
-    if len(painted.sizes) > 1:
-        rates = ", ".join(f"{lr:g}" for lr in painted.sizes)
+    if sum(lr > 0 for lr in painted.sizes) > 1:
+        rates = ", ".join(f"{lr:g}" for lr in painted.sizes if lr)
         marks.append(f"larger marker: higher learning rate ({rates})")
     if painted.seeds:
         marks.append("number: seed, where it has room")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..data.splits import SplitName
 from ..errors import ConfigError
 from ..methods import METHODS, POSTHOC
-from ..runs.names import MethodName, ordered, title_of
+from ..runs.names import MethodName, ordered, recipe_in_words, title_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +155,8 @@ def height_beside(legend_lines: int) -> int:
 
 def settings(row: Mapping | pd.Series) -> str:
     """How a run is called in a hover text: method, learning rate, steps, seed."""
-    return f"{title_of(row['method'])}, lr {row['lr']:g}, {row['steps']} steps, seed {row['seed']}"
+    recipe = recipe_in_words(row["lr"], row["steps"], row["seed"])
+    return f"{title_of(row['method'])}, {recipe}"
 
 
 def called(row: Mapping | pd.Series) -> str:

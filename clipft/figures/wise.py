@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 from ..config import TUNED, ZERO_SHOT
 from ..data.splits import SplitName
 from ..errors import ConfigError
+from ..runs.names import NOT_TRAINED, recipe_in_words
 from ..runs.table import RECIPE, best_by_val, recipes, reference_first
 from .marks import BAR_NUMBERS, FIRST, ON_PAGE, SECOND, SILENT, THIRD, hover, leads_to_recipe
 from .moves import ROOM, States, add_slider
@@ -142,8 +143,10 @@ def _add_method(
     """A method's curve, and on it the mark and the bars that follow the slider; returns these."""
     recipe = curve.iloc[0]
     group = {"legendgroup": recipe.method}
-    line = _curve(curve, f"{look.title}, {recipe.steps} steps") | {"line": look.line}
-    line |= {"name": f"{look.title} (lr {recipe.lr:g})", "marker": {"size": 5}}
+    told = f"{recipe.steps} steps" if recipe.steps else NOT_TRAINED
+    line = _curve(curve, f"{look.title}, {told}") | {"line": look.line}
+    rate = f" (lr {recipe.lr:g})" if recipe.steps else ""
+    line |= {"name": f"{look.title}{rate}", "marker": {"size": 5}}
     figure.add_scatter(**line, **group, **FIRST)
     marker = look.marker(17) | {"line": {"color": "white", "width": 2}}
     figure.add_scatter(mode="markers", marker=marker, **group, **SILENT, **FIRST)
@@ -191,7 +194,7 @@ def wise_curve_figure(results: pd.DataFrame) -> go.Figure:
     for method, look in looks.items():
         curves = rows[rows.method == method].groupby(RECIPE)
         for number, ((_, lr, steps, _), curve) in enumerate(curves):
-            trace = _curve(curve, f"{look.title}, lr {lr:g}, {steps} steps")
+            trace = _curve(curve, f"{look.title}, {recipe_in_words(lr, steps)}")
             named = {"name": look.title, "legendgroup": method, "showlegend": number == 0}
             marker = {"size": [4] * (len(curve) - 1) + [11], "symbol": look.symbol}
             figure.add_scatter(**trace, **named, line=look.line | {"width": 1.5}, marker=marker)

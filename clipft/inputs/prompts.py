@@ -10,6 +10,7 @@ from ..data.manifests import Manifest
 from ..errors import ConfigError
 
 Tokenizer = Any  # open_clip's, or another's with the same calls
+WORDS = ("a", "the", "cat", "1")  # of which a vocabulary has one as a token of its own
 
 
 def templates(manifest: Manifest) -> tuple[str, ...]:
@@ -68,11 +69,10 @@ class Captions:
 
     def vocabulary(self) -> list[int]:
         """The ids of all tokens that the captions hold, begin and end left out."""
-        begin, end, _ = special_tokens(self.tokenizer)
         ids = set()
         for text in self.texts():
-            ids.update(self.tokenizer.encode(text))
-        return sorted(ids - {begin, end})
+            ids.update(inner_tokens(self.tokenizer, text))
+        return sorted(ids - special_tokens(self.tokenizer))
 
     def draw(
         self, labels: Sequence[int], domains: Sequence[str], generator: Generator | None
@@ -97,14 +97,56 @@ class Captions:
         return self._tokens[text]
 
 
-def special_tokens(tokenizer: Tokenizer) -> tuple[int, int, int]:
-    """Begin, end and vocabulary size of open_clip's tokenizer; ConfigError for any other."""
-    try:
-        return tokenizer.sot_token_id, tokenizer.eot_token_id, tokenizer.vocab_size
-    except AttributeError:
-        advice = "choose a CLIP with a byte-pair text tower, e.g. ViT-B-16"
-        fault = f"this model has {type(tokenizer).__name__}; {advice}"
-        raise ConfigError(f"random texts need open_clip's SimpleTokenizer, {fault}") from None
+def inner_tokens(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids of a text itself, without begin, end and padding."""
+    if hasattr(tokenizer, "encode"):  # open_clip's byte pairs
+        return tokenizer.encode(text)
+    return list(tokenizer.tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def special_tokens(tokenizer: Tokenizer) -> set[int]:
+    """The ids that stand for no part of a text: begin, end, padding, mask.
+
+    Raises ConfigError for a tokenizer that is neither open_clip's nor transformers'.
+    """
+    if hasattr(tokenizer, "sot_token_id"):
+        return {tokenizer.sot_token_id, tokenizer.eot_token_id}
+    if not hasattr(tokenizer, "tokenizer"):
+        fault = f"this model has {type(tokenizer).__name__}"
+        wanted = "random texts need open_clip's SimpleTokenizer or transformers'"
+        raise ConfigError(f"{wanted}, {fault}")
+    added = getattr(tokenizer.tokenizer, "added_tokens_decoder", {})
+    marked = {number for number, token in added.items() if token.special}
+    return marked | set(tokenizer.tokenizer.all_special_ids)
+
+
+def text_frame(tokenizer: Tokenizer, length: int) -> tuple[Tensor, slice]:
+    """A row (context,) of a text of `length` tokens as the tokenizer writes it, and where they are.
+
+    What stands around them is the model's own: begin, end, padding, a class token. Raises
+    ConfigError where such a text does not fit the context.
+    """
+    framed = _framed(tokenizer, length)
+    if framed is None:
+        context = tokenizer.context_length
+        fault = f"random texts of {length} tokens do not fit a context of {context}"
+        fitting = [some for some in range(1, min(length, context)) if _framed(tokenizer, some)]
+        raise ConfigError(f"{fault}; at most {max(fitting, default=0)}")
+    return framed
+
+
+def _framed(tokenizer: Tokenizer, length: int) -> tuple[Tensor, slice] | None:
+    """The row of a word repeated, where the word is one token; None where it is cut off."""
+    for word in WORDS:
+        text = " ".join([word] * length)
+        ids = inner_tokens(tokenizer, text)
+        row = tokenizer([text])[0]
+        if len(ids) != length:
+            continue
+        for start in range(len(row) - length + 1):
+            if row[start : start + length].tolist() == ids:
+                return row, slice(start, start + length)
+    return None
 
 
 def random_texts(
@@ -116,24 +158,18 @@ def random_texts(
 ) -> Tensor:
     """Random texts: BOS, `length` ids uniform in the vocabulary (no specials), EOT, then zeros.
 
-    -> (count, context) token ids. vocabulary: the ids to draw from; None: all of the tokenizer's.
-    Raises ConfigError where the text does not fit the context. Source: Lipsum-FT, arXiv:2404.00860,
-    and its release.
+    Other tokenizers than CLIP's put around them what they put around a text. -> (count, context)
+    token ids. vocabulary: the ids to draw from; None: all of the tokenizer's. Raises ConfigError
+    where the text does not fit the context. Source: Lipsum-FT, arXiv:2404.00860, and its release.
     """
-    begin, end, size = special_tokens(tokenizer)
-    context = tokenizer.context_length
-    if length + 2 > context:
-        fault = f"random texts of {length} tokens do not fit a context of {context}"
-        raise ConfigError(f"{fault}; at most {context - 2}")
-
-    ids = torch.arange(size)
+    special = special_tokens(tokenizer)
+    row, place = text_frame(tokenizer, length)
+    ids = torch.arange(tokenizer.vocab_size)
     if vocabulary is not None:
         ids = torch.as_tensor(vocabulary)
-    ids = ids[(ids != begin) & (ids != end)]
+    ids = ids[~torch.isin(ids, torch.tensor(sorted(special)))]
     drawn = torch.randint(len(ids), (count, length), generator=generator)
 
-    tokens = torch.zeros(count, context, dtype=torch.long)
-    tokens[:, 0] = begin
-    tokens[:, 1 : length + 1] = ids[drawn]
-    tokens[:, length + 1] = end
+    tokens = row.repeat(count, 1)
+    tokens[:, place] = ids[drawn]
     return tokens

@@ -37,6 +37,12 @@ class Clip:
         """Height and width of an input image in pixels."""
         return self.config["preprocess_cfg"]["size"]
 
+    @property
+    def activation(self) -> dict[str, str]:
+        """What its embeddings depend on beside weights and input: {} for GELU."""
+        quick_gelu = (self.config["model_cfg"] or {}).get("quick_gelu", False)
+        return {"activation": "QuickGELU"} if quick_gelu else {}
+
     @torch.no_grad()
     def embed_texts(self, tokens: Tensor) -> Tensor:
         """(N, context) token ids -> (N, D) unit rows.

@@ -1,6 +1,7 @@
 """Embeddings, each computed once: a model's, of a split, cached under all that they depend on.
 
-The key is (digest of the vision tower, digest of the files, preprocessing, precision). Logits of
+The key is (digest of the vision tower, digest of the files, preprocessing, precision), and the
+activation where it is QuickGELU: weights do not say it. Logits of
 any head follow from embeddings by one product, so heads are no part of it: every run of one
 zero-shot model shares its embeddings, and a linear probe shares them with zero-shot.
 """
@@ -139,6 +140,7 @@ class SplitMemory:
         towers.pop(None, None)  # a point without a digest is neither looked up nor kept
         files = files_digest(split) if towers else ""  # a look at every file
         self.key = {"files": files, "preprocessing": digest(values), "precision": "fp32"}
+        self.key |= student.activation
         for tower in towers:
             arrays = default_cache().find(KIND, {"tower": tower} | self.key)
             if arrays is not None:
@@ -220,7 +222,7 @@ def texts(
     if make is None:
         make = clip.embed_texts
     tokens_digest = hashlib.sha256(tokens.numpy().tobytes()).hexdigest()[:16]
-    key = {"clip": clip.digest(), "tokens": tokens_digest, "what": title}
+    key = {"clip": clip.digest(), "tokens": tokens_digest, "what": title} | clip.activation
     arrays = default_cache().find("texts", key)
     if arrays is None:
         computed = {"texts": make(tokens).cpu().numpy()}

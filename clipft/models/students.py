@@ -27,6 +27,7 @@ class Student(nn.Module):
         super().__init__()
         self.transform = clip.transform
         self.preprocessing = clip.config["preprocess_cfg"]
+        self.activation = clip.activation
         for name in ("mean", "std"):
             values = torch.tensor(self.preprocessing[name]).view(3, 1, 1) * 255
             self.register_buffer(name, values, persistent=False)

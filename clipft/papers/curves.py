@@ -14,12 +14,14 @@ from ..figures.curves import BASELINE, CHOSEN, END, MIXTURE, START, Drawing, cur
 from ..figures.panels import empty_figure, join_panels
 from ..figures.style import Look, domain_of, look_of, style
 from ..metrics.correlation import expected_shift
-from ..runs.names import title_of
+from ..runs.names import recipe_in_words, title_of
 from ..runs.scores import VAL
-from ..runs.table import paths, wide
+from ..runs.table import SAME_DATA, baselines_of, paths_of_models, read_baselines, wide
 from .item import SHIFTS, ZERO_SHOT_NAME, Item, Made, Ours
 from .planes import X_TITLE, Y_TITLE, our_points
 from .tables import numbered_rows, of_ft, paper_means, setting_of
+
+BASELINES = "baselines.csv"  # in a folder of runs: what `clipft evaluate --csv` wrote
 
 # --- points
 
@@ -89,10 +91,13 @@ def baselines(ours: Ours, used: pd.DataFrame) -> pd.DataFrame:
     """Tidy results of tuned models that learnt the classes from the reference alone.
 
     Those that began with random weights, and those whose head began at zero. Of the same data and
-    reference as the runs in use.
+    reference as the runs in use. Where baselines.csv of `clipft evaluate` lies beside the runs, the
+    models in it are the baselines.
     """
+    if (ours.folder / BASELINES).is_file():
+        return baselines_of(used, read_baselines(ours.folder / BASELINES))
     results = ours.results[ours.results.alpha == TUNED]
-    for same in ("manifest_digest", "reference"):
+    for same in SAME_DATA:
         results = results[results[same].isin(used[same].unique())]
     runs = []
     for run, method in results[["run", "method"]].drop_duplicates().itertuples(index=False):
@@ -109,11 +114,12 @@ def with_line(points: pd.DataFrame, base: pd.DataFrame, shift: str = "") -> pd.D
     if base.empty:
         return points
     images = base[base.role != VAL].drop_duplicates(["run", "split"]).groupby("run").n.sum()
-    each = pd.concat([paths(kind) for _, kind in base.groupby("model_digest")])
+    each = paths_of_models(base)
+    trained = pd.Series(list(map(recipe_in_words, each.lr, each.steps)), index=each.index)
     rows = pd.DataFrame(
         {
             "name": each.method.map(title_of),
-            "label": "lr " + each.lr.map("{:g}".format) + ", " + each.steps.astype(str) + " steps",
+            "label": trained.where(each.steps > 0, each.run),
             "method": each.method,
             "recipe": each.recipe,
             "runs": each.run,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..runs.folder import RunFolder
-from ..runs.names import MethodName, ordered, title_of
+from ..runs.names import MethodName, ordered, recipe_in_words, title_of
 from ..runs.table import best_by_val, check_comparable
 from .published import published_rows
 
@@ -137,7 +137,7 @@ class Item:
         for setting in sorted(sorted(set(setting_by_run.values())), key=len):
             recipe = best_by_val(results[settings == setting])[method]
             first = results[results.recipe == recipe].iloc[0]
-            recipes[recipe] = setting if setting else f"lr {first.lr:g}, {first.steps} steps"
+            recipes[recipe] = setting or recipe_in_words(first.lr, first.steps)
         return recipes
 
     def missing(self, ours: Ours) -> str:

@@ -15,7 +15,7 @@ from ..data.splits import SplitName
 from ..errors import ConfigError
 from ..figures.panels import empty_figure, join_panels, line_figure
 from ..figures.style import GREY
-from ..runs.names import title_of
+from ..runs.names import recipe_in_words, title_of
 from ..runs.scores import SHIFT, VAL
 from ..runs.table import recipes as recipe_means
 from .item import ZERO_SHOT_NAME, Item, Made, Ours, is_combined
@@ -57,7 +57,7 @@ def our_points(results: pd.DataFrame, shift: str = "") -> pd.DataFrame:
     rows["x"] = 100 * rows[shift or "shift_accuracy"]
     rows["y"] = 100 * rows.reference_accuracy
     rows["name"] = rows.method.map(title_of)
-    rows["label"] = "lr " + rows.lr.map("{:g}".format) + ", " + rows.steps.astype(str) + " steps"
+    rows["label"] = list(map(recipe_in_words, rows.lr, rows.steps))
     rows["label"] += ", alpha " + rows.alpha.map("{:g}".format)
     rows["published"] = False
     start = rows[rows.alpha == ZERO_SHOT].head(1).assign(name=ZERO_SHOT_NAME, label="")

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import DEFAULT, check_alpha, digest
+from ..config import DEFAULT, RunConfig, check_alpha, digest
 from ..data.manifests import Manifest, load_manifest
 from ..disk.files import check_target
 from ..errors import ConfigError, ImageError, RunError
 from ..methods import TURNED
-from .identity import LOCAL, find_begun
-from .model_names import check_model
+from .adopted import check_name
+from .folder import RunFolder
+from .identity import find_begun
+from .model_names import LOCAL, RANDOM, check_model, named
 from .recipes import posthoc_recipe
 from .rows import chosen_on, reference_of, reported_on, trained_on
 from .run import After, Run, open_runs
@@ -23,9 +25,7 @@ from .run import After, Run, open_runs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..config import RunConfig
     from ..methods import Posthoc
-    from .folder import RunFolder
 
 HEAD = "head.safetensors"  # of an export, beside the model
 # of runs that can be combined; the digests are of the zero-shot weights and of the data set
@@ -48,6 +48,64 @@ def check_training(config: RunConfig, runs: Path | str, *, scored: bool = False)
     begun = find_begun(runs, config)
     if begun is None or not begun.has_weights:  # a finished run is given without its data, too
         _check_rows(config, manifest, scored=scored)
+
+
+def check_adoption(
+    checkpoint: Path | str,
+    config: RunConfig,
+    *,
+    name: str,
+    head: Path | str = "",
+    runs: Path | str = "runs",
+    scored: bool = False,
+) -> None:
+    """Raise ClipftError for what an adoption would be refused for anyway.
+
+    config: its data set, model and weights, reference and selection. scored: whether it is to be
+    scored at its end, which asks every reported split.
+    """
+    check_name(name)
+    manifest = load_manifest(config.manifest)
+    check_domains(config, manifest)
+    if config.pretrained == RANDOM:
+        fault = "a checkpoint was tuned from weights, not from random ones"
+        raise ConfigError(f"{fault}; give --pretrained the tag, or the file, that it began with")
+    check_model(config.model, config.pretrained)
+    for file in (checkpoint, head):
+        if str(file) and not Path(file).expanduser().exists():
+            raise ConfigError(f"no such file: {file}; wanted: a file of weights")
+    of_run = RunFolder(Path(checkpoint).expanduser().parent)
+    if of_run.is_begun and of_run.weights_file.name == Path(checkpoint).name:
+        raise ConfigError(f"{checkpoint} is of a run of clipft: {of_run}; use that as it is")
+    check_target(runs, folder=True)
+    if scored and not manifest.is_rendered:
+        for split in reported_on(config, manifest):
+            manifest.split(split)
+
+
+def check_evaluation(
+    models: Sequence[str], manifest: str, reference: str = ""
+) -> dict[str, RunConfig]:
+    """Name -> the configuration of a zero-shot model, for each once; nothing is loaded.
+
+    Raises ConfigError where there is no such model, data set, domain or list of images.
+    """
+    if not models:
+        raise ConfigError("no model to evaluate; wanted: NAME:WEIGHTS, e.g. ViT-B-16:openai")
+    about = {"manifest": manifest, "reference": reference}
+    configs = {}
+    for name in models:
+        model, pretrained = named(name)
+        configs[name] = RunConfig(**about, model=model, pretrained=pretrained)
+    first = next(iter(configs.values()))
+    opened = load_manifest(manifest)
+    check_domains(first, opened)
+    for config in configs.values():
+        check_model(config.model, config.pretrained)
+    if not opened.is_rendered:
+        for split in reported_on(first, opened):
+            opened.split(split)
+    return configs
 
 
 def _check_rows(config: RunConfig, manifest: Manifest, *, scored: bool) -> None:

@@ -16,7 +16,7 @@ from ..config import TUNED, ZERO_SHOT
 from ..data.splits import SplitName
 from ..metrics.comparison import PairedDifference, paired_difference
 from ..metrics.correlation import FEWEST, Correlation, correlation
-from .names import ordered, title_of
+from .names import NOT_TRAINED, ordered, title_of
 from .scores import REFERENCE, SHIFT
 from .table import COMPARABLE, RUN_KEYS, changes, paths, recipes, wide
 
@@ -166,7 +166,9 @@ class _Facts:
     def called(self, row: Any) -> str:
         """A recipe in words, as short as tells it from the others: `FT (lr 1e-3, 120 steps)`."""
         words = [f"lr {_number(row.lr)}"]
-        if self.tuned.steps.nunique() > 1:
+        if not row.steps:
+            words = [NOT_TRAINED]
+        elif self.tuned.steps.nunique() > 1:
             words.append(f"{row.steps} steps")
         alike = self.tuned[(self.tuned[["method", *SAME]] == row[["method", *SAME]]).all(axis=1)]
         if len(alike) > 1:
@@ -207,8 +209,10 @@ def _what_was_run(facts: _Facts) -> str:
     methods = []
     runs = facts.results.drop_duplicates("run")
     for method in ordered(runs.method.unique()):
-        rates = sorted(runs[runs.method == method].lr.unique())
-        methods.append(f"{title_of(method)} (lr {', '.join(map(_number, rates))})")
+        of_method = runs[runs.method == method]
+        rates = sorted(of_method[of_method.steps > 0].lr.unique())
+        told = f"lr {', '.join(map(_number, rates))}" if rates else NOT_TRAINED
+        methods.append(f"{title_of(method)} ({told})")
     count = _count(runs.run.nunique(), "model")
     seeds = _and(str(seed) for seed in sorted(runs.seed.unique()))
     seeds = f"seed {seeds}" if runs.seed.nunique() == 1 else f"seeds {seeds}"

@@ -9,11 +9,11 @@ from ..config import RunConfig, plain_settings
 from ..data.manifests import Manifest, is_shipped, load_manifest
 from ..errors import ClipftError
 from .folder import RunFolder, run_folders
+from .model_names import GELU, LOCAL, model_folder, weights_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LOCAL = "local-dir:"  # what open_clip writes before the folder of a model
 PLACED = ("manifest", "model", "pretrained", "head_from")  # settings that may be paths
 
 
@@ -28,15 +28,15 @@ def as_kept(config: RunConfig, manifest: Manifest) -> RunConfig:
 def absolute(key: str, value: str, base: Path) -> str:
     """The value of a setting that may be a path, seen from `base`; names and tags stay."""
     if key == "model":
-        folder = value.removeprefix(LOCAL)
-        return value if folder == value else f"{LOCAL}{(base / folder).resolve()}"
+        folder = None if value == "emoji-tiny" else model_folder(value, base)
+        return value if folder is None else f"{LOCAL}{folder.resolve()}"
     is_name = {
         "manifest": not value.endswith((".yaml", ".yml")),
-        "pretrained": not (base / value).is_file(),
+        "pretrained": weights_path(value, base) is None,
     }
     if not value or is_name.get(key, False):
         return value
-    return str((base / value).resolve())
+    return str((base / Path(value).expanduser()).resolve())
 
 
 def run_id(kept: RunConfig, manifest: Manifest, made_of: Mapping[str, str]) -> str:
@@ -49,7 +49,9 @@ def run_id(kept: RunConfig, manifest: Manifest, made_of: Mapping[str, str]) -> s
     if not is_shipped(manifest):
         content["manifest"] = f"{manifest.name}@{manifest.digest()}"
     if kept.model.startswith(LOCAL) or is_file(kept.pretrained):
-        content["model"] = f"@{made_of['model_digest']}"
+        # Weights do not say their activation. `-gelu` is said on purpose, next to QuickGELU.
+        activation = GELU if kept.model.endswith(GELU) else ""
+        content["model"] = f"@{made_of['model_digest']}{activation}"
         content["pretrained"] = "none" if kept.pretrained == "none" else ""
     if kept.head_from:
         content["head_from"] = f"@{made_of['head_digest']}"

@@ -15,7 +15,9 @@ from . import machine
 if TYPE_CHECKING:
     from .folder import RunFolder
 
-TRAINING, COMBINING, SCORING = "training", "combining", "scoring"  # kinds of work
+# kinds of work
+TRAINING, COMBINING = "training", "combining"
+ADOPTING, SCORING = "adopting", "scoring"
 PACKAGES = ("torch", "open_clip_torch")  # whose versions a run records, by pip's names
 SAME = ("versions", "commit", "clean", "device", "threads")  # alike in what is done alike
 UNKNOWN = "not recorded"  # of an older run

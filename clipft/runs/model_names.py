@@ -1,59 +1,138 @@
 """What a model and its weights may be called, without the second that importing open_clip takes.
 
-A model is a name of open_clip or a folder (`local-dir:FOLDER`, or the shipped `emoji-tiny`); its
-weights are a published tag's, the folder's own, a checkpoint file's, or random.
+A model is a name of open_clip, a folder (`local-dir:FOLDER`, its plain path, or the shipped
+`emoji-tiny`) or a repository of the Hugging Face hub (`hf-hub:OWNER/NAME`). Its weights are a
+published tag's, those that come with the folder or repository, a checkpoint's, or random.
+
+Some names have a twin in `-quickgelu`, the activation of OpenAI's models. A checkpoint under the
+plain name must say which it is: `-gelu` is the plain name, said on purpose.
 """
 
 from __future__ import annotations
 
 import ast
 import functools
+import re
 import sys
 from importlib import util
 from pathlib import Path
+from typing import Any
 
+from ..disk.files import read_json
 from ..errors import ConfigError, unknown
-from .identity import LOCAL
 
 EMOJI_TINY = Path(__file__).parent.parent / "assets/emoji-tiny"
+LOCAL = "local-dir:"  # what open_clip writes before the folder of a model
+HUB = "hf-hub:"  # and before a repository of the Hugging Face hub
 RANDOM = "none"  # `pretrained` of a model that starts from random weights
+OPEN_CLIP_CONFIG = "open_clip_config.json"
+TRANSFORMERS_CONFIG = "config.json"
+QUICK_GELU = "-quickgelu"
+GELU = "-gelu"
+# How transformers and people spell what open_clip's names have a letter for.
+SPELLINGS = {"base": "b", "large": "l", "huge": "h", "giant": "g", "patch": "", "clip": ""}
 
 
-def model_folder(model: str) -> Path | None:
-    """The folder that a model is read from; None where it is a name of open_clip."""
+def model_folder(model: str, base: Path = Path()) -> Path | None:
+    """The folder that a model is read from, seen from `base`; None where it is a name."""
     if model == "emoji-tiny":
         return EMOJI_TINY
-    return Path(model.removeprefix(LOCAL)) if model.startswith(LOCAL) else None
+    if model.startswith(LOCAL):
+        return base / Path(model.removeprefix(LOCAL)).expanduser()
+    if model.startswith(HUB) or model in open_clip_models():
+        return None
+    folder = base / Path(model).expanduser()
+    is_path = model.startswith(("~", ".", "/"))
+    return folder if is_path or folder.is_dir() else None
+
+
+def weights_path(pretrained: str, base: Path = Path()) -> Path | None:
+    """The checkpoint file or its folder, seen from `base`; None for a tag, or what is not there.
+
+    A folder is spelt as a path, with a slash, a dot or ~ in front: a tag may have its name.
+    """
+    if not pretrained:
+        return None
+    path = base / Path(pretrained).expanduser()
+    spelt = "/" in pretrained or pretrained.startswith(("~", "."))
+    return path if path.is_file() or (spelt and path.is_dir()) else None
+
+
+def plain_name(model: str) -> str:
+    """open_clip's name of an architecture: without the `-gelu` that says it on purpose."""
+    plain = model.removesuffix(GELU)
+    return plain if plain in open_clip_models() else model
+
+
+def named(text: str) -> tuple[str, str]:
+    """Model and weights in NAME or NAME:WEIGHTS; the colon of `local-dir:` and its kin stays."""
+    kind = next((prefix for prefix in (LOCAL, HUB) if text.startswith(prefix)), "")
+    name, _, pretrained = text.removeprefix(kind).partition(":")
+    return kind + name, pretrained
 
 
 def check_model(model: str, pretrained: str) -> None:
     """Raise ConfigError where there is no such model, or no such weights; nothing is loaded."""
     folder = model_folder(model)
-    if folder is None:
+    if folder is not None:
+        check_folder(folder)
+    elif not model.startswith(HUB):
         _check_name(model, pretrained)
         return
-    if not (folder / "open_clip_config.json").is_file():
-        wanted = "a local-dir: folder of open_clip"
-        raise ConfigError(f"{folder} holds no open_clip_config.json; wanted: {wanted}")
-    if pretrained not in ("", RANDOM) and not Path(pretrained).is_file():
-        takes = "a file, none, or what its folder holds"
+    elif "/" not in model:
+        raise ConfigError(f"{model!r} names no repository; wanted: {HUB}OWNER/NAME")
+    if pretrained not in ("", RANDOM) and weights_path(pretrained) is None:
+        takes = "a file, none, or what comes with it"
         raise ConfigError(f"no checkpoint file {pretrained!r}; {model} takes {takes}")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ConfigError where a folder is of neither kind that holds a CLIP."""
+    if (folder / OPEN_CLIP_CONFIG).is_file() or is_transformers_clip(folder):
+        return
+    fault = f"{folder} holds no {OPEN_CLIP_CONFIG}"
+    config = folder / TRANSFORMERS_CONFIG
+    if config.is_file():
+        fault += f", and its {config.name} is of {kind_of(read_json(config))!r}"
+    wanted = "a local-dir: folder of open_clip, or of a CLIPModel of transformers"
+    raise ConfigError(f"{fault}; wanted: {wanted}")
+
+
+def is_transformers_clip(folder: Path) -> bool:
+    """Whether a folder's config.json is that of transformers' CLIPModel."""
+    config = folder / TRANSFORMERS_CONFIG
+    return config.is_file() and kind_of(read_json(config)) == "clip"
+
+
+def kind_of(config: Any) -> str:
+    """What transformers calls the kind of model that a config.json describes."""
+    return str(config.get("model_type", "nothing")) if isinstance(config, dict) else "nothing"
 
 
 def _check_name(model: str, pretrained: str) -> None:
     """Raise ConfigError where open_clip has no model of this name, or no such weights of it."""
     names = open_clip_models()
-    if model not in names:
-        raise unknown("model", model, [*names, "emoji-tiny"])
-    tags = published_tags(model)
+    name = plain_name(model)
+    if name not in names:
+        meant = {spelling(known): known for known in reversed([*names, "emoji-tiny"])}
+        nearest = meant.get(spelling(model))
+        also = {model.lower().replace("-", "_").strip("_"): nearest} if nearest else None
+        raise unknown("model", model, [*names, "emoji-tiny"], also)
+    tags = published_tags(name)
     if tags is None:
         return  # they are looked up once open_clip is loaded
     if not pretrained:
         listed = ", ".join(tags) if tags else "none published"
         raise ConfigError(f"{model} needs `pretrained`: a checkpoint file, or a tag of: {listed}")
     known = [RANDOM, *(tag.lower() for tag in tags)]
-    if pretrained.lower() not in known and not Path(pretrained).is_file():
+    if pretrained.lower() not in known and weights_path(pretrained) is None:
         raise unknown("checkpoint file or tag", pretrained, [*tags, RANDOM])
+
+
+def spelling(model: str) -> str:
+    """A name by its meaning: `vit_b_16` and `openai/clip-vit-base-patch16` are ViT-B-16."""
+    words = re.findall(r"[a-z]+|[0-9]+", model.lower().rpartition("openai/")[2])
+    return "".join(SPELLINGS.get(word, word) for word in words)
 
 
 def open_clip_models() -> list[str]:

@@ -53,6 +53,22 @@ class MethodName:
         return [order.get(name, UNKNOWN) for name in (self.method, *self.after)], str(self)
 
 
+NOT_TRAINED = "not trained here"  # of a model that was tuned elsewhere
+
+
+def recipe_in_words(lr: float, steps: int, seed: int | None = None) -> str:
+    """`lr 0.001, 40 steps, seed 0`; of what took no step here, `not trained here`."""
+    if not steps:
+        return NOT_TRAINED
+    words = f"lr {lr:g}, {steps} steps"
+    return words if seed is None else f"{words}, seed {seed}"
+
+
+def told_of(lr: float, steps: int) -> dict[str, str]:
+    """lr and steps as a table has them; blank of what took no step here."""
+    return {"lr": f"{lr:g}", "steps": str(steps)} if steps else {"lr": "", "steps": ""}
+
+
 def title_of(method: str) -> str:
     """The title of a method or combination, as in figures and tables.
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..config import DEFAULT
-from ..methods import METHODS
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -43,7 +42,7 @@ def protocol_of(config: RunConfig) -> Protocol:
     """
     if config.protocol == DEFAULT:
         return OURS
-    if METHODS[config.method].two_towers:
+    if config.entry.two_towers:
         return Protocol(short_batches=True, drawn_once=config.shots > 0)
     if config.head == "absorbed":
         return Protocol(short_batches=True)

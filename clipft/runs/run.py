@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ..config import DEFAULT, TUNED, ZERO_SHOT, Record, RunConfig, check_alpha
 from ..errors import ClipftError, RunError
 from ..progress import progress_bar
+from .adopted import AdoptedConfig
 from .folder import ABOUT, WANTED, RunFolder, folders_of
 from .identity import manifest_of, model_name
 from .made import Made
-from .names import MethodName
+from .names import MethodName, recipe_in_words
 from .scores import Scores, from_frame
 from .sweep import Sweep
 from .table import reference_first
@@ -94,7 +95,8 @@ class Run:
         aside = {"after", *ABOUT, *digests}
         settings = {key: value for key, value in recorded.items() if key not in aside}
 
-        run = cls(folder, RunConfig.recorded(settings, source), after, digests)
+        kind = AdoptedConfig if "adopted" in settings else RunConfig
+        run = cls(folder, kind.recorded(settings, source), after, digests)
         if not (run.is_ensemble or folder.is_finished):
             raise RunError(
                 f"{folder} is not finished; train it to its end first:"
@@ -124,7 +126,7 @@ class Run:
         """Its name in figures, as recorded when made: its method may be unknown here."""
         recorded = self.folder.config().get("title", self.name.title)
         config = self.config
-        title = f"{recorded}, lr {config.lr:g}, {config.steps} steps, seed {config.seed}"
+        title = f"{recorded}, {recipe_in_words(config.lr, config.steps, config.seed)}"
         return title if config.protocol == DEFAULT else f"{title}, protocol {config.protocol}"
 
     def __repr__(self) -> str:

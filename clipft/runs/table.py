@@ -5,17 +5,18 @@ row per recipe.
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import DEFAULT, TUNED, ZERO_SHOT, digest, plain_settings
 from ..data.splits import SplitName
-from ..errors import ConfigError, RunError
+from ..errors import ConfigError, RunError, first_line
 from ..metrics.correlation import effective_robustness
 from ..progress import write
 from .folder import ABOUT, DEFAULT_RUNS, RunFolder, folders_of, with_split_columns
 from .identity import model_name, without_places
 from .made import Made, words_of
-from .names import MethodName, is_ensemble, ordered, title_of
+from .names import MethodName, is_ensemble, ordered, title_of, told_of
 from .scores import REFERENCE, SHIFT, VAL
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 # alike in runs that can be compared; the names beside the digests are for the eye
 COMPARABLE = ["manifest_digest", "model_digest", "reference", "selection"]
+SAME_DATA = ["manifest_digest", "reference"]
+DIGESTS = ["manifest_digest", "model_digest", "recipe", "family"]  # texts, also where all digits
 KIND = ["manifest", "manifest_digest", "model", "model_digest", "reference", "selection"]
 # name a recipe: its runs differ in their seed alone
 RECIPE = ["method", "lr", "steps", "recipe"]
@@ -314,23 +317,26 @@ def changes(results: pd.DataFrame, alpha: float = TUNED) -> pd.DataFrame:
 
 
 def effective(
-    results: pd.DataFrame, baselines: Sequence[str] = ("ft",), alpha: float = TUNED
+    results: pd.DataFrame,
+    baselines: Sequence[str] | pd.DataFrame | Path | str = ("ft",),
+    alpha: float = TUNED,
 ) -> pd.DataFrame:
     """Effective robustness: accuracy under shift above what models of that reference accuracy have.
 
-    The line is fitted in logits to the tuned runs of the baselines, see
+    The line is fitted in logits to the tuned runs of the baselines, or to zero-shot models, see
     `metrics.correlation.effective_robustness`.
 
     Arguments:
         results: of `clipft.results`.
-        baselines: methods through which the line goes; at least two different models.
+        baselines: methods through which the line goes, or the table of `clipft.evaluate`, or its
+            CSV file; at least two different models.
         alpha: of the models that are measured.
 
     Returns:
         A row per run: reference_accuracy, shift_accuracy and effective_robustness, as fractions.
 
     Raises:
-        ConfigError: where the baselines give no line.
+        ConfigError: where the baselines give no line, or are of another data set.
 
     Example:
         >>> table = clipft.results("runs")
@@ -339,7 +345,7 @@ def effective(
         clipft.errors.ConfigError: ...
     """
     rows = paths(results)
-    base = rows[(rows.alpha == TUNED) & rows.method.isin(baselines)]
+    base = _baselines(results, rows, baselines)
     robust = rows[rows.alpha == alpha].reset_index(drop=True)
     robust["effective_robustness"] = effective_robustness(
         robust.shift_accuracy.to_numpy(),
@@ -348,6 +354,56 @@ def effective(
         base.reference_accuracy.to_numpy(),
     )
     return robust[[*RUN_KEYS, "reference_accuracy", "shift_accuracy", "effective_robustness"]]
+
+
+def _baselines(results: pd.DataFrame, rows: pd.DataFrame, baselines: Any) -> pd.DataFrame:
+    """Rows of `paths` through which the line of `effective` goes."""
+    import pandas as pd
+
+    if isinstance(baselines, str | Path):
+        baselines = read_baselines(baselines)
+    if not isinstance(baselines, pd.DataFrame):
+        return rows[(rows.alpha == TUNED) & rows.method.isin(baselines)]
+    return paths_of_models(baselines_of(results, baselines))
+
+
+def read_baselines(file: Path | str) -> pd.DataFrame:
+    """The CSV that `clipft evaluate --csv` wrote; raises ConfigError where it is none."""
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(file, converters=dict.fromkeys(DIGESTS, str))
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise ConfigError(f"{file} is no table of baselines: {first_line(error)}") from None
+    missing = {"run", "metric", *COMPARABLE}.difference(table.columns)
+    if missing:
+        wanted = "wanted: what clipft evaluate --model ... --csv FILE wrote"
+        raise ConfigError(f"{file} has no column {min(missing)}; {wanted}")
+    return table
+
+
+def baselines_of(results: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
+    """Those baselines that were scored on the data set and against the reference of the results.
+
+    Raises ConfigError where there is none.
+    """
+    kept = baselines
+    for key in SAME_DATA:
+        kept = kept[kept[key].isin(results[key].unique())]
+    if kept.empty:
+        known = (
+            baselines[["manifest", "reference"]].drop_duplicates().agg(", reference ".join, axis=1)
+        )
+        mine = f"{results.manifest.iloc[0]}, reference {results.reference.iloc[0]}"
+        raise ConfigError(f"the baselines are of {'; '.join(known)}; the results of {mine}")
+    return kept
+
+
+def paths_of_models(results: pd.DataFrame) -> pd.DataFrame:
+    """`paths` of models that are not of one kind: each by itself."""
+    import pandas as pd
+
+    return pd.concat([paths(model) for _, model in results.groupby("model_digest")])
 
 
 def best_by_val(results: pd.DataFrame) -> dict[str, str]:
@@ -429,7 +485,7 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
         best = _best_alpha(
             rows[(rows.role == VAL) & (rows.recipe == recipe)], of_recipe.run.nunique()
         )
-        about = {"method": titles[recipe], "lr": f"{lr:g}", "steps": str(steps), "alpha": "1"}
+        about = {"method": titles[recipe], **told_of(lr, steps), "alpha": "1"}
         if TUNED in set(of_recipe.alpha):
             tuned = of_recipe[of_recipe.alpha == TUNED]
             lines.append(about | _line(tuned, calibration=calibration))

@@ -1,5 +1,5 @@
-"""One loop for every method, with exact resume, and weights made of finished runs.
+"""One loop for every method, with exact resume, and weights that become runs without it.
 
 Computing half: torch is at home. Start at `train.train`, then `loop.fit`; post-hoc methods are
-applied to runs in `combine`.
+applied to runs in `combine`, a checkpoint that was tuned elsewhere becomes a run in `adopt`.
 """

@@ -15,7 +15,7 @@ from ..figures.tables import table_figure
 from ..figures.wise import curves_figure
 from ..metrics.comparison import Comparison
 from ..runs.folder import RunFolder
-from ..runs.names import title_of
+from ..runs.names import title_of, told_of
 from ..runs.run import read_sweep
 from ..runs.scores import Scores, compare
 from ..runs.sweep import Sweep
@@ -180,7 +180,9 @@ def _as_shown(runs: pd.DataFrame) -> pd.DataFrame:
     """`tuned_accuracies` as texts, the parts of a run's name as pictures have them."""
     shown = runs.copy()
     shown["method"] = [title_of(method) for method in runs.method]
-    shown["lr"] = [f"{lr:g}" for lr in runs.lr]
+    told = list(map(told_of, runs.lr, runs.steps))
+    for setting in ("lr", "steps"):
+        shown[setting] = [of_run[setting] for of_run in told]
     for split in runs.columns.difference(NAMES):
         shown[split] = [f"{accuracy:.1f}" for accuracy in runs[split]]
     return shown.astype(str)

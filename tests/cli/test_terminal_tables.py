@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from clipft.cli.terminal_tables import print_scores, show
+from clipft.config import RunConfig
 
 ROWS = [
     {"name": "[bold]FT[/bold]", "value": "64.1 ± 0.2", "empty": ""},
@@ -52,7 +53,7 @@ def test_scores_are_shown_with_how_the_weights_were_chosen(capsys, selection, wo
     print_scores(
         pd.DataFrame(rows, columns=["alpha", "split", "role", "metric", "mean"]),
         (0.0, 1.0),
-        selection,
+        RunConfig(selection=selection),
     )
     out = capsys.readouterr().out
     assert f"weights chosen: {words}" in out

@@ -139,6 +139,6 @@ def test_random_texts_that_cannot_be():
     assert random_texts(TOKENIZER, 1, 75, rng(0, "texts"))[0, 76] == TOKENIZER.eot_token_id
     with pytest.raises(ConfigError, match="76 tokens do not fit a context of 77; at most 75"):
         random_texts(TOKENIZER, 1, 76, rng(0, "texts"))
-    words = "need open_clip's SimpleTokenizer, this model has object"
+    words = "need open_clip's SimpleTokenizer or transformers', this model has object"
     with pytest.raises(ConfigError, match=words):
         random_texts(object(), 1, 8, rng(0, "texts"))
