@@ -18,7 +18,7 @@ COARSE = (0.0, 0.25, 0.5, 0.75, 1.0)  # alphas where an adaptive sweep begins
 
 
 def evaluate(
-    run: RunPath, device: Device = "auto", workers: Workers = 0, skip_bad: SkipBad = False
+    run: RunPath, device: Device = "auto", workers: Workers = "auto", skip_bad: SkipBad = False
 ) -> None:
     """Score a finished run's zero-shot and tuned model on every split."""
     from ..config import TUNED, ZERO_SHOT, Reading
@@ -33,7 +33,7 @@ def wise(
         float, Option(min=0, max=1, help="more alphas where accuracy bends by more, e.g. 0.01")
     ] = 0.0,
     device: Device = "auto",
-    workers: Workers = 0,
+    workers: Workers = "auto",
     skip_bad: SkipBad = False,
 ) -> None:
     """Sweep WiSE-FT's alpha over a finished run: 0, 0.1 ... 1 unless given, or 0, 0.25 ... and
@@ -162,7 +162,7 @@ def verify(
         Option(min=0, help="of a number, as a part of it or of 1; default: a thousandth"),
     ] = None,
     device: Device = "auto",
-    workers: Workers = 0,
+    workers: Workers = "auto",
     skip_bad: SkipBad = False,
 ) -> None:
     """Score runs again from their weights and compare; nothing is written. Exit 1: not as recorded.

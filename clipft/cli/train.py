@@ -37,7 +37,7 @@ def train(
     config: Annotated[Path | None, Option(help="YAML file of settings; KEY=VALUE wins")] = None,
     runs: Runs = "runs",
     device: Device = "auto",
-    workers: Workers = 0,
+    workers: Workers = "auto",
     skip_bad: SkipBad = False,
     score: Annotated[bool, Option(help="sweep WiSE over all splits at the end")] = True,
     plugin: Plugin = None,
@@ -121,7 +121,7 @@ def combine(
         list[str], Argument(metavar="RUN... [KEY=VALUE...]", help="run folders, then options")
     ],
     device: Device = "auto",
-    workers: Workers = 0,
+    workers: Workers = "auto",
     score: Annotated[bool, Option(help="sweep alpha over all splits at the end")] = True,
 ) -> None:
     """Apply a post-hoc method (TPGM, soups ...) to finished runs: a new run beside them."""
