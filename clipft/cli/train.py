@@ -57,7 +57,7 @@ def train(
     _refuse_options(values)
     values = _own_data(data, reference, values)
     configuration, basis = fitting_recipe(values)
-    check_training(configuration, runs, scored=score)
+    check_training(configuration, runs, scored=score, skip_bad=skip_bad)
     if basis:
         print(basis)
 

@@ -277,12 +277,15 @@ class Pixels:
 def few_shot(split: Split, shots: int, generator: torch.Generator, classes: Sequence[str]) -> Split:
     """Draw `shots` rows of every class, in list order; a class with fewer gives all it has.
 
-    Raises ConfigError that names the first class without any row.
+    Raises ConfigError that names the first class without any row to train on; what weights are
+    chosen on follows what there is.
     """
     labels = torch.as_tensor(split.labels)
     chosen: list[int] = []
     for label, name in enumerate(classes):
         rows = (labels == label).nonzero()[:, 0]
+        if not len(rows) and split.part != "train":
+            continue
         if not len(rows):
             advice = "a few-shot draw needs one of each class"
             raise ConfigError(f"class {name!r} has no image in {split.name}; {advice}")
