@@ -46,7 +46,8 @@ class Reading:
 
     Arguments:
         device: auto, cpu, cuda or mps.
-        workers: processes that decode images; 0: this one.
+        workers: processes that decode images; 0: this one; auto: as many as there are cores where
+            that is faster.
         skip_bad: leave unreadable images out, and say how many, instead of ending at the first.
         progress: show progress bars.
 
@@ -56,9 +57,14 @@ class Reading:
     """
 
     device: str = "auto"
-    workers: int = 0
+    workers: int | Literal["auto"] = "auto"
     skip_bad: bool = False
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        is_number = isinstance(self.workers, int) and self.workers >= 0
+        if self.workers != "auto" and not is_number:
+            raise ConfigError(f"workers is {self.workers!r}, expected auto, or 0 or more")
 
 
 class Record(BaseModel):

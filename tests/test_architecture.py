@@ -246,7 +246,10 @@ def importers(*packages):
     [
         (["PIL"], {"data/images.py", "data/emoji_shift.py"}),
         (["pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"], set()),
-        (["open_clip"], {"models/load.py", "models/fit.py", "inputs/prompts.py"}),
+        (
+            ["open_clip"],
+            {"models/load.py", "models/fit.py", "models/text_tower.py", "inputs/prompts.py"},
+        ),
         (["papermill", "ray"], {"batch/notebook.py"}),
         (["requests", "urllib", "huggingface_hub", "socket"], set()),
         (["filelock"], {"disk/lock.py", "data/emoji_shift.py"}),

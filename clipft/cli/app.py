@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from typer import Argument, Exit, Option, Typer
 
@@ -18,6 +18,15 @@ def check_device(device: str) -> str:
     if not DEVICES.fullmatch(device):
         raise ConfigError(f"no device {device!r}; known: auto, cpu, mps, cuda, cuda:0, cuda:1 ...")
     return device
+
+
+def read_workers(text: str) -> int | Literal["auto"]:
+    """`--workers`: auto, or how many; raises ConfigError for else."""
+    if text == "auto":
+        return "auto"
+    if not str(text).isdecimal():
+        raise ConfigError(f"--workers is {text!r}, expected auto, or 0 or more")
+    return int(text)
 
 
 def _say_version(asked: bool) -> None:
@@ -46,7 +55,10 @@ def about_clipft(
 RunPath = Annotated[Path, Argument(help="a run's folder")]
 Runs = Annotated[str, Option(help="folder of all runs")]
 Device = Annotated[str, Option(help="auto, cpu, cuda or mps", callback=check_device)]
-Workers = Annotated[int, Option(min=0, help="processes that decode images")]
+Workers = Annotated[
+    Any,  # what `parser` makes of it: auto, or a number
+    Option(parser=read_workers, metavar="auto|N", help="processes that decode images"),
+]
 SkipBad = Annotated[
     bool, Option("--skip-bad-images", help="leave unreadable images out, and say how many")
 ]

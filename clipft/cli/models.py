@@ -36,7 +36,7 @@ def predict(
     top: Annotated[int, Option(min=1, help="classes to show for each image")] = 1,
     csv: Annotated[Path | None, Option(help="write the predictions here instead")] = None,
     device: Device = "auto",
-    workers: Workers = 0,
+    workers: Workers = "auto",
     skip_bad: SkipBad = False,
 ) -> None:
     """Classify image files with an exported model."""

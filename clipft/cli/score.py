@@ -30,7 +30,7 @@ def evaluate(
     csv: Annotated[Path | None, Option(help="also write the tidy table of --model here")] = None,
     as_markdown: Markdown = False,
     device: Device = "auto",
-    workers: Workers = 0,
+    workers: Workers = "auto",
     skip_bad: SkipBad = False,
 ) -> None:
     """Score a finished run's zero-shot and tuned model on every split; or, by --model and
@@ -83,7 +83,7 @@ def _zero_shot(
     from ..disk.files import check_target, write_text
     from ..runs.checks import check_evaluation
 
-    check_evaluation(models, manifest, reference)
+    check_evaluation(models, manifest, reference, skip_bad=reading.skip_bad)
     if csv:
         check_target(csv)
 
@@ -102,7 +102,7 @@ def wise(
         float, Option(min=0, max=1, help="more alphas where accuracy bends by more, e.g. 0.01")
     ] = 0.0,
     device: Device = "auto",
-    workers: Workers = 0,
+    workers: Workers = "auto",
     skip_bad: SkipBad = False,
 ) -> None:
     """Sweep WiSE-FT's alpha over a finished run: 0, 0.1 ... 1 unless given, or 0, 0.25 ... and
@@ -231,7 +231,7 @@ def verify(
         Option(min=0, help="of a number, as a part of it or of 1; default: a thousandth"),
     ] = None,
     device: Device = "auto",
-    workers: Workers = 0,
+    workers: Workers = "auto",
     skip_bad: SkipBad = False,
 ) -> None:
     """Score runs again from their weights and compare; nothing is written. Exit 1: not as recorded.

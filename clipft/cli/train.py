@@ -37,7 +37,7 @@ def train(
     config: Annotated[Path | None, Option(help="YAML file of settings; KEY=VALUE wins")] = None,
     runs: Runs = "runs",
     device: Device = "auto",
-    workers: Workers = 0,
+    workers: Workers = "auto",
     skip_bad: SkipBad = False,
     score: Annotated[bool, Option(help="sweep WiSE over all splits at the end")] = True,
     plugin: Plugin = None,
@@ -57,7 +57,7 @@ def train(
     _refuse_options(values)
     values = _own_data(data, reference, values)
     configuration, basis = fitting_recipe(values)
-    check_training(configuration, runs, scored=score)
+    check_training(configuration, runs, scored=score, skip_bad=skip_bad)
     if basis:
         print(basis)
 
@@ -121,7 +121,7 @@ def combine(
         list[str], Argument(metavar="RUN... [KEY=VALUE...]", help="run folders, then options")
     ],
     device: Device = "auto",
-    workers: Workers = 0,
+    workers: Workers = "auto",
     score: Annotated[bool, Option(help="sweep alpha over all splits at the end")] = True,
 ) -> None:
     """Apply a post-hoc method (TPGM, soups ...) to finished runs: a new run beside them."""
@@ -161,7 +161,7 @@ def adopt(
     ] = "holdout",
     runs: Runs = "runs",
     device: Device = "auto",
-    workers: Workers = 0,
+    workers: Workers = "auto",
     skip_bad: SkipBad = False,
     score: Annotated[bool, Option(help="sweep WiSE over all splits at the end")] = True,
 ) -> None:
@@ -174,7 +174,7 @@ def adopt(
     settings |= {"reference": reference, "selection": selection}
     name = name or DEFAULT_NAME
     given = {"name": name, "head": head or "", "runs": runs}
-    check_adoption(checkpoint, stated(settings), scored=score, **given)
+    check_adoption(checkpoint, stated(settings), scored=score, skip_bad=skip_bad, **given)
 
     from ..training.adopt import adopt as adopt_run
 

@@ -396,7 +396,10 @@ class Manifest(Record):
         root = self.root_folder()
         file = root / self.lists.replace("{domain}", domain).replace("{split}", part)
         if not file.is_file():
-            raise ConfigError(f"no list file {file}; {self.heading} keeps one per domain and split")
+            problem = f"no list file {file}; {self.heading} keeps one per domain and split"
+            if part == "val":
+                problem += "; or hold some of train out: holdout: 0.2 in its manifest"
+            raise ConfigError(problem)
 
         ids = []
         labels = []

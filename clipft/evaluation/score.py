@@ -15,6 +15,7 @@ from ..inputs.prompts import special_tokens
 from ..models.export import export_clip
 from ..posthoc.weights import Weights
 from ..posthoc.wise import wise
+from ..runs.checks import check_scoring
 from ..runs.made import SCORING
 from ..runs.run import Run, open_runs
 from ..runs.scores import from_frame, table, to_frame
@@ -70,6 +71,12 @@ def score(
     refine = Refine(adaptive) if adaptive else None
     benches = Benches(reading, gap_texts)
     scored = open_runs(runs)
+    unscored = []
+    for run in scored:
+        if refine is not None or not set(wanted) <= _scored_alphas(run, summarised=summarise):
+            unscored.append(run)
+    look = reading or Reading()
+    check_scoring(unscored, skip_bad=look.skip_bad, progress=look.progress)
     for run in scored:
         if refine is not None and run.is_ensemble:
             raise ConfigError(

@@ -55,7 +55,7 @@ def evaluate(
         (2, 3)
     """
     names = [models] if isinstance(models, str) else list(models)
-    configs = check_evaluation(names, manifest, reference)
+    configs = check_evaluation(names, manifest, reference, skip_bad=reading.skip_bad)
     reading = reading or Reading()
     tables = []
     for name, config in progress_bar(configs.items(), "models", "model", show=len(configs) > 1):

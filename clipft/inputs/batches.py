@@ -17,9 +17,11 @@ from ..data.splits import Split
 from ..errors import ConfigError, ImageError
 from ..progress import write
 from .seeds import rng
+from .workers import worker_count
 
 KEEP_BYTES = 2 << 30  # decoded training images are kept in memory up to this size
 CHUNK_BYTES = 1 << 30  # and evaluation pixels are held this many at a time
+READ = 256  # images that a process reads at once to evaluate
 
 Size = int | tuple[int, int]  # height and width
 Draw = tuple[int, int]  # a row, and its number in the stream
@@ -180,9 +182,12 @@ def train_batches(
     once: an image is augmented alike whenever it comes.
     """
     images = Images(split, transform, seed=stream.seed, once=once, skip_bad=reading.skip_bad)
-    if reading.workers == 0:  # else every worker process would keep its own
+    draws = len(stream) * stream.batch_size
+    size = stream.batch_size
+    workers = worker_count(reading, split, images=draws, batch_size=size, training=True)
+    if workers == 0:  # else every worker process would keep its own
         images.keep_bytes = keep_bytes
-    return _load(images, reading, batch_sampler=stream)
+    return _load(images, workers, batch_sampler=stream)
 
 
 def pixel_chunks(
@@ -203,7 +208,8 @@ def pixel_chunks(
     batches: list[Batch] = []
     size = 0
     unread_rows: list[int] = []
-    for batch in _load(images, reading, batch_size=256):
+    workers = worker_count(reading, split, images=len(split), batch_size=READ)
+    for batch in _load(images, workers, batch_size=READ):
         batches.append(batch)
         size += batch.pixels.nbytes
         unread_rows += batch.bad
@@ -218,8 +224,8 @@ def pixel_chunks(
         write(skipped(split, unread_rows))
 
 
-def _load(images: Images, reading: Reading, **batching: Any) -> Iterator[Batch]:
-    loader = DataLoader(images, collate_fn=Batch.join, num_workers=reading.workers, **batching)
+def _load(images: Images, workers: int, **batching: Any) -> Iterator[Batch]:
+    loader = DataLoader(images, collate_fn=Batch.join, num_workers=workers, **batching)
     try:
         yield from loader
     except ImageError as error:
@@ -271,12 +277,15 @@ class Pixels:
 def few_shot(split: Split, shots: int, generator: torch.Generator, classes: Sequence[str]) -> Split:
     """Draw `shots` rows of every class, in list order; a class with fewer gives all it has.
 
-    Raises ConfigError that names the first class without any row.
+    Raises ConfigError that names the first class without any row to train on; what weights are
+    chosen on follows what there is.
     """
     labels = torch.as_tensor(split.labels)
     chosen: list[int] = []
     for label, name in enumerate(classes):
         rows = (labels == label).nonzero()[:, 0]
+        if not len(rows) and split.part != "train":
+            continue
         if not len(rows):
             advice = "a few-shot draw needs one of each class"
             raise ConfigError(f"class {name!r} has no image in {split.name}; {advice}")

@@ -11,8 +11,9 @@ from ..data.images import Transform
 from ..diagnostics.energies import unit
 from ..errors import ConfigError
 from ..progress import progress_bar
+from .text_tower import encode_texts
 
-TEXT_BATCH = 512
+MANY_TEXTS = 2048  # with more of them a bar is shown
 
 
 @dataclass
@@ -53,14 +54,9 @@ class Clip:
             advice = "zero-shot heads and texts need a CLIP with both towers"
             raise ConfigError(f"{self.name} has no text tower; {advice}")
         device = self.model.logit_scale.device
-        many = len(tokens) > 4 * TEXT_BATCH
-
-        embeddings = []
+        many = len(tokens) > MANY_TEXTS
         with progress_bar(len(tokens), "embedding texts", "text", show=many) as bar:
-            for batch in tokens.split(TEXT_BATCH):
-                embeddings.append(unit(self.model.encode_text(batch.to(device))))
-                bar.update(len(batch))
-        return torch.cat(embeddings)
+            return unit(encode_texts(self.model, tokens.to(device), bar.update))
 
     def zero_shot_head(self, prompts: Tensor) -> Tensor:
         """The zero-shot head W0: (C, T, context) -> (D, C).

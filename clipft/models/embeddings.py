@@ -25,6 +25,7 @@ from ..posthoc.weights import Weights
 from ..progress import progress_bar
 from .clip import Clip
 from .students import Student
+from .text_tower import is_cut
 
 NamedEmbeddings = Iterator[tuple[Hashable, Tensor]]
 
@@ -223,6 +224,8 @@ def texts(
         make = clip.embed_texts
     tokens_digest = hashlib.sha256(tokens.numpy().tobytes()).hexdigest()[:16]
     key = {"clip": clip.digest(), "tokens": tokens_digest, "what": title} | clip.activation
+    if is_cut(clip.model):
+        key["cut"] = "yes"  # what an older clipft kept differs by rounding, and is not mixed in
     arrays = default_cache().find("texts", key)
     if arrays is None:
         computed = {"texts": make(tokens).cpu().numpy()}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..diagnostics.energies import unit
 from ..errors import ConfigError
 from .clip import Clip
+from .text_tower import encode_texts
 
 
 class Student(nn.Module):
@@ -189,4 +190,4 @@ class TwoTowers(Student):
         return embeddings, self._unit_texts(captions), self._unit_texts(classes)
 
     def _unit_texts(self, tokens: Tensor | None) -> Tensor | None:
-        return None if tokens is None else unit(self.clip.encode_text(tokens))
+        return None if tokens is None else unit(encode_texts(self.clip, tokens))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import DEFAULT, RunConfig, check_alpha, digest
 from ..data.manifests import Manifest, load_manifest
+from ..data.splits import Split
 from ..disk.files import check_target
 from ..errors import ConfigError, ImageError, RunError
 from ..methods import TURNED
@@ -18,6 +19,7 @@ from .adopted import check_name
 from .folder import RunFolder
 from .identity import find_begun
 from .model_names import LOCAL, RANDOM, check_model, named
+from .presence import check_images_there, say_classes_without_images
 from .recipes import posthoc_recipe
 from .rows import chosen_on, reference_of, reported_on, trained_on
 from .run import After, Run, open_runs
@@ -32,10 +34,13 @@ HEAD = "head.safetensors"  # of an export, beside the model
 ALIKE = ("manifest_digest", "model_digest", "head", "selection")
 
 
-def check_training(config: RunConfig, runs: Path | str, *, scored: bool = False) -> None:
-    """Raise ConfigError or StorageError for what a training would be refused for anyway.
+def check_training(
+    config: RunConfig, runs: Path | str, *, scored: bool = False, skip_bad: bool = False
+) -> None:
+    """Raise ClipftError for what a training would be refused for anyway, at its end at the latest.
 
-    scored: whether the run is to be scored at its end, which asks every reported split.
+    scored: whether the run is to be scored at its end, which asks every reported split. skip_bad:
+    images that are missing are counted, and a line says so.
     """
     manifest = load_manifest(config.manifest)
     check_domains(config, manifest)
@@ -47,7 +52,7 @@ def check_training(config: RunConfig, runs: Path | str, *, scored: bool = False)
     check_target(runs, folder=True)
     begun = find_begun(runs, config)
     if begun is None or not begun.has_weights:  # a finished run is given without its data, too
-        _check_rows(config, manifest, scored=scored)
+        _check_rows(config, manifest, scored=scored, skip_bad=skip_bad)
 
 
 def check_adoption(
@@ -58,11 +63,12 @@ def check_adoption(
     head: Path | str = "",
     runs: Path | str = "runs",
     scored: bool = False,
+    skip_bad: bool = False,
 ) -> None:
     """Raise ClipftError for what an adoption would be refused for anyway.
 
     config: its data set, model and weights, reference and selection. scored: whether it is to be
-    scored at its end, which asks every reported split.
+    scored at its end, which asks every reported split. skip_bad: as of `check_training`.
     """
     check_name(name)
     manifest = load_manifest(config.manifest)
@@ -78,13 +84,12 @@ def check_adoption(
     if of_run.is_begun and of_run.weights_file.name == Path(checkpoint).name:
         raise ConfigError(f"{checkpoint} is of a run of clipft: {of_run}; use that as it is")
     check_target(runs, folder=True)
-    if scored and not manifest.is_rendered:
-        for split in reported_on(config, manifest):
-            manifest.split(split)
+    if scored:
+        _check_reported(config, manifest, skip_bad=skip_bad)
 
 
 def check_evaluation(
-    models: Sequence[str], manifest: str, reference: str = ""
+    models: Sequence[str], manifest: str, reference: str = "", *, skip_bad: bool = False
 ) -> dict[str, RunConfig]:
     """Name -> the configuration of a zero-shot model, for each once; nothing is loaded.
 
@@ -102,21 +107,39 @@ def check_evaluation(
     check_domains(first, opened)
     for config in configs.values():
         check_model(config.model, config.pretrained)
-    if not opened.is_rendered:
-        for split in reported_on(first, opened):
-            opened.split(split)
+    _check_reported(first, opened, skip_bad=skip_bad)
     return configs
 
 
-def _check_rows(config: RunConfig, manifest: Manifest, *, scored: bool) -> None:
-    """Raise ConfigError where the rows to train, choose and report on cannot be read."""
+def _check_reported(config: RunConfig, manifest: Manifest, *, skip_bad: bool) -> None:
+    """Raise ClipftError where a reported split, or an image of it, is not there."""
+    if not manifest.is_rendered:
+        splits = [manifest.split(name) for name in reported_on(config, manifest)]
+        check_images_there(splits, skip_bad=skip_bad)
+
+
+def _check_rows(config: RunConfig, manifest: Manifest, *, scored: bool, skip_bad: bool) -> None:
+    """Raise ClipftError where what to train, choose and report on cannot be read."""
     if manifest.is_rendered:
         return  # which is long work itself
     asked = [*trained_on(config, manifest), *chosen_on(config, manifest)]
     if scored:
         asked += reported_on(config, manifest)
-    for name in asked:
-        manifest.split(name)
+    splits = [manifest.split(name) for name in dict.fromkeys(asked)]
+    check_images_there(splits, skip_bad=skip_bad)
+    train = Split.join([manifest.split(name) for name in trained_on(config, manifest)])
+    say_classes_without_images(train, manifest.names)
+
+
+def check_scoring(runs: Sequence[Run], *, skip_bad: bool = False, progress: bool = True) -> None:
+    """Raise ClipftError where a list or an image that scoring these runs asks for is not there."""
+    splits = {}
+    for run in runs:
+        for name in reported_on(run.config, run.manifest):
+            key = (run.manifest.digest(), str(run.manifest.place), name)
+            if key not in splits:
+                splits[key] = run.manifest.split(name)
+    check_images_there(list(splits.values()), skip_bad=skip_bad, progress=progress)
 
 
 def check_domains(config: RunConfig, manifest: Manifest) -> None:

@@ -25,6 +25,7 @@ from ..models.load import pick_device
 from ..models.students import Student
 from ..runs.folder import RunFolder
 from ..runs.identity import PLACED, as_kept, run_id
+from ..runs.presence import check_images_there, check_room
 from ..runs.run import Run
 from .examples import EmbeddedExamples, Examples, PixelExamples
 from .linear_probe import probe_head
@@ -32,6 +33,9 @@ from .loop import Training, fit
 from .observer import Observer
 from .state import State
 
+# As many times the weights: those chosen, and a checkpoint with two moments and an average, each
+# written beside the one before it.
+FILES = 2 * (1 + 4)
 Watch = Callable[[dict[str, Any]], object]
 
 
@@ -61,7 +65,8 @@ def train(
     Raises:
         ConfigError: for a bad configuration, before anything is written.
         RunError: where another process writes the folder, or it holds another run.
-        ImageError: for an unreadable image, unless reading.skip_bad.
+        ImageError: for an unreadable image, unless reading.skip_bad; for a missing one at once.
+        StorageError: where the disk has no room for what the run will write.
 
     Example:
         >>> config = clipft.RunConfig(method="lipsum", lr=3e-4, steps=120, batch_size=128)
@@ -84,6 +89,7 @@ def train(
         _check_begun(folder, kept, made_of)
         return Run.open(folder)
     made_of |= bench.rows_of(config)
+    _check_disk(bench, config, folder)
     with folder.lock():
         _check_begun(folder, kept, made_of)
         if not folder.has_weights:  # else by another process, meanwhile
@@ -114,6 +120,17 @@ def _check_texts(bench: Bench, config: RunConfig) -> None:
     if "random_texts" in METHODS[config.method].needs:
         draw = rng(0, "check")
         random_texts(bench.clip.tokenizer, 1, config.text_length, draw, bench.clip.vocabulary)
+
+
+def _check_disk(bench: Bench, config: RunConfig, folder: RunFolder) -> None:
+    """Refuse images that are not there, and a disk too small, rather than after hours."""
+    splits = [bench.train_split(config), bench.selection_split(config)]
+    reading = bench.reading
+    check_images_there(splits, skip_bad=reading.skip_bad, progress=reading.progress)
+
+    tensors = bench.clip.model.state_dict().values()
+    weights = sum(tensor.nbytes for tensor in tensors)
+    check_room(folder.path, FILES * weights)
 
 
 def _check_begun(folder: RunFolder, config: RunConfig, made_of: dict[str, str]) -> None:

@@ -542,6 +542,27 @@ def test_a_missing_list_of_a_shift_is_said_before_training(clipft, tree, tmp_pat
     assert clipft(*asked, "--no-score")[0] == 0
 
 
+def test_a_missing_image_is_said_before_training(clipft, tree, tmp_path, monkeypatch):
+    """One of a shift, which only the scoring at the end would open; and the scoring alone."""
+    world = clipft.world
+    data = shutil.copytree(tree, tmp_path / "data")
+    monkeypatch.setenv("CLIPFT_DATA", str(data))
+    asked = ["train", *settings(world), "--runs", world.runs, "--device", "cpu"]
+    assert clipft(*asked, "--no-score")[0] == 0
+    (run,) = world.runs.iterdir()
+    lost = next((data / "mini/sketch/bee").glob("*test*.png"))
+    lost.unlink()
+
+    monkeypatch.setattr("clipft.evaluation.bench.load_clip", None)  # not reached
+    for command in ([*asked, "seed=5"], ["wise", run, "--device", "cpu"]):
+        code, _, err = clipft(*command)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert f"image missing: {lost}" in err
+        assert "1 of sketch/test" in err
+    assert list(world.runs.iterdir()) == [run]
+    monkeypatch.undo()
+
+
 def test_verify_says_in_a_line_whether_a_run_is_as_recorded(clipft):
     runs = [clipft.world.train(steps=2, seed=seed) for seed in (0, 1)]
     for run in runs:

@@ -166,6 +166,11 @@ def test_a_class_of_one_image_stays_in_train(mini):
     assert mini().split("real/val").labels == (3,)
 
 
+def test_where_no_val_list_exists_holdout_is_named(mini):
+    with pytest.raises(ConfigError, match=r"real_val\.txt.*holdout: 0\.2"):
+        mini(holdout=0.0).split("real/val")
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

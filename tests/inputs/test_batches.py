@@ -1,6 +1,7 @@
 """From files to pixels: broken images are named, the stream is a function of seed and step."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -290,6 +291,13 @@ def test_few_shot_names_the_class_without_an_image():
     whole = split_of([0, 2])
     with pytest.raises(ConfigError, match="class 'bee' has no image in real/train"):
         few_shot(whole, 2, rng(0, "few_shot"), ["apple", "bee", "cow"])
+
+
+def test_what_few_shots_are_chosen_on_follows_what_there_is():
+    """A class with one image has it in train, and none held out."""
+    held_out = replace(split_of([0, 2, 2]), part="val")
+    drawn = few_shot(held_out, 2, rng(0, "few_shot"), ["apple", "bee", "cow"])
+    assert drawn.labels == (0, 2, 2)
 
 
 def test_a_few_shot_run_is_as_small_in_selection(world):
