@@ -30,9 +30,9 @@ def decoded(monkeypatch):
     """The files that were decoded so far."""
     seen = []
 
-    def decode(path):
+    def decode(path, how):
         seen.append(path)
-        return decode_(path)
+        return decode_(path, how)
 
     monkeypatch.setattr(data, "decode", decode)
     return seen
