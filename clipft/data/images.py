@@ -132,8 +132,9 @@ def grey_levels(values: np.ndarray) -> np.ndarray:
         values = np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
     low, high = values.min(), values.max()
     if low < 0 or high >= 2 ** DEPTHS[-1]:
-        low = min(low, 0)
-        parts = (values.astype(np.float64) - low) / (float(high) - float(low))
+        low = min(float(low), 0.0)
+        spread = float(high) - low
+        parts = (values.astype(np.float64) - low) / (spread if spread else 1.0)
         return np.rint(255 * parts).astype(np.uint8)
     if values.dtype.kind == "f" and high <= 1:
         return np.rint(255 * values).astype(np.uint8)

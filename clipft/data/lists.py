@@ -108,10 +108,10 @@ class ListFile:
     def _add(self, block: str, first: int, rows: Rows, label_of: LabelOf) -> None:
         """Add the lines of a block, with a look at each; first: the number of the first of them."""
         for number, line in enumerate(block.split("\n"), first):
-            path, _, listed = line.rstrip().replace("\t", " ").rpartition(" ")
-            if not line.strip() or _is_comment(line, listed):
+            *before, listed = line.rsplit(None, 1) or [""]
+            if not listed or _is_comment(line, listed):
                 continue
-            path = self._cleaned(path, number)
+            path = self._cleaned(before[0], number) if before else ""
             if not path or not listed.isdecimal():
                 raise self._malformed(number, line)
 
@@ -264,11 +264,11 @@ def repeats(rows: Rows) -> list[str]:
         return []
     counts = Counter(rows.ids)
     first = next(path for path, count in counts.items() if count > 1)
-    notes = [f"{more} rows repeat an image, e.g. {first}; every row counts"]
+    notes = [f"rows that repeat an image: {more}, e.g. {first}; every row counts"]
     labels = Counter(path for path, _ in set(zip(rows.ids, rows.labels, strict=True)))
     several = sorted(path for path, count in labels.items() if count > 1)
     if several:
-        notes.append(f"{len(several)} images are listed under several labels, e.g. {several[0]}")
+        notes.append(f"images under several labels: {len(several)}, e.g. {several[0]}")
     return notes
 
 

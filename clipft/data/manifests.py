@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, PrivateAttr, ValidationError
 
 from ..config import Record, digest, seed_of
-from ..disk.files import cache_dir, read_yaml
+from ..disk.files import cache_dir, quoting_hint, read_yaml
 from ..errors import ConfigError, unknown
 from ..progress import say
 from .emoji_shift import CHECKS, EmojiSpec, Part, build, first_images, is_built
@@ -54,7 +54,7 @@ class ClassName(Record):
             return cls.read({"name": row}, source)
         if isinstance(row, dict):
             return cls.read(row, source)
-        wanted = f"wanted: a name, in quotes where it is a number or yes or no, e.g. {str(row)!r}"
+        wanted = "wanted: a name, in quotes where it is a number, a date, null, yes or no"
         raise ConfigError(f"{source}: {row!r} is no name of a class; {wanted}")
 
     def as_kept(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class Manifest(Record):
     templates: str | tuple[str, ...] = "openai"  # of the zero-shot head; openai: CLIP's 80
     captions: dict[str, tuple[str, ...]] = {}  # templates by domain; "any" joins each
     emoji: EmojiSpec | None = None  # set: the files are rendered on first use
-    _folder: Path = PrivateAttr(default=Path())
+    _file: Path = PrivateAttr(default=Path("manifest.yaml"))
     _class_rows: list[Any] | None = PrivateAttr(default=None)  # of a copy; else they are a file
     _splits: dict[str, Split] = PrivateAttr(default_factory=dict)
     _parts: dict[str, dict[str, Split]] = PrivateAttr(default_factory=dict)  # by domain
@@ -145,8 +145,11 @@ class Manifest(Record):
         if not isinstance(values, dict):
             got = "nothing" if values is None else f"a {type(values).__name__}"
             raise ConfigError(f"{path} holds {got}; wanted: keys and values, e.g. name: photos")
-        manifest: Manifest = cls.read(values, str(path))
-        manifest._folder = path.parent
+        try:
+            manifest: Manifest = cls.read(values, str(path))
+        except ConfigError as error:
+            raise ConfigError(f"{error}{_hint_on_texts(values, path)}") from None
+        manifest._file = path
         manifest._check(str(path))
         return manifest
 
@@ -215,15 +218,20 @@ class Manifest(Record):
         rows = self._class_rows
         if rows is None:
             rows = self._listed_classes()
+        if not rows:
+            raise ConfigError(f"{source}: no class; wanted: a list, e.g. classes: [mug, plate]")
         if not isinstance(rows, list):
             got = type(rows).__name__
             raise ConfigError(f"{source}: expected a list of classes, got {got}")
-        if not rows:
-            raise ConfigError(f"{source}: no class; wanted: a list, e.g. classes: [mug, plate]")
 
         by_folder = {}
-        for row in rows:
-            name = ClassName.of(row, source)
+        for label, row in enumerate(rows):
+            try:
+                name = ClassName.of(row, source)
+            except ConfigError as error:
+                raise ConfigError(f"{error}{self._hint_on_class(label, row)}") from None
+            if not name.text.strip():
+                raise ConfigError(f"{source}: class {label} has no name, got {name.name!r}")
             key = class_key(name.slug) if self.folders else name.slug
             if key in by_folder:
                 twice = f"{by_folder[key].name!r} and {name.name!r}"
@@ -236,11 +244,27 @@ class Manifest(Record):
         """Where the classes are listed, for errors."""
         return self.classes if isinstance(self.classes, str) else f"classes of {self.name}"
 
+    @property
+    def _classes_file(self) -> Path:
+        """The file in which the classes stand, where they were read."""
+        if isinstance(self.classes, str):
+            return self._file.parent / self.classes
+        return self._file
+
+    def _hint_on_class(self, label: int, row: Any) -> str:
+        """Where a class stands whose name is no text, and how to quote it."""
+        if self._class_rows is not None:
+            return ""
+        keys: list[str | int] = [label] if isinstance(self.classes, str) else ["classes", label]
+        if isinstance(row, dict):
+            keys += [key for key in ("name", "folder") if not isinstance(row.get(key, ""), str)][:1]
+        return quoting_hint(self._classes_file, keys)
+
     def _listed_classes(self) -> Any:
         """What stands in the manifest's list of classes, or in the file that it names."""
         if not isinstance(self.classes, str):
             return list(self.classes)
-        file = self._folder / self.classes
+        file = self._classes_file
         if file.is_dir():
             wanted = "wanted: a YAML file, or the names themselves, e.g. classes: [mug, plate]"
             raise ConfigError(f"classes of {self.name}: {file} is a folder; {wanted}")
@@ -325,7 +349,7 @@ class Manifest(Record):
     @property
     def _own_root(self) -> Path:
         """`root` as an absolute path."""
-        return (self._folder / Path(self.root).expanduser()).resolve()
+        return (self._file.parent / Path(self.root).expanduser()).resolve()
 
     @property
     def _concepts(self) -> dict[str, str]:
@@ -495,6 +519,19 @@ class Manifest(Record):
         count = f"{len(wrong)} of {len(rows.ids)} labels contradict the class folders"
         ways = "the list is used; labels: folder would take the folders"
         return [f"{count}, e.g. {path} as {self.class_names[label].name!r}; {ways}"]
+
+
+def _hint_on_texts(values: dict[str, Any], path: Path) -> str:
+    """Of the first text that YAML took for something else: its line, and how to quote it."""
+    for key in ("name", "reference", "domains", "templates"):
+        given = values.get(key, "")
+        if isinstance(given, list):
+            for row, text in enumerate(given):
+                if not isinstance(text, str):
+                    return quoting_hint(path, (key, row))
+        elif key in ("name", "reference") and not isinstance(given, str | dict):
+            return quoting_hint(path, (key,))
+    return ""
 
 
 def available() -> list[str]:

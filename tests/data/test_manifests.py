@@ -309,8 +309,11 @@ def test_every_key_but_the_built_in_ones_says_what_is_wanted():
         ({"folders": "{class}"}, ["2 domains", 'folders: "{domain}/{class}"']),
         ({"folders": "{kind}/{class}"}, ["folders: got '{kind}/{class}'", "how the folders lie"]),
         ({"classes": []}, ["classes of own: no class", "classes: [mug, plate]"]),
-        ({"classes": [1, "bee"]}, ["classes of own: 1 is no name of a class", "in quotes", "'1'"]),
-        ({"classes": [True, "bee"]}, ["True is no name of a class", "yes or no"]),
+        (
+            {"classes": [1, "bee"]},
+            ["classes of own: 1 is no name of a class", "in quotes", 'own.yaml:2: "1"'],
+        ),
+        ({"classes": [True, "bee"]}, ["True is no name of a class", "yes or no", "own.yaml:2"]),
         (
             {"classes": ["Ant", "ant"]},
             ["two classes have the same name or folder: 'Ant' and 'ant'"],
