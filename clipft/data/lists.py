@@ -112,7 +112,7 @@ class ListFile:
             if not listed or _is_comment(line, listed):
                 continue
             path = self._cleaned(before[0], number) if before else ""
-            if not path or not listed.isdecimal():
+            if not path or "\t" in path or not listed.isdecimal():
                 raise self._malformed(number, line)
 
             why = "hidden" if _is_hidden(path) else why_not(ending_of(path), named=True)
@@ -134,6 +134,8 @@ class ListFile:
             table = "a table with commas" if "," in line else "a table with semicolons"
             as_list = "without its header, a blank before the label"
             return ConfigError(f"{where}: {line!r:.80} is of {table}; {WANTED}, {as_list}")
+        if "\t" in line.strip() and line.split()[-1].isdecimal():
+            return ConfigError(f"{where}: {line!r:.80} has a tab in its path; {WANTED}")
         if line.split()[0].isdecimal():
             return ConfigError(f"{where}: {line!r:.80} has its label first; {WANTED}")
         header = ", not a table's header" if number == 1 and len(line.split()) == 2 else ""
@@ -282,4 +284,4 @@ def mixed_folders(rows: Rows) -> list[str]:
         return []
     labels = " and ".join(sorted(listed[mixed[0]])[:2])
     count = f"{len(mixed)} of {len(listed)} class folders are listed under several labels"
-    return [f"{count}, e.g. {mixed[0]}: {labels}; the folders are used"]
+    return [f"{count}, e.g. {mixed[0]}: {labels}; folders are used"]

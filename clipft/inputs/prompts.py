@@ -55,12 +55,12 @@ def same_texts(prompts: Tensor, names: Sequence[str], source: str) -> list[str]:
     Whatever made them so: case, _ and -, HTML, Unicode forms, unknown letters, a text that is cut.
     It is no error: ImageNet's usual names have two such pairs, and a trained head tells them apart.
     """
-    first: dict[bytes, str] = {}
+    first: dict[bytes, int] = {}
     pairs = []
-    for name, tokens in zip(names, prompts.cpu().numpy(), strict=True):
-        other = first.setdefault(tokens.tobytes(), name)
-        if other is not name:
-            pairs.append(f"{other!r} and {name!r}")
+    for label, tokens in enumerate(prompts.cpu().numpy()):
+        other = first.setdefault(tokens.tobytes(), label)
+        if other != label:
+            pairs.append(f"{names[other]!r} and {names[label]!r}")
     if not pairs:
         return []
     listed = ", ".join(pairs[:SHOWN])

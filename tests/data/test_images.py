@@ -194,6 +194,7 @@ def claims(width, height):
 
 
 def test_a_large_image_needs_the_key(tmp_path):
+    """open-edge-platform/geti_v2#1486, scalableminds/webknossos-libs#892, cjtu/craterpy#79."""
     (tmp_path / "map.bmp").write_bytes(claims(20000, 10000))
     with pytest.raises(ImageError, match=r"map\.bmp has 200 megapixels; .* megapixels: 200$"):
         decode(tmp_path / "map.bmp")
@@ -257,9 +258,8 @@ def test_a_phones_photograph_without_the_extra(tmp_path, monkeypatch):
         decode(tmp_path / "a.heic")
     monkeypatch.setattr("clipft.data.found.IMAGES", {".jpg"})
     monkeypatch.setattr("clipft.data.found.UNREAD", {".heic"})
-    assert find_images(tmp_path).left_out.lines() == [
-        "left out, not read: .heic (1); save them as .jpg, or read .heic: pip install 'clipft[heic]'"
-    ]
+    (line,) = find_images(tmp_path).left_out.lines()
+    assert line.startswith("left out, not read: .heic (1); save them as .jpg, or read .heic: pip")
 
 
 def mixed_folder(root):
@@ -306,7 +306,7 @@ def test_named_files_go_by_the_same_rule(tmp_path):
     ]
     with pytest.raises(ImageError, match=r"no image: .*notes\.txt; looked for .*; left out, no im"):
         image_files([root / "notes.txt"])
-    with pytest.raises(ImageError, match="no image: .*hidden: 1"):
+    with pytest.raises(ImageError, match=r"no image: .*hidden: 1"):
         image_files([Path(root / "._a.JPG")])
 
 

@@ -57,19 +57,20 @@ def refusal(content, **changes):
 TEXT = "".join(f"{path} {label}\n" for path, label in PLAIN)
 WRITTEN = {
     "plain": TEXT,
-    "BOM, ultralytics/yolov5#8064": b"\xef\xbb\xbf" + TEXT.encode(),
+    "BOM, jfisteus/eyegrade#70": b"\xef\xbb\xbf" + TEXT.encode(),
     "UTF-16 of Windows": TEXT.encode("utf-16"),
     "UTF-16, the other order": b"\xfe\xff" + TEXT.encode("utf-16-be"),
     "UTF-32": TEXT.encode("utf-32"),
     "CRLF": TEXT.replace("\n", "\r\n"),
     "CR": TEXT.replace("\n", "\r"),
     "no newline at the end": TEXT.rstrip("\n"),
+    "a wide blank": TEXT.replace(".jpg ", ".jpg\u3000"),
     "tabs": TEXT.replace(".jpg ", ".jpg\t"),
     "several blanks": TEXT.replace(".jpg ", ".jpg  \t  "),
     "blanks at a line's end": TEXT.replace("\n", "  \t\n"),
     "blanks before": TEXT.replace("real", "  real"),
     "empty lines": "\n\n" + TEXT.replace("\n", "\n  \n"),
-    "backslashes": TEXT.replace("/", "\\"),
+    "backslashes, abbyy/barcode_detection_benchmark#2": TEXT.replace("/", "\\"),
     "quotes": "".join(f'"{path}" {label}\n' for path, label in PLAIN),
     "other quotes": "".join(f"'{path}' {label}\n" for path, label in PLAIN),
     "comments": "# a list\n#\n" + TEXT + "# 3 rows\n#end\n",
@@ -84,7 +85,7 @@ def test_the_same_rows_however_they_are_written(content, capsys):
 
 
 def test_names_are_as_they_are_on_disk():
-    """macOS writes an accent apart; whatever the list has, the file that is there is taken."""
+    """macOS writes an accent apart; what is there is taken: llmsresearch/paperbanana#240."""
     apart = unicodedata.normalize("NFD", "café")
     for folder in (apart, "café"):
         for listed in (apart, "café"):
@@ -109,14 +110,14 @@ def test_a_name_with_a_number_sign_is_a_row():
 
 
 REFUSED = {
-    "Latin-1": (
+    "Latin-1, sekilab/RoadDamageDetector#8": (
         TEXT.encode("latin1"),
         ["real_test.txt:3: ", "0xe9 is not utf-8", "iconv -f latin1"],
     ),
     "UTF-16 without a mark": (TEXT.encode("utf-16-le"), [":3: ", "is not utf-8"]),
     "UTF-16 without a mark, ASCII": ("a.jpg 0\n".encode("utf-16-le"), [":1: ", "a byte is 0"]),
     "cut UTF-16": (TEXT.encode("utf-16")[:-1], ["is not utf-16"]),
-    "a NUL, pytorch/vision#4142": ("a.jpg 0\nb\0.jpg 1\n", [":2: ", "a byte is 0"]),
+    "a NUL": ("a.jpg 0\nb\0.jpg 1\n", [":2: ", "a byte is 0"]),
     "empty": ("", ["is empty"]),
     "blank": ("\n \n", ["is empty"]),
     "comments alone": ("# nothing\n", ["is empty"]),
@@ -128,6 +129,10 @@ REFUSED = {
     "CSV": ("real/hot dog/a.jpg,0\n", [":1: ", "a table with commas", "a blank before the label"]),
     "CSV of another tongue": ("Pfad;Klasse\n", [":1: ", "a table with semicolons"]),
     "TSV with a header": ("path\tlabel\na.jpg\t0\n", [":1: ", "not a table's header"]),
+    "a number before, microsoft/CNTK#1321": (
+        "0\ttestImages\\a.jpg\t0\n",
+        [":1: ", "has a tab in its path"],
+    ),
     "the label first": ("a.jpg 0\n3 real/ant/0.jpg\n", [":2: ", "has its label first"]),
     "no label": ("a.jpg 0\nreal/ant.jpg\n", [":2: expected `path label`, got 'real/ant.jpg'"]),
     "a label of words": ("a.jpg ant\n", [":1: expected `path label`"]),
@@ -177,21 +182,20 @@ def said(capsys, content, **changes):
 
 def test_repeats_are_counted(capsys):
     assert said(capsys, "a.jpg 0\nb.jpg 1\na.jpg 0\na.jpg 1\nb.jpg 1\n") == [
-        "3 rows repeat an image, e.g. a.jpg; every row counts",
-        "1 images are listed under several labels, e.g. a.jpg",
+        "rows that repeat an image: 3, e.g. a.jpg; every row counts",
+        "images under several labels: 1, e.g. a.jpg",
     ]
 
 
 def test_labels_that_contradict_the_folders_are_counted(capsys):
     content = "real/ant/0.jpg 0\nreal/ant/1.jpg 1\nreal/hot_dog/2.jpg 1\nreal/n01/3.jpg 2\n"
-    assert said(capsys, content) == [
-        "1 of 4 labels contradict the class folders, e.g. real/ant/1.jpg as 'hot dog'; the list is"
-        " used; labels: folder would take the folders"
-    ]
+    (note,) = said(capsys, content)
+    found, ways = note.split("; ", 1)
+    assert found == "1 of 4 labels contradict the class folders, e.g. real/ant/1.jpg as 'hot dog'"
+    assert ways == "the list is used; labels: folder would take the folders"
     content = "real/ant/0.jpg 5\nreal/ant/1.jpg 6\nreal/hot dog/2.jpg 9\n"
     assert said(capsys, content, labels="folder") == [
-        "1 of 2 class folders are listed under several labels, e.g. ant: 5 and 6; the folders are"
-        " used"
+        "1 of 2 class folders are listed under several labels, e.g. ant: 5 and 6; folders are used"
     ]
 
 
@@ -214,6 +218,7 @@ def test_what_is_no_image_is_left_out_and_said(capsys):
 
 @pytest.mark.parametrize("folder", ["hot dog", "hot_dog", "Hot-Dog", "HOT DOG"])
 def test_every_spelling_of_a_class_folder_is_found(folder):
+    """EscVM/OIDv4_ToolKit#3, #57."""
     assert rows(f"real/{folder}/a b.jpg 0\n", labels="folder") == [(f"real/{folder}/a b.jpg", 1)]
 
 
