@@ -153,23 +153,39 @@ def _look_into(folder: Path, inside: str, above: frozenset[str], found: Found) -
         return
     for entry in _entries(folder):
         path = inside + entry.name
-        if is_hidden(entry.name):
-            found.left_out.add("hidden", path)
+        why = _why_not_entry(entry)
+        if why:
+            shown = path.encode("utf-8", "backslashreplace").decode()
+            found.left_out.add(why, shown, ending_of(entry.name))
         elif entry.is_dir():
             before = len(found.images)
             _look_into(Path(entry.path), f"{path}/", above | {here}, found)
             if ending_of(entry.name) in IMAGES and len(found.images) == before:
                 found.left_out.add("a folder that is called as an image and holds none", path)
-        elif entry.is_file():
-            ending = ending_of(entry.name)
-            why = why_not(ending)
-            if why:
-                found.left_out.add(why, path, ending)
-            else:
-                found.images.append(path)
         else:
-            why = "a link to nowhere" if entry.is_symlink() else "no file"
-            found.left_out.add(why, path)
+            found.images.append(path)
+
+
+def _why_not_entry(entry: os.DirEntry[str]) -> str:
+    """Why what lies in a folder is left out; "" for an image, and for a folder to look into."""
+    if is_hidden(entry.name):
+        return "hidden"
+    if not _is_text(entry.name):
+        return "a name that is not UTF-8"
+    if entry.is_dir():
+        return ""
+    if entry.is_file():
+        return why_not(ending_of(entry.name))
+    return "a link to nowhere" if entry.is_symlink() else "no file"
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written down; those of old archives may be bytes of Latin-1."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -451,3 +451,25 @@ def test_only_what_can_be_opened_is_an_image():
     assert {Image.EXTENSION[ending] for ending in IMAGES - HEIF} <= set(Image.OPEN)
     plant("a", "b.JPeG", "jpg", "b.jpg.part")
     assert find_images(Path("a")).images == ["b.JPeG"]
+
+
+def test_what_is_left_out_is_said_once(capsys, monkeypatch):
+    """By the notes of a new data set, or where a split is read; never by both."""
+    monkeypatch.setattr("clipft.progress._SAID", set())
+    three_domains()
+    plant("photos", "phone/mug/._1.jpg", "phone/cover.jpg", "phone/mug/a.mp4")
+    own = new_manifest("photos", "photos", "studio")
+    left_out = [note for note in own.notes if note.startswith("left out")]
+    assert left_out == [
+        "left out, hidden: 1, e.g. phone/mug/._1.jpg",
+        "left out, no image: .mp4 (1)",
+        "left out, in no class folder: phone/cover.jpg",
+    ]
+    load_manifest("photos.yaml").split("phone/test")
+    assert capsys.readouterr().err == ""
+
+    monkeypatch.setattr("clipft.progress._SAID", set())
+    for _ in range(2):
+        load_manifest("photos.yaml").split("phone/test")
+    place = Path("photos").resolve()
+    assert capsys.readouterr().err.splitlines() == [f"{place}: {note}" for note in left_out]

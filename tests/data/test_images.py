@@ -1,6 +1,7 @@
 """Pixels of images of every kind, against arrays made by hand; and what counts as an image."""
 
 import io
+import os
 import threading
 import warnings
 from pathlib import Path
@@ -12,7 +13,15 @@ from pillow_heif import from_pillow
 
 from clipft import progress
 from clipft.data.found import find_images, why_not
-from clipft.data.images import any_size, as_rgb, as_seen, decode, grey_levels, image_files
+from clipft.data.images import (
+    any_size,
+    as_rgb,
+    as_seen,
+    decode,
+    grey_levels,
+    image_files,
+    thumbnail,
+)
 from clipft.data.splits import Decoding
 from clipft.errors import ConfigError, ImageError
 
@@ -295,6 +304,15 @@ def test_all_of_a_folder_is_used_or_named(tmp_path, capsys):
     assert capsys.readouterr().err == ""  # said once
 
 
+def test_a_name_in_latin1_is_named(tmp_path):
+    (tmp_path / "a.png").write_bytes(small(".png"))
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")).write_bytes(small(".png"))
+    found = find_images(tmp_path)
+    assert found.images == ["a.png"]
+    line = "left out, a name that is not UTF-8: 1, e.g. caf\\udce9.png"
+    assert found.left_out.lines() == [line]
+
+
 def test_named_files_go_by_the_same_rule(tmp_path):
     root = mixed_folder(tmp_path / "photos")
     files = image_files(sorted(root.iterdir()))
@@ -316,3 +334,15 @@ def test_the_rule():
     assert (why_not("", named=True), why_not("")) == ("", "no image")
     assert (why_not(".17", named=True), why_not(".ico", named=True)) == ("", "")
     assert why_not(".nef", named=True) == why_not(".svg") == "not read"
+
+
+def test_thumbnails_are_as_the_model_sees_the_image(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (96, 48), ORANGE).save(tmp_path / "a.jpg", exif=exif)
+    sizes = [
+        Image.open(io.BytesIO(thumbnail(tmp_path / "a.jpg", how))).size
+        for how in (Decoding(), SEEN, Decoding(megapixels=1))
+    ]
+    assert sizes == [(48, 24), (24, 48), (48, 24)]
+    assert thumbnail(tmp_path / "a.jpg", Decoding(megapixels=-1)) is None
