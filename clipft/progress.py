@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterable
 from typing import Any
 
 from tqdm import tqdm as line_bar
 from tqdm.auto import tqdm as auto_bar
 
 write = line_bar.write
+_SAID: set[str] = set()  # by this process
 DELAY = 1.0  # seconds before a bar is shown: what is quick, or cached, needs none
+
+
+def say(lines: Iterable[str]) -> None:
+    """Write lines to the error stream, each once in a process however often it is found out."""
+    for line in lines:
+        if line not in _SAID:
+            _SAID.add(line)
+            write(line, file=sys.stderr)
+
+
+def heard(lines: Iterable[str]) -> None:
+    """Note what is told in another way, so that `say` does not repeat it."""
+    _SAID.update(lines)
 
 
 def headless() -> bool:

@@ -244,7 +244,7 @@ def importers(*packages):
 @pytest.mark.parametrize(
     ("packages", "allowed"),
     [
-        (["PIL"], {"data/images.py", "data/emoji_shift.py"}),
+        (["PIL"], {"data/found.py", "data/images.py", "data/emoji_shift.py"}),
         (["pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"], set()),
         (
             ["open_clip"],

@@ -35,15 +35,21 @@ def predict(
     images: Annotated[list[Path], Argument(help="image files, or folders of them")],
     top: Annotated[int, Option(min=1, help="classes to show for each image")] = 1,
     csv: Annotated[Path | None, Option(help="write the predictions here instead")] = None,
+    look: Annotated[
+        str, Option(help="images as a viewer shows them: upright, on white; or file: as stored")
+    ] = "viewer",
+    megapixels: Annotated[int, Option(min=1, help="of the largest image that is read")] = 178,
     device: Device = "auto",
     workers: Workers = "auto",
     skip_bad: SkipBad = False,
 ) -> None:
     """Classify image files with an exported model."""
     from ..config import Reading
+    from ..data.splits import Decoding
     from ..disk.files import check_target, write_text
     from ..runs.checks import check_exported, check_images
 
+    Decoding(look, megapixels)  # an unknown look is refused before anything is loaded
     check_exported(folder)
     check_images(images, skip_bad=skip_bad)
     if csv:
@@ -54,7 +60,7 @@ def predict(
 
     predictor = Predictor(folder, pick_device(device))
     reading = Reading(workers=workers, skip_bad=skip_bad)
-    predictions = predictor.predict(images, top, reading)
+    predictions = predictor.predict(images, top, reading, look=look, megapixels=megapixels)
     if csv:
         write_text(csv, predictions.to_csv(index=False))
     elif len(predictions):

@@ -168,13 +168,15 @@ def adopt(
     """Make a finished run of a checkpoint that was tuned elsewhere; then score it."""
     from ..config import Reading
     from ..runs.adopted import DEFAULT_NAME, stated
-    from ..runs.checks import check_adoption
+    from ..runs.checks import check_adoption, check_reported
 
     settings = {"manifest": manifest, "model": model, "pretrained": pretrained}
     settings |= {"reference": reference, "selection": selection}
     name = name or DEFAULT_NAME
     given = {"name": name, "head": head or "", "runs": runs}
-    check_adoption(checkpoint, stated(settings), scored=score, skip_bad=skip_bad, **given)
+    check_adoption(checkpoint, stated(settings), **given)
+    if score:
+        check_reported(stated(settings), skip_bad=skip_bad)
 
     from ..training.adopt import adopt as adopt_run
 

@@ -6,18 +6,17 @@ their paths' letters, the same on every machine.
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from ..config import seed_of
 from ..errors import ConfigError
-from .images import IMAGES
+from .found import IMAGES, LeftOut, find_images
 from .splits import Split, hold_out
 
 Layout = Literal[
@@ -37,7 +36,7 @@ SPELLINGS = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 WHOLE = ""  # the part of a domain whose folders name none
-UNREAD = {".avif", ".heic", ".heif", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".svg"}
+LISTED = 5  # names in a note; then "..."
 EXAMPLE = "studio/mug/1.jpg"  # what a tree should look like
 
 Parts = dict[str, dict[str, tuple[str, ...]]]  # part -> class folder -> images
@@ -52,40 +51,6 @@ def class_key(name: str) -> str:
     """What all spellings of a class share: case, spaces, _ and - do not count."""
     plain = unicodedata.normalize("NFKC", name).casefold()
     return re.sub(r"[\s_-]+", " ", plain).strip()
-
-
-# --- from a folder to its files
-
-
-def files_under(folder: Path) -> list[str]:
-    """Paths of all files below a folder, relative to it, in order; hidden ones are left out.
-
-    Links are followed, but not round a circle. Raises ConfigError where a folder cannot be read.
-    """
-    return sorted(_walk(folder, inside="", above=frozenset()))
-
-
-def _walk(folder: Path, inside: str, above: frozenset[str]) -> Iterator[str]:
-    here = os.path.realpath(folder)
-    if here in above:
-        return
-    try:
-        entries = list(os.scandir(folder))
-    except OSError as error:
-        raise ConfigError(f"cannot read the folder {folder}: {error.strerror}") from None
-
-    for entry in entries:
-        if entry.name.startswith((".", "__MACOSX")):
-            continue
-        if entry.is_dir():
-            yield from _walk(Path(entry.path), f"{inside}{entry.name}/", above | {here})
-        elif entry.is_file():
-            yield inside + entry.name
-
-
-def is_image(path: str) -> bool:
-    """Whether a file's ending is one of those that are read, in upper case or lower."""
-    return Path(path).suffix.lower() in IMAGES
 
 
 def _above(image: str) -> tuple[str, ...]:
@@ -107,7 +72,7 @@ class Tree:
     layout: Layout
     domains: Mapping[str, Parts]
     outside: tuple[str, ...] = ()  # images that lie in no class folder
-    unread: Mapping[str, int] | None = None  # endings of pictures that are not read -> how many
+    left_out: LeftOut = field(default_factory=LeftOut)  # what is no image
 
     @classmethod
     def read(cls, root: Path, layout: Layout = "") -> Tree:
@@ -115,19 +80,28 @@ class Tree:
 
         Raises ConfigError where there is no image, or the folders can be read in two ways.
         """
-        files = files_under(root)
-        images = [file for file in files if is_image(file)]
-        endings = Counter(Path(file).suffix.lower() for file in files)
-        unread = {ending: endings[ending] for ending in sorted(UNREAD & endings.keys())}
+        found = find_images(root)
+        images = found.images
         if not images:
-            raise ConfigError(_no_image(root, unread))
+            raise ConfigError(_no_image(root, found.left_out))
 
         layout = layout or find_layout(root, images)
         domains, outside = _sort_in(root, images, layout)
         if not domains:
             wanted = f"wanted: {layout}, e.g. {EXAMPLE}"
             raise ConfigError(f"no image of {root} lies in a class folder; {wanted}")
-        return cls(root, layout, domains, outside, unread)
+        return cls(root, layout, domains, outside, found.left_out)
+
+    def notes(self) -> list[str]:
+        """What is left out, a line for each kind."""
+        lines = self.left_out.lines()
+        if self.outside:
+            lines.append(f"left out, in no class folder: {listed(self.outside)}")
+        return lines
+
+    def said(self) -> list[str]:
+        """The same lines where they stand alone, with the root."""
+        return [f"{self.root.resolve()}: {line}" for line in self.notes()]
 
     def parts(self, domain: str, labels: Mapping[str, int]) -> dict[str, Split]:
         """The parts of a domain as its folders name them; of the classes with a label alone.
@@ -154,13 +128,16 @@ def _split(empty: Split, rows: Iterable[tuple[int, str]]) -> Split:
     return replace(empty, ids=ids, labels=tuple(label for label, _ in ordered))
 
 
-def _no_image(root: Path, unread: Mapping[str, int]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _no_image(root: Path, left_out: LeftOut) -> str:
     endings = ", ".join(sorted(IMAGES))
     message = f"no image under {root}; wanted: files such as {EXAMPLE}, ending in {endings}"
-    if unread:
-        found = ", ".join(f"{count} of {ending}" for ending, count in unread.items())
-        message += f"; found {found}: save them as .jpg"
-    return message
+    return "; ".join([message, *left_out.lines()])
 
 
 def find_layout(root: Path, images: Iterable[str]) -> Layout:

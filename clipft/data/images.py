@@ -1,44 +1,198 @@
-"""Image files, read by Pillow: what counts as one, its pixels, and small versions to look at."""
+"""Image files, read by Pillow: the pixels of one, and small versions to look at."""
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from ..errors import ImageError
-from .splits import Split, SplitName
+from ..errors import ImageError, first_line
+from ..progress import say
+from .found import HEIF, HEIF_EXTRA, IMAGES, named_images
+from .splits import Decoding, Split, SplitName
 
 if TYPE_CHECKING:
     from .manifests import Manifest
 
-IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 TILE = 48  # pixels of a thumbnail's longer side
+DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras, scanners and their files
 
 
 Decoded = Image.Image
 Transform = Callable[[Decoded], Any]  # to an image, or to the pixels of one
 
 
-def decode(path: Path) -> Image.Image:
+def decode(path: Path, decoding: Decoding = Decoding()) -> Image.Image:
     """An image file as RGB; raises ImageError that names the file and what is wrong with it."""
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
+        with any_size(), _opened(path) as image:
+            _check_size(image, path, decoding.megapixels)
+            return as_seen(image) if decoding.look == "viewer" else as_rgb(image)
+    except ImageError:
+        raise
     except FileNotFoundError:
         raise ImageError(f"image missing: {path}") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(f"image unreadable: {path} ({error})") from None
+    except Exception as error:  # of a damaged file Pillow's readers raise anything
+        raise ImageError(f"image unreadable: {path} ({first_line(error)})") from None
 
 
-def thumbnail(file: Path) -> bytes | None:
+def _opened(path: Path) -> Image.Image:
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        if _heif_opener_added():  # by its content: phones' .heic files are also called .jpg
+            return Image.open(path)
+        if path.suffix.lower() in HEIF:
+            raise ImageError(f"image unreadable: {path} (to read .heic: {HEIF_EXTRA})") from None
+        raise
+
+
+@cache
+def _heif_opener_added() -> bool:
+    """Whether Pillow can read HEIC from here on."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
+def _check_size(image: Image.Image, path: Path, megapixels: int) -> None:
+    own = image.width * image.height // 10**6
+    if own > megapixels:
+        wanted = f"at most {megapixels}, which a manifest can raise, e.g. megapixels: {own}"
+        raise ImageError(f"image too large: {path} has {own} megapixels; {wanted}")
+
+
+_no_limit = threading.Lock()
+_without_limit = 0  # how many ask for no limit just now
+_usual_limit: int | None = None
+
+
+@contextlib.contextmanager
+def any_size() -> Iterator[None]:
+    """Lift Pillow's own limit of pixels: `decode` has its own, and a crop of an image needs none.
+
+    The limit is one number of the whole process, so it comes back when the last has left.
+    """
+    global _without_limit, _usual_limit
+    with _no_limit:
+        if not _without_limit:
+            _usual_limit = Image.MAX_IMAGE_PIXELS
+            Image.MAX_IMAGE_PIXELS = None
+        _without_limit += 1
+    try:
+        yield
+    finally:
+        with _no_limit:
+            _without_limit -= 1
+            if not _without_limit:
+                Image.MAX_IMAGE_PIXELS = _usual_limit
+
+
+# --- colours
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """An image as open_clip reads it, `convert("RGB")`: as it is stored, without transparency.
+
+    But grey images of more than 8 bits keep their levels, see `grey_levels`; `convert` makes all
+    above 255 white.
+    """
+    if _is_deep(image):
+        return Image.fromarray(grey_levels(np.asarray(image))).convert("RGB")
+    if (
+        image.mode == "La"
+    ):  # grey, multiplied by its transparency; on the way to RGB it has to be LA
+        image = image.convert("LA")
+    return image.convert("RGB")
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether it is grey with more than 8 bits: I, I;16, I;16B, F ..."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def grey_levels(values: np.ndarray) -> np.ndarray:
+    """Grey values of any depth (H, W) as 8 bits (H, W), black and white where the format has them.
+
+    Whole numbers have the smallest usual depth (8, 10, 12, 14 or 16 bits) that holds the brightest,
+    and their highest 8 bits are taken; fractions up to 1 are parts of white. What is negative, or
+    beyond 16 bits, is stretched from the darkest to the brightest. What is no number is black.
+    """
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
+    low, high = values.min(), values.max()
+    if low < 0 or high >= 2 ** DEPTHS[-1]:
+        low = min(float(low), 0.0)
+        spread = float(high) - low
+        parts = (values.astype(np.float64) - low) / (spread if spread else 1.0)
+        return np.rint(255 * parts).astype(np.uint8)
+    if values.dtype.kind == "f" and high <= 1:
+        return np.rint(255 * values).astype(np.uint8)
+    depth = next(bits for bits in DEPTHS if high < 2**bits)
+    return (values // 2 ** (depth - 8)).astype(np.uint8)
+
+
+def as_seen(image: Image.Image) -> Image.Image:
+    """An image as RGB as a viewer shows it: upright, on white where transparent, in sRGB."""
+    image = _upright(image)
+    if _is_deep(image):
+        return as_rgb(image)
+    profile = image.info.get("icc_profile")
+    if image.mode in TRANSPARENT or "transparency" in image.info:
+        image = _on_white(image)
+    return _in_srgb(image, profile)
+
+
+TRANSPARENT = {"RGBA", "LA", "PA", "RGBa", "La"}
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as the camera says that it was held."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # of damaged notes of a camera Pillow raises anything; viewers pass over them
+        return image
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode == "La":
+        image = image.convert("LA")
+    layer = image.convert("RGBA")
+    white = Image.new("RGBA", layer.size, "white")
+    return Image.alpha_composite(white, layer).convert("RGB")
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Colours as the image's own profile means them; phones often take them in Display P3."""
+    if profile:
+        try:
+            own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if "srgb" not in ImageCms.getProfileDescription(own).lower():
+                srgb = ImageCms.createProfile("sRGB")
+                seen = ImageCms.profileToProfile(image, own, srgb, outputMode="RGB")
+                return as_rgb(image) if seen is None else seen
+        except (OSError, ImageCms.PyCMSError):
+            pass  # a damaged profile, or one of another kind of image
+    return as_rgb(image)
+
+
+# --- small versions
+
+
+def thumbnail(file: Path, decoding: Decoding = Decoding()) -> bytes | None:
     """An image file as a small WebP, its longer side TILE pixels; None where it is unreadable."""
     try:
-        small = decode(file)
+        small = decode(file, decoding)
     except ImageError:
         return None
     small.thumbnail((TILE, TILE))
@@ -48,20 +202,21 @@ def thumbnail(file: Path) -> bytes | None:
 
 
 def image_files(paths: Sequence[Path | str]) -> list[Path]:
-    """The files, and the images in folders, as one list; raises ImageError where there is none."""
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if not path.is_dir():
-            files.append(path)
-            continue
-        inside = [file for file in path.rglob("*") if file.suffix.lower() in IMAGES]
-        if not inside:
-            wanted = ", ".join(sorted(IMAGES))
-            raise ImageError(f"no image in the folder {path}; looked for {wanted}")
-        files += sorted(inside)
-    if not files:
+    """The files, and the images in folders, as one list; raises ImageError where there is none.
+
+    What is left out is said, see `found`.
+    """
+    given = [Path(path) for path in paths]
+    files, left_out = named_images(given)
+    say(left_out.lines())
+    if files:
+        return files
+    if not given:
         raise ImageError("no image given; name files or folders")
-    return files
+    folders = [path for path in given if path.is_dir()]
+    what = f"no image in the folder {folders[0]}" if folders else f"no image: {given[0]}"
+    why = "".join(f"; {line}" for line in left_out.lines())
+    raise ImageError(f"{what}; looked for {', '.join(sorted(IMAGES))}{why}")
 
 
 def sample_tiles(
@@ -117,7 +272,7 @@ def class_tiles(
     for domain in manifest.domains:
         split = manifest.split(str(SplitName(domain, "test")))
         rows = [row for row, own in enumerate(split.labels) if own == label][:count]
-        images: list[Image.Image | None] = [decode(split.root / split.ids[row]) for row in rows]
+        images: list[Image.Image | None] = [_image_of(split, row) for row in rows]
         images += [None] * (count - len(rows))
         tiles[domain] = [_tile(image, size) for image in images]
     return tiles
@@ -126,7 +281,11 @@ def class_tiles(
 def _first_image(split: Split, label: int) -> Image.Image | None:
     if label not in split.labels:
         return None
-    return decode(split.root / split.ids[split.labels.index(label)])
+    return _image_of(split, split.labels.index(label))
+
+
+def _image_of(split: Split, row: int) -> Image.Image:
+    return decode(split.root / split.ids[row], split.decoding)
 
 
 def _tile(image: Image.Image | None, size: int) -> np.ndarray:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import posixpath
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, PrivateAttr, ValidationError
 
 from ..config import Record, digest, seed_of
-from ..disk.files import cache_dir, read_yaml
+from ..disk.files import cache_dir, quoting_hint, read_yaml
 from ..errors import ConfigError, unknown
+from ..progress import say
 from .emoji_shift import CHECKS, EmojiSpec, Part, build, first_images, is_built
 from .folders import Layout, Tree, class_key, complete
-from .splits import PARTS, Split, SplitName, hold_out
+from .lists import ListFile, Rows, folder_of, mixed_folders, repeats
+from .splits import MEGAPIXELS, PARTS, Decoding, Look, Split, SplitName, hold_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +54,7 @@ class ClassName(Record):
             return cls.read({"name": row}, source)
         if isinstance(row, dict):
             return cls.read(row, source)
-        wanted = f"wanted: a name, in quotes where it is a number or yes or no, e.g. {str(row)!r}"
+        wanted = "wanted: a name, in quotes where it is a number, a date, null, yes or no"
         raise ConfigError(f"{source}: {row!r} is no name of a class; {wanted}")
 
     def as_kept(self) -> dict[str, Any]:
@@ -84,12 +89,16 @@ WANTED: dict[str, tuple[str, str]] = {
     "folders": ("how the folders lie", 'folders: "{domain}/{class}"'),
     "lists": ("how the list files are called", 'lists: "{domain}_{split}.txt"'),
     "labels": ("list or folder", "labels: folder"),
+    "outside": ("true where lists may name images out of the root", "outside: true"),
+    "look": ("file, or viewer: upright, on white and in sRGB", "look: viewer"),
+    "megapixels": ("a number, of the largest image that is read", "megapixels: 250"),
     "holdout": ("a fraction of train, 0 <= holdout < 1", "holdout: 0.2"),
     "underscores": ("spaces, or kept: as class names are written", "underscores: kept"),
     "templates": ("openai, or a list of texts", 'templates: ["a photo of a {}."]'),
     "captions": ("a list of texts for each domain", 'captions: {any: ["a photo of a {}."]}'),
 }
 PROSE = ("title", "card", "licence", "homepage")  # keys that decide nothing
+ACCESS = ("root", "outside", "megapixels")  # where images lie, and what of them may be read
 
 
 class Manifest(Record):
@@ -110,6 +119,9 @@ class Manifest(Record):
     folders: Layout = ""  # set: class folders say what belongs where, and no list file does
     lists: str = "{domain}_{split}.txt"  # lines: path label
     labels: Literal["list", "folder"] = "list"  # folder: of the image, whatever the list says
+    outside: bool = False  # whether list files may name images out of the root
+    look: Look = "file"  # of the images; viewer: upright, on white, in sRGB
+    megapixels: int = Field(MEGAPIXELS, gt=0)  # of the largest image that is read
     # of train, kept as val where there is no val list; of folders as test, too
     holdout: float = Field(0.0, ge=0, lt=1)
     # of class names in texts; kept: as they are written
@@ -117,7 +129,7 @@ class Manifest(Record):
     templates: str | tuple[str, ...] = "openai"  # of the zero-shot head; openai: CLIP's 80
     captions: dict[str, tuple[str, ...]] = {}  # templates by domain; "any" joins each
     emoji: EmojiSpec | None = None  # set: the files are rendered on first use
-    _folder: Path = PrivateAttr(default=Path())
+    _file: Path = PrivateAttr(default=Path("manifest.yaml"))
     _class_rows: list[Any] | None = PrivateAttr(default=None)  # of a copy; else they are a file
     _splits: dict[str, Split] = PrivateAttr(default_factory=dict)
     _parts: dict[str, dict[str, Split]] = PrivateAttr(default_factory=dict)  # by domain
@@ -133,8 +145,11 @@ class Manifest(Record):
         if not isinstance(values, dict):
             got = "nothing" if values is None else f"a {type(values).__name__}"
             raise ConfigError(f"{path} holds {got}; wanted: keys and values, e.g. name: photos")
-        manifest: Manifest = cls.read(values, str(path))
-        manifest._folder = path.parent
+        try:
+            manifest: Manifest = cls.read(values, str(path))
+        except ConfigError as error:
+            raise ConfigError(f"{error}{_hint_on_texts(values, path)}") from None
+        manifest._file = path
         manifest._check(str(path))
         return manifest
 
@@ -153,6 +168,7 @@ class Manifest(Record):
 
     def _check(self, source: str) -> None:
         """Raise ConfigError where keys do not fit each other."""
+        self._check_names(source)
         if self.reference not in self.domains:
             wanted = f"wanted: one of domains, e.g. reference: {next(iter(self.domains), 'studio')}"
             problem = unknown(f"domain of {self.name}", self.reference, self.domains)
@@ -160,6 +176,21 @@ class Manifest(Record):
         if self.folders and "{domain}" not in self.folders and len(self.domains) > 1:
             several = f"{len(self.domains)} domains, and folders {self.folders!r} has one"
             raise ConfigError(f'{source}: {several}; wanted: e.g. folders: "{{domain}}/{{class}}"')
+
+    def _check_names(self, source: str) -> None:
+        """Raise ConfigError for a name that a path cannot hold, a domain given twice, no texts."""
+        for key, names in (("name", [self.name]), ("domains", self.domains)):
+            for name in names:
+                if not name.strip() or set(name) & set("/\\") or not name.isprintable():
+                    why = "it is part of the names of files, and of splits: domain/test"
+                    wanted = f"wanted: a name without a slash, e.g. {WANTED[key][1]}"
+                    raise ConfigError(f"{source}: {key}: {name!r}; {why}; {wanted}")
+        twice = [name for name, count in Counter(self.domains).items() if count > 1]
+        if twice:
+            raise ConfigError(f"{source}: domains: {twice[0]!r} is given twice; wanted: once")
+        if not self.templates:
+            wanted, example = WANTED["templates"]
+            raise ConfigError(f"{source}: templates: none; wanted: {wanted}, e.g. {example}")
 
     @classmethod
     def from_copy(cls, copy: dict[str, Any]) -> Manifest:
@@ -183,19 +214,24 @@ class Manifest(Record):
     @cached_property
     def class_names(self) -> tuple[ClassName, ...]:
         """The classes in label order; raises ConfigError where two share a folder."""
-        source = self._classes_source
+        source = self.classes_source
         rows = self._class_rows
         if rows is None:
             rows = self._listed_classes()
+        if not rows:
+            raise ConfigError(f"{source}: no class; wanted: a list, e.g. classes: [mug, plate]")
         if not isinstance(rows, list):
             got = type(rows).__name__
             raise ConfigError(f"{source}: expected a list of classes, got {got}")
-        if not rows:
-            raise ConfigError(f"{source}: no class; wanted: a list, e.g. classes: [mug, plate]")
 
         by_folder = {}
-        for row in rows:
-            name = ClassName.of(row, source)
+        for label, row in enumerate(rows):
+            try:
+                name = ClassName.of(row, source)
+            except ConfigError as error:
+                raise ConfigError(f"{error}{self._hint_on_class(label, row)}") from None
+            if not name.text.strip():
+                raise ConfigError(f"{source}: class {label} has no name, got {name.name!r}")
             key = class_key(name.slug) if self.folders else name.slug
             if key in by_folder:
                 twice = f"{by_folder[key].name!r} and {name.name!r}"
@@ -204,15 +240,31 @@ class Manifest(Record):
         return tuple(by_folder.values())
 
     @property
-    def _classes_source(self) -> str:
+    def classes_source(self) -> str:
         """Where the classes are listed, for errors."""
         return self.classes if isinstance(self.classes, str) else f"classes of {self.name}"
+
+    @property
+    def _classes_file(self) -> Path:
+        """The file in which the classes stand, where they were read."""
+        if isinstance(self.classes, str):
+            return self._file.parent / self.classes
+        return self._file
+
+    def _hint_on_class(self, label: int, row: Any) -> str:
+        """Where a class stands whose name is no text, and how to quote it."""
+        if self._class_rows is not None:
+            return ""
+        keys: list[str | int] = [label] if isinstance(self.classes, str) else ["classes", label]
+        if isinstance(row, dict):
+            keys += [key for key in ("name", "folder") if not isinstance(row.get(key, ""), str)][:1]
+        return quoting_hint(self._classes_file, keys)
 
     def _listed_classes(self) -> Any:
         """What stands in the manifest's list of classes, or in the file that it names."""
         if not isinstance(self.classes, str):
             return list(self.classes)
-        file = self._folder / self.classes
+        file = self._classes_file
         if file.is_dir():
             wanted = "wanted: a YAML file, or the names themselves, e.g. classes: [mug, plate]"
             raise ConfigError(f"classes of {self.name}: {file} is a folder; {wanted}")
@@ -236,17 +288,19 @@ class Manifest(Record):
     def digest(self) -> str:
         """12 letters that name what decides a run's data and texts.
 
-        The prose is left out, and where the images lie. A key that is younger than some runs counts
-        only where it is set.
+        The prose is left out, and where the images lie and what of them may be read. A key that is
+        younger than some runs counts only where it is set.
         """
         fields = self.copy_for_run()
         rows = fields.pop("class_names")
-        for key in (*PROSE, "root"):
+        for key in (*PROSE, *ACCESS):
             del fields[key]
         if not self.folders:
             del fields["folders"]
         if self.underscores == "spaces":
             del fields["underscores"]
+        if self.look == "file":
+            del fields["look"]
         if not isinstance(self.classes, str):
             del fields["classes"]  # the rows say it
         return digest([fields, rows])
@@ -295,7 +349,7 @@ class Manifest(Record):
     @property
     def _own_root(self) -> Path:
         """`root` as an absolute path."""
-        return (self._folder / Path(self.root).expanduser()).resolve()
+        return (self._file.parent / Path(self.root).expanduser()).resolve()
 
     @property
     def _concepts(self) -> dict[str, str]:
@@ -317,7 +371,9 @@ class Manifest(Record):
     @cached_property
     def tree(self) -> Tree:
         """The images by their folders, read once; for manifests with `folders`."""
-        return Tree.read(self.root_folder(), self.folders)
+        tree = Tree.read(self.root_folder(), self.folders)
+        say(tree.said())
+        return tree
 
     def first_images(self, labels: Sequence[int], part: Part) -> dict[str, list[Image.Image]]:
         """The first image of some classes in each domain, where no file need be there for it.
@@ -338,8 +394,13 @@ class Manifest(Record):
         or part, one without images, a malformed line or a label outside the classes.
         """
         if name not in self._splits:
-            self._splits[name] = self._read_split(name)
+            self._splits[name] = replace(self._read_split(name), decoding=self.decoding)
         return self._splits[name]
+
+    @property
+    def decoding(self) -> Decoding:
+        """How the image files become pixels."""
+        return Decoding(self.look, self.megapixels)
 
     def _read_split(self, name: str) -> Split:
         part = SplitName.parse(name).part
@@ -401,35 +462,79 @@ class Manifest(Record):
                 problem += "; or hold some of train out: holdout: 0.2 in its manifest"
             raise ConfigError(problem)
 
-        ids = []
-        labels = []
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-            if line.strip():
-                path, label = self._read_line(line, where=f"{file}:{number}")
-                ids.append(path)
-                labels.append(label)
-        if not ids:
-            raise ConfigError(f"{file} is empty")
-        return Split(domain, part, root, ids=tuple(ids), labels=tuple(labels))
+        rows = ListFile(file, root, self.outside).rows(self._listed_label)
+        say(self._notes_on_list(file, rows))
+        if not rows.ids:
+            why = "; ".join(rows.left_out.lines())
+            raise ConfigError(f"no row of {file} is an image; {why}" if why else f"{file} is empty")
+        return Split(domain, part, root, ids=tuple(rows.ids), labels=tuple(rows.labels))
 
-    def _read_line(self, line: str, where: str) -> tuple[str, int]:
-        """Path and label of one line of a list file; raises ConfigError that says `where`."""
-        path, _, listed = line.rpartition(" ")
-        if not path or not listed.isdecimal():
-            raise ConfigError(f"{where}: expected `path label`, got {line!r}")
+    def label_in(self, folder: str) -> int | None:
+        """The label of a class folder, as it is called or in another spelling of one class."""
+        label = self.label_of_folder.get(folder)
+        return self._label_of_spelling.get(class_key(folder)) if label is None else label
 
+    @cached_property
+    def _label_of_spelling(self) -> Mapping[str, int]:
+        """Class key -> label, where it means one class."""
+        keys = Counter(class_key(folder) for folder in self.label_of_folder)
+        return {key: label for key, label in self.label_of_key.items() if keys[key] == 1}
+
+    def _listed_label(self, folder: str, listed: str, where: str) -> int:
+        """The label of what lies in a folder; raises ConfigError that says `where`."""
         if self.labels == "folder":
-            folder = path.rpartition("/")[0].rpartition("/")[2]
-            if folder not in self.label_of_folder:
-                problem = unknown("class folder", folder, self.label_of_folder)
+            own = posixpath.basename(folder)
+            label = self.label_in(own)
+            if label is None:
+                problem = unknown("class folder", own, self.label_of_folder)
                 raise ConfigError(f"{where}: {problem}")
-            return path, self.label_of_folder[folder]
+            return label
 
         label = int(listed)
-        if label >= len(self.class_names):
-            wanted = f"expected one below {len(self.class_names)}, see {self._classes_source}"
-            raise ConfigError(f"{where}: label {label}, {wanted}")
-        return path, label
+        count = len(self.class_names)
+        if label >= count:
+            wanted = f"expected one below {count}, see {self.classes_source}"
+            hint = "; labels start at 0" if label == count else ""
+            raise ConfigError(f"{where}: label {label}, {wanted}{hint}")
+        return label
+
+    def _notes_on_list(self, file: Path, rows: Rows) -> list[str]:
+        """What a person should know of a list file, a line each."""
+        notes = [*rows.left_out.lines(), *repeats(rows)]
+        if self.labels == "folder":
+            notes += mixed_folders(rows)
+        else:
+            notes += self._contradictions(rows)
+        return [f"{file}: {note}" for note in notes]
+
+    def _contradictions(self, rows: Rows) -> list[str]:
+        """Where folders that are called as classes say another label than the list."""
+        odd = set()
+        for (folder, _), label in rows.of_folders.items():
+            own = self.label_in(posixpath.basename(folder[:-1]))
+            if own is not None and own != label:
+                odd.add((folder, label))
+        if not odd:
+            return []
+        pairs = zip(rows.ids, rows.labels, strict=True)
+        wrong = [(path, label) for path, label in pairs if (folder_of(path), label) in odd]
+        path, label = wrong[0]
+        count = f"{len(wrong)} of {len(rows.ids)} labels contradict the class folders"
+        ways = "the list is used; labels: folder would take the folders"
+        return [f"{count}, e.g. {path} as {self.class_names[label].name!r}; {ways}"]
+
+
+def _hint_on_texts(values: dict[str, Any], path: Path) -> str:
+    """Of the first text that YAML took for something else: its line, and how to quote it."""
+    for key in ("name", "reference", "domains", "templates"):
+        given = values.get(key, "")
+        if isinstance(given, list):
+            for row, text in enumerate(given):
+                if not isinstance(text, str):
+                    return quoting_hint(path, (key, row))
+        elif key in ("name", "reference") and not isinstance(given, str | dict):
+            return quoting_hint(path, (key,))
+    return ""
 
 
 def available() -> list[str]:

@@ -13,15 +13,15 @@ import yaml
 
 from ..disk.files import write_text
 from ..errors import ConfigError
-from .folders import IN_WORDS, Tree, class_key
+from ..progress import heard
+from .folders import IN_WORDS, Tree, class_key, listed
 from .manifests import Manifest, available
 from .splits import PARTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 HOLDOUT = 0.2  # of every class of train, for val and for test, where there is none
-LISTED = 5  # names in a note; then "..."
 ENDINGS = (".yaml", ".yml")
 WHY = {  # what stands behind a key in the written file
     "name": "goes into tables, and into the id of every run",
@@ -115,6 +115,7 @@ def new_manifest(
         file = file / f"{name}.yaml"
 
     tree = Tree.read(root)
+    heard(tree.said())  # they are notes of the result
     if keep_edited and file.is_file():
         edited = Manifest.open(file)
         if edited.place == root.resolve() and reference in ("", edited.reference):
@@ -291,11 +292,7 @@ def notes_on(manifest: Manifest) -> Iterable[str]:
     yield f"read as: {IN_WORDS[tree.layout]} ({tree.layout})"
     yield from _notes_on_parts(manifest)
     yield from _notes_on_classes(manifest)
-    if tree.outside:
-        yield f"left out, in no class folder: {_listed(tree.outside)}"
-    if tree.unread:
-        found = ", ".join(f"{ending} ({count})" for ending, count in tree.unread.items())
-        yield f"left out, not read: {found}; save them as .jpg"
+    yield from tree.notes()
 
 
 def _notes_on_parts(manifest: Manifest) -> Iterable[str]:
@@ -319,11 +316,11 @@ def _notes_on_classes(manifest: Manifest) -> Iterable[str]:
     train, *scored = list(rows[0])[1:]
     few = [row["class"] for row in rows if row[train] and 0 in (row[scored[0]], row[scored[1]])]
     if few:
-        yield f"too few images for val and test (three are needed), of {_listed(few)}"
+        yield f"too few images for val and test (three are needed), of {listed(few)}"
     for split in (train, *scored[2:]):
         missing = [row["class"] for row in rows if not row[split]]
         if missing:
-            yield f"missing in {split}: {_listed(missing)}"
+            yield f"missing in {split}: {listed(missing)}"
 
     tree = manifest.tree
     known = manifest.label_of_key
@@ -332,17 +329,11 @@ def _notes_on_classes(manifest: Manifest) -> Iterable[str]:
         others = [folder for folder in folders if class_key(folder) not in known]
         if others and domain in (*manifest.domains, ""):
             where = f"in {domain}" if domain else f"in {tree.root}"
-            yield f"left out {where}: {_listed(others)}, no class of {manifest.reference}"
+            yield f"left out {where}: {listed(others)}, no class of {manifest.reference}"
         elif others:
             yield f"left out: {domain}/, none of its folders is a class of {manifest.reference}"
     if not manifest.shifts():
         yield "no shift: what happens to robustness is not seen; put another domain beside it"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - LISTED
-    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def default_name(root: Path | str) -> str:

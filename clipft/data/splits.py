@@ -8,10 +8,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
+from ..errors import unknown
+
 PARTS = ("train", "val", "test")
+MEGAPIXELS = 178  # what Pillow lets through unless told otherwise
+
+Look = Literal["file", "viewer"]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How an image file becomes pixels.
+
+    look: file, as it is stored, which is how open_clip reads it; viewer, as a viewer shows it:
+    upright, its colours in sRGB, on white where it is transparent. megapixels: of the largest image
+    that is read.
+    """
+
+    look: str = "file"
+    megapixels: int = MEGAPIXELS
+
+    def __post_init__(self) -> None:
+        if self.look not in get_args(Look):
+            raise unknown("look", self.look, get_args(Look))
 
 
 @dataclass(frozen=True, order=True)
@@ -41,6 +64,7 @@ class Split:
     ids: tuple[str, ...]  # paths relative to root, as in the list file
     labels: tuple[int, ...]
     domains: tuple[str, ...] = ()  # of each row, where several domains were joined
+    decoding: Decoding = Decoding()
 
     @property
     def name(self) -> str:
@@ -75,7 +99,15 @@ class Split:
             domains += [split.domain] * len(split)
         joined = "+".join(split.domain for split in splits)
         first = splits[0]
-        return Split(joined, first.part, first.root, tuple(ids), tuple(labels), tuple(domains))
+        return Split(
+            joined,
+            first.part,
+            first.root,
+            ids=tuple(ids),
+            labels=tuple(labels),
+            domains=tuple(domains),
+            decoding=first.decoding,
+        )
 
 
 def hold_out(

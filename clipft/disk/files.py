@@ -22,7 +22,7 @@ except ImportError:
     from yaml import SafeLoader as YamlLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
 
@@ -176,6 +176,28 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"cannot read {path}: {_reason(error)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {first_line(error)}") from None
+
+
+def quoting_hint(path: Path, keys: Sequence[str | int]) -> str:
+    """How to write a text that YAML took for something else, and on which line; "" if unknown.
+
+    keys: on the way to it, names and numbers, e.g. ("classes", 3).
+    """
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), YamlLoader)
+        for key in keys:
+            if isinstance(key, int):
+                node = node.value[key]
+            else:
+                node = next(value for name, value in node.value if name.value == key)
+    except (OSError, ValueError, LookupError, AttributeError, StopIteration, yaml.YAMLError):
+        return ""
+    where = f"{path.name}:{node.start_mark.line + 1}"
+    if not isinstance(node, yaml.ScalarNode):
+        return f"; see {where}: quote a name that holds a colon"
+    if not node.value:
+        return f"; see {where}: there is nothing"
+    return f"; quote it in {where}: {json.dumps(node.value, ensure_ascii=False)}"
 
 
 def _reason(error: OSError) -> str:

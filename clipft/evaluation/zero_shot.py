@@ -55,8 +55,8 @@ def evaluate(
         (2, 3)
     """
     names = [models] if isinstance(models, str) else list(models)
-    configs = check_evaluation(names, manifest, reference, skip_bad=reading.skip_bad)
     reading = reading or Reading()
+    configs = check_evaluation(names, manifest, reference, skip_bad=reading.skip_bad)
     tables = []
     for name, config in progress_bar(configs.items(), "models", "model", show=len(configs) > 1):
         tables.append(_evaluate(name, config, reading))

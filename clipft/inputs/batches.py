@@ -12,7 +12,7 @@ from torchvision import transforms
 from torchvision.transforms.functional import pil_to_tensor
 
 from ..config import Reading, seed_of
-from ..data.images import Decoded, Transform, decode
+from ..data.images import Decoded, Transform, any_size, decode
 from ..data.splits import Split
 from ..errors import ConfigError, ImageError
 from ..progress import write
@@ -111,7 +111,8 @@ class Images(Dataset):
             if self.skip_bad:
                 return Batch.unread(row)
             raise
-        pixels = self.transform(image)
+        with any_size():
+            pixels = self.transform(image)
         if not isinstance(pixels, Tensor):
             pixels = pil_to_tensor(pixels)
         return Batch(pixels[None], torch.tensor([self.split.labels[row]]), torch.tensor([row]))
@@ -119,7 +120,7 @@ class Images(Dataset):
     def _image(self, row: int) -> Decoded:
         if row in self.decoded:
             return self.decoded[row]
-        image = decode(self.split.root / self.split.ids[row])
+        image = decode(self.split.root / self.split.ids[row], self.split.decoding)
         size = 3 * image.width * image.height
         if size <= self.keep_bytes:
             self.decoded[row] = image

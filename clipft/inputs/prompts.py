@@ -8,7 +8,9 @@ from torch import Generator, Tensor
 
 from ..data.manifests import Manifest
 from ..errors import ConfigError
+from ..progress import say
 
+SHOWN = 5  # pairs of classes in a line
 Tokenizer = Any  # open_clip's, or another's with the same calls
 WORDS = ("a", "the", "cat", "1")  # of which a vocabulary has one as a token of its own
 
@@ -38,9 +40,36 @@ def fill_in(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def zero_shot_prompts(manifest: Manifest, tokenizer: Tokenizer) -> Tensor:
-    """Tokens of every class in every template: (C, T, context)."""
+    """Tokens of every class in every template: (C, T, context).
+
+    Classes that are one text to this tokenizer are said, see `same_texts`.
+    """
     texts = fill_in(templates(manifest), manifest.names)
-    return tokenizer(texts).unflatten(0, (len(manifest.names), -1))
+    prompts = tokenizer(texts).unflatten(0, (len(manifest.names), -1))
+    say(same_texts(prompts, [name.name for name in manifest.class_names], manifest.name))
+    return prompts
+
+
+def same_texts(prompts: Tensor, names: Sequence[str], source: str) -> list[str]:
+    """A line where classes have the same tokens (C, T, context) in all templates; else none.
+
+    Whatever made them so: case, _ and -, HTML, Unicode forms, unknown letters, a text that is cut.
+    It is no error: ImageNet's usual names have two such pairs, and a trained head tells them apart.
+    """
+    first: dict[bytes, int] = {}
+    pairs = []
+    for label, tokens in enumerate(prompts.cpu().numpy()):
+        other = first.setdefault(tokens.tobytes(), label)
+        if other != label:
+            pairs.append(f"{names[other]!r} and {names[label]!r}")
+    if not pairs:
+        return []
+    listed = ", ".join(pairs[:SHOWN])
+    if len(pairs) > SHOWN:
+        listed += f" and {len(pairs) - SHOWN} more pairs"
+    shared = "are the same text to this model: one column of the zero-shot head for both"
+    mend = "other words for one of them: {name: WORDS, folder: FOLDER}"
+    return [f"{source}: the classes {listed} {shared}, and the second is never predicted; {mend}"]
 
 
 class Captions:

@@ -84,7 +84,7 @@ def files_digest(split: Split) -> str:
     root = str(split.root)
     for name in split.ids:
         try:
-            stat = os.stat(f"{root}/{name}")
+            stat = os.stat(os.path.join(root, name))
             whole.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
         except OSError:
             whole.update(f"{name}\0missing\n".encode())
@@ -142,6 +142,8 @@ class SplitMemory:
         files = files_digest(split) if towers else ""  # a look at every file
         self.key = {"files": files, "preprocessing": digest(values), "precision": "fp32"}
         self.key |= student.activation
+        if split.decoding.look != "file":  # keys are older
+            self.key["look"] = split.decoding.look
         for tower in towers:
             arrays = default_cache().find(KIND, {"tower": tower} | self.key)
             if arrays is not None:

@@ -9,7 +9,7 @@ import torch
 
 from ..config import Reading
 from ..data.images import image_files
-from ..data.splits import Split
+from ..data.splits import MEGAPIXELS, Decoding, Split
 from ..errors import ConfigError
 from ..inputs.batches import pixel_chunks
 from ..posthoc.weights import check_finite
@@ -54,7 +54,13 @@ class Predictor:
         check_finite(self.student.state_dict(), str(folder))
 
     def predict(
-        self, paths: Sequence[Path | str] | Path | str, top: int = 1, reading: Reading = Reading()
+        self,
+        paths: Sequence[Path | str] | Path | str,
+        top: int = 1,
+        reading: Reading = Reading(),
+        *,
+        look: str = "viewer",
+        megapixels: int = MEGAPIXELS,
     ) -> pd.DataFrame:
         """Classify files, and all images in folders.
 
@@ -62,12 +68,15 @@ class Predictor:
             paths: image files and folders, or one.
             top: so many classes for each image, the most probable first.
             reading: how images are read; the device is the predictor's.
+            look: viewer, images as a viewer shows them: upright, as phones note it, and on white
+                where they are transparent; file, as they are stored: what open_clip reads.
+            megapixels: of the largest image that is read.
 
         Returns:
             A row per file and rank: file, rank from 1, label, probability.
 
         Raises:
-            ConfigError: for top < 1.
+            ConfigError: for top < 1, and for another look.
             ImageError: where a file is missing or unreadable (reading.skip_bad leaves it out and
                 says so), and where there is no image at all.
         """
@@ -75,9 +84,10 @@ class Predictor:
 
         if top < 1:
             raise ConfigError(f"top is {top}, expected 1 or more")
+        decoding = Decoding(look, megapixels)
         given = [paths] if isinstance(paths, str | Path) else paths
         files = tuple(str(file) for file in image_files(given))
-        split = Split("images", "given", Path(), files, labels=(0,) * len(files))
+        split = Split("images", "given", Path(), files, (0,) * len(files), decoding=decoding)
 
         rows = []
         with progress_bar(len(files), "predicting", "image", show=reading.progress) as bar:

@@ -62,13 +62,10 @@ def check_adoption(
     name: str,
     head: Path | str = "",
     runs: Path | str = "runs",
-    scored: bool = False,
-    skip_bad: bool = False,
 ) -> None:
     """Raise ClipftError for what an adoption would be refused for anyway.
 
-    config: its data set, model and weights, reference and selection. scored: whether it is to be
-    scored at its end, which asks every reported split. skip_bad: as of `check_training`.
+    config: its data set, model and weights, reference and selection.
     """
     check_name(name)
     manifest = load_manifest(config.manifest)
@@ -84,8 +81,6 @@ def check_adoption(
     if of_run.is_begun and of_run.weights_file.name == Path(checkpoint).name:
         raise ConfigError(f"{checkpoint} is of a run of clipft: {of_run}; use that as it is")
     check_target(runs, folder=True)
-    if scored:
-        _check_reported(config, manifest, skip_bad=skip_bad)
 
 
 def check_evaluation(
@@ -103,16 +98,16 @@ def check_evaluation(
         model, pretrained = named(name)
         configs[name] = RunConfig(**about, model=model, pretrained=pretrained)
     first = next(iter(configs.values()))
-    opened = load_manifest(manifest)
-    check_domains(first, opened)
+    check_domains(first, load_manifest(manifest))
     for config in configs.values():
         check_model(config.model, config.pretrained)
-    _check_reported(first, opened, skip_bad=skip_bad)
+    check_reported(first, skip_bad=skip_bad)
     return configs
 
 
-def _check_reported(config: RunConfig, manifest: Manifest, *, skip_bad: bool) -> None:
-    """Raise ClipftError where a reported split, or an image of it, is not there."""
+def check_reported(config: RunConfig, *, skip_bad: bool = False) -> None:
+    """Raise ClipftError where a split that is reported, or an image of it, is not there."""
+    manifest = load_manifest(config.manifest)
     if not manifest.is_rendered:
         splits = [manifest.split(name) for name in reported_on(config, manifest)]
         check_images_there(splits, skip_bad=skip_bad)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.images import thumbnail
+from ..data.splits import Decoding
 from ..disk.files import write_parquet
 from ..errors import ClipftError, RunError
 from ..progress import progress_bar
@@ -24,11 +25,14 @@ class Thumbnails:
         self._packed: dict[str, bytes] = {}
         self._addresses: dict[str, str | None] = {}
         self._root: Path | None = None
+        self._decoding = Decoding()
         if sweep.folder is None:
             return
         self._packed = _packed(RunFolder(sweep.folder), sweep.about.get("manifest_digest", ""))
         try:
-            self._root = Run.open(sweep.folder).manifest.place
+            manifest = Run.open(sweep.folder).manifest
+            self._root = manifest.place
+            self._decoding = manifest.decoding
         except ClipftError:  # the pack has to do
             return
 
@@ -41,7 +45,7 @@ class Thumbnails:
     def _address(self, name: str) -> str | None:
         image = self._packed.get(name)
         if image is None and self._root is not None:
-            image = thumbnail(self._root / name)
+            image = thumbnail(self._root / name, self._decoding)
         if image is None:
             return None
         return f"data:image/webp;base64,{base64.b64encode(image).decode()}"
@@ -66,7 +70,7 @@ def pack_thumbnails(runs: Path | str) -> Path:
     """
     import pandas as pd
 
-    root_of_image: dict[tuple[str, str], Path] = {}
+    source_of_image: dict[tuple[str, str], tuple[Path, Decoding]] = {}
     for folder in run_folders(runs):
         if not folder.images_file.exists():
             continue
@@ -74,14 +78,15 @@ def pack_thumbnails(runs: Path | str) -> Path:
         digest = manifest.digest()
         root = manifest.root_folder()
         for name in folder.images()["id"].astype(str).unique():
-            root_of_image.setdefault((digest, name), root)
-    if not root_of_image:
+            source_of_image.setdefault((digest, name), (root, manifest.decoding))
+    if not source_of_image:
         raise RunError(f"no scored run under {runs}; score one: clipft wise RUN")
 
     rows = []
-    for image, root in progress_bar(list(root_of_image.items()), "thumbnails", "image"):
+    for image, source in progress_bar(list(source_of_image.items()), "thumbnails", "image"):
         digest, name = image
-        small = thumbnail(root / name)
+        root, decoding = source
+        small = thumbnail(root / name, decoding)
         if small is not None:
             rows.append((digest, name, small))
     file = Path(runs) / THUMBNAILS

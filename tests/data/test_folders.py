@@ -9,7 +9,8 @@ import yaml
 from PIL import Image
 
 import clipft
-from clipft.data.folders import class_key, files_under, part_of
+from clipft.data.folders import class_key, part_of
+from clipft.data.found import HEIF, IMAGES, find_images
 from clipft.data.manifests import Manifest, load_manifest
 from clipft.data.own import check_name, new_manifest
 from clipft.errors import ConfigError
@@ -114,7 +115,12 @@ def test_spellings_of_a_class():
 def test_files_are_in_the_order_of_their_letters_without_the_hidden_ones():
     plant("a", "b/2.jpg", "b/10.JPG", "B/1.png", "b/.hidden.jpg", ".git/x.jpg", "b/._2.jpg")
     plant("a", "__MACOSX/b/2.jpg", "notes.txt")
-    assert files_under(Path("a")) == ["B/1.png", "b/10.JPG", "b/2.jpg", "notes.txt"]
+    found = find_images(Path("a"))
+    assert found.images == ["B/1.png", "b/10.JPG", "b/2.jpg"]
+    assert found.left_out.lines() == [
+        "left out, hidden: 4, e.g. .git",
+        "left out, no image: .txt (1)",
+    ]
 
 
 def test_links_are_followed_but_not_round_a_circle():
@@ -123,7 +129,12 @@ def test_links_are_followed_but_not_round_a_circle():
     Path("photos/studio/plate").symlink_to(Path("elsewhere").resolve())
     Path("photos/studio/mug/up").symlink_to(Path("photos").resolve())
     Path("photos/studio/mug/broken.jpg").symlink_to("nowhere.jpg")
-    assert files_under(Path("photos")) == ["studio/mug/2.jpg", "studio/plate/1.jpg"]
+    found = find_images(Path("photos"))
+    assert found.images == ["studio/mug/2.jpg", "studio/plate/1.jpg"]
+    assert found.left_out.lines() == [
+        "left out, a link to nowhere: 1, e.g. studio/mug/broken.jpg",
+        "left out, a link to a folder it lies in: 1, e.g. studio/mug/up",
+    ]
 
 
 def test_rows_are_by_label_then_path():
@@ -262,9 +273,9 @@ def test_classes_are_the_references():
 
 def test_pictures_that_are_not_read_are_said():
     three_domains()
-    plant("photos", "phone/mug/a.HEIC", "phone/mug/b.heic")
+    plant("photos", "phone/mug/a.DNG", "phone/mug/b.dng")
     own = new_manifest("photos", "photos", "studio")
-    assert "left out, not read: .heic (2); save them as .jpg" in own.notes
+    assert "left out, not read: .dng (2); save them as .jpg" in own.notes
     assert own.counts()[0]["phone/test"] == 4
 
 
@@ -364,8 +375,10 @@ def test_a_root_that_cannot_be():
     refused(["root: no folder pictures", "e.g. photos"], root="pictures")
     plant(".", "a.jpg")
     refused(["root: a.jpg is a file"], root="a.jpg")
-    plant("texts", "studio/mug/a.txt", "studio/mug/b.heic")
-    refused(["no image under texts", "studio/mug/1.jpg", ".jpeg", "1 of .heic"], root="texts")
+    plant("texts", "studio/mug/a.txt", "studio/mug/b.svg")
+    refused(
+        ["no image under texts", "studio/mug/1.jpg", ".jpeg", "not read: .svg (1)"], root="texts"
+    )
     plant("flat", "a.jpg", "b.jpg")
     refused(["the images of flat lie in no class folder", "flat/mug/1.jpg"], root="flat")
 
@@ -434,9 +447,29 @@ def test_a_folder_that_cannot_be_read(monkeypatch):
 
 def test_only_what_can_be_opened_is_an_image():
     """Endings say what counts; whether it is one is seen when it is decoded."""
-    from clipft.data.folders import is_image
-    from clipft.data.images import IMAGES
-
     Image.init()
-    assert {Image.EXTENSION[ending] for ending in IMAGES} <= set(Image.OPEN)
-    assert is_image("a/b.JPeG") and not is_image("a/jpg") and not is_image("b.jpg.part")
+    assert {Image.EXTENSION[ending] for ending in IMAGES - HEIF} <= set(Image.OPEN)
+    plant("a", "b.JPeG", "jpg", "b.jpg.part")
+    assert find_images(Path("a")).images == ["b.JPeG"]
+
+
+def test_what_is_left_out_is_said_once(capsys, monkeypatch):
+    """By the notes of a new data set, or where a split is read; never by both."""
+    monkeypatch.setattr("clipft.progress._SAID", set())
+    three_domains()
+    plant("photos", "phone/mug/._1.jpg", "phone/cover.jpg", "phone/mug/a.mp4")
+    own = new_manifest("photos", "photos", "studio")
+    left_out = [note for note in own.notes if note.startswith("left out")]
+    assert left_out == [
+        "left out, hidden: 1, e.g. phone/mug/._1.jpg",
+        "left out, no image: .mp4 (1)",
+        "left out, in no class folder: phone/cover.jpg",
+    ]
+    load_manifest("photos.yaml").split("phone/test")
+    assert capsys.readouterr().err == ""
+
+    monkeypatch.setattr("clipft.progress._SAID", set())
+    for _ in range(2):
+        load_manifest("photos.yaml").split("phone/test")
+    place = Path("photos").resolve()
+    assert capsys.readouterr().err.splitlines() == [f"{place}: {note}" for note in left_out]

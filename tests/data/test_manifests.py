@@ -19,6 +19,7 @@ from clipft.data.manifests import (
     load_manifest,
     manifests_folder,
 )
+from clipft.data.splits import Decoding, Split
 from clipft.errors import ConfigError
 from clipft.papers.published import published
 
@@ -314,8 +315,11 @@ def test_every_key_but_the_built_in_ones_says_what_is_wanted():
         ({"folders": "{class}"}, ["2 domains", 'folders: "{domain}/{class}"']),
         ({"folders": "{kind}/{class}"}, ["folders: got '{kind}/{class}'", "how the folders lie"]),
         ({"classes": []}, ["classes of own: no class", "classes: [mug, plate]"]),
-        ({"classes": [1, "bee"]}, ["classes of own: 1 is no name of a class", "in quotes", "'1'"]),
-        ({"classes": [True, "bee"]}, ["True is no name of a class", "yes or no"]),
+        (
+            {"classes": [1, "bee"]},
+            ["classes of own: 1 is no name of a class", "in quotes", 'own.yaml:2: "1"'],
+        ),
+        ({"classes": [True, "bee"]}, ["True is no name of a class", "yes or no", "own.yaml:2"]),
         (
             {"classes": ["Ant", "ant"]},
             ["two classes have the same name or folder: 'Ant' and 'ant'"],
@@ -332,6 +336,86 @@ def test_every_key_but_the_built_in_ones_says_what_is_wanted():
 )
 def test_a_wrong_manifest_of_ones_own(tmp_path, changes, words):
     refused(tmp_path, words, **changes)
+
+
+UNQUOTED = {  # what YAML 1.1 takes for something else
+    "no, tomasz-c/nft-blackhole#4": "no",
+    "NO, Ebsy/discourse-nationalflags#11": "NO",
+    "yes": "yes",
+    "off": "off",
+    "0, modestyachts/ImageNetV2#10": "0",
+    "null": "null",
+    "~": "~",
+    "a date": "2024-01-31",
+    "a time": "12:30:45",
+    "a fraction": "1.5",
+    "hexadecimal": "0x10",
+    "thousands": "1_000",
+}
+
+
+@pytest.mark.parametrize("word", UNQUOTED.values(), ids=UNQUOTED)
+@pytest.mark.parametrize("row", ["- {}", "- {{name: {}}}", "- {{name: ant, folder: {}}}"])
+def test_a_name_that_yaml_takes_for_something_else(tmp_path, word, row):
+    text = "# the classes\n- bee\n\n" + row.format(word) + "\n"
+    (tmp_path / "list.yaml").write_text(text)
+    refused(tmp_path, [f'; quote it in list.yaml:4: "{word}"'], classes="list.yaml")
+    (tmp_path / "list.yaml").write_text(text.replace(word, f'"{word}"'))
+    assert own_manifest(tmp_path, classes="list.yaml").class_names[1]
+    file = tmp_path / "own.yaml"
+    file.write_text(f"name: own\ndomains: [real]\nreference: real\nclasses: [bee, {word}]\n")
+    with pytest.raises(ConfigError, match=rf'quote it in own\.yaml:4: "{word}"'):
+        assert load_manifest(str(file)).class_names
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"domains": [False, "real"]}, ["own.yaml: domains: got False", "quote it in own.yaml:"]),
+        ({"name": 17}, ["own.yaml: name: got 17", 'quote it in own.yaml:8: "17"']),
+        ({"domains": ["real", "a/b"]}, ["domains: 'a/b'", "without a slash"]),
+        ({"domains": ["real", "a\\b"]}, ["domains: 'a\\\\b'", "without a slash"]),
+        ({"domains": ["real", " "]}, ["domains: ' '"]),
+        ({"domains": ["real", "real"]}, ["domains: 'real' is given twice"]),
+        ({"name": "a/b"}, ["name: 'a/b'"]),
+        ({"templates": []}, ["templates: none", 'templates: ["a photo of a {}."]']),
+        ({"classes": ["ant", "_"]}, ["class 1 has no name, got '_'"]),
+        ({"classes": ["ant", {"star": "bright"}]}, ["unknown key 'star'", "holds a colon"]),
+        ({"classes": [None, "ant"]}, ["None is no name of a class"]),
+        ({"look": "viewr"}, ["look: got 'viewr'; wanted: file, or viewer"]),
+        ({"megapixels": 0}, ["megapixels: got 0"]),
+    ],
+)
+def test_names_and_texts_that_cannot_be(tmp_path, changes, words):
+    refused(tmp_path, words, **changes)
+
+
+def test_an_empty_class_file(tmp_path):
+    for text in ("", "[]", "# none\n", "null"):
+        (tmp_path / "list.yaml").write_text(text)
+        refused(tmp_path, ["list.yaml: no class; wanted: a list"], classes="list.yaml")
+
+
+def test_how_images_are_read_goes_with_every_split(tmp_path, monkeypatch):
+    monkeypatch.delenv("CLIPFT_DATA", raising=False)
+    for name in ("real/ant", "real/bee", "sketch/ant"):
+        (tmp_path / name).mkdir(parents=True)
+        for number in range(5):
+            (tmp_path / name / f"{number}.png").touch()
+    plain = own_manifest(tmp_path, root=".", holdout=0.2)
+    seen = own_manifest(tmp_path, root=".", holdout=0.2, look="viewer", megapixels=250)
+    for name in ("real/train", "real/val", "sketch/test"):
+        assert plain.split(name).decoding == Decoding("file", 178)
+        assert seen.split(name).decoding == Decoding("viewer", 250)
+    joined = Split.join([seen.split("real/train"), seen.split("sketch/test")])
+    assert joined.decoding == joined.take([1]).decoding == Decoding("viewer", 250)
+    assert Manifest.from_copy(seen.copy_for_run()).decoding == Decoding("viewer", 250)
+
+
+def test_what_may_be_read_is_no_part_of_the_digest_but_how_it_looks_is(tmp_path):
+    plain = own_manifest(tmp_path).digest()
+    assert own_manifest(tmp_path, megapixels=250, outside=True, look="file").digest() == plain
+    assert own_manifest(tmp_path, look="viewer").digest() != plain
 
 
 def test_a_path_that_is_no_manifest(tmp_path, monkeypatch):

@@ -128,7 +128,7 @@ def test_the_ends_are_the_models_bit_for_bit(run):
 
 def test_each_image_is_decoded_once(run, monkeypatch):
     seen, decode = [], decode_
-    monkeypatch.setattr(data, "decode", lambda path: seen.append(path) or decode(path))
+    monkeypatch.setattr(data, "decode", lambda path, how: seen.append(path) or decode(path, how))
     monkeypatch.setattr(data, "CHUNK_BYTES", 3000)
     splits = run.reported_splits()
     scores_of(run, [0.0, 0.25, 0.5, 0.75, 1.0], splits)
@@ -377,7 +377,7 @@ def test_ensemble_of_several_is_the_mean_of_their_logits(run, world):
 def decoded(monkeypatch):
     """The files that were decoded so far."""
     seen, decode = [], decode_
-    monkeypatch.setattr(data, "decode", lambda path: seen.append(path) or decode(path))
+    monkeypatch.setattr(data, "decode", lambda path, how: seen.append(path) or decode(path, how))
     return seen
 
 

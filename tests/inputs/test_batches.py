@@ -223,9 +223,9 @@ def test_pixels_are_the_same_each_time_and_decoded_once_if_they_fit(split, keep,
     lines = []
     decoded = []
 
-    def counted(path):
+    def counted(path, how):
         decoded.append(path)
-        return decode(path)
+        return decode(path, how)
 
     monkeypatch.setattr("clipft.inputs.batches.write", lines.append)
     monkeypatch.setattr("clipft.inputs.batches.decode", counted)

@@ -142,3 +142,66 @@ def test_random_texts_that_cannot_be():
     words = "need open_clip's SimpleTokenizer or transformers', this model has object"
     with pytest.raises(ConfigError, match=words):
         random_texts(object(), 1, 8, rng(0, "texts"))
+
+
+LONG = " ".join(["very"] * 80)
+
+
+class Unknowing:
+    """A tokenizer that knows ten letters; all others are one sign, as in many vocabularies."""
+
+    context_length = 77
+
+    def __call__(self, texts):
+        known = " .{}photanei"
+        ids = [[known.find(sign) + 2 for sign in text.lower()] for text in texts]
+        rows = [(row + [0] * 77)[:77] for row in ids]
+        return torch.tensor(rows)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("T-shirt", "T_shirt"),
+        ("Crane", "crane"),
+        ("black  bear", "black bear"),
+        ("Tom &amp; Jerry", "Tom & Jerry"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("\ufb01sh", "fish"),  # a ligature
+        ("Schr\u00c3\u00b6dinger", "Schr\u00f6dinger"),  # UTF-8 read as Latin-1, as ftfy knows
+        ("ant\u00a0hill", "ant hill"),
+        (f"{LONG} ant", f"{LONG} bee"),
+    ],
+)
+def test_classes_that_are_one_text_are_said_with_both_names(first, second, capsys, monkeypatch):
+    """mlfoundations/open_clip#917, openai/CLIP#235, LAION-AI/CLIP_benchmark#124."""
+    monkeypatch.setattr("clipft.progress._SAID", set())
+    prompts = zero_shot_prompts(of_names("bee", first, "wasp", second), TOKENIZER)
+    same = torch.equal(prompts[1], prompts[3])
+    said = capsys.readouterr().err
+    assert same == (f"the classes {first!r} and {second!r} are the same text to this model" in said)
+    assert same and said.count("\n") == 1
+
+
+def of_names(*names):
+    rows = [{"name": name, "folder": str(row)} for row, name in enumerate(names)]
+    return Manifest.from_copy(EMOJI.copy_for_run() | {"class_names": rows})
+
+
+def test_classes_are_compared_as_the_models_own_tokenizer_reads_them(capsys, monkeypatch):
+    monkeypatch.setattr("clipft.progress._SAID", set())
+    zero_shot_prompts(of_names("crab", "drum", "crane"), TOKENIZER)
+    assert capsys.readouterr().err == ""
+    zero_shot_prompts(of_names("\u87f9", "\u9f13", "crane"), Unknowing())
+    assert "'\u87f9' and '\u9f13' are the same text" in capsys.readouterr().err
+    for _ in range(2):
+        zero_shot_prompts(of_names(*["ant"] * 9), TOKENIZER)
+    assert capsys.readouterr().err.count("'ant' and 'ant'") == 5  # and 3 more, once
+
+
+def test_no_class_of_the_shipped_data_sets_shares_its_text(capsys):
+    for name in ("emoji_shift", "domainnet"):
+        manifest = load_manifest(name)
+        few = manifest.model_copy(update={"templates": ("{}",)})
+        zero_shot_prompts(few, TOKENIZER)
+    assert capsys.readouterr().err == ""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import open_clip
@@ -11,6 +12,7 @@ from PIL import Image
 
 from clipft.config import Reading
 from clipft.data.images import decode as decode_
+from clipft.data.splits import Decoding
 from clipft.disk.cache import default_cache
 from clipft.errors import ImageError
 from clipft.inputs import batches as data
@@ -30,9 +32,9 @@ def decoded(monkeypatch):
     """The files that were decoded so far."""
     seen = []
 
-    def decode(path):
+    def decode(path, how):
         seen.append(path)
-        return decode_(path)
+        return decode_(path, how)
 
     monkeypatch.setattr(data, "decode", decode)
     return seen
@@ -138,6 +140,20 @@ def test_tuned_embeddings_are_kept_for_themselves(world, decoded):
     decoded.clear()
     assert np.array_equal(embeddings(1.0), tuned) and np.array_equal(embeddings(0.0), zero)
     assert decoded == []
+
+
+def test_images_that_look_otherwise_have_embeddings_of_their_own(own_tree, run, decoded):
+    split = run.manifest.split("real/test")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    file = split.root / split.ids[2]
+    Image.open(file).convert("RGB").save(file, exif=exif)
+    stored = features.extract(run.student, split)
+    decoded.clear()
+    seen = features.extract(run.student, replace(split, decoding=Decoding("viewer")))
+    assert len(decoded) == len(split)
+    changed = np.abs(seen.embeddings - stored.embeddings).max(1) > 1e-4
+    assert np.flatnonzero(changed).tolist() == [2]
 
 
 @pytest.mark.parametrize("change", ["size", "time", "content of one size"])

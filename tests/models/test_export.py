@@ -143,6 +143,27 @@ def test_folders_are_searched(written, tmp_path, tree):
     assert list(table.file) == [*inside, str(folder / "apple" / "UPPER.PNG")]
 
 
+def test_photographs_of_a_phone_are_upright_as_a_viewer_shows_them(written, tree, tmp_path):
+    upright = Image.open(next((tree / "mini/real/bee").glob("*.png"))).convert("RGB")
+    upright.save(tmp_path / "upright.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned to the right
+    upright.rotate(90, expand=True).save(tmp_path / "phone.png", exif=exif)
+    upright.rotate(90, expand=True).save(tmp_path / "stored.png")
+    predictor = Predictor(written)
+
+    def probability(name, **how):
+        return predictor.predict(tmp_path / name, reading=QUIET, **how).probability.tolist()
+
+    assert probability("phone.png") == probability("upright.png")
+    assert probability("phone.png", look="file") == probability("stored.png", look="file")
+    assert probability("stored.png") != probability("upright.png")
+    with pytest.raises(ConfigError, match="unknown look 'sideways'"):
+        probability("phone.png", look="sideways")
+    with pytest.raises(ImageError, match="megapixels"):
+        probability("phone.png", megapixels=-1)
+
+
 @pytest.mark.parametrize("content", [None, b"no image"])
 def test_a_file_that_cannot_be_read_stops_or_is_counted(written, tmp_path, tree, capsys, content):
     good = next((tree / "mini/real/apple").glob("*.png"))

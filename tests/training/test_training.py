@@ -634,7 +634,7 @@ def test_dropout_follows_from_the_step(world, model_folder, tmp_path):
 def test_selection_that_does_not_fit_is_decoded_again(world, tmp_path, monkeypatch):
     whole = world.train(tmp_path / "whole")
     seen, decode = [], decode_
-    monkeypatch.setattr(data, "decode", lambda path: seen.append(path) or decode(path))
+    monkeypatch.setattr(data, "decode", lambda path, how: seen.append(path) or decode(path, how))
     monkeypatch.setattr("clipft.training.examples.Pixels", partial(data.Pixels, keep_bytes=1))
     monkeypatch.setattr(data, "pixel_chunks", in_single_images)
     run = world.train()
