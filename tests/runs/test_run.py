@@ -119,7 +119,12 @@ def test_a_run_of_an_unknown_method_and_a_lost_manifest_is_read(carried, scored)
 
 def test_runs_of_one_model_and_data_set_load_one_clip(scored, carried, monkeypatch):
     loaded, load = [], bench.load_clip
-    monkeypatch.setattr(bench, "load_clip", lambda *args: loaded.append(args) or load(*args))
+
+    def counted(*args, **options):
+        loaded.append(args)
+        return load(*args, **options)
+
+    monkeypatch.setattr(bench, "load_clip", counted)
     for folder in carried.iterdir():
         (folder / "scores.parquet").unlink()
         (folder / "images.parquet").unlink()
