@@ -52,7 +52,7 @@ def check_images_there(
 
 def _paths(split: Split) -> Iterable[str]:
     root = str(split.root)
-    return (f"{root}/{name}" for name in split.ids)
+    return (os.path.join(root, name) for name in split.ids)  # an id from outside is absolute
 
 
 def _missing(splits: Sequence[Split], *, progress: bool) -> set[str]:
