@@ -82,15 +82,20 @@ def check_export(
 
 def check_exported(folder: Path, *, needs_head: bool = True) -> None:
     """Raise ConfigError where a folder is not what an export wrote; for other libraries neither."""
-    written_for = record_of(folder).get("format", DEFAULT_FORMAT)
-    if written_for in FORMATS and written_for != DEFAULT_FORMAT:
-        title = FORMATS[written_for].title
-        towers = "" if FORMATS[written_for].has_texts else ", without a text tower"
-        wanted = f"wanted: clipft export RUN FOLDER --format {DEFAULT_FORMAT}"
-        raise ConfigError(f"{folder} holds {title}{towers}; {wanted}")
+    check_format(folder)
     check_model(f"{LOCAL}{folder}", "")
     if needs_head and not (folder / HEAD).is_file():
         raise ConfigError(f"{folder} holds no {HEAD}; wanted: a folder that clipft export wrote")
+
+
+def check_format(folder: Path) -> None:
+    """Raise ConfigError where an export was written for another library."""
+    written_for = record_of(folder).get("format", DEFAULT_FORMAT)
+    if written_for in FORMATS and written_for != DEFAULT_FORMAT:
+        title = FORMATS[written_for].title
+        texts = "" if FORMATS[written_for].has_texts else ", without a text tower"
+        wanted = f"wanted: an export with --format {DEFAULT_FORMAT}"
+        raise ConfigError(f"{folder} holds {title}{texts}; {wanted}")
 
 
 def check_images(paths: Sequence[Path], *, skip_bad: bool) -> None:
