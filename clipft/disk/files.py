@@ -97,6 +97,38 @@ def atomic_folder(path: Path, instead: str = "choose another folder") -> Iterato
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def staged_folder(path: Path, old: Sequence[str], new: Sequence[str]) -> Iterator[Path]:
+    """Yield a temporary folder; on success its files are those of `path`, in place of `old` ones.
+
+    old, new: names of files in the order in which they go. Without the first nobody reads the rest:
+    it goes first and comes last, so that a kill between two files leaves none of both kinds. Other
+    files in `path` stay. A folder that is not there yet is made beside and renamed.
+    Raises StorageError where the disk refuses; what lay at `path` is then as it was.
+    """
+    path = path.resolve()
+    if not path.is_dir():
+        with atomic_folder(path) as temporary:
+            yield temporary
+        return
+
+    with disk(path):
+        prefix = ".staged."
+        for left_over in path.glob(f"{prefix}*.tmp"):  # of a process that was killed
+            shutil.rmtree(left_over, ignore_errors=True)
+        # Inside: beside it may be another disk, or not ours to write.
+        temporary = Path(tempfile.mkdtemp(dir=path, prefix=prefix, suffix=".tmp"))
+        try:
+            yield temporary
+            for name in old:
+                (path / name).unlink(missing_ok=True)
+            for name in reversed(new):
+                if (temporary / name).exists():
+                    os.replace(temporary / name, path / name)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 def check_target(path: Path | str, *, folder: bool = False) -> None:
     """Raise StorageError where no such file, or folder, could be written; nothing is written."""
     path = Path(path)

@@ -6,16 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from ..config import ALPHAS, TUNED, Reading, check_alpha
+from .. import __version__
+from ..config import ALPHAS, TUNED, ZERO_SHOT, Reading, check_alpha
 from ..errors import ConfigError
-from ..inputs.prompts import special_tokens
-from ..models.export import export_clip
+from ..inputs.prompts import special_tokens, templates
+from ..models.export import write_export
+from ..models.outgoing import Outgoing
 from ..posthoc.weights import Weights
 from ..posthoc.wise import wise
-from ..runs.checks import check_scoring
+from ..runs.card import model_card
+from ..runs.checks import check_export, check_scoring
+from ..runs.formats import DEFAULT_FORMAT
 from ..runs.made import SCORING
 from ..runs.run import Run, open_runs
 from ..runs.scores import from_frame, table, to_frame
@@ -145,20 +150,25 @@ def export(
     folder: Path | str,
     alpha: float = TUNED,
     *,
+    format: str = DEFAULT_FORMAT,
     half: bool = False,
     reading: Reading | None = None,
 ) -> Path:
-    """Write a run's model at this alpha as an open_clip `local-dir:` folder.
+    """Write a run's model at this alpha as a folder for open_clip, or for another library.
 
     The head and the class names lie beside it; open_clip alone would classify with the zero-shot
-    head. A model that was pre-trained here from random weights knows only the tokens of its
-    captions: those are listed in clipft.json (random texts are drawn from them), and the embeddings
-    of all others are set to 0.
+    head. README.md is a model card: what the run's records say of it. A folder is whole or absent:
+    an older export in it goes once the new one is there, other files stay. A model that was
+    pre-trained here from random weights knows only the tokens of its captions: those are listed in
+    clipft.json (random texts are drawn from them), and the embeddings of all others are set to 0.
 
     Arguments:
         run: a Run, its folder, or the first letters of its id.
         folder: where to write.
         alpha: 0 zero-shot ... 1 tuned.
+        format: open_clip, a `local-dir:` folder; huggingface, a CLIPModel of transformers;
+            state_dict, a .pt under open_clip's names; openai, a .pt under those of OpenAI's
+            package; onnx, the vision tower and the head (pip install 'clipft[onnx]').
         half: in fp16.
         reading: on which device.
 
@@ -166,7 +176,10 @@ def export(
         The folder.
 
     Raises:
+        ConfigError: for an unknown format, and a model that it cannot hold.
+        MissingExtra: for onnx, where it is not installed.
         RunError: for an ensemble, which has no weights.
+        StorageError: where a file of somebody else is in the way.
 
     Example:
         >>> folder = clipft.export(clipft.open_runs("runs")[0], "tuned", alpha=0.5)
@@ -174,18 +187,38 @@ def export(
         ['open_clip_config.json', 'open_clip_model.safetensors']
     """
     run = Run.open(run)
+    target = check_export(run, folder, alpha, format, half=half)
     bench = Bench.of(run, reading)
     mixtures = bench.mixtures(run)
     weights = wise(mixtures.start, mixtures.tuned, alpha)
-    extra = {}
+    notes = _notes(bench, run, alpha)
     if run.config.pretrained == "none" and run.config.entry.trains == "both":
         known_tokens = bench.captions().vocabulary()
-        extra["random_text_tokens"] = known_tokens
+        notes["random_text_tokens"] = known_tokens
         _forget_other_tokens(weights, bench, known_tokens)
     mixtures.student.load_state_dict(weights)
     dtype = torch.float16 if half else None
-    names = bench.manifest.names
-    return export_clip(folder, bench.clip, mixtures.student, names, extra, dtype)
+    outgoing = Outgoing(bench.clip, mixtures.student, bench.manifest.names, dtype)
+    card = model_card(run, alpha, target, half=half)
+    return write_export(folder, outgoing, target, notes, card)
+
+
+def _notes(bench: Bench, run: Run, alpha: float) -> dict[str, Any]:
+    """What an export's files do not say: where it is from, and how classes become texts."""
+    return {
+        "clipft": __version__,
+        "run": run.id,
+        "alpha": alpha,
+        "templates": list(templates(bench.manifest)),
+        "head": _head_of(run, alpha),
+    }
+
+
+def _head_of(run: Run, alpha: float) -> str:
+    """Whether the head is what the text tower says of the classes, or was tuned."""
+    config = run.config
+    is_given = config.entry.two_towers or config.head == "frozen" or alpha == ZERO_SHOT
+    return "zero-shot" if is_given and not config.head_from else "tuned"
 
 
 def _forget_other_tokens(weights: Weights, bench: Bench, known_tokens: Sequence[int]) -> None:

@@ -21,9 +21,7 @@ def templates(manifest: Manifest) -> tuple[str, ...]:
     "openai": the 80 of CLIP's release. Raises ConfigError for another word, or without a `{}`.
     """
     if manifest.templates == "openai":
-        from open_clip import OPENAI_IMAGENET_TEMPLATES
-
-        return tuple(fill("{}") for fill in OPENAI_IMAGENET_TEMPLATES)
+        return clip_templates()
     if isinstance(manifest.templates, str):
         fault = f"unknown templates {manifest.templates!r}; wanted: openai, or a list"
         raise ConfigError(f"{manifest.name}: {fault}")
@@ -32,6 +30,13 @@ def templates(manifest: Manifest) -> tuple[str, ...]:
             fault = f"template {template!r} has no {{}} for the class name"
             raise ConfigError(f"{manifest.name}: {fault}")
     return manifest.templates
+
+
+def clip_templates() -> tuple[str, ...]:
+    """The 80 templates of CLIP's release."""
+    from open_clip import OPENAI_IMAGENET_TEMPLATES
+
+    return tuple(fill("{}") for fill in OPENAI_IMAGENET_TEMPLATES)
 
 
 def fill_in(patterns: Sequence[str], names: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A tuned model as a folder for others: an open_clip model, its head, its classes' names."""
+"""A tuned model as a folder for others: another library's files, its head, its classes' names."""
 
 import json
 from collections.abc import Sequence
@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from ..disk.files import write_json
-from ..posthoc.weights import Weights
+from ..disk.files import staged_folder, write_json, write_text
+from ..runs.formats import CARD, DEFAULT_FORMAT, FORMATS, HEAD, RECORD, Format, written_files
 from .checkpoints import write_weights
 from .clip import Clip
+from .outgoing import Outgoing
 from .students import Student
 
 
@@ -25,38 +26,38 @@ def export_clip(
     """Write an open_clip `local-dir:` folder: config JSON and safetensors, which need no clipft.
 
     student: its vision tower (and text tower and scale, if it has them) replace those of the CLIP.
-    dtype: of the written tensors, e.g. torch.float16; None keeps each as it is. A tuned head has no
-    place in a CLIP: it is written beside it as head.safetensors, `weight` (D, C) and `bias` (C,):
-    logits are f W + b with unit rows f. Its metadata lists the classes. extra goes to clipft.json.
+    dtype: see `Outgoing`. extra goes to clipft.json.
+    """
+    outgoing = Outgoing(clip, student, classes, dtype)
+    return write_export(folder, outgoing, FORMATS[DEFAULT_FORMAT], extra or {})
+
+
+def write_export(
+    folder: Path | str, outgoing: Outgoing, target: Format, notes: dict[str, Any], card: str = ""
+) -> Path:
+    """Write a folder in one of the formats, whole or not at all; notes go to clipft.json.
+
+    A tuned head has no place in a CLIP: it is written beside it as head.safetensors, `weight`
+    (D, C) and `bias` (C,): logits are f W + b with unit rows f. Its metadata lists the classes.
+    The files of an older export in the folder go, what else lies there stays. Raises ConfigError
+    where the format cannot hold this model.
     """
     folder = Path(folder)
-    write_weights(folder / "open_clip_model.safetensors", _clip_weights(clip, student, dtype))
+    about = dict(notes)
+    if outgoing.clip.vocabulary is not None:
+        about.setdefault("random_text_tokens", list(outgoing.clip.vocabulary))
 
-    (folder / "clipft.json").unlink(missing_ok=True)  # of an earlier export
-    notes: dict[str, Any] = {}
-    if clip.vocabulary is not None:
-        notes["random_text_tokens"] = list(clip.vocabulary)
-    if extra is not None:
-        notes.update(extra)
-    if notes:
-        write_json(folder / "clipft.json", notes)
+    with staged_folder(folder, written_files(folder), target.all_files) as staged:
+        target.write()(staged, outgoing)
 
-    weight, bias = student.linear()
-    metadata = {"classes": json.dumps(list(classes))}
-    write_weights(folder / "head.safetensors", {"weight": weight, "bias": bias}, metadata)
-    write_json(folder / "open_clip_config.json", clip.config)
+        weight, bias = outgoing.head()
+        metadata = {"classes": json.dumps(list(outgoing.classes))}
+        write_weights(staged / HEAD, {"weight": weight, "bias": bias}, metadata)
+        if card:
+            write_text(staged / CARD, card)
+
+        written = {file.name for file in staged.iterdir()} | {RECORD}
+        about["format"] = target.name
+        about["files"] = [name for name in target.all_files if name in written]
+        write_json(staged / RECORD, about)
     return folder
-
-
-def _clip_weights(clip: Clip, student: Student, dtype: torch.dtype | None) -> Weights:
-    """Weights of the CLIP with the student's towers in their place."""
-    weights: Weights = clip.model.state_dict()
-    for name, tensor in student.state_dict().items():
-        if name.startswith(("clip.", "visual.")):
-            weights[name.removeprefix("clip.")] = tensor
-
-    if dtype is not None:
-        for name, tensor in weights.items():
-            if tensor.is_floating_point():
-                weights[name] = tensor.to(dtype)
-    return weights

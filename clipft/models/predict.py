@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from ..config import Reading
 from ..data.images import image_files
 from ..data.splits import MEGAPIXELS, Decoding, Split
 from ..errors import ConfigError
 from ..inputs.batches import pixel_chunks
+from ..inputs.prompts import clip_templates, fill_in
 from ..posthoc.weights import check_finite
-from ..progress import progress_bar
+from ..progress import progress_bar, write
+from ..runs.checks import check_format
+from ..runs.formats import HEAD, record_of
 from .embeddings import embed
-from .head import check_scores, read_head
+from .head import Head, check_scores, read_head
 from .load import load_clip
 from .students import Classifier
 
@@ -25,17 +29,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..inputs.batches import Batch
+    from .clip import Clip
+
+EVERY_BATCH = 0  # bytes of pixels after which a chunk ends: the bar moves with each
+SHOWN = 5  # names in a line
 
 
 class Predictor:
     """An exported folder as a classifier of image files.
 
     Arguments:
-        folder: what `clipft.export` wrote.
+        folder: what `clipft.export` wrote, for open_clip.
         device: where the model runs.
+        classes: names of other classes: the text tower makes a zero-shot head of them, in the
+            templates that the run had, and the export's own head is left aside.
+        abstain: an image has no label where no class is as probable as this.
 
     Raises:
-        ConfigError: where the folder holds no model, or its head is of another.
+        ConfigError: where the folder holds no model, its head is of another, it has no text tower
+            to make a head of `classes`, or two of these are one to it.
         WeightsError: where a weight is not finite.
 
     Example:
@@ -43,11 +55,29 @@ class Predictor:
         >>> predictor = clipft.Predictor(clipft.export(run, "tuned"))
         >>> predictor.predict("photos/phone/cup").columns.tolist()
         ['file', 'rank', 'label', 'probability']
+        >>> other = clipft.Predictor("tuned", classes=["a cup", "a key"])
+        >>> other.head.classes
+        ('a cup', 'a key')
     """
 
-    def __init__(self, folder: Path | str, device: str = "cpu"):
+    def __init__(
+        self,
+        folder: Path | str,
+        device: str = "cpu",
+        *,
+        classes: Sequence[str] | None = None,
+        abstain: float = 0.0,
+    ):
+        if not 0 <= abstain <= 1:
+            raise ConfigError(f"abstain is {abstain}, expected a probability, 0 ... 1")
+        folder = Path(folder)
+        check_format(folder)
+        self.abstain = abstain
         self.clip = load_clip(f"local-dir:{folder}", device=device)
-        self.head = read_head(Path(folder) / "head.safetensors")
+        if classes is None:
+            self.head = read_head(folder / HEAD)
+        else:
+            self.head = named_head(self.clip, classes, record_of(folder))
         self.head.check_dimensions(self.clip.config["model_cfg"]["embed_dim"], self.clip.name)
         self.student = Classifier(self.clip, self.head.weight, "absorbed").to(device).eval()
         self.student.start_from(self.head.weight, self.head.bias)
@@ -73,7 +103,8 @@ class Predictor:
             megapixels: of the largest image that is read.
 
         Returns:
-            A row per file and rank: file, rank from 1, label, probability.
+            A row per file and rank: file, rank from 1, label, probability. An image on which the
+            predictor abstains has one row, without a label: the probability is its best class's.
 
         Raises:
             ConfigError: for top < 1, and for another look.
@@ -91,7 +122,7 @@ class Predictor:
 
         rows = []
         with progress_bar(len(files), "predicting", "image", show=reading.progress) as bar:
-            for chunk in pixel_chunks(split, self.clip.transform, reading):
+            for chunk in pixel_chunks(split, self.clip.transform, reading, chunk_bytes=EVERY_BATCH):
                 bar.update(len(chunk.bad) + len(chunk.rows))
                 if len(chunk.rows):
                     rows += self._ranked(chunk, files, top)
@@ -108,7 +139,56 @@ class Predictor:
 
         ranked = []
         for image, row in enumerate(chunk.rows.tolist()):
+            if probabilities[image][0] < self.abstain:
+                ranked.append((files[row], 1, None, probabilities[image][0]))
+                continue
             for rank, label in enumerate(labels[image]):
                 name = self.head.classes[label]
                 ranked.append((files[row], rank + 1, name, probabilities[image][rank]))
         return ranked
+
+
+def named_head(clip: Clip, names: Sequence[str], record: dict[str, Any]) -> Head:
+    """The zero-shot head of other classes, as the text tower of an export makes it.
+
+    record: the export's clipft.json; its templates are those of the run. An export of an older
+    clipft has none: CLIP's 80 stand in. What is left aside, and words that the model cannot know,
+    are said. Raises ConfigError where there is no text tower, or two names are one to it.
+    """
+    if not hasattr(clip.model, "encode_text"):
+        fault = f"{clip.name} has no text tower, so --classes cannot be made into a head"
+        raise ConfigError(f"{fault}; its own head knows the classes that it was tuned on")
+    patterns = record.get("templates") or clip_templates()
+    prompts = clip.tokenizer(fill_in(patterns, names)).unflatten(0, (len(names), -1))
+    _check_distinct(names, prompts)
+
+    lines = [f"{len(names)} classes by their names, zero-shot, in {len(patterns)} templates"]
+    if record.get("head") == "tuned":
+        lines.append("the tuned head is for other classes and left aside")
+    unknown_names = _with_unknown_words(clip, names)
+    if unknown_names:
+        listed = ", ".join(unknown_names[:SHOWN])
+        count = f"{len(unknown_names)} of them have words that it never saw"
+        lines.append(f"{count}: {listed}")
+    write("; ".join(lines))
+
+    weight = clip.scale * clip.zero_shot_head(prompts)
+    return Head(weight, torch.zeros_like(weight[0]), tuple(names))
+
+
+def _check_distinct(names: Sequence[str], prompts: Tensor) -> None:
+    """Raise ConfigError for two names that are the same tokens: they would share every score."""
+    seen: dict[bytes, str] = {}
+    for name, tokens in zip(names, prompts, strict=True):
+        key = tokens.numpy().tobytes()
+        if key in seen:
+            raise ConfigError(f"{seen[key]!r} and {name!r} are one text to this model; rename one")
+        seen[key] = name
+
+
+def _with_unknown_words(clip: Clip, names: Sequence[str]) -> list[str]:
+    """Names with tokens that no caption of the pre-training held, where these are known."""
+    if clip.vocabulary is None:
+        return []
+    known = set(clip.vocabulary)
+    return [name for name in names if not set(clip.tokenizer.encode(name)) <= known]

@@ -17,6 +17,7 @@ from ..errors import ConfigError, ImageError, RunError
 from ..methods import TURNED
 from .adopted import check_name
 from .folder import RunFolder
+from .formats import DEFAULT_FORMAT, FORMATS, HEAD, Format, check_replaceable, format_of, record_of
 from .identity import find_begun
 from .model_names import LOCAL, RANDOM, check_model, named
 from .presence import check_images_there, say_classes_without_images
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from ..methods import Posthoc
 
-HEAD = "head.safetensors"  # of an export, beside the model
 # of runs that can be combined; the digests are of the zero-shot weights and of the data set
 ALIKE = ("manifest_digest", "model_digest", "head", "selection")
 
@@ -143,18 +143,35 @@ def check_domains(config: RunConfig, manifest: Manifest) -> None:
         manifest.check_domain(domain)
 
 
-def check_export(run: Run, folder: Path | str, alpha: float) -> None:
-    """Raise ClipftError for what an export would be refused for anyway."""
+def check_export(
+    run: Run, folder: Path | str, alpha: float, format: str = DEFAULT_FORMAT, *, half: bool = False
+) -> Format:
+    """The format; raises ClipftError for what an export would be refused for anyway."""
     check_alpha(alpha)
+    target = format_of(format)
+    target.check(half=half)
     check_weights(run)
     check_target(folder, folder=True)
+    check_replaceable(Path(folder), target)
+    return target
 
 
-def check_exported(folder: Path) -> None:
-    """Raise ConfigError where a folder is not what an export wrote."""
+def check_exported(folder: Path, *, needs_head: bool = True) -> None:
+    """Raise ConfigError where a folder is not what an export wrote; for other libraries neither."""
+    check_format(folder)
     check_model(f"{LOCAL}{folder}", "")
-    if not (folder / HEAD).is_file():
+    if needs_head and not (folder / HEAD).is_file():
         raise ConfigError(f"{folder} holds no {HEAD}; wanted: a folder that clipft export wrote")
+
+
+def check_format(folder: Path) -> None:
+    """Raise ConfigError where an export was written for another library."""
+    written_for = record_of(folder).get("format", DEFAULT_FORMAT)
+    if written_for in FORMATS and written_for != DEFAULT_FORMAT:
+        title = FORMATS[written_for].title
+        texts = "" if FORMATS[written_for].has_texts else ", without a text tower"
+        wanted = f"wanted: an export with --format {DEFAULT_FORMAT}"
+        raise ConfigError(f"{folder} holds {title}{texts}; {wanted}")
 
 
 def check_images(paths: Sequence[Path], *, skip_bad: bool) -> None:
