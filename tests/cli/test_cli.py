@@ -224,6 +224,90 @@ def test_predict_prints_or_writes(clipft, tmp_path, tree):
     assert table.probability.between(0.25, 1).all()  # of four classes
 
 
+def test_predict_abstains_and_writes_json(clipft, tmp_path, tree):
+    """Folders of any depth; an image without a label has one row, in every way to write it."""
+    import json
+
+    folder = clipft.world.train(steps=2).export(tmp_path / "out")
+    file = tmp_path / "found.json"
+    words = ("predict", folder, tree / "mini/real", "--top", 2, "--json", file)
+    lines_of(clipft, *words)
+    rows = json.loads(file.read_text())
+    best = {row["file"]: row["probability"] for row in rows if row["rank"] == 1}
+    assert (
+        len(best) == 52
+        and len(rows) == 104
+        and set(rows[0]) == {*("file", "rank", "label", "probability")}
+    )
+    middle = sorted(best.values())[26]
+    out = lines_of(clipft, *words, "--abstain", middle, "--csv", tmp_path / "found.csv")
+    unlabelled = {file for file, probability in best.items() if probability < middle}
+    rows = json.loads(file.read_text())
+    assert {row["file"] for row in rows if row["label"] is None} == unlabelled
+    assert len(rows) == 104 - len(unlabelled)
+    assert f"abstained on {len(unlabelled)} of 52 images" in out
+    table = pd.read_csv(tmp_path / "found.csv")
+    assert set(table.file[table.label.isna()]) == unlabelled
+    out = lines_of(clipft, *words[:3], "--abstain", 1)
+    assert "nan" not in out and "abstained on 52 of 52 images" in out
+
+
+def test_predict_takes_other_classes_by_their_names(clipft, tmp_path, tree):
+    """As open_clip scores them in the run's templates, with the tuned vision tower."""
+    import open_clip
+    import torch
+    from PIL import Image
+
+    folder = clipft.world.train(steps=2).export(tmp_path / "out")
+    (tmp_path / "new.txt").write_bytes("\ufeffa bee\r\n\r\n  hot  dog \r\nÉclair\n".encode())
+    file = tmp_path / "found.csv"
+    image = next((tree / "mini/real/bee").glob("*.png"))
+    words = ("predict", folder, image, "--classes", tmp_path / "new.txt", "--top", 3)
+    out = lines_of(clipft, *words, "--csv", file)
+    assert "3 classes by their names, zero-shot, in 2 templates; the tuned head is" in out
+    (folder / "head.safetensors").unlink()  # not asked
+    lines_of(clipft, *words, "--csv", file)
+    found = pd.read_csv(file).set_index("label").probability
+
+    net, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+    columns = {}
+    with torch.no_grad():
+        for name in ("a bee", "hot dog", "Éclair"):
+            texts = tokenizer([f"a photo of a {name}.", name])
+            mean = net.eval().encode_text(texts, normalize=True).mean(0)
+            columns[name] = mean / mean.norm()
+        pixels = preprocess(Image.open(image).convert("RGB"))[None]
+        logits = net.encode_image(pixels, normalize=True) @ torch.stack(list(columns.values())).T
+        chances = (net.logit_scale.exp() * logits).softmax(-1)[0]
+    for name, chance in zip(columns, chances.tolist(), strict=True):
+        assert found[name] == pytest.approx(chance, abs=1e-5)
+
+
+def test_other_classes_that_a_model_cannot_tell_apart_or_know(clipft, tmp_path, tree, capsys):
+    from clipft import Predictor
+    from clipft.errors import ConfigError
+    from clipft.runs.model_names import EMOJI_TINY
+
+    folder = clipft.world.train(method="flyp", steps=2).export(tmp_path / "out")
+    with pytest.raises(ConfigError, match="'Crane' and 'crane' are one text to this model"):
+        Predictor(folder, classes=["Crane", "cup", "crane"])
+    Predictor(folder, classes=["crane"])
+    assert "tuned head" not in capsys.readouterr().out  # FLYP's text tower makes every head
+    Predictor(EMOJI_TINY, classes=["fox", "zygote"])
+    said = capsys.readouterr().out
+    assert "in 80 templates" in said and "1 of them have words that it never saw: zygote" in said
+
+
+def test_export_says_how_it_is_loaded(clipft, tmp_path):
+    run = clipft.world.train(steps=2)
+    out = lines_of(clipft, "export", run.path, tmp_path / "hf", "--format", "huggingface")
+    assert out == f"wrote a CLIPModel of transformers; how it is loaded: {tmp_path}/hf/README.md\n"
+    code, _, err = clipft("export", run.path, tmp_path / "oa", "--format", "openai")
+    assert (code, err.count("\n"), (tmp_path / "oa").exists()) == (2, 1, False)
+    assert "GELU for an activation" in err
+
+
 def test_predict_names_what_is_wrong(clipft, tmp_path, tree):
     folder = clipft.world.train(steps=2).export(tmp_path / "out")
     image = next((tree / "mini/real/bee").glob("*.png"))

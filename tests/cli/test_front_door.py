@@ -143,6 +143,16 @@ MISTAKES = [
     ("export RUN FILE", "a file is there"),
     ("export ENSEMBLE FOLDER/out", "is an ensemble"),
     ("export COPY FOLDER/out", "without weights"),
+    ("export RUN FOLDER/out --format hugingface", "did you mean 'huggingface'"),
+    ("export RUN FOLDER/out --format onnx --half", "leave --half out"),
+    ("export RUN OTHER --format huggingface", "was not written by an export"),
+    ("predict FOR_ONNX FILE --classes FILE", "without a text tower; wanted: an export with"),
+    ("predict EXPORTED FILE --classes NOWHERE", "no file of classes"),
+    ("predict EXPORTED FILE --classes EMPTY", "names no class; wanted: one class a line"),
+    ("predict EXPORTED FILE --classes TWICE", "'a cup' stands in lines 1 and 3"),
+    ("predict EXPORTED FILE --classes LATIN", "byte 1 is not UTF-8"),
+    ("predict EXPORTED FILE --abstain 2", "--abstain"),
+    ("predict EXPORTED FILE --json FOLDER", "a folder is there"),
     ("predict EXPORTED", "Missing argument 'images'"),
     ("predict EXPORTED FILE --top 0", "--top"),
     ("predict NOWHERE FILE", "holds no open_clip_config.json"),
@@ -201,10 +211,18 @@ def places(tmp_path_factory):
     exported.mkdir()
     (exported / "open_clip_config.json").touch()
     (exported / "head.safetensors").touch()
+    (base / "for_onnx").mkdir()
+    (base / "for_onnx/clipft.json").write_text('{"format": "onnx"}')
+    (base / "empty").write_text(" \n\n")
+    (base / "twice").write_text("a cup\na key\n a  cup\n")
+    (base / "latin").write_bytes(b"a\xe9")
     (base / "folder").mkdir()
     (base / "file").write_text("[]")
     words = {name.upper(): runs / name for name in ("run", "other", "ensemble", "begun", "copy")}
-    for name in ("exported", "folder", "file", "nowhere"):
+    for name in (
+        *("exported", "folder", "file", "nowhere"),
+        *("for_onnx", "empty", "twice", "latin"),
+    ):
         words[name.upper()] = base / name
     return {word: str(path) for word, path in words.items()}
 

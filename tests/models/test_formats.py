@@ -276,8 +276,8 @@ def state_of(folder):
     return which
 
 
-def test_a_folder_that_is_not_there_is_renamed_whole(tmp_path, monkeypatch):
-    with pytest.raises(Killed), staged_folder(tmp_path / "out", [], ["a"]) as staged:  # noqa: PT012
+def test_a_folder_that_is_not_there_is_renamed_whole(tmp_path):
+    with contextlib.suppress(Killed), staged_folder(tmp_path / "out", [], ["a"]) as staged:
         (staged / "a").write_text("a")
         assert not (tmp_path / "out").exists()
         raise Killed
