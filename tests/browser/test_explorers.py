@@ -44,19 +44,7 @@ def wise_facts(w):
         "title": ", ".join(s.called),
     }}
 """
-LARGE = """from clipft.runs.sweep import Sweep
-rng, A, S, per = np.random.default_rng(0), 101, 5, 10_000
-alphas, N = np.linspace(0, 1, A), S * per
-label, base, right = rng.integers(0, 1000, N), rng.integers(0, 1000, N), rng.random(N)
-other = (base + (alphas[:, None] * 3).astype(int)) % 1000
-prediction = np.where(right < 0.4 + 0.4 * alphas[:, None], label, np.where(rng.random(N) < 0.5, base, other))
-split = np.repeat([f"d{i}/test" for i in range(S)], per)
-ids = np.array([f"d{i // per}/{i}.png" for i in range(N)])
-confidence = rng.random((A, N), dtype=np.float32)
-large = Sweep("large", "d0", alphas, split, ids, label, prediction, confidence, None, tuple(str(i) for i in range(1000)))
-big = WiseExplorer(large)
-big"""
-WISE, SECOND, GAPS, MAP, DISTORTION, RELIABILITY, BROWSER, FIGURE, BIG = range(1, 10)
+WISE, SECOND, GAPS, MAP, DISTORTION, RELIABILITY, BROWSER, FIGURE = range(1, 9)
 CELLS = (
     "wise = WiseExplorer(sweeps, 0.5)\nwise",
     "second = WiseExplorer(sweeps[0], 0.25)\nsecond",
@@ -66,7 +54,6 @@ CELLS = (
     "reliability = ReliabilityExplorer(sweeps[0])\nreliability",
     "browser = RunBrowser(table, runs)\nbrowser",
     "show(wise_slider_figure(table))",
-    LARGE,
 )
 NAMES = (
     "wise",
@@ -77,19 +64,7 @@ NAMES = (
     "reliability",
     "run_browser",
     "figure",
-    "wise_large",
 )
-# what an explorer's picture, bars, images and numbers say now
-SEEN = {
-    "marker": f"document.querySelectorAll('.jp-CodeCell')[NUMBER].querySelector('{PLOT}').dataset.alpha",
-    "bars": """[...document.querySelectorAll('.jp-CodeCell')[NUMBER].querySelectorAll('.barlayer path')]
-        .map(bar => bar.getAttribute('d')).join()""",
-    "table": "document.querySelectorAll('.jp-CodeCell')[NUMBER].querySelector('.clipft-counts').textContent",
-    "tiles": "document.querySelectorAll('.jp-CodeCell')[NUMBER].querySelector('.clipft-flips').innerHTML",
-}
-# an alpha just below the middle of two scored alphas that lose other images
-BETWEEN = """next(float((a + b) / 2 - 0.02) for a, b in reversed(list(zip({0}.sweep.alphas, {0}.sweep.alphas[1:])))
-    if set({0}.sweep.flips(a, 0)["lost"]) != set({0}.sweep.flips(b, 0)["lost"]))"""
 # the least contrast ratio (WCAG 2) of the texts inside these elements, and the text that has it
 CONTRAST = """elements => {
     const rgb = colour => (colour.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
@@ -154,31 +129,6 @@ def is_right(page, explorer, name: str) -> dict:
         return facts
 
     return until(check, page)
-
-
-def seen(number: int, what: str) -> str:
-    """A JS expression of what an explorer's cell says."""
-    return SEEN[what].replace("NUMBER", str(number))
-
-
-def latencies(page, number: int, name: str) -> None:
-    """Print the median time from a key on an explorer's slider to the marker, numbers and tiles."""
-    explorer = cell(page, number)
-    explorer.locator(".clipft-alpha .noUi-handle").first.focus()
-    keys = ("ArrowRight", "ArrowLeft")
-    delays = {}
-    for what in ("marker", "bars", "table"):
-        delays[what] = lab.median_delay(
-            page, seen(number, what), lambda i: press(page, keys[i % 2])
-        )
-    # Five hundredths up are nearer to the next scored alpha: other images.
-    type_alpha(page, explorer, ask(page, BETWEEN.format(name)))
-    keys = ("PageUp", "PageDown")
-    delays["tiles"] = lab.median_delay(
-        page, seen(number, "tiles"), lambda i: press(page, keys[i % 2])
-    )
-    for what, delay in delays.items():
-        print(f"\n{name}: key to {what}: median {delay:.0f} ms")
 
 
 # --- alpha ----------------------------------------------------------------------------------------------------------
@@ -259,20 +209,6 @@ def test_wise_exact_here(desk):
     lab.expect(explorer.locator(".clipft-exact")).to_contain_text("alpha 0.37 on the same images")
     rows = explorer.locator(".clipft-exact tr")
     assert rows.count() == 1 + len(ask(desk, "wise.sweep.splits"))
-
-
-def test_wise_latency(desk):
-    explorer = cell(desk, WISE)
-    explorer.locator(".noUi-handle").focus()
-    press(desk, "End")
-    press(desk, "PageDown", 3)  # alpha 0.7
-    is_right(desk, explorer, "wise")
-    latencies(desk, WISE, "wise")
-
-
-def test_latency_of_a_large_sweep(desk):
-    """101 alphas of 50 000 images."""
-    latencies(desk, BIG, "big")
 
 
 # --- the page -------------------------------------------------------------------------------------------------------
