@@ -22,7 +22,7 @@ from ..errors import ConfigError, RunError
 from ..inputs.batches import few_shot
 from ..inputs.prompts import Captions, random_texts, zero_shot_prompts
 from ..inputs.release import CentralPixels, both_sides
-from ..inputs.seeds import rng
+from ..inputs.seeds import drawing, rng
 from ..models.checkpoints import read_weights
 from ..models.embeddings import texts
 from ..models.head import Head, read_head
@@ -109,8 +109,7 @@ class Bench:
             return load_clip(
                 self.config.model, self.config.pretrained, self.device, recorded=recorded
             )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(rng(self.config.seed, "weights").initial_seed())
+        with drawing(self.config.seed, "weights", self.device):
             return load_clip(self.config.model, "none", self.device)
 
     @cached_property

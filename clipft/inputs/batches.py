@@ -11,12 +11,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.transforms.functional import pil_to_tensor
 
-from ..config import Reading, seed_of
+from ..config import Reading
 from ..data.images import Decoded, Transform, any_size, decode
 from ..data.splits import Split
 from ..errors import ConfigError, ImageError
 from ..progress import write
-from .seeds import rng
+from .seeds import drawing, rng
 from .workers import worker_count
 
 KEEP_BYTES = 2 << 30  # decoded training images are kept in memory up to this size
@@ -94,14 +94,12 @@ class Images(Dataset):
         if self.once:
             return [self._drawn_once(row) for row, _ in indices]
         first_draw = indices[0][1]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self.seed, f"augment:{first_draw}"))
+        with drawing(self.seed, f"augment:{first_draw}"):
             return [self._read(row) for row, _ in indices]
 
     def _drawn_once(self, row: int) -> Batch:
         assert self.seed is not None
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self.seed, f"augment row:{row}"))
+        with drawing(self.seed, f"augment row:{row}"):
             return self._read(row)
 
     def _read(self, row: int) -> Batch:

@@ -4,9 +4,9 @@ resume.
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from ..config import Reading, RunConfig, seed_of
+from ..config import Reading, RunConfig
 from ..errors import ImageError, RunError, WeightsError
 from ..evaluation.predictions import Validation, validate_on
 from ..evaluation.recorder import TrainingRecord, record_weights
 from ..inputs.batches import Batch, skipped
+from ..inputs.seeds import drawing
 from ..methods import Method
 from ..models.checkpoints import write_weights
 from ..objectives.loss import loss_terms
@@ -91,13 +92,9 @@ class Training:
         """The weighted terms of the loss by name."""
         return loss_terms(self.method, observed, self.config.lam, **self.config.options)
 
-    @contextlib.contextmanager
-    def drawing_at(self, step: int) -> Iterator[None]:
+    def drawing_at(self, step: int) -> AbstractContextManager[None]:
         """Dropout and the like follow from the step, too, so that a resumed run repeats them."""
-        device = self.fabric.device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed_of(self.config.seed, f"forward:{step}"))
-            yield
+        return drawing(self.config.seed, f"forward:{step}", self.fabric.device)
 
 
 def fit(training: Training, state: State) -> None:
