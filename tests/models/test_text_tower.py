@@ -141,7 +141,7 @@ def test_every_way_to_embed_texts_is_the_short_one():
     torch.manual_seed(0)
     model = tiny("ViT-B-16").eval()
     preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3, "size": 16}
-    config = {"preprocess_cfg": preprocess}
+    config = {"model_cfg": {}, "preprocess_cfg": preprocess}
     clip = Clip("tiny", model, SimpleNamespace(), transform=copy.copy, config=config)
     prompts = texts(77, [5, 7, 6, 8]).unflatten(0, (2, 2))
     assert lengths_seen(model, lambda: clip.zero_shot_head(prompts)) == [8]
