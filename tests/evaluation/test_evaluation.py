@@ -1,6 +1,7 @@
 """The sweep against open_clip, against one model at a time, and against the N x M form."""
 
 import itertools
+import shutil
 import zlib
 from dataclasses import fields, replace
 
@@ -9,7 +10,7 @@ import open_clip
 import pandas as pd
 import pytest
 import torch
-from conftest import FEW_TEXTS, QUIET, Trained
+from conftest import FEW_TEXTS, QUIET, Trained, made_once
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 
@@ -46,8 +47,11 @@ from clipft.training.combine import combine
 
 
 @pytest.fixture
-def run(world):
-    return world.train(steps=30, lr=3e-3)
+def run(world, shared):
+    """A copy of a run that is trained once."""
+    once = made_once(shared / "tuned", lambda base: world.train(base, steps=30, lr=3e-3))
+    (folder,) = shutil.copytree(once, world.runs).iterdir()
+    return Trained.of(Run.open(folder))
 
 
 def scores_of(run, alphas, splits=None, adaptive=None, known=()):
