@@ -20,6 +20,7 @@ import yaml
 from filelock import FileLock
 from grouping import (
     pytest_collection_modifyitems as pytest_collection_modifyitems,
+    pytest_xdist_auto_num_workers as pytest_xdist_auto_num_workers,
     pytest_xdist_make_scheduler as pytest_xdist_make_scheduler,
 )
 from PIL import Image

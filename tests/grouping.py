@@ -7,6 +7,8 @@ go one by one to the worker that is free: what several of them lean on is made o
 workers, see `shared` in conftest.py.
 """
 
+import os
+
 import pytest
 
 # The browser's are two halves, a JupyterLab and a Chromium each, so that both workers have one.
@@ -22,6 +24,12 @@ TOGETHER = (
 def group_of(nodeid: str) -> str:
     """What goes to one worker as a whole: a place of TOGETHER, or else a single test."""
     return next((place for place in TOGETHER if nodeid.startswith(place)), nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """For `-n auto`: one more than cores, since the browser's tests wait for pages and kernels."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(optionalhook=True)
