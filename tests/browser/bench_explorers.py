@@ -21,7 +21,7 @@ split = np.repeat([f"d{i}/test" for i in range(S)], per)
 ids = np.array([f"d{i // per}/{i}.png" for i in range(N)])
 confidence = rng.random((A, N), dtype=np.float32)
 large = Sweep("large", "d0", alphas, split, ids, label, prediction, confidence, None, tuple(str(i) for i in range(1000)))
-big = WiseExplorer(large)
+big = clipft.WiseExplorer(large)
 big"""
 NAMES = (
     "gaps",
