@@ -183,9 +183,25 @@ class Bench:
         """The rows on which the weights are chosen: held-out val, or the reported test with
         selection "paper".
 
-        In a few-shot run it is as small as the training set.
+        In a few-shot run it is as small as the training set. Raises ConfigError where there is
+        none, see `has_selection`.
         """
-        return self._drawn(chosen_on(config, self.manifest), config)
+        names = chosen_on(config, self.manifest)
+        if not names:
+            fault = f"{self.manifest.name} has no val images to choose on"
+            raise ConfigError(f"{fault}; hold some of train out: holdout: 0.2 in its manifest")
+        return self._drawn(names, config)
+
+    def has_selection(self, config: RunConfig) -> bool:
+        """Whether there is anything to choose on; without, the last weights are kept."""
+        return bool(chosen_on(config, self.manifest))
+
+    def training_splits(self, config: RunConfig) -> list[Split]:
+        """What a training reads: the rows to train on, and to choose on where there are any."""
+        splits = [self.train_split(config)]
+        if self.has_selection(config):
+            splits.append(self.selection_split(config))
+        return splits
 
     def selection_transform(self, config: RunConfig) -> Transform:
         """What is made of an image on which the weights are chosen.
@@ -206,7 +222,7 @@ class Bench:
         return few_shot(split, config.shots, draw, self.manifest.names)
 
     def reported_splits(self, config: RunConfig) -> list[Split]:
-        """Reference val, reference test, and every shift's test."""
+        """Reference val, where there is one, reference test, and every shift's test."""
         return [self.manifest.split(name) for name in reported_on(config, self.manifest)]
 
     def made_of(self, config: RunConfig) -> dict[str, str]:
@@ -227,8 +243,7 @@ class Bench:
         """
         if self.manifest.is_rendered:
             return {}
-        rows = [self.train_split(config), self.selection_split(config)]
-        return {"rows_digest": rows_digest(rows)}
+        return {"rows_digest": rows_digest(self.training_splits(config))}
 
     def check_made_of(self, run: Run) -> None:
         """Raise RunError where a run was made of other weights or another manifest than today's."""

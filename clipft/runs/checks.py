@@ -20,7 +20,7 @@ from .folder import RunFolder
 from .formats import DEFAULT_FORMAT, FORMATS, HEAD, Format, check_replaceable, format_of, record_of
 from .identity import find_begun
 from .model_names import LOCAL, RANDOM, check_model, named
-from .presence import check_images_there, say_classes_without_images
+from .presence import check_images_there, without_images
 from .recipes import posthoc_recipe
 from .rows import chosen_on, reference_of, reported_on, trained_on
 from .run import After, Run, open_runs
@@ -92,7 +92,7 @@ def check_evaluation(
     """
     if not models:
         raise ConfigError("no model to evaluate; wanted: NAME:WEIGHTS, e.g. ViT-B-16:openai")
-    about = {"manifest": manifest, "reference": reference}
+    about: Any = {"manifest": manifest, "reference": reference, "selection": "last"}
     configs = {}
     for name in models:
         model, pretrained = named(name)
@@ -106,8 +106,12 @@ def check_evaluation(
 
 
 def check_reported(config: RunConfig, *, skip_bad: bool = False) -> None:
-    """Raise ClipftError where a split that is reported, or an image of it, is not there."""
+    """Raise ClipftError where a split that is reported, or an image of it, is not there.
+
+    Of a model that is not trained here, so that no val is needed.
+    """
     manifest = load_manifest(config.manifest)
+    config = config.model_copy(update={"selection": "last"})
     if not manifest.is_rendered:
         splits = [manifest.split(name) for name in reported_on(config, manifest)]
         check_images_there(splits, skip_bad=skip_bad)
@@ -122,8 +126,22 @@ def _check_rows(config: RunConfig, manifest: Manifest, *, scored: bool, skip_bad
         asked += reported_on(config, manifest)
     splits = [manifest.split(name) for name in dict.fromkeys(asked)]
     check_images_there(splits, skip_bad=skip_bad)
+    check_probe(config, manifest)
+
+
+def check_probe(config: RunConfig, manifest: Manifest) -> None:
+    """Raise ConfigError where a logistic probe has nothing to choose on, or lacks a class."""
+    if config.entry.head != "probe" or config.head_from or config.solver != "logistic":
+        return
+    advice = "try solver=adamw, which starts from zero-shot"
+    if not chosen_on(config, manifest):
+        fault = f"the strength of a probe's penalty is chosen on val, and {manifest.name} has none"
+        raise ConfigError(f"{fault}; {advice}, or hold some of train out: holdout: 0.2")
     train = Split.join([manifest.split(name) for name in trained_on(config, manifest)])
-    say_classes_without_images(train, manifest.names)
+    empty = without_images(train, manifest.names)
+    if empty:
+        fault = f"class {empty[0]!r} has no training image in {train.name}"
+        raise ConfigError(f"{fault} (of {len(empty)} such classes); {advice}")
 
 
 def check_scoring(runs: Sequence[Run], *, skip_bad: bool = False, progress: bool = True) -> None:
