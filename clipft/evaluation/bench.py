@@ -33,7 +33,7 @@ from ..progress import write
 from ..runs.checks import check_domains
 from ..runs.folder import RunFolder
 from ..runs.protocol import protocol_of
-from ..runs.rows import chosen_on, reported_on, rows_digest, trained_on
+from ..runs.rows import choosing_on, chosen_on, reported_on, rows_digest, trained_on
 from ..runs.run import Run
 from .mixtures import Mixtures
 
@@ -186,11 +186,7 @@ class Bench:
         In a few-shot run it is as small as the training set. Raises ConfigError where there is
         none, see `has_selection`.
         """
-        names = chosen_on(config, self.manifest)
-        if not names:
-            fault = f"{self.manifest.name} has no val images to choose on"
-            raise ConfigError(f"{fault}; hold some of train out: holdout: 0.2 in its manifest")
-        return self._drawn(names, config)
+        return self._drawn(choosing_on(config, self.manifest), config)
 
     def has_selection(self, config: RunConfig) -> bool:
         """Whether there is anything to choose on; without, the last weights are kept."""

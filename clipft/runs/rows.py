@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from ..data.splits import SplitName
+from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,15 @@ def chosen_on(config: RunConfig, manifest: Manifest) -> list[str]:
     names = _of_trained_domains(part, config, manifest)
     if config.selection == "last":
         return [name for name in names if manifest.has(name)]
+    return names
+
+
+def choosing_on(config: RunConfig, manifest: Manifest) -> list[str]:
+    """The same for what cannot do without; raises ConfigError where there is none."""
+    names = chosen_on(config, manifest)
+    if not names:
+        fault = f"{manifest.name} has no val images to choose on"
+        raise ConfigError(f"{fault}; hold some of train out: holdout: 0.2 in its manifest")
     return names
 
 

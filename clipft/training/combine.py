@@ -25,7 +25,7 @@ from ..inputs.seeds import rng
 from ..models.checkpoints import write_weights
 from ..models.students import TwoTowers
 from ..posthoc.weights import Weights, check_same_shape
-from ..runs.checks import combination
+from ..runs.checks import check_combination, combination
 from ..runs.made import COMBINING
 from ..runs.run import Run
 
@@ -69,7 +69,9 @@ def combine(
     with folder.lock():
         if folder.is_begun:
             return Run.open(folder)
-        bench = Bench.of(first, reading)
+        look = reading or Reading()
+        check_combination(given, skip_bad=look.skip_bad, progress=look.progress)
+        bench = Bench.of(first, look)
         start = bench.student(first.config).state_dict()
         weights = [bench.tuned(member) for member in given.members]
         for tuned in weights:
