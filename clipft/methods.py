@@ -166,11 +166,13 @@ class Posthoc(Entry):
     """A method after training.
 
     `function(anchor, members, held_out, **options)` gives weights, or for an ensemble the positions
-    of the members whose mean logits it is.
+    of the members whose mean logits it is. One that asks nothing of the held-out images can do
+    without them.
     """
 
     many: bool = False  # takes several runs
     ensemble: bool = False
+    asks: bool = True  # the held-out images
     mixes: bool = False  # its option alpha is WiSE's, from 0 to 1
     # option -> the words that it takes
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
@@ -291,9 +293,9 @@ TIES = {"ties": (GIVEN, TURNED)}
 NORMS = {"norm": ("frobenius", "mars")}
 POSTHOC = Registry("post-hoc method", Posthoc, [
     Posthoc("wise", "WiSE", "arXiv:2109.01903", "clipft.posthoc.wise:apply_wise",
-            options={"alpha": 0.5}, mixes=True),
+            options={"alpha": 0.5}, mixes=True, asks=False),
     Posthoc("wise_head", "WiSE, head", "arXiv:2109.01903", "clipft.posthoc.wise:apply_wise_head",
-            options={"alpha": 0.5}, mixes=True),
+            options={"alpha": 0.5}, mixes=True, asks=False),
     Posthoc("wise_fisher", "WiSE, Fisher", "arXiv:2111.09832", "clipft.posthoc.fisher:apply_fisher",
             options={"alpha": 0.5, "images": 256}, mixes=True),
     Posthoc("tpgm", "TPGM", "arXiv:2303.10720", "clipft.posthoc.tpgm:apply_tpgm",
@@ -302,12 +304,12 @@ POSTHOC = Registry("post-hoc method", Posthoc, [
             options={"mu": 1.0, "steps": 200, "batch": 64, "lr": 0.01, "norm": "frobenius"},
             words=NORMS),
     Posthoc("uniform_soup", "uniform soup", "arXiv:2203.05482",
-            "clipft.posthoc.soup:apply_uniform_soup", many=True),
+            "clipft.posthoc.soup:apply_uniform_soup", many=True, asks=False),
     Posthoc("greedy_soup", "greedy soup", "arXiv:2203.05482",
             "clipft.posthoc.soup:apply_greedy_soup", many=True, options={"ties": GIVEN},
             words=TIES),
     Posthoc("output_ensemble", "output ensemble", "arXiv:2109.01903",
-            "clipft.posthoc.ensemble:apply_output_ensemble", many=True, ensemble=True),
+            "clipft.posthoc.ensemble:apply_output_ensemble", many=True, ensemble=True, asks=False),
     Posthoc("greedy_ensemble", "greedy ensemble", "arXiv:2203.05482",
             "clipft.posthoc.ensemble:apply_greedy_ensemble", many=True, ensemble=True,
             options={"limit": 4, "ties": GIVEN}, words=TIES),

@@ -126,11 +126,11 @@ def combine(
 ) -> None:
     """Apply a post-hoc method (TPGM, soups ...) to finished runs: a new run beside them."""
     from ..config import Reading, parse_settings
-    from ..runs.checks import combination
+    from ..runs.checks import check_combination, combination
 
     runs = [text for text in given if "=" not in text or Path(text).is_dir()]
     options = parse_settings([text for text in given if text not in runs])
-    combination(name, runs, options)
+    check_combination(combination(name, runs, options), scored=score)
 
     from ..training.combine import combine as combine_runs
 

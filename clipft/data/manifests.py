@@ -397,6 +397,22 @@ class Manifest(Record):
             self._splits[name] = replace(self._read_split(name), decoding=self.decoding)
         return self._splits[name]
 
+    def has(self, name: str) -> bool:
+        """Whether `domain/part` has any image listed; a list that is there is not read for it.
+
+        Raises ConfigError where the data set is not there, or has no such domain.
+        """
+        part = SplitName.parse(name).part
+        domain = self.check_domain(SplitName.parse(name).domain)
+        if self.emoji is not None:
+            counts = self.emoji.per_class.items()
+            return self.holdout > 0 or any(count for known, count in counts if known == part)
+        if self.folders:
+            return part in self.parts(domain)
+        if self.holdout and part != "test":
+            return len(self.split(name)) > 0
+        return self._list_file(domain, part).is_file()
+
     @property
     def decoding(self) -> Decoding:
         """How the image files become pixels."""
@@ -454,13 +470,15 @@ class Manifest(Record):
         raise ConfigError(f"{problem}; {advice}")
 
     def _read_list(self, domain: str, part: str) -> Split:
-        root = self.root_folder()
-        file = root / self.lists.replace("{domain}", domain).replace("{split}", part)
+        file = self._list_file(domain, part)
         if not file.is_file():
             problem = f"no list file {file}; {self.heading} keeps one per domain and split"
             if part == "val":
-                problem += "; or hold some of train out: holdout: 0.2 in its manifest"
+                problem += "; or hold some of train out: holdout: 0.2 in its manifest; or train to"
+                problem += " the end: selection=last"
             raise ConfigError(problem)
+
+        root = self.root_folder()
 
         rows = ListFile(file, root, self.outside).rows(self._listed_label)
         say(self._notes_on_list(file, rows))
@@ -468,6 +486,10 @@ class Manifest(Record):
             why = "; ".join(rows.left_out.lines())
             raise ConfigError(f"no row of {file} is an image; {why}" if why else f"{file} is empty")
         return Split(domain, part, root, ids=tuple(rows.ids), labels=tuple(rows.labels))
+
+    def _list_file(self, domain: str, part: str) -> Path:
+        name = self.lists.replace("{domain}", domain).replace("{split}", part)
+        return self.root_folder() / name
 
     def label_in(self, folder: str) -> int | None:
         """The label of a class folder, as it is called or in another spelling of one class."""

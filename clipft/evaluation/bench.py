@@ -33,7 +33,7 @@ from ..progress import write
 from ..runs.checks import check_domains
 from ..runs.folder import RunFolder
 from ..runs.protocol import protocol_of
-from ..runs.rows import chosen_on, reported_on, rows_digest, trained_on
+from ..runs.rows import choosing_on, chosen_on, reported_on, rows_digest, trained_on
 from ..runs.run import Run
 from .mixtures import Mixtures
 
@@ -182,9 +182,21 @@ class Bench:
         """The rows on which the weights are chosen: held-out val, or the reported test with
         selection "paper".
 
-        In a few-shot run it is as small as the training set.
+        In a few-shot run it is as small as the training set. Raises ConfigError where there is
+        none, see `has_selection`.
         """
-        return self._drawn(chosen_on(config, self.manifest), config)
+        return self._drawn(choosing_on(config, self.manifest), config)
+
+    def has_selection(self, config: RunConfig) -> bool:
+        """Whether there is anything to choose on; without, the last weights are kept."""
+        return bool(chosen_on(config, self.manifest))
+
+    def training_splits(self, config: RunConfig) -> list[Split]:
+        """What a training reads: the rows to train on, and to choose on where there are any."""
+        splits = [self.train_split(config)]
+        if self.has_selection(config):
+            splits.append(self.selection_split(config))
+        return splits
 
     def selection_transform(self, config: RunConfig) -> Transform:
         """What is made of an image on which the weights are chosen.
@@ -205,7 +217,7 @@ class Bench:
         return few_shot(split, config.shots, draw, self.manifest.names)
 
     def reported_splits(self, config: RunConfig) -> list[Split]:
-        """Reference val, reference test, and every shift's test."""
+        """Reference val, where there is one, reference test, and every shift's test."""
         return [self.manifest.split(name) for name in reported_on(config, self.manifest)]
 
     def made_of(self, config: RunConfig) -> dict[str, str]:
@@ -226,8 +238,7 @@ class Bench:
         """
         if self.manifest.is_rendered:
             return {}
-        rows = [self.train_split(config), self.selection_split(config)]
-        return {"rows_digest": rows_digest(rows)}
+        return {"rows_digest": rows_digest(self.training_splits(config))}
 
     def check_made_of(self, run: Run) -> None:
         """Raise RunError where a run was made of other weights or another manifest than today's."""

@@ -81,7 +81,7 @@ def score(
         if refine is not None or not set(wanted) <= _scored_alphas(run, summarised=summarise):
             unscored.append(run)
     look = reading or Reading()
-    check_scoring(unscored, skip_bad=look.skip_bad, progress=look.progress)
+    check_scoring(unscored, wanted, skip_bad=look.skip_bad, progress=look.progress)
     for run in scored:
         if refine is not None and run.is_ensemble:
             raise ConfigError(

@@ -13,7 +13,7 @@ from ..config import Reading, check_alpha
 from ..disk.cache import without_memory
 from ..disk.files import file_digest
 from ..errors import ImageError, RunError, WeightsError
-from ..runs.checks import check_verifiable, weight_bearers
+from ..runs.checks import check_scoring, check_verifiable, weight_bearers
 from ..runs.made import SCORING, Made, is_alike
 from ..runs.run import Run
 from ..runs.scores import Scores, from_frame, table
@@ -188,6 +188,7 @@ class _Comparison:
         self._check_weights()
         scores: list[Scores] = []
         try:
+            check_scoring([self.run], skip_bad=reading.skip_bad, progress=reading.progress)
             for texts, alphas in self._by_texts().items():
                 bench = benches.setdefault(texts, Benches(reading, texts)).of(self.run)
                 self._check_rows(bench)

@@ -5,6 +5,7 @@ The command line asks these first, and torch only then, so that a mistake is ans
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +21,14 @@ from .folder import RunFolder
 from .formats import DEFAULT_FORMAT, FORMATS, HEAD, Format, check_replaceable, format_of, record_of
 from .identity import find_begun
 from .model_names import LOCAL, RANDOM, check_model, named
-from .presence import check_images_there, say_classes_without_images
+from .presence import check_images_there, check_room, without_images
 from .recipes import posthoc_recipe
-from .rows import chosen_on, reference_of, reported_on, trained_on
+from .rows import choosing_on, chosen_on, reference_of, reported_on, trained_on
 from .run import After, Run, open_runs
+from .scores import size_of_scores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from ..methods import Posthoc
 
@@ -92,7 +94,7 @@ def check_evaluation(
     """
     if not models:
         raise ConfigError("no model to evaluate; wanted: NAME:WEIGHTS, e.g. ViT-B-16:openai")
-    about = {"manifest": manifest, "reference": reference}
+    about: Any = {"manifest": manifest, "reference": reference, "selection": "last"}
     configs = {}
     for name in models:
         model, pretrained = named(name)
@@ -106,8 +108,12 @@ def check_evaluation(
 
 
 def check_reported(config: RunConfig, *, skip_bad: bool = False) -> None:
-    """Raise ClipftError where a split that is reported, or an image of it, is not there."""
+    """Raise ClipftError where a split that is reported, or an image of it, is not there.
+
+    Of a model that is not trained here, so that no val is needed.
+    """
     manifest = load_manifest(config.manifest)
+    config = config.model_copy(update={"selection": "last"})
     if not manifest.is_rendered:
         splits = [manifest.split(name) for name in reported_on(config, manifest)]
         check_images_there(splits, skip_bad=skip_bad)
@@ -122,19 +128,46 @@ def _check_rows(config: RunConfig, manifest: Manifest, *, scored: bool, skip_bad
         asked += reported_on(config, manifest)
     splits = [manifest.split(name) for name in dict.fromkeys(asked)]
     check_images_there(splits, skip_bad=skip_bad)
+    check_probe(config, manifest)
+
+
+def check_probe(config: RunConfig, manifest: Manifest) -> None:
+    """Raise ConfigError where a logistic probe has nothing to choose on, or lacks a class."""
+    if config.entry.head != "probe" or config.head_from or config.solver != "logistic":
+        return
+    advice = "try solver=adamw, which starts from zero-shot"
+    if not chosen_on(config, manifest):
+        fault = f"the strength of a probe's penalty is chosen on val, and {manifest.name} has none"
+        raise ConfigError(f"{fault}; {advice}, or hold some of train out: holdout: 0.2")
     train = Split.join([manifest.split(name) for name in trained_on(config, manifest)])
-    say_classes_without_images(train, manifest.names)
+    empty = without_images(train, manifest.names)
+    if empty:
+        fault = f"class {empty[0]!r} has no training image in {train.name}"
+        raise ConfigError(f"{fault} (of {len(empty)} such classes); {advice}")
 
 
-def check_scoring(runs: Sequence[Run], *, skip_bad: bool = False, progress: bool = True) -> None:
-    """Raise ClipftError where a list or an image that scoring these runs asks for is not there."""
+def check_scoring(
+    runs: Sequence[Run],
+    alphas: Collection[float] = (),
+    *,
+    skip_bad: bool = False,
+    progress: bool = True,
+) -> None:
+    """Raise ClipftError where a list or an image that scoring these runs asks for is not there.
+
+    Or where the disk has no room for their scores at these alphas.
+    """
     splits = {}
+    needed: Counter[Path] = Counter()
     for run in runs:
         for name in reported_on(run.config, run.manifest):
             key = (run.manifest.digest(), str(run.manifest.place), name)
             if key not in splits:
                 splits[key] = run.manifest.split(name)
+            needed[run.path.parent] += size_of_scores(splits[key].ids, len(alphas))
     check_images_there(list(splits.values()), skip_bad=skip_bad, progress=progress)
+    for folder, size in needed.items():
+        check_room(folder, size)
 
 
 def check_domains(config: RunConfig, manifest: Manifest) -> None:
@@ -247,6 +280,25 @@ def combination(
         for member in members:
             check_weights(member)
     return Combination(method, members, after, folder)
+
+
+def check_combination(
+    given: Combination, *, scored: bool = False, skip_bad: bool = False, progress: bool = True
+) -> None:
+    """Raise ClipftError where a list or an image that a combination asks for is not there.
+
+    scored: whether it is to be scored at its end. One that was made asks for nothing.
+    """
+    first = given.members[0]
+    manifest = first.manifest
+    if not given.folder.is_begun:
+        choose = choosing_on if given.method.asks else chosen_on
+        names = choose(first.config, manifest)
+        if not manifest.is_rendered and (given.method.asks or not given.method.ensemble):
+            splits = [manifest.split(name) for name in names]
+            check_images_there(splits, skip_bad=skip_bad, progress=progress)
+    if scored and not manifest.is_rendered:
+        check_scoring([first], skip_bad=skip_bad, progress=progress)
 
 
 def _check_alike(members: Sequence[Run]) -> None:

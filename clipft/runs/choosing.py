@@ -116,7 +116,8 @@ def candidates(results: pd.DataFrame) -> pd.DataFrame:
         raise ConfigError("no run has an energy gap; it needs a CLIP with a byte-pair text tower")
     if not {VAL, REFERENCE, SHIFT} <= set(rows.role):
         raise ConfigError(
-            "a choice needs scores on validation, reference and shift images: clipft wise RUN"
+            "a choice needs scores on validation, reference and shift images: clipft wise RUN,"
+            " where the data set has a val"
         )
 
     keys = ["run", *RECIPE, "seed", "alpha"]

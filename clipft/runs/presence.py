@@ -31,6 +31,8 @@ def check_images_there(
     for split in splits:
         if not len(split):
             advice = "a class needs two images for one of them to be held out, or give it a list"
+            if split.part == "val":
+                advice += ", or train to the end: selection=last"
             raise ConfigError(f"{split.name} has no image; {advice}")
 
     missing = _missing(splits, progress=progress)
@@ -86,10 +88,15 @@ def _files(folder: str) -> set[str]:
         return set()
 
 
+def without_images(train: Split, names: Sequence[str]) -> list[str]:
+    """The classes that have no training image."""
+    seen = Counter(train.labels)
+    return [name for label, name in enumerate(names) if not seen[label]]
+
+
 def say_classes_without_images(train: Split, names: Sequence[str]) -> None:
     """Say in one line how many classes have no training image; nothing where all have one."""
-    seen = Counter(train.labels)
-    empty = [name for label, name in enumerate(names) if not seen[label]]
+    empty = without_images(train, names)
     if empty:
         share = f"{len(empty)} of {len(names)} classes have no image in {train.name}"
         write(f"{share}, the first is {empty[0]!r}; only the zero-shot model knows them")

@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from ..data.splits import SplitName
+from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from ..config import RunConfig
     from ..data.manifests import Manifest
     from ..data.splits import Split
+
+CHOSEN_ON_VAL = ("holdout", "loss")  # of `selection`
 
 
 def reference_of(config: RunConfig, manifest: Manifest) -> str:
@@ -26,17 +29,42 @@ def trained_on(config: RunConfig, manifest: Manifest) -> list[str]:
 
 
 def chosen_on(config: RunConfig, manifest: Manifest) -> list[str]:
-    """Held-out val of the same domains, or their reported test with selection "paper"."""
+    """Held-out val of the same domains, or their reported test with selection "paper".
+
+    With selection "last" nothing is chosen: val is validated on as far as there is one.
+    """
     part = "test" if config.selection == "paper" else "val"
-    return _of_trained_domains(part, config, manifest)
+    names = _of_trained_domains(part, config, manifest)
+    if config.selection == "last":
+        return [name for name in names if manifest.has(name)]
+    return names
+
+
+def choosing_on(config: RunConfig, manifest: Manifest) -> list[str]:
+    """The same for what cannot do without; raises ConfigError where there is none."""
+    names = chosen_on(config, manifest)
+    if not names:
+        fault = f"{manifest.name} has no val images to choose on"
+        raise ConfigError(f"{fault}; hold some of train out: holdout: 0.2 in its manifest")
+    return names
 
 
 def reported_on(config: RunConfig, manifest: Manifest) -> list[str]:
-    """Reference val, reference test, and every shift's test."""
+    """Reference val, reference test, and every shift's test.
+
+    A val that is not there is left out where no weights were chosen on it.
+    """
     reference = reference_of(config, manifest)
-    names = [SplitName(reference, part) for part in ("val", "test")]
-    names += [SplitName(shift, "test") for shift in manifest.shifts(reference)]
-    return [str(name) for name in names]
+    names = [str(SplitName(domain, "test")) for domain in (reference, *manifest.shifts(reference))]
+    val = str(SplitName(reference, "val"))
+    if _is_chosen_on_val(config) or manifest.has(val):
+        return [val, *names]
+    return names
+
+
+def _is_chosen_on_val(config: RunConfig) -> bool:
+    """Whether a training here chose its weights on val; an adopted run has no steps."""
+    return config.steps > 0 and config.selection in CHOSEN_ON_VAL
 
 
 def _of_trained_domains(part: str, config: RunConfig, manifest: Manifest) -> list[str]:

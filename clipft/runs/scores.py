@@ -85,6 +85,15 @@ class Scores:
         return columns
 
 
+def size_of_scores(ids: Sequence[str], alphas: int) -> int:
+    """At most so many bytes of images.parquet are of these images: numbers as they are in memory,
+    names once, and which row has which.
+    """
+    numbers = 8 * len(IMAGE_COLUMNS)
+    places = 2 * 4
+    return sum(len(name) for name in ids) + alphas * len(ids) * (numbers + places)
+
+
 def to_frame(scores: Sequence[Scores]) -> pd.DataFrame:
     """Scores as rows (split, domain, part, alpha, id, label ...), one per image and alpha."""
     import pandas as pd

@@ -425,7 +425,8 @@ def best_by_val(results: pd.DataFrame) -> dict[str, str]:
     is_val = (results.role == VAL) & (results.metric == "accuracy")
     val = results[is_val & (results.alpha == TUNED)]
     if val.empty:
-        raise ConfigError("no run is scored at alpha 1, the tuned model: clipft evaluate RUN")
+        tuned = "no run is scored on validation images at alpha 1, the tuned model"
+        raise ConfigError(f"{tuned}: clipft evaluate RUN, where its data set has a val")
     mean = val.groupby(RECIPE)["mean"].mean().reset_index()
     best = mean.loc[mean.groupby("method")["mean"].idxmax()]
     return dict(zip(best.method, best.recipe, strict=True))
@@ -525,9 +526,13 @@ def _with_mixture(table: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _best_alpha(val: pd.DataFrame, runs: int) -> float:
-    """The alpha of best mean validation accuracy, of those that all runs of a recipe have."""
+    """The alpha of best mean validation accuracy, of those that all runs of a recipe have.
+
+    Without validation nothing is chosen: the tuned model.
+    """
     accuracy = val.groupby("alpha").accuracy
-    return float(accuracy.mean()[accuracy.size() == runs].idxmax())
+    of_all = accuracy.mean()[accuracy.size() == runs]
+    return TUNED if of_all.empty else float(of_all.idxmax())
 
 
 def _line(rows: pd.DataFrame, *, calibration: bool) -> dict[str, str]:

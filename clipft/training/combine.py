@@ -15,6 +15,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from ..config import Reading
+from ..data.splits import Split
 from ..diagnostics.energies import energy_vectors, unit
 from ..evaluation.bench import Bench
 from ..evaluation.predictions import logits_of, validate_on
@@ -24,7 +25,7 @@ from ..inputs.seeds import rng
 from ..models.checkpoints import write_weights
 from ..models.students import TwoTowers
 from ..posthoc.weights import Weights, check_same_shape
-from ..runs.checks import combination
+from ..runs.checks import check_combination, combination
 from ..runs.made import COMBINING
 from ..runs.run import Run
 
@@ -68,7 +69,9 @@ def combine(
     with folder.lock():
         if folder.is_begun:
             return Run.open(folder)
-        bench = Bench.of(first, reading)
+        look = reading or Reading()
+        check_combination(given, skip_bad=look.skip_bad, progress=look.progress)
+        bench = Bench.of(first, look)
         start = bench.student(first.config).state_dict()
         weights = [bench.tuned(member) for member in given.members]
         for tuned in weights:
@@ -84,7 +87,8 @@ def combine(
         else:
             write_weights(folder.weights_file, outcome)
             record_weights(folder, folder.weights_file)
-            folder.log({"step": 0, "val_accuracy": held_out.accuracy(outcome)})
+            if held_out.is_there:
+                folder.log({"step": 0, "val_accuracy": held_out.accuracy(outcome)})
         title = first.name.then(method.name).title
         folder.write_manifest(bench.manifest.copy_for_run())
         changes = {"after": after.model_dump(mode="json"), "title": title}
@@ -99,11 +103,20 @@ class HeldOutImages:
     """The selection split of a run as questions about weights, see `posthoc.held_out.HeldOut`."""
 
     def __init__(self, bench: Bench, run: Run):
-        self.split = bench.selection_split(run.config)
         self.student = bench.student(run.config).eval()
         self._bench = bench
         self._config = run.config
         self._seed = run.config.seed
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is any such image; without, only what asks none can be made."""
+        return self._bench.has_selection(self._config)
+
+    @cached_property
+    def split(self) -> Split:
+        """The rows; raises ConfigError where there are none."""
+        return self._bench.selection_split(self._config)
 
     @cached_property
     def _pixels(self) -> Pixels:

@@ -21,10 +21,10 @@ from ..runs.protocol import protocol_of
 
 
 class Examples(Protocol):
-    """Batches of the training split, and the selection split again and again."""
+    """Batches of the training split, and the selection split again and again, if there is one."""
 
     train: Split
-    selection: Iterable[Batch]
+    selection: Iterable[Batch] | None
 
     def batches(self, steps: range) -> Iterable[Batch]:
         """The batches of these steps: the same ones whenever they are asked for."""
@@ -35,9 +35,10 @@ class PixelExamples:
 
     def __init__(self, bench: Bench, config: RunConfig):
         self.train = bench.train_split(config)
-        self.selection: Iterable[Batch] = Pixels(
-            bench.selection_split(config), bench.selection_transform(config), bench.reading
-        )
+        self.selection: Iterable[Batch] | None = None
+        if bench.has_selection(config):
+            transform = bench.selection_transform(config)
+            self.selection = Pixels(bench.selection_split(config), transform, bench.reading)
         self._bench = bench
         self._config = config
         self._protocol = protocol_of(config)
@@ -68,7 +69,9 @@ class EmbeddedExamples:
         self._bench = bench
         self._config = config
         self._student = student
-        self.selection: Iterable[Batch] = [self._embedded(bench.selection_split(config))]
+        self.selection: Iterable[Batch] | None = None
+        if bench.has_selection(config):
+            self.selection = [self._embedded(bench.selection_split(config))]
 
     def batches(self, steps: range) -> Iterator[Batch]:
         """See `Examples`."""

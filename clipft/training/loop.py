@@ -5,7 +5,7 @@ resume.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -124,8 +124,10 @@ def fit(training: Training, state: State) -> None:
                 log(training, state, loss, values)
             if training.is_validated_at(state.step):
                 validate(training, state)
-            best = abs(state.best or 0)
-            bar.set_postfix(loss=f"{loss:.3f}", best_val=f"{best:.3f}", refresh=False)
+            about = {"loss": f"{loss:.3f}"}
+            if training.examples.selection is not None:
+                about["best_val"] = f"{abs(state.best or 0):.3f}"
+            bar.set_postfix(about, refresh=False)
 
     if state.unread:
         write(skipped(training.examples.train, sorted(state.unread)))
@@ -199,26 +201,38 @@ def is_chosen(found: Validation, best: float | None, selection: str) -> bool:
 
 
 def validate(training: Training, state: State) -> None:
-    """Accuracy and loss on the selection split; keep the best weights, then save the state."""
+    """Accuracy and loss on the selection split; keep the best weights, then save the state.
+
+    Without a selection split the last weights are kept, and the row says the step alone.
+    """
+    row: dict[str, Any] = {"step": state.step}
     with training.record.aside():
-        row = _validated(training, state)
+        if training.examples.selection is None:
+            _keep(training, state)
+        else:
+            row |= _validated(training, state, training.examples.selection)
+        state.save(training.folder.checkpoint_file)
     training.record.save(state.step)
     training.watch(row)
 
 
-def _validated(training: Training, state: State) -> dict[str, Any]:
+def _validated(training: Training, state: State, selection: Iterable[Batch]) -> dict[str, float]:
+    """What the selection split says of the weights, which are kept where they are the best."""
     try:
-        found = validate_on(state.kept, training.examples.selection)
+        found = validate_on(state.kept, selection)
     except WeightsError as error:
         advice = "the run diverged; lower lr or lam"
         raise RunError(f"validation after step {state.step}: {error}: {advice}") from None
-    row = {"step": state.step, "val_accuracy": found.accuracy}
+    values = {"val_accuracy": found.accuracy}
     if training.config.selection == "loss":
-        row["val_loss"] = found.loss
-    training.folder.log(row)
+        values["val_loss"] = found.loss
+    training.folder.log({"step": state.step, **values})
     if is_chosen(found, state.best, training.config.selection):
         state.best = merit(found, training.config.selection)
-        step = {"step": str(state.step)}
-        write_weights(training.folder.best_file, state.kept.state_dict(), step)
-    state.save(training.folder.checkpoint_file)
-    return row
+        _keep(training, state)
+    return values
+
+
+def _keep(training: Training, state: State) -> None:
+    step = {"step": str(state.step)}
+    write_weights(training.folder.best_file, state.kept.state_dict(), step)

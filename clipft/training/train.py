@@ -23,9 +23,11 @@ from ..methods import METHODS
 from ..models.head import Head
 from ..models.load import pick_device
 from ..models.students import Student
+from ..progress import write
+from ..runs.checks import check_probe
 from ..runs.folder import RunFolder
 from ..runs.identity import PLACED, as_kept, run_id
-from ..runs.presence import check_images_there, check_room
+from ..runs.presence import check_images_there, check_room, say_classes_without_images
 from ..runs.run import Run
 from .examples import EmbeddedExamples, Examples, PixelExamples
 from .linear_probe import probe_head
@@ -124,13 +126,19 @@ def _check_texts(bench: Bench, config: RunConfig) -> None:
 
 def _check_disk(bench: Bench, config: RunConfig, folder: RunFolder) -> None:
     """Refuse images that are not there, and a disk too small, rather than after hours."""
-    splits = [bench.train_split(config), bench.selection_split(config)]
+    if not bench.manifest.is_rendered:
+        check_probe(config, bench.manifest)
+    splits = bench.training_splits(config)
     reading = bench.reading
     check_images_there(splits, skip_bad=reading.skip_bad, progress=reading.progress)
 
     tensors = bench.clip.model.state_dict().values()
     weights = sum(tensor.nbytes for tensor in tensors)
     check_room(folder.path, FILES * weights)
+
+    say_classes_without_images(splits[0], bench.manifest.names)
+    if len(splits) == 1:
+        write(f"{bench.manifest.name} has no val images: nothing is validated or chosen on")
 
 
 def _check_begun(folder: RunFolder, config: RunConfig, made_of: dict[str, str]) -> None:
