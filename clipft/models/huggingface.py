@@ -156,9 +156,9 @@ def towers_of(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
         given = config.get(name) or {}
         if not isinstance(given, dict):
             raise ConfigError(f"{name} of a {TRANSFORMERS_CONFIG} is {given!r:.40}, no object")
-        tower = OF_BOTH | usual | given
+        tower: dict[str, Any] = OF_BOTH | usual | given
         for key, size in usual.items():
-            if not isinstance(tower[key], type(size)) or tower[key] < 1:
+            if not isinstance(tower[key], int) or tower[key] < 1:
                 fault = f"{name}.{key} of a {TRANSFORMERS_CONFIG} is {tower[key]!r:.40}"
                 raise ConfigError(f"{fault}; wanted: a number such as {size}")
         towers.append(tower)
