@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from .lists import read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,15 +15,14 @@ def class_lines(file: Path) -> list[str]:
     """The names in order, without blanks around them; empty lines are passed over.
 
     Raises ConfigError where there is no such file or no name in it, a name stands twice, or the
-    file is no UTF-8.
+    file is no text of UTF-8 or marked UTF-16.
     """
+    if file.suffix.lower() in (".yaml", ".yml"):
+        raise ConfigError(f"{file} is YAML; wanted: a text, one class a line")
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_text(file)
     except OSError:
         raise ConfigError(f"no file of classes {file}; wanted: a text, one class a line") from None
-    except UnicodeDecodeError as error:
-        place = f"byte {error.start} is not UTF-8"
-        raise ConfigError(f"{file}: {place}; save it as UTF-8, one class a line") from None
 
     line_of: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):

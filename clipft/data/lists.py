@@ -38,9 +38,9 @@ DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 
 
 def read_text(file: Path) -> str:
-    """The text of a list file, its lines ended by newlines alone.
+    """The text of a file of lines, which end in newlines alone; of any mark nothing is left.
 
-    Raises ConfigError where it is neither UTF-8 nor marked as UTF-16.
+    Raises ConfigError where it is neither UTF-8 nor marked as UTF-16, OSError where it is not read.
     """
     content = file.read_bytes()
     encodings = [name for mark, name in MARKS.items() if content.startswith(mark)]
@@ -49,11 +49,12 @@ def read_text(file: Path) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         what = f"{file}:{line}: the byte 0x{content[error.start]:02x} is not {error.encoding}"
-        raise ConfigError(f"{what}; save the list as UTF-8, e.g. {_converted(file)}") from None
+        raise ConfigError(f"{what}; save it as UTF-8, e.g. {_converted(file)}") from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         what = f"{file}:{line}: a byte is 0, as in UTF-16 without a mark or in no text"
-        raise ConfigError(f"{what}; save the list as UTF-8") from None
+        raise ConfigError(f"{what}; save it as UTF-8") from None
+    text = text.replace("\ufeff", "")  # the mark of a file that another one was put behind
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text

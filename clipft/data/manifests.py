@@ -97,6 +97,8 @@ WANTED: dict[str, tuple[str, str]] = {
     "templates": ("openai, or a list of texts", 'templates: ["a photo of a {}."]'),
     "captions": ("a list of texts for each domain", 'captions: {any: ["a photo of a {}."]}'),
 }
+OPENAI = "openai"  # of templates: the 80 of CLIP's release
+ANY = "any"  # of captions: joins each domain
 PROSE = ("title", "card", "licence", "homepage")  # keys that decide nothing
 ACCESS = ("root", "outside", "megapixels")  # where images lie, and what of them may be read
 
@@ -126,8 +128,8 @@ class Manifest(Record):
     holdout: float = Field(0.0, ge=0, lt=1)
     # of class names in texts; kept: as they are written
     underscores: Literal["spaces", "kept"] = "spaces"
-    templates: str | tuple[str, ...] = "openai"  # of the zero-shot head; openai: CLIP's 80
-    captions: dict[str, tuple[str, ...]] = {}  # templates by domain; "any" joins each
+    templates: str | tuple[str, ...] = OPENAI  # of the zero-shot head
+    captions: dict[str, tuple[str, ...]] = {}  # templates by domain, or ANY
     emoji: EmojiSpec | None = None  # set: the files are rendered on first use
     _file: Path = PrivateAttr(default=Path("manifest.yaml"))
     _class_rows: list[Any] | None = PrivateAttr(default=None)  # of a copy; else they are a file
@@ -169,6 +171,8 @@ class Manifest(Record):
     def _check(self, source: str) -> None:
         """Raise ConfigError where keys do not fit each other."""
         self._check_names(source)
+        self._check_texts(source)
+        self._check_lists(source)
         if self.reference not in self.domains:
             wanted = f"wanted: one of domains, e.g. reference: {next(iter(self.domains), 'studio')}"
             problem = unknown(f"domain of {self.name}", self.reference, self.domains)
@@ -178,19 +182,49 @@ class Manifest(Record):
             raise ConfigError(f'{source}: {several}; wanted: e.g. folders: "{{domain}}/{{class}}"')
 
     def _check_names(self, source: str) -> None:
-        """Raise ConfigError for a name that a path cannot hold, a domain given twice, no texts."""
+        """Raise ConfigError for a name that a path cannot hold, and for a domain given twice."""
         for key, names in (("name", [self.name]), ("domains", self.domains)):
             for name in names:
-                if not name.strip() or set(name) & set("/\\") or not name.isprintable():
+                in_paths = name.strip() not in ("", ".", "..") and not set(name) & set("/\\")
+                if not in_paths or not name.isprintable():
                     why = "it is part of the names of files, and of splits: domain/test"
                     wanted = f"wanted: a name without a slash, e.g. {WANTED[key][1]}"
                     raise ConfigError(f"{source}: {key}: {name!r}; {why}; {wanted}")
         twice = [name for name, count in Counter(self.domains).items() if count > 1]
         if twice:
             raise ConfigError(f"{source}: domains: {twice[0]!r} is given twice; wanted: once")
+
+    def _check_texts(self, source: str) -> None:
+        """Raise ConfigError for no template, for one without a name's place, and for other keys."""
+        wanted, example = WANTED["templates"]
+        advice = f"wanted: {wanted}, e.g. {example}"
         if not self.templates:
-            wanted, example = WANTED["templates"]
-            raise ConfigError(f"{source}: templates: none; wanted: {wanted}, e.g. {example}")
+            raise ConfigError(f"{source}: templates: none; {advice}")
+        if isinstance(self.templates, str) and self.templates != OPENAI:
+            raise ConfigError(f"{source}: templates: got {self.templates!r}; {advice}")
+
+        for domain in self.captions:
+            if domain not in (ANY, *self.domains):
+                problem = unknown(f"domain of {self.name}", domain, [ANY, *self.domains])
+                raise ConfigError(f"{source}: captions: {problem}")
+        of_all = {"templates": () if self.templates == OPENAI else self.templates}
+        of_all |= {f"captions: {domain}": texts for domain, texts in self.captions.items()}
+        for key, texts in of_all.items():
+            for text in texts:
+                if "{}" not in text:
+                    fault = f"{text!r} has no {{}} for the class name"
+                    raise ConfigError(f"{source}: {key}: {fault}")
+
+    def _check_lists(self, source: str) -> None:
+        """Raise ConfigError where several domains, or train and test, would share a list."""
+        needed = ["{split}"]
+        if len(self.domains) > 1:
+            needed.insert(0, "{domain}")
+        for word in needed:
+            if word not in self.lists and not self.folders:
+                wanted, example = WANTED["lists"]
+                fault = f"lists: {self.lists!r} has no {word}"
+                raise ConfigError(f"{source}: {fault}; wanted: {wanted}, e.g. {example}")
 
     @classmethod
     def from_copy(cls, copy: dict[str, Any]) -> Manifest:
@@ -512,12 +546,13 @@ class Manifest(Record):
                 raise ConfigError(f"{where}: {problem}")
             return label
 
-        label = int(listed)
         count = len(self.class_names)
+        digits = listed.lstrip("0")
+        label = int(digits or "0") if len(digits) <= len(str(count)) else count + 1
         if label >= count:
             wanted = f"expected one below {count}, see {self.classes_source}"
             hint = "; labels start at 0" if label == count else ""
-            raise ConfigError(f"{where}: label {label}, {wanted}{hint}")
+            raise ConfigError(f"{where}: label {listed:.24}, {wanted}{hint}")
         return label
 
     def _notes_on_list(self, file: Path, rows: Rows) -> list[str]:

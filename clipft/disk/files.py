@@ -180,6 +180,19 @@ def read_json(path: Path | str) -> Any:
         raise RunError(f"{path} is not valid JSON; delete the folder and run it again") from None
 
 
+def read_foreign_json(path: Path) -> dict[str, Any]:
+    """An object of JSON that others wrote; raises ConfigError where the file holds none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {_reason(error)}") from None
+    except ValueError:
+        raise ConfigError(f"{path} is not valid JSON; copy it again") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds no JSON object; copy it again")
+    return content
+
+
 def file_digest(path: Path | str) -> str:
     """12 letters of the sha256 of a file's bytes; raises StorageError where it cannot be read."""
     with disk(path), Path(path).open("rb") as file:

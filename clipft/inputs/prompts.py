@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from ..data.manifests import Manifest
+from ..data.manifests import ANY, Manifest
 from ..errors import ConfigError
 from ..progress import say
 
@@ -16,19 +16,9 @@ WORDS = ("a", "the", "cat", "1")  # of which a vocabulary has one as a token of 
 
 
 def templates(manifest: Manifest) -> tuple[str, ...]:
-    """The manifest's zero-shot templates, each with a `{}` for the class name.
-
-    "openai": the 80 of CLIP's release. Raises ConfigError for another word, or without a `{}`.
-    """
-    if manifest.templates == "openai":
+    """The manifest's zero-shot templates, each with a `{}` for the class name."""
+    if isinstance(manifest.templates, str):  # openai; no other word is let into a manifest
         return clip_templates()
-    if isinstance(manifest.templates, str):
-        fault = f"unknown templates {manifest.templates!r}; wanted: openai, or a list"
-        raise ConfigError(f"{manifest.name}: {fault}")
-    for template in manifest.templates:
-        if "{}" not in template:
-            fault = f"template {template!r} has no {{}} for the class name"
-            raise ConfigError(f"{manifest.name}: {fault}")
     return manifest.templates
 
 
@@ -89,7 +79,7 @@ class Captions:
         self.names = [(text, *name.also) for text, name in rows]
         self.tokenizer = tokenizer
         own = manifest.captions
-        shared = own["any"] if own.get("any") else templates(manifest)
+        shared = own[ANY] if own.get(ANY) else templates(manifest)
         self.templates = {domain: (*shared, *own.get(domain, ())) for domain in manifest.domains}
         self._tokens: dict[str, Tensor] = {}
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -52,6 +53,7 @@ def read_checkpoint(file: File) -> Checkpoint:
 
     weights: Weights = {}
     for name, tensor in tensors.items():
+        _check_plain(name, tensor, shape.file)
         own_name = f"visual.{name}" if unwrapped.bare else name
         weights[own_name] = tensor.float() if tensor.is_floating_point() else tensor
     check_finite(weights, str(shape.file))
@@ -65,6 +67,19 @@ def read_checkpoint(file: File) -> Checkpoint:
         quick_gelu=shape.quick_gelu,
         prefix=unwrapped.prefix,
     )
+
+
+def _check_plain(name: str, tensor: Tensor, file: Path) -> None:
+    """Raise WeightsError for a tensor without numbers of its own, or with few of them kept."""
+    kinds = {
+        "on the meta device": tensor.is_meta,
+        "sparse": tensor.layout != torch.strided,
+        "quantized": tensor.is_quantized,
+    }
+    for kind, is_so in kinds.items():
+        if is_so:
+            advice = "save the state_dict of the whole model in fp32, fp16 or bf16"
+            raise WeightsError(f"{file}: {name!r} is {kind}; {advice}")
 
 
 def _found(shape: Shape, unwrapped: Unwrapped, kind: str) -> str:

@@ -114,12 +114,14 @@ def _fit_positions(weights: Weights, model: Any) -> list[str]:
 
 
 def _difference(weights: Weights, wanted: Weights) -> str:
-    """The first names that are missing, unexpected and odd in shape; "" where all fit."""
+    """The first names that are missing, unexpected and odd in shape or kind; "" where all fit."""
     odd = []
-    for name in wanted:
-        if name in weights and weights[name].shape != wanted[name].shape:
-            shapes = f"{tuple(weights[name].shape)}, wanted {tuple(wanted[name].shape)}"
-            odd.append(f"{name!r} is {shapes}")
+    for name in wanted.keys() & weights.keys():
+        mine, theirs = weights[name], wanted[name]
+        if mine.shape != theirs.shape:
+            odd.append(f"{name!r} is {tuple(mine.shape)}, wanted {tuple(theirs.shape)}")
+        elif mine.is_floating_point() != theirs.is_floating_point():
+            odd.append(f"{name!r} is of {mine.dtype}, wanted {theirs.dtype}")
     missing = [repr(name) for name in wanted if name not in weights]
     unexpected = [repr(name) for name in weights if name not in wanted]
 

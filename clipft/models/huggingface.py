@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..disk.files import read_json
+from ..disk.files import read_foreign_json
 from ..errors import ConfigError
-from ..runs.model_names import TRANSFORMERS_CONFIG
+from ..runs.model_names import TRANSFORMERS_CONFIG, kind_of
 
 # transformers' name -> open_clip's, without a tower; the misspelt layernorm is theirs
 LAYER = {
@@ -117,7 +117,7 @@ def model_config(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises ConfigError for a config.json that no CLIP of open_clip can be made of.
     """
     file = folder / TRANSFORMERS_CONFIG
-    content = read_json(file)
+    content = read_foreign_json(file)
     vision, text = towers_of(content)
     activations = {vision["hidden_act"], text["hidden_act"]}
     if len(activations) > 1 or not activations <= {"quick_gelu", "gelu"}:
@@ -147,15 +147,27 @@ def model_config(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def towers_of(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The vision and the text part of a CLIPModel's config.json, with what it leaves out."""
-    vision = OF_BOTH | OF_VISION | (config.get("vision_config") or {})
-    text = OF_BOTH | OF_TEXT | (config.get("text_config") or {})
-    return vision, text
+    """The vision and the text part of a CLIPModel's config.json, with what it leaves out.
+
+    Raises ConfigError where one is no object, or a size in it is no number.
+    """
+    towers = []
+    for name, usual in (("vision_config", OF_VISION), ("text_config", OF_TEXT)):
+        given = config.get(name) or {}
+        if not isinstance(given, dict):
+            raise ConfigError(f"{name} of a {TRANSFORMERS_CONFIG} is {given!r:.40}, no object")
+        tower: dict[str, Any] = OF_BOTH | usual | given
+        for key, size in usual.items():
+            if not isinstance(tower[key], int) or tower[key] < 1:
+                fault = f"{name}.{key} of a {TRANSFORMERS_CONFIG} is {tower[key]!r:.40}"
+                raise ConfigError(f"{fault}; wanted: a number such as {size}")
+        towers.append(tower)
+    return towers[0], towers[1]
 
 
-def quick_gelu_of(config: Any) -> bool | None:
+def quick_gelu_of(config: Mapping[str, Any]) -> bool | None:
     """Whether a config.json says QuickGELU; None where it is not of a CLIP."""
-    if not isinstance(config, dict) or not str(config.get("model_type", "")).startswith("clip"):
+    if not kind_of(config).startswith("clip"):
         return None
     if "vision_config" not in config:  # of one tower
         return config.get("hidden_act", OF_BOTH["hidden_act"]) == "quick_gelu"
@@ -180,7 +192,7 @@ def _preprocessing(folder: Path) -> dict[str, Any]:
     file = folder / "preprocessor_config.json"
     if not file.is_file():
         return {}
-    content = read_json(file)
+    content = read_foreign_json(file)
     says = {"mean": content.get("image_mean"), "std": content.get("image_std")}
     says["interpolation"] = RESAMPLING.get(content.get("resample", 3))
     return {key: value for key, value in says.items() if value is not None}

@@ -20,7 +20,7 @@ import torch
 from torchvision.transforms import Compose, Normalize, ToTensor
 
 from ..data.images import Transform
-from ..disk.files import read_json, write_json
+from ..disk.files import read_foreign_json, read_json, write_json
 from ..errors import ClipftError, ConfigError, MissingExtra, WeightsError, first_line
 from ..progress import write
 from ..runs.machine import cpu_name
@@ -147,10 +147,9 @@ def _from_folder(model: str, folder: Path, pretrained: str) -> Source:
     """A model in a folder, of open_clip or of transformers."""
     preprocessing = None
     if (folder / OPEN_CLIP_CONFIG).is_file():
-        content = read_json(folder / OPEN_CLIP_CONFIG)
-        if not isinstance(content, dict) or "model_cfg" not in content:
+        config = read_foreign_json(folder / OPEN_CLIP_CONFIG).get("model_cfg")
+        if not isinstance(config, dict):
             raise ConfigError(f"{folder / OPEN_CLIP_CONFIG} has no model_cfg; copy it again")
-        config = content["model_cfg"]
     else:
         config, preprocessing = model_config(folder)
     source = Source(model, f"{LOCAL}{folder}", config, preprocessing, folder)

@@ -10,6 +10,7 @@ import argparse
 import codecs
 import collections
 import contextlib
+import datetime
 import pathlib
 import re
 import types
@@ -26,8 +27,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..disk.files import read_json
-from ..errors import WeightsError, first_line
+from ..disk.files import read_foreign_json
+from ..errors import ConfigError, WeightsError, first_line
 from ..runs.model_names import OPEN_CLIP_CONFIG, TRANSFORMERS_CONFIG
 from .huggingface import quick_gelu_of
 
@@ -43,6 +44,8 @@ NAMES = (
     *("pytorch_model.bin", f"pytorch_model.bin{INDEX}", "pytorch_model.pth", "model.pth"),
 )
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
+BEGINNING = 16  # bytes of a file that are shown where it is a text
+POINTER = b"version https://"[:BEGINNING]
 SAYS_MODEL = ("name", "model", "arch", "model_name", "clip_model", "backbone")
 
 
@@ -106,8 +109,7 @@ def weights_file(path: Path) -> Path:
 
 def _read_parts(index: Path) -> Shape:
     """All parts that an index lists."""
-    content = read_json(index)
-    listed = content.get("weight_map") if isinstance(content, dict) else None
+    listed = read_foreign_json(index).get("weight_map")
     if not isinstance(listed, dict):
         raise WeightsError(f"{index} lists no parts under weight_map; copy it again")
     tensors: Tensors = {}
@@ -132,8 +134,22 @@ def _by_safetensors(file: Path) -> Tensors:
     try:
         return load_file(file)
     except (SafetensorError, OSError, ValueError) as error:
-        fault = f"is truncated or no safetensors file ({first_line(error)})"
-        raise WeightsError(f"{file} {fault}; copy it again") from None
+        raise _unreadable(file, error) from None
+
+
+def _unreadable(file: Path, error: Exception) -> WeightsError:
+    """What to say of a file that no library reads: what it is by its first bytes, or a reason."""
+    with file.open("rb") as stream:
+        start = stream.read(BEGINNING)
+    if not start:
+        return WeightsError(f"{file} is empty; copy it again")
+    if start.startswith(POINTER):
+        return WeightsError(f"{file} is a pointer of Git LFS, not the file itself: git lfs pull")
+    if start.isascii() and start.translate(None, b"\r\n\t").decode().isprintable():
+        fault = f"is a text, no file of weights; it begins with {start.decode()!r}"
+        return WeightsError(f"{file} {fault}")
+    reason = first_line(error)[:120]
+    return WeightsError(f"{file} is truncated or no file of weights ({reason}); copy it again")
 
 
 def _is_torchscript(file: Path) -> bool:
@@ -167,17 +183,17 @@ def _beside(file: Path) -> bool | None:
     """What the JSON beside a file says of its activation, or the file's own name."""
     readers = {OPEN_CLIP_CONFIG: _of_open_clip, TRANSFORMERS_CONFIG: quick_gelu_of}
     for name, read in readers.items():
-        config = file.with_name(name)
-        if config.is_file():
-            said = read(read_json(config))
+        with contextlib.suppress(ConfigError):  # not there, or of anything else: it says nothing
+            said = read(read_foreign_json(file.with_name(name)))
             if said is not None:
                 return said
     return True if "quickgelu" in file.name.lower() else None
 
 
-def _of_open_clip(config: Any) -> bool | None:
-    inner = config.get("model_cfg", config) if isinstance(config, dict) else {}
-    return bool(inner.get("quick_gelu", False)) if "embed_dim" in inner else None
+def _of_open_clip(config: Mapping[str, Any]) -> bool | None:
+    inner = config.get("model_cfg", config)
+    says = isinstance(inner, dict) and "embed_dim" in inner
+    return bool(inner.get("quick_gelu", False)) if says else None
 
 
 # --- torch.save, of which nothing is run
@@ -206,7 +222,8 @@ def _harmless() -> list[Any]:
 
     plain = [argparse.Namespace, types.SimpleNamespace, set, frozenset]
     counts = [collections.Counter, collections.OrderedDict]
-    return [*plain, *counts, *paths, *arrays]
+    times = [getattr(datetime, kind) for kind in ("datetime", "date", "time", "timedelta")]
+    return [*plain, *counts, *times, datetime.timezone, *paths, *arrays]
 
 
 def _by_torch(file: Path) -> Any:
@@ -221,8 +238,7 @@ def _by_torch(file: Path) -> Any:
         refused = REFUSED.search(str(error))
         if refused:
             raise WeightsError(_recipe(file, refused[1])) from None
-        fault = f"is truncated or no file of weights ({first_line(error)[:120]})"
-        raise WeightsError(f"{file} {fault}; copy it again") from None
+        raise _unreadable(file, error) from None
 
 
 def _recipe(file: Path, kind: str) -> str:

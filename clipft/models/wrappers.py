@@ -63,7 +63,9 @@ def unwrap(tensors: Tensors, file: Path) -> Unwrapped:
             continue
         elsewhere = others and name.startswith(others) and not root.startswith(others)
         if elsewhere or BESIDE.match(name) or not name.startswith(root):
-            left_out.append(name.partition(".")[0])
+            # Of what holds the model the whole name, of another container its own.
+            container = name.partition(".")[0]
+            left_out.append(name if root.startswith(f"{container}.") else container)
         else:
             own[name.removeprefix(root)] = tensor
     if any(LORA.search(name) for name in own):

@@ -14,11 +14,12 @@ import ast
 import functools
 import re
 import sys
+from collections.abc import Mapping
 from importlib import util
 from pathlib import Path
 from typing import Any
 
-from ..disk.files import read_json
+from ..disk.files import read_foreign_json
 from ..errors import ConfigError, unknown
 
 EMOJI_TINY = Path(__file__).parent.parent / "assets/emoji-tiny"
@@ -93,7 +94,7 @@ def check_folder(folder: Path) -> None:
     fault = f"{folder} holds no {OPEN_CLIP_CONFIG}"
     config = folder / TRANSFORMERS_CONFIG
     if config.is_file():
-        fault += f", and its {config.name} is of {kind_of(read_json(config))!r}"
+        fault += f", and its {config.name} is of {kind_of(read_foreign_json(config))!r}"
     wanted = "a local-dir: folder of open_clip, or of a CLIPModel of transformers"
     raise ConfigError(f"{fault}; wanted: {wanted}")
 
@@ -101,12 +102,12 @@ def check_folder(folder: Path) -> None:
 def is_transformers_clip(folder: Path) -> bool:
     """Whether a folder's config.json is that of transformers' CLIPModel."""
     config = folder / TRANSFORMERS_CONFIG
-    return config.is_file() and kind_of(read_json(config)) == "clip"
+    return config.is_file() and kind_of(read_foreign_json(config)) == "clip"
 
 
-def kind_of(config: Any) -> str:
+def kind_of(config: Mapping[str, Any]) -> str:
     """What transformers calls the kind of model that a config.json describes."""
-    return str(config.get("model_type", "nothing")) if isinstance(config, dict) else "nothing"
+    return str(config.get("model_type", "nothing"))
 
 
 def _check_name(model: str, pretrained: str) -> None:

@@ -150,7 +150,7 @@ MISTAKES = [
     ("predict EXPORTED FILE --classes NOWHERE", "no file of classes"),
     ("predict EXPORTED FILE --classes EMPTY", "names no class; wanted: one class a line"),
     ("predict EXPORTED FILE --classes TWICE", "'a cup' stands in lines 1 and 3"),
-    ("predict EXPORTED FILE --classes LATIN", "byte 1 is not UTF-8"),
+    ("predict EXPORTED FILE --classes LATIN", ":1: the byte 0xe9 is not utf-8"),
     ("predict EXPORTED FILE --abstain 2", "--abstain"),
     ("predict EXPORTED FILE --json FOLDER", "a folder is there"),
     ("predict EXPORTED", "Missing argument 'images'"),

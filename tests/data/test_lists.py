@@ -109,7 +109,12 @@ def test_a_name_with_a_number_sign_is_a_row():
     assert rows("#1/a.jpg 0\n# 1 comment of 2\n") == [("#1/a.jpg", 0)]
 
 
+def test_the_mark_of_a_list_that_was_put_behind_another_is_no_part_of_a_name():
+    assert rows("a.jpg 1\n\ufeffb.jpg 2\n\ufeff") == [("a.jpg", 1), ("b.jpg", 2)]
+
+
 REFUSED = {
+    "a label of any length": (f"a.jpg {'9' * 5000}\n", [":1: label 999", "expected one below 3"]),
     "Latin-1, sekilab/RoadDamageDetector#8": (
         TEXT.encode("latin1"),
         ["real_test.txt:3: ", "0xe9 is not utf-8", "iconv -f latin1"],

@@ -6,6 +6,7 @@ The numbers of issues are those of mlfoundations/open_clip.
 
 import argparse
 import collections
+import datetime
 import importlib
 import json
 import sys
@@ -86,6 +87,7 @@ COMPANIONS = {
     "args": argparse.Namespace(lr=1e-3, output=Path("out"), names=collections.Counter("ab")),
     "best": np.float64(0.7),
     "dtype": np.dtype("float32"),
+    "times": [datetime.datetime(2024, 5, 1, tzinfo=datetime.UTC), datetime.timedelta(hours=3)],
     "history": collections.OrderedDict(loss=np.arange(3)),
 }
 BUFFERS = {
@@ -352,6 +354,15 @@ REFUSED = {
         lambda w: {"state_dict": w, "odd": Odd()},
         "model = torch.load('x.pt', weights_only=False); torch.save(model['state_dict'], 'weights",
     ),
+    "meta": (lambda w: {k: w[k].to("meta") for k in w}, "' is on the meta device; save the state"),
+    "sparse": (
+        lambda w: w | {"visual.proj": w["visual.proj"].to_sparse()},
+        "'visual.proj' is spar",
+    ),
+    "int8": (
+        lambda w: w | {"visual.proj": w["visual.proj"].char()},
+        "'visual.proj' is of torch.int8, wanted torch.float32",
+    ),
     "head": (
         lambda w: w | {"classification_head.weight": torch.zeros(3)},
         "classification_head.weight is (3,), wanted: (classes, dimensions)",
@@ -367,6 +378,44 @@ def test_a_refusal_is_one_line_that_says_what_is_wrong(net, bare_folder, kind):
         load_clip(str(bare_folder), str(bare_folder / "x.pt"))
     assert words in str(caught.value) and "x.pt" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty; copy it again"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "a pointer of Git LFS"),
+        (b"<!DOCTYPE html>\n<html>", "is a text, no file of weights; it begins with '<!DOCTYPE"),
+        (b"{\n}", "is a text, no file of weights"),
+        (b"PK\x03\x04 cut off", "is truncated or no file of weights"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_file_that_is_no_weights_is_called_what_it_is(tmp_path, content, words, suffix):
+    (tmp_path / f"x{suffix}").write_bytes(content)
+    with pytest.raises(WeightsError, match=f"x{suffix}.*{words}"):
+        read_checkpoint(tmp_path / f"x{suffix}")
+
+
+ODD_JSON = ["{", "[1]", '"x"', '{"model_cfg": null}', '{"model_cfg": [1]}']
+ODD_JSON += [
+    '{"model_type": "clip", "vision_config": [1]}',
+    '{"model_type": "clip", "vision_config": {}, "text_config": {"hidden_size": 0}}',
+    '{"model_type": "clip", "vision_config": {"patch_size": null}}',
+]
+
+
+@pytest.mark.parametrize("name", ["open_clip_config.json", "config.json"])
+@pytest.mark.parametrize("content", ODD_JSON)
+def test_odd_json_of_a_model_is_a_line_and_beside_weights_it_says_nothing(
+    net, tmp_path, name, content
+):
+    torch.save(net.state_dict(), tmp_path / "x.pt")
+    (tmp_path / name).write_text(content)
+    assert read_checkpoint(tmp_path / "x.pt").quick_gelu is None
+    with pytest.raises(ConfigError) as caught:
+        load_clip(str(tmp_path))
+    assert "\n" not in str(caught.value) and "run it again" not in str(caught.value)
 
 
 def test_a_whole_pickled_model_is_refused_with_its_recipe(net, tmp_path):
