@@ -56,7 +56,7 @@ class Predictor:
         >>> predictor.predict("photos/phone/cup").columns.tolist()
         ['file', 'rank', 'label', 'probability']
         >>> other = clipft.Predictor("tuned", classes=["a cup", "a key"])
-        2 classes by their names, zero-shot, in 2 templates; the tuned head is for other classes ...
+        2 classes by their names, zero-shot, ...
         >>> other.head.classes
         ('a cup', 'a key')
     """
