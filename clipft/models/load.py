@@ -33,6 +33,7 @@ from ..runs.model_names import (
     RANDOM,
     TRANSFORMERS_CONFIG,
     check_model,
+    is_transformers_clip,
     model_folder,
     plain_name,
     weights_path,
@@ -304,14 +305,32 @@ def _check_transformers(source: Source) -> None:
 
 @contextlib.contextmanager
 def _as_local(source: Source) -> Iterator[str]:
-    """What open_clip calls the architecture: of transformers' folder, one in open_clip's words."""
-    if source.folder is None or (source.folder / OPEN_CLIP_CONFIG).is_file():
+    """What open_clip calls the architecture: of transformers' folder, one in open_clip's words.
+
+    Also of open_clip's folder where a text tower's configuration lies in it, as an export writes.
+    """
+    content = _in_other_words(source)
+    if content is None:
         yield source.architecture
         return
     with tempfile.TemporaryDirectory() as folder:
-        content = {"model_cfg": source.config, "preprocess_cfg": {}}
         write_json(Path(folder) / OPEN_CLIP_CONFIG, content)
         yield f"{LOCAL}{folder}"
+
+
+def _in_other_words(source: Source) -> Config | None:
+    """The open_clip_config.json of a folder where its own, if any, will not do."""
+    if source.folder is None:
+        return None
+    own = source.folder / OPEN_CLIP_CONFIG
+    if not own.is_file():
+        return {"model_cfg": source.config, "preprocess_cfg": {}}
+    text = source.config.get("text_cfg", {})
+    tower = source.folder / TRANSFORMERS_CONFIG
+    if not text.get("hf_model_name") or not tower.is_file() or is_transformers_clip(source.folder):
+        return None
+    text = text | {"hf_model_name": str(source.folder.absolute())}
+    return read_json(own) | {"model_cfg": source.config | {"text_cfg": text}}
 
 
 def _tokenizer(source: Source, net: Any) -> Any:

@@ -6,12 +6,12 @@ import torch
 
 from ..disk.files import atomic, write_json
 from ..posthoc.weights import Weights
-from ..runs.formats import DEFAULT_FORMAT, FORMATS
+from ..runs.formats import FORMATS, OPEN_CLIP_FILES
 from .checkpoints import write_weights
 from .outgoing import Outgoing
 from .plain_towers import check_plain, refuse
 
-CONFIG, WEIGHTS = FORMATS[DEFAULT_FORMAT].files
+CONFIG, WEIGHTS = OPEN_CLIP_FILES
 (STATE_DICT,) = FORMATS["state_dict"].files
 (OPENAI,) = FORMATS["openai"].files
 
@@ -25,9 +25,19 @@ SIZES = {
 
 
 def write_open_clip(folder: Path, outgoing: Outgoing) -> None:
-    """The configuration and the weights of an open_clip `local-dir:` folder."""
+    """The configuration and the weights of an open_clip `local-dir:` folder.
+
+    Where texts are transformers', its tokenizer and its tower's configuration lie beside them: no
+    network is asked for what is here.
+    """
+    clip = outgoing.clip
     write_weights(folder / WEIGHTS, outgoing.weights())
-    write_json(folder / CONFIG, outgoing.clip.config)
+    write_json(folder / CONFIG, clip.config)
+    text = clip.config["model_cfg"].get("text_cfg", {})
+    if text.get("hf_tokenizer_name"):
+        clip.tokenizer.save_pretrained(str(folder))
+    if text.get("hf_model_name"):
+        clip.model.text.config.save_pretrained(str(folder))
 
 
 def write_state_dict(folder: Path, outgoing: Outgoing) -> None:

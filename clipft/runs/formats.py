@@ -114,6 +114,14 @@ embeddings, logits = session.run(None, {"pixels": pixels})
 label = json.loads(about["classes"])[logits[0].argmax()]
 """
 
+OPEN_CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
+# What transformers' tokenizers keep, and the configuration of its text towers.
+TEXT_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("spiece.model", "tokenizer.model", "sentencepiece.bpe.model"),
+    *("vocab.txt", "vocab.json", "merges.txt", "config.json"),
+)
+
 FORMATS = {
     known.name: known
     for known in (
@@ -121,7 +129,7 @@ FORMATS = {
             DEFAULT_FORMAT,
             "an open_clip local-dir: folder",
             "..models.state_dicts:write_open_clip",
-            files=("open_clip_config.json", "open_clip_model.safetensors"),
+            files=(*OPEN_CLIP_FILES, *TEXT_FILES),
             code=OPEN_CLIP_CODE,
             library="open_clip",
         ),
@@ -189,7 +197,7 @@ def written_files(folder: Path) -> list[str]:
     """
     recorded = record_of(folder).get("files")
     if not isinstance(recorded, list):
-        return [*FORMATS[DEFAULT_FORMAT].files, HEAD, RECORD]
+        return [*OPEN_CLIP_FILES, HEAD, RECORD]
     known = {name for known in FORMATS.values() for name in known.all_files}
     return [name for name in recorded if name in known]
 

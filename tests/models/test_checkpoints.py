@@ -9,6 +9,7 @@ import collections
 import datetime
 import importlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,13 +18,15 @@ import open_clip
 import pytest
 import safetensors.torch
 import torch
-from conftest import MODEL
+from conftest import CLASSES, MODEL
 from torch.nn.functional import normalize
 
 from clipft.errors import ConfigError, MissingExtra, WeightsError
 from clipft.inputs.prompts import random_texts, special_tokens
 from clipft.models.checkpoints import read_checkpoint
+from clipft.models.export import export_clip
 from clipft.models.load import load_clip
+from clipft.models.students import Classifier
 from clipft.runs import model_names
 from clipft.runs.identity import absolute
 
@@ -602,6 +605,27 @@ def test_texts_of_transformers_are_open_clips(worldly):
     with torch.no_grad():
         theirs = net.get_logits(IMAGES, tokens)[0]
     equal(ours(clip) + (net.logit_bias or 0), theirs)
+
+
+def test_an_export_of_such_a_model_loads_where_nothing_else_is(worldly, tmp_path):
+    """Its tokenizer, and the configuration of a tower of transformers, lie in the folder."""
+    folder, _ = worldly
+    clip = load_clip(str(folder))
+    head = torch.eye(16)[:, :4]
+    student = Classifier(clip, head, "fixed", "frozen")
+    exported = tmp_path / "exported"
+    export_clip(exported, clip, student, CLASSES)
+    for given in folder.iterdir():
+        if given.is_file():
+            given.unlink()
+    shutil.rmtree(folder / "tower", ignore_errors=True)
+
+    again = load_clip(str(exported))
+    assert torch.equal(again.tokenizer(TEXTS), clip.tokenizer(TEXTS))
+    equal(ours(again), ours(clip))
+    assert again.config == clip.config
+    twice = export_clip(tmp_path / "twice", again, student, CLASSES)
+    assert {file.name for file in twice.iterdir()} == {file.name for file in exported.iterdir()}
 
 
 def test_random_texts_have_what_the_tokenizer_puts_around_a_text(worldly):
