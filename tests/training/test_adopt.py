@@ -331,7 +331,7 @@ REFUSED = {
     "the bias is": head_of(4, bias=torch.zeros(5)),
     "not finite": head_of(4, weight=torch.full((16, 4), torch.inf)),
     "'zebu'": own_head_of_other_classes,
-    "is truncated or no file of weights": no_tensors,
+    "is a text, no file of weights": no_tensors,
     "a folder is there|is a file|cannot write": lambda desk: {"runs": desk.checkpoint},
 }
 
