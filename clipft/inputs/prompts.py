@@ -51,12 +51,7 @@ def same_texts(prompts: Tensor, names: Sequence[str], source: str) -> list[str]:
     Whatever made them so: case, _ and -, HTML, Unicode forms, unknown letters, a text that is cut.
     It is no error: ImageNet's usual names have two such pairs, and a trained head tells them apart.
     """
-    first: dict[bytes, int] = {}
-    pairs = []
-    for label, tokens in enumerate(prompts.cpu().numpy()):
-        other = first.setdefault(tokens.tobytes(), label)
-        if other != label:
-            pairs.append(f"{names[other]!r} and {names[label]!r}")
+    pairs = equal_pairs(prompts, names)
     if not pairs:
         return []
     listed = ", ".join(pairs[:SHOWN])
@@ -65,6 +60,17 @@ def same_texts(prompts: Tensor, names: Sequence[str], source: str) -> list[str]:
     shared = "are the same text to this model: one column of the zero-shot head for both"
     mend = "other words for one of them: {name: WORDS, folder: FOLDER}"
     return [f"{source}: the classes {listed} {shared}, and the second is never predicted; {mend}"]
+
+
+def equal_pairs(prompts: Tensor, names: Sequence[str]) -> list[str]:
+    """'A' and 'B', for each class B whose tokens (C, T, context) are all those of an earlier A."""
+    first: dict[bytes, int] = {}
+    pairs = []
+    for label, tokens in enumerate(prompts.cpu().numpy()):
+        other = first.setdefault(tokens.tobytes(), label)
+        if other != label:
+            pairs.append(f"{names[other]!r} and {names[label]!r}")
+    return pairs
 
 
 class Captions:

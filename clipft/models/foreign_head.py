@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..diagnostics.energies import unit
 from ..errors import WeightsError
-from ..runs.checks import HEAD as HEAD_FILE
+from ..runs.formats import HEAD as HEAD_FILE
 from .head import Head, read_head
 from .shapes import read_shape
 

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from ..config import Reading
 from ..data.images import image_files
 from ..data.splits import MEGAPIXELS, Decoding, Split
 from ..errors import ConfigError
 from ..inputs.batches import pixel_chunks
-from ..inputs.prompts import clip_templates, fill_in
+from ..inputs.prompts import clip_templates, equal_pairs, fill_in
 from ..posthoc.weights import check_finite
 from ..progress import progress_bar, write
 from ..runs.checks import check_format
@@ -161,7 +160,9 @@ def named_head(clip: Clip, names: Sequence[str], record: dict[str, Any]) -> Head
         raise ConfigError(f"{fault}; its own head knows the classes that it was tuned on")
     patterns = record.get("templates") or clip_templates()
     prompts = clip.tokenizer(fill_in(patterns, names)).unflatten(0, (len(names), -1))
-    _check_distinct(names, prompts)
+    pairs = equal_pairs(prompts, names)
+    if pairs:  # they would share every score
+        raise ConfigError(f"{pairs[0]} are one text to this model; rename one")
 
     lines = [f"{len(names)} classes by their names, zero-shot, in {len(patterns)} templates"]
     if record.get("head") == "tuned":
@@ -175,16 +176,6 @@ def named_head(clip: Clip, names: Sequence[str], record: dict[str, Any]) -> Head
 
     weight = clip.scale * clip.zero_shot_head(prompts)
     return Head(weight, torch.zeros_like(weight[0]), tuple(names))
-
-
-def _check_distinct(names: Sequence[str], prompts: Tensor) -> None:
-    """Raise ConfigError for two names that are the same tokens: they would share every score."""
-    seen: dict[bytes, str] = {}
-    for name, tokens in zip(names, prompts, strict=True):
-        key = tokens.numpy().tobytes()
-        if key in seen:
-            raise ConfigError(f"{seen[key]!r} and {name!r} are one text to this model; rename one")
-        seen[key] = name
 
 
 def _with_unknown_words(clip: Clip, names: Sequence[str]) -> list[str]:

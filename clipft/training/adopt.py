@@ -26,8 +26,9 @@ from ..models.students import Student, TwoTowers
 from ..posthoc.weights import HEAD, Weights
 from ..progress import write
 from ..runs.adopted import DEFAULT_NAME, Adopted, AdoptedConfig, stated
-from ..runs.checks import HEAD as HEAD_FILE, check_adoption
+from ..runs.checks import check_adoption
 from ..runs.folder import RunFolder
+from ..runs.formats import HEAD as HEAD_FILE
 from ..runs.identity import as_kept, run_id
 from ..runs.made import ADOPTING
 from ..runs.run import Run
