@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
@@ -25,7 +24,10 @@ def datasets(
         Argument(help="show this one's card; or the word new", autocompletion=dataset_names),
     ] = None,
     own: Annotated[str | None, Argument(metavar="[NEW]", help="after new: the name")] = None,
-    root: Annotated[Path | None, Option(help="new: folder of the class folders")] = None,
+    root: Annotated[
+        str, Option(help="new: folder of the class folders; or a CSV, parquet or datasets folder")
+    ] = "",
+    table: Annotated[str, Option(help="new: the table, where its images lie below --root")] = "",
     reference: Annotated[str, Option(help="new: the domain that is trained on")] = "",
     out: Annotated[str, Option(help="new: where to write, else NAME.yaml here")] = "",
     as_markdown: Markdown = False,
@@ -34,9 +36,9 @@ def datasets(
     from ..data.manifests import available, load_manifest
 
     if name == "new":
-        _new(own, root, reference, out)
+        _new(own, root, table, reference=reference, out=out)
         return
-    if own or root or reference or out:
+    if own or root or table or reference or out:
         wanted = "wanted: clipft datasets new photos --root photos --reference studio"
         raise ConfigError(f"--root, --reference and --out make a new data set; {wanted}")
     if name is None:
@@ -69,19 +71,19 @@ def _show_card(manifest: Manifest) -> None:
             print(f"{label}: {text}")
     if manifest.card:
         print(f"\n{manifest.card}")
-    if manifest.folders:
+    if manifest.has_tree:
         _print_counts(count_images(manifest))
 
 
-def _new(name: str | None, root: Path | None, reference: str, out: str) -> None:
+def _new(name: str | None, root: str, table: str, *, reference: str, out: str) -> None:
     """Write the manifest of a data set of one's own, and say what was found."""
     from ..data.own import new_manifest
 
-    if name is None or root is None:
+    if name is None or not (root or table):
         missing = "NAME" if name is None else "--root"
         wanted = "wanted: clipft datasets new photos --root photos --reference studio"
         raise ConfigError(f"datasets new: {missing} is missing; {wanted}")
-    own = new_manifest(name, root, reference, out)
+    own = new_manifest(name, root, reference, out, table=table)
     print_own(own)
     print(f"train: clipft train manifest={own.file}")
 
