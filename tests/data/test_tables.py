@@ -1,4 +1,4 @@
-"""Tables of images: CSV, parquet, and folders of Hugging Face's `datasets`, written here by hand."""
+"""Tables of images: CSV, parquet, folders of Hugging Face's `datasets`; and what a check finds."""
 
 import io
 import json
@@ -9,6 +9,7 @@ import yaml
 from PIL import Image
 from pyarrow import parquet
 
+from clipft.data.check import check_images
 from clipft.data.manifests import Manifest
 from clipft.data.own import new_manifest
 from clipft.errors import ConfigError
@@ -200,3 +201,20 @@ def test_images_in_a_table_become_files_once(tmp_path, rows, layout):
     assert len(written) == 24
     assert len(Manifest.open(tmp_path / "mine.yaml").split("mine/test")) == 6
     assert [file.stat().st_mtime_ns for file in written] == stamps
+
+
+def test_a_check_finds_what_is_missing_damaged_and_in_two_splits(tmp_path, rows):
+    write_csv(tmp_path / "rows.csv", ["path", "label", "split", "domain"], rows)
+    manifest = new_manifest("mine", "rows.csv", "studio").manifest
+    whole = check_images(manifest)
+    assert whole.wrong == []
+    assert "16: 0.png 8 x 8" in whole.odd[0]  # 12 of studio, 4 tests of phone
+    assert whole.counts[-1]["studio/train"] == 4
+    (tmp_path / "pics/0.png").unlink()
+    (tmp_path / "pics/1.png").write_bytes(b"no image")
+    (tmp_path / "pics/4.png").write_bytes((tmp_path / "pics/7.png").read_bytes())
+    missing, unreadable, twice, labels = check_images(manifest).wrong
+    assert missing.startswith("missing: 1 of 16") and "pics/0.png" in missing
+    assert unreadable.startswith("unreadable: 1 of 16") and "pics/1.png" in unreadable
+    assert twice.endswith("pics/7.png (studio/train) and pics/4.png (studio/test)")
+    assert labels.startswith("the same image under several labels: 1")
