@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument, Exit, Option
 
 from ..errors import ConfigError
 from .app import Markdown
@@ -22,21 +21,33 @@ CLASSES = 20  # rows of a table of counts
 def datasets(
     name: Annotated[
         str | None,
-        Argument(help="show this one's card; or the word new", autocompletion=dataset_names),
+        Argument(
+            help="show this one's card; or the word new or check", autocompletion=dataset_names
+        ),
     ] = None,
-    own: Annotated[str | None, Argument(metavar="[NEW]", help="after new: the name")] = None,
-    root: Annotated[Path | None, Option(help="new: folder of the class folders")] = None,
+    own: Annotated[
+        str | None, Argument(metavar="[NAME]", help="after new or check: the name")
+    ] = None,
+    root: Annotated[
+        str, Option(help="new: folder of the class folders; or a CSV, parquet or datasets folder")
+    ] = "",
+    table: Annotated[str, Option(help="new: the table, where its images lie below --root")] = "",
     reference: Annotated[str, Option(help="new: the domain that is trained on")] = "",
-    out: Annotated[str, Option(help="new: where to write, else NAME.yaml here")] = "",
+    out: Annotated[
+        str, Option(help="new: where to write, else NAME.yaml here; check: a contact sheet")
+    ] = "",
     as_markdown: Markdown = False,
 ) -> None:
     """List the data sets, show the card of one, or make one: new NAME --root PATH --reference D."""
     from ..data.manifests import available, load_manifest
 
     if name == "new":
-        _new(own, root, reference, out)
+        _new(own, root, table, reference=reference, out=out)
         return
-    if own or root or reference or out:
+    if name == "check":
+        _check(own, out)
+        return
+    if own or root or table or reference or out:
         wanted = "wanted: clipft datasets new photos --root photos --reference studio"
         raise ConfigError(f"--root, --reference and --out make a new data set; {wanted}")
     if name is None:
@@ -69,19 +80,46 @@ def _show_card(manifest: Manifest) -> None:
             print(f"{label}: {text}")
     if manifest.card:
         print(f"\n{manifest.card}")
-    if manifest.folders:
+    if manifest.has_tree:
         _print_counts(count_images(manifest))
 
 
-def _new(name: str | None, root: Path | None, reference: str, out: str) -> None:
+def _check(name: str | None, out: str) -> None:
+    """Open every image of a data set, say what is wrong, draw a contact sheet; exits 1 if wrong."""
+    from ..data.check import check_images
+    from ..data.manifests import load_manifest
+
+    if name is None:
+        raise ConfigError("datasets check: NAME is missing; wanted: clipft datasets check photos")
+    manifest = load_manifest(name)
+    report = check_images(manifest)
+    _print_counts(report.counts)
+    for line in report.odd:
+        print(f"odd: {line}")
+    for line in report.wrong:
+        print(f"wrong: {line}")
+    if out and not report.wrong:
+        from ..data.images import sample_tiles
+        from ..figures.images import contact_sheet_figure
+        from ..figures.pages import save_figure
+
+        classes, tiles = sample_tiles(manifest)
+        sheet = contact_sheet_figure(tiles, classes, title=manifest.heading)
+        print(save_figure(sheet, out, manifest.name))
+    if report.wrong:
+        raise Exit(1)
+    print("all images are there, can be read, and lie in one split each")
+
+
+def _new(name: str | None, root: str, table: str, *, reference: str, out: str) -> None:
     """Write the manifest of a data set of one's own, and say what was found."""
     from ..data.own import new_manifest
 
-    if name is None or root is None:
+    if name is None or not (root or table):
         missing = "NAME" if name is None else "--root"
         wanted = "wanted: clipft datasets new photos --root photos --reference studio"
         raise ConfigError(f"datasets new: {missing} is missing; {wanted}")
-    own = new_manifest(name, root, reference, out)
+    own = new_manifest(name, root, reference, out, table=table)
     print_own(own)
     print(f"train: clipft train manifest={own.file}")
 

@@ -73,6 +73,8 @@ class Tree:
     domains: Mapping[str, Parts]
     outside: tuple[str, ...] = ()  # images that lie in no class folder
     left_out: LeftOut = field(default_factory=LeftOut)  # what is no image
+    read_as: str = ""  # in words, where no folders but a table was read
+    more_notes: tuple[str, ...] = ()  # on a table's rows
 
     @classmethod
     def read(cls, root: Path, layout: Layout = "") -> Tree:
@@ -97,7 +99,12 @@ class Tree:
         lines = self.left_out.lines()
         if self.outside:
             lines.append(f"left out, in no class folder: {listed(self.outside)}")
-        return lines
+        return [*lines, *self.more_notes]
+
+    @property
+    def in_words(self) -> str:
+        """How it was read."""
+        return self.read_as or f"{IN_WORDS[self.layout]} ({self.layout})"
 
     def said(self) -> list[str]:
         """The same lines where they stand alone, with the root."""

@@ -112,11 +112,11 @@ class ListFile:
             *before, listed = line.rsplit(None, 1) or [""]
             if not listed or _is_comment(line, listed):
                 continue
-            path = self._cleaned(before[0], number) if before else ""
+            path = self.cleaned(before[0], number) if before else ""
             if not path or "\t" in path or not listed.isdecimal():
                 raise self._malformed(number, line)
 
-            why = "hidden" if _is_hidden(path) else why_not(ending_of(path), named=True)
+            why = reason_of(path)
             if why:
                 rows.left_out.add(why, path, ending_of(path))
                 continue
@@ -142,8 +142,11 @@ class ListFile:
         header = ", not a table's header" if number == 1 and len(line.split()) == 2 else ""
         return ConfigError(f"{where}: expected `path label`, got {line!r:.80}{header}")
 
-    def _cleaned(self, path: str, number: int) -> str:
-        """A path without quotes and backslashes, below the root, as the file is called on disk."""
+    def cleaned(self, path: str, number: int) -> str:
+        """A path without quotes and backslashes, below the root, as the file is called on disk.
+
+        number: of its line, for errors.
+        """
         path = path.strip()
         if len(path) > 1 and path[0] == path[-1] and path[0] in "\"'":
             path = path[1:-1]
@@ -239,6 +242,18 @@ def _are_rows(ids: list[str], listed: list[str]) -> bool:
         return False
     # The last letters of a path hold its ending, and there are few of them in a list.
     return all(ending_of(last) in IMAGES for last in {path[-6:] for path in ids})
+
+
+def are_plain(paths: list[str]) -> bool:
+    """Whether paths of a table need no closer look: images below the root, none hidden."""
+    together = "\n".join(paths)
+    is_plain = together.count("\n") == len(paths) - 1 and "__MACOSX" not in together
+    return is_plain and _is_plain(together) and _are_rows(paths, [])
+
+
+def reason_of(path: str) -> str:
+    """Why a path that is named is left out; "" for an image."""
+    return "hidden" if _is_hidden(path) else why_not(ending_of(path), named=True)
 
 
 def _is_hidden(path: str) -> bool:

@@ -20,7 +20,9 @@ from ..progress import say
 from .emoji_shift import CHECKS, EmojiSpec, Part, build, first_images, is_built
 from .folders import Layout, Tree, class_key, complete
 from .lists import ListFile, Rows, folder_of, mixed_folders, repeats
+from .shards import is_packed, read_unpacked, unpack, unpacked_place
 from .splits import MEGAPIXELS, PARTS, Decoding, Look, Split, SplitName, hold_out
+from .tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +89,7 @@ WANTED: dict[str, tuple[str, str]] = {
     "classes": ("a list of class names, or the YAML file of one", "classes: [mug, plate]"),
     "root": ("the folder of the images", "root: photos"),
     "folders": ("how the folders lie", 'folders: "{domain}/{class}"'),
+    "table": ("a table of images, or a folder of Hugging Face's datasets", "table: rows.csv"),
     "lists": ("how the list files are called", 'lists: "{domain}_{split}.txt"'),
     "labels": ("list or folder", "labels: folder"),
     "outside": ("true where lists may name images out of the root", "outside: true"),
@@ -119,6 +122,8 @@ class Manifest(Record):
     classes: str | tuple[Any, ...]  # in label order, or the YAML file that lists them so
     root: str = ""  # the folder of the images, absolute or as seen from the manifest's file
     folders: Layout = ""  # set: class folders say what belongs where, and no list file does
+    # of images; CSV, parquet, or a folder of Hugging Face's datasets; as seen from the manifest
+    table: str = ""
     lists: str = "{domain}_{split}.txt"  # lines: path label
     labels: Literal["list", "folder"] = "list"  # folder: of the image, whatever the list says
     outside: bool = False  # whether list files may name images out of the root
@@ -177,6 +182,9 @@ class Manifest(Record):
             wanted = f"wanted: one of domains, e.g. reference: {next(iter(self.domains), 'studio')}"
             problem = unknown(f"domain of {self.name}", self.reference, self.domains)
             raise ConfigError(f"{source}: reference: {problem}; {wanted}")
+        if self.folders and self.table:
+            both = "folders and table both say what belongs where"
+            raise ConfigError(f"{source}: {both}; wanted: one of them")
         if self.folders and "{domain}" not in self.folders and len(self.domains) > 1:
             several = f"{len(self.domains)} domains, and folders {self.folders!r} has one"
             raise ConfigError(f'{source}: {several}; wanted: e.g. folders: "{{domain}}/{{class}}"')
@@ -243,6 +251,7 @@ class Manifest(Record):
         copy["class_names"] = [name.as_kept() for name in self.class_names]
         # A copy lies elsewhere: what is seen from the manifest's file is not seen from there.
         copy["root"] = str(self._own_root) if self.root else ""
+        copy["table"] = str(self._own_table) if self.table else ""
         return copy
 
     @cached_property
@@ -266,7 +275,7 @@ class Manifest(Record):
                 raise ConfigError(f"{error}{self._hint_on_class(label, row)}") from None
             if not name.text.strip():
                 raise ConfigError(f"{source}: class {label} has no name, got {name.name!r}")
-            key = class_key(name.slug) if self.folders else name.slug
+            key = class_key(name.slug) if self.has_tree else name.slug
             if key in by_folder:
                 twice = f"{by_folder[key].name!r} and {name.name!r}"
                 raise ConfigError(f"{source}: two classes have the same name or folder: {twice}")
@@ -331,6 +340,10 @@ class Manifest(Record):
             del fields[key]
         if not self.folders:
             del fields["folders"]
+        # Where a table lies decides nothing; that there is one, and which, does.
+        fields["table"] = posixpath.basename(fields["table"])
+        if not self.table:
+            del fields["table"]
         if self.underscores == "spaces":
             del fields["underscores"]
         if self.look == "file":
@@ -361,24 +374,53 @@ class Manifest(Record):
         return self.emoji is not None
 
     @property
+    def has_tree(self) -> bool:
+        """Whether class folders, or a table, say what belongs where, and no list files do."""
+        return bool(self.folders or self.table)
+
+    @property
     def place(self) -> Path:
         """Where the files belong, there or not.
 
-        EmojiShift lies in the cache. Else $CLIPFT_DATA/<name> comes first where it is a folder, so
-        that a copied run finds its images on another machine; then `root`; then $CLIPFT_DATA/<name>
-        whether it is there or not.
+        EmojiShift lies in the cache, and so do images that were taken out of a table. Else
+        $CLIPFT_DATA/<name> comes first where it is a folder, so that a copied run finds its images
+        on another machine; then `root`, or where the table lies; then $CLIPFT_DATA/<name> whether
+        it is there or not.
         """
         if self.emoji is not None:
             pixels = self.emoji.model_dump(mode="json", exclude=CHECKS)
             return cache_dir() / f"{self.name}-{digest([pixels, self._concepts], 8)}"
-        base = os.environ.get("CLIPFT_DATA")
-        in_base = Path(base) / self.name if base else None
-        if in_base is not None and (in_base.is_dir() or not self.root):
+        if self.table and is_packed(self.table_source):
+            return unpacked_place(self.table_source, self.name)
+        in_base = self._in_base
+        if in_base is not None and (in_base.is_dir() or not (self.root or self.table)):
             return in_base
         if self.root:
             return self._own_root
+        if self.table:
+            return self._own_table.parent
         advice = f"set CLIPFT_DATA to the folder that holds {self.name}/"
         raise ConfigError(f"where is {self.name}? {advice}, or root in its manifest")
+
+    @property
+    def _in_base(self) -> Path | None:
+        """The folder of this data set in $CLIPFT_DATA, there or not."""
+        base = os.environ.get("CLIPFT_DATA")
+        return Path(base) / self.name if base else None
+
+    @property
+    def table_source(self) -> Path:
+        """The table, there or not: in $CLIPFT_DATA/<name> where one of its name is there."""
+        own = self._own_table
+        in_base = self._in_base
+        if in_base is not None and (in_base / own.name).exists():
+            return in_base / own.name
+        return own
+
+    @property
+    def _own_table(self) -> Path:
+        """`table` as an absolute path."""
+        return (self._file.parent / Path(self.table).expanduser()).resolve()
 
     @property
     def _own_root(self) -> Path:
@@ -393,6 +435,8 @@ class Manifest(Record):
         """The folder of the files; those of EmojiShift are rendered into it on first use."""
         if self.emoji is not None:
             return build(self.place, self.emoji, self._concepts)
+        if self.table and is_packed(self.table_source):
+            return unpack(self.table_source, self.place)
         root = self.place
         if root.is_dir():
             return root
@@ -404,8 +448,14 @@ class Manifest(Record):
 
     @cached_property
     def tree(self) -> Tree:
-        """The images by their folders, read once; for manifests with `folders`."""
-        tree = Tree.read(self.root_folder(), self.folders)
+        """The images by their folders or by a table, read once; for manifests with either."""
+        root = self.root_folder()
+        if not self.table:
+            tree = Tree.read(root, self.folders)
+        elif is_packed(self.table_source):
+            tree = read_unpacked(self.table_source, root)
+        else:
+            tree = Table(self.table_source, root, self.outside).tree()
         say(tree.said())
         return tree
 
@@ -457,8 +507,8 @@ class Manifest(Record):
         domain = self.check_domain(SplitName.parse(name).domain)
         if part not in PARTS:
             raise unknown("split", name, [f"{domain}/{known}" for known in PARTS])
-        if self.folders:
-            return self._read_folders(domain, part)
+        if self.has_tree:
+            return self._read_tree(domain, part)
         if not self.holdout or part == "test":
             return self._read_list(domain, part)
 
@@ -468,7 +518,7 @@ class Manifest(Record):
         return val if part == "val" else train
 
     def parts(self, domain: str) -> dict[str, Split]:
-        """Train, val and test of a data set of class folders, as many as there are; made once."""
+        """Train, val and test of class folders or a table, as many as there are; made once."""
         if domain not in self._parts:
             found = self.tree.parts(domain, self.label_of_key)
             is_reference = domain == self.reference
@@ -481,7 +531,7 @@ class Manifest(Record):
         """The label of each class by what all spellings of its folder share."""
         return {class_key(folder): label for folder, label in self.label_of_folder.items()}
 
-    def _read_folders(self, domain: str, part: str) -> Split:
+    def _read_tree(self, domain: str, part: str) -> Split:
         parts = self.parts(domain)
         if part in parts:
             return parts[part]
@@ -490,7 +540,9 @@ class Manifest(Record):
         if not parts:
             known = ", ".join(self.names[:3])
             problem = f"{root} has no image of {domain} in a folder of its classes ({known} ...)"
-            raise ConfigError(f"{problem}; wanted: {self.folders}")
+            if self.table:
+                problem = f"{self.table} has no row of {domain} and its classes ({known} ...)"
+            raise ConfigError(f"{problem}; wanted: {self.folders or self.table}")
         found = ", ".join(f"{len(parts[name])} {name}" for name in PARTS if name in parts)
         problem = f"{domain} of {self.name} has no {part} images ({found})"
         if domain != self.reference:
@@ -499,6 +551,8 @@ class Manifest(Record):
             advice = "hold some out of train, e.g. holdout: 0.2"
         elif "train" in parts:
             advice = "a class needs three images: one for train, one for val, one for test"
+        elif self.table:
+            advice = f"wanted: rows of split train in {self.table}, or no column of splits"
         else:
             advice = f"wanted: a folder train in {root}, or class folders without splits"
         raise ConfigError(f"{problem}; {advice}")

@@ -1,4 +1,4 @@
-"""A data set of one's own: a folder of class folders becomes a manifest to train with, and edit."""
+"""A data set of one's own: class folders or a table become a manifest to train with, and edit."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ import yaml
 from ..disk.files import write_text
 from ..errors import ConfigError
 from ..progress import heard
-from .folders import IN_WORDS, Tree, class_key, listed
+from .folders import Tree, class_key, listed
 from .manifests import Manifest, available
+from .shards import is_dataset_folder, is_packed, read_unpacked, unpack, unpacked_place
 from .splits import PARTS
+from .tables import Table, check_some_there, common_root, is_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,6 +30,7 @@ WHY = {  # what stands behind a key in the written file
     "root": "absolute, or as seen from this file; a folder $CLIPFT_DATA/{name} comes first",
     "domains": "one of them is trained on, the others are scored",
     "folders": "how the folders lie",
+    "table": "a row an image; or a folder of Hugging Face's datasets, whose images go to the cache",
     "holdout": "of every class of train, for val and for test where there is none",
     "templates": 'or a list of your own, e.g. ["a photo of a {}.", "a sketch of a {}."]',
     "classes": 'in the order of the labels; {name: "coffee mug", folder: mug} for better words',
@@ -72,20 +75,23 @@ class OwnData:
 
 def new_manifest(
     name: str,
-    root: Path | str,
+    root: Path | str = "",
     reference: str = "",
     out: Path | str = "",
     *,
+    table: Path | str = "",
     keep_edited: bool = False,
 ) -> OwnData:
-    """Look at class folders, and write a short manifest that says what they are.
+    """Look at class folders or at a table, and write a short manifest that says what they are.
 
     Arguments:
         name: of the data set, in tables and in its file's name.
         root: a folder a domain, in it class folders, with or without train, val and test between;
-            see data_manifests/README.md.
+            or a table; see data_manifests/README.md.
         reference: the domain that is trained on; needed where there are several.
         out: a folder, or a file that ends in .yaml; else NAME.yaml here.
+        table: a CSV or parquet file with a row an image, or a folder of Hugging Face's `datasets`;
+            its paths are seen from root, or from where it lies.
         keep_edited: take a file that is there already, of the same root and reference, whatever
             else was changed in it.
 
@@ -108,23 +114,22 @@ def new_manifest(
         8
     """
     check_name(name)
-    root = Path(root).expanduser()
-    check_root(root)
+    source = Source.find(root, table)
     file = Path(out).expanduser()
     if file.suffix not in ENDINGS:
         file = file / f"{name}.yaml"
 
-    tree = Tree.read(root)
+    tree = source.tree(name)
     heard(tree.said())  # they are notes of the result
     if keep_edited and file.is_file():
         edited = Manifest.open(file)
-        if edited.place == root.resolve() and reference in ("", edited.reference):
+        if source.is_of(edited) and reference in ("", edited.reference):
             return _checked(edited, file, is_new=False)
 
-    text = manifest_text(_values(name, tree, reference, file))
+    text = manifest_text(_values(name, tree, source, reference=reference, file=file))
     manifest = Manifest.of(yaml.safe_load(text), file)
-    if manifest.place.resolve() != root.resolve():
-        first = f"{manifest.place}, in $CLIPFT_DATA, comes before {root}"
+    if not source.is_of(manifest):
+        first = f"{manifest.place}, in $CLIPFT_DATA, comes before {source.given}"
         raise ConfigError(f"name: {first}; choose another name, or unset CLIPFT_DATA")
 
     is_new = not file.exists()
@@ -134,6 +139,71 @@ def new_manifest(
     if is_new:
         write_text(file, text)
     return own
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the rows come from: class folders below a root, or a table and the root of its paths.
+
+    A table that holds the images themselves has no root: they go to the cache.
+    """
+
+    root: Path | None
+    table: Path | None = None
+
+    @classmethod
+    def find(cls, root: Path | str, table: Path | str) -> Source:
+        """What was given; root may be a table, too. Raises ConfigError where it is neither."""
+        if not str(root) and not str(table):
+            wanted = "wanted: root, a folder of class folders, or table, a CSV or parquet file"
+            raise ConfigError(f"neither root nor table is given; {wanted}")
+        folder = Path(root).expanduser() if str(root) else None
+        rows = Path(table).expanduser() if str(table) else None
+        if folder is not None and rows is None and _is_source(folder):
+            folder, rows = None, folder
+
+        if folder is not None:
+            check_root(folder)
+        if rows is None:
+            return cls(folder)
+        if not rows.exists():
+            raise ConfigError(f"no table {rows}; wanted: a .csv or .parquet file, e.g. rows.csv")
+        if not _is_source(rows):
+            ways = "wanted: a .csv or .parquet file, or a folder of Hugging Face's datasets"
+            raise ConfigError(f"table: {rows} is none; {ways}")
+        if is_packed(rows):
+            return cls(None, rows)
+        return cls(common_root(rows) if folder is None else folder, rows)
+
+    @property
+    def given(self) -> Path:
+        """The path to name in errors."""
+        return self.table or self.root or Path()
+
+    def tree(self, name: str) -> Tree:
+        """The images; of a table some are looked for, those in it are taken out."""
+        if self.table is None:
+            return Tree.read(self.given)
+        if self.root is None:
+            place = unpack(self.table, unpacked_place(self.table, name))
+            return read_unpacked(self.table, place)
+        table = Table(self.table, self.root)
+        tree = table.tree()
+        check_some_there(table, tree)
+        return tree
+
+    def is_of(self, manifest: Manifest) -> bool:
+        """Whether a manifest reads the same."""
+        if bool(manifest.table) != bool(self.table):
+            return False
+        if self.table and manifest.table_source.resolve() != self.table.resolve():
+            return False
+        return self.root is None or manifest.place.resolve() == self.root.resolve()
+
+
+def _is_source(path: Path) -> bool:
+    """Whether a path is a table, or a folder of tables that hold images."""
+    return is_table(path) or (path.is_dir() and is_dataset_folder(path))
 
 
 def _checked(manifest: Manifest, file: Path, *, is_new: bool) -> OwnData:
@@ -154,8 +224,8 @@ def check_name(name: str) -> None:
         raise ConfigError(f"name: {name!r} ends as a file does; wanted: {Path(name).stem}")
     if name in available():
         raise ConfigError(f"name: {name} comes with clipft; {wanted}")
-    if name == "new":
-        raise ConfigError(f"name: {name!r} is the word that makes a data set; {wanted}")
+    if name in ("new", "check"):
+        raise ConfigError(f"name: {name!r} is a word of the command datasets; {wanted}")
 
 
 def check_root(root: Path) -> None:
@@ -170,11 +240,11 @@ def check_root(root: Path) -> None:
 # --- from the tree to the manifest
 
 
-def _values(name: str, tree: Tree, reference: str, file: Path) -> dict[str, Any]:
+def _values(name: str, tree: Tree, source: Source, *, reference: str, file: Path) -> dict[str, Any]:
     """The keys of the manifest, in the order in which they are written."""
     domains = sorted(tree.domains)
     if "{domain}" not in tree.layout:
-        domains = [tree.root.resolve().name]
+        domains = [name if source.table else tree.root.resolve().name]
     reference = _reference(tree, domains, reference)
     classes = _class_folders(tree, reference)
     if len(classes) == 1:
@@ -186,16 +256,15 @@ def _values(name: str, tree: Tree, reference: str, file: Path) -> dict[str, Any]
         if domain != reference and shared & {class_key(folder) for folder in classes}:
             shifts.append(domain)
 
-    return {
-        "name": name,
-        "root": _seen_from(file.parent, tree.root),
-        "domains": [reference, *shifts],
-        "reference": reference,
-        "folders": tree.layout,
-        "holdout": HOLDOUT,
-        "templates": "openai",
-        "classes": classes,
-    }
+    values: dict[str, Any] = {"name": name}
+    if source.root:
+        values["root"] = _seen_from(file.parent, source.root)
+    values |= {"domains": [reference, *shifts], "reference": reference}
+    if source.table:
+        values["table"] = _seen_from(file.parent, source.table)
+    else:
+        values["folders"] = tree.layout
+    return values | {"holdout": HOLDOUT, "templates": "openai", "classes": classes}
 
 
 def _reference(tree: Tree, domains: list[str], reference: str) -> str:
@@ -208,7 +277,7 @@ def _reference(tree: Tree, domains: list[str], reference: str) -> str:
         raise ConfigError(f"reference: missing; {tree.root} holds {', '.join(domains)}; {wanted}")
     if reference in domains:
         return reference
-    if (tree.root / reference).is_dir():
+    if not tree.read_as and (tree.root / reference).is_dir():
         raise ConfigError(f"reference: {tree.root / reference} holds no image; {wanted}")
     known = ", ".join(domains)
     raise ConfigError(f"reference: {tree.root} has no {reference}; it holds {known}; {wanted}")
@@ -289,7 +358,7 @@ def count_images(manifest: Manifest) -> list[dict[str, Any]]:
 def notes_on(manifest: Manifest) -> Iterable[str]:
     """What was understood, held out and left out, a line each."""
     tree = manifest.tree
-    yield f"read as: {IN_WORDS[tree.layout]} ({tree.layout})"
+    yield f"read as: {tree.in_words}"
     yield from _notes_on_parts(manifest)
     yield from _notes_on_classes(manifest)
     yield from tree.notes()
@@ -337,5 +406,6 @@ def _notes_on_classes(manifest: Manifest) -> Iterable[str]:
 
 
 def default_name(root: Path | str) -> str:
-    """What a data set is called after its folder."""
-    return os.path.basename(os.path.realpath(Path(root).expanduser())).replace(" ", "_")
+    """What a data set is called after its folder or table."""
+    path = Path(os.path.realpath(Path(root).expanduser()))
+    return (path.stem if is_table(path) else path.name).replace(" ", "_")

@@ -1,0 +1,220 @@
+"""Tables of images: CSV, parquet, folders of Hugging Face's `datasets`; and what a check finds."""
+
+import io
+import json
+
+import pyarrow as pa
+import pytest
+import yaml
+from PIL import Image
+from pyarrow import parquet
+
+from clipft.data.check import check_images
+from clipft.data.manifests import Manifest
+from clipft.data.own import new_manifest
+from clipft.errors import ConfigError
+
+NAMES = ["door key", "cup"]
+
+
+def png(value):
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (value, 0, 0)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def rows(tmp_path, monkeypatch):
+    """(path, label, split, domain) of images that lie here."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPFT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "pics").mkdir()
+    found = []
+    for number in range(24):
+        path = f"pics/{number}.png"
+        (tmp_path / path).write_bytes(png(number))
+        split = ("train", "valid", "TEST")[number // 2 % 3]
+        found.append((path, NAMES[number % 2], split, "phone" if number >= 12 else "studio"))
+    return found
+
+
+def write_csv(file, header, lines, separator=",", encoding="utf-8"):
+    text = "\n".join(separator.join(line) for line in [header, *lines])
+    file.write_text(text + "\n", encoding=encoding)
+
+
+def kept(manifest, split):
+    """The rows of a split as the table wrote them."""
+    read = manifest.split(split)
+    pairs = zip(read.ids, read.labels, strict=True)
+    return sorted((path, manifest.names[label]) for path, label in pairs)
+
+
+def wanted(rows, domain, word):
+    return sorted(row[:2] for row in rows if row[2:] == (word, domain))
+
+
+@pytest.mark.parametrize(
+    ("header", "separator", "encoding"),
+    [
+        (["path", "label", "split", "domain"], ",", "utf-8"),
+        (["File Name", "Category", "subset", "environment"], ";", "utf-8-sig"),
+        (["image_path", "class-name", "Partition", "env"], "\t", "utf-16"),
+    ],
+)
+def test_columns_are_found_by_any_usual_name(tmp_path, rows, header, separator, encoding):
+    write_csv(tmp_path / "rows.csv", header, rows, separator, encoding)
+    own = new_manifest("mine", "rows.csv", "studio")
+    for part, word in (("train", "train"), ("val", "valid"), ("test", "TEST")):
+        assert kept(own.manifest, f"studio/{part}") == wanted(rows, "studio", word)
+    assert kept(own.manifest, "phone/test") == wanted(rows, "phone", "TEST")
+    assert all(name in str(own) for name in header)
+    assert yaml.safe_load(own.file.read_text())["table"] == "rows.csv"
+    again = Manifest.open(own.file)
+    assert again.split("studio/train") == own.manifest.split("studio/train")
+    copy = Manifest.from_copy(again.copy_for_run())
+    assert copy.digest() == again.digest()
+    assert copy.split("phone/test") == again.split("phone/test")
+
+
+def test_without_splits_and_domains_some_are_held_out(tmp_path, rows):
+    write_csv(tmp_path / "rows.csv", ["path", "label"], [row[:2] for row in rows])
+    manifest = new_manifest("mine", "rows.csv").manifest
+    parts = [kept(manifest, f"mine/{part}") for part in ("train", "val", "test")]
+    assert [len(part) for part in parts] == [16, 4, 4]
+    assert sorted(row for part in parts for row in part) == sorted(row[:2] for row in rows)
+
+
+def test_a_parquet_with_numbers_of_splits_and_images_elsewhere(tmp_path, rows):
+    (tmp_path / "tables").mkdir()
+    numbers = {"train": 0, "valid": 1, "TEST": 2}
+    columns = {"file": [row[0] for row in rows], "y": [row[1] for row in rows]}
+    columns["split"] = [numbers[row[2]] for row in rows]
+    parquet.write_table(pa.table(columns), tmp_path / "tables/rows.parquet")
+    with pytest.raises(ConfigError, match=r"no pics/0.png in tables; .*--table TABLE --root"):
+        new_manifest("mine", "tables/rows.parquet")
+    manifest = new_manifest("mine", ".", table="tables/rows.parquet").manifest
+    assert kept(manifest, "mine/val") == sorted(row[:2] for row in rows if row[2] == "valid")
+
+
+def test_absolute_paths_say_their_root(tmp_path, rows):
+    lines = [(str(tmp_path / row[0]), row[1]) for row in rows]
+    write_csv(tmp_path / "rows.csv", ["path", "label"], lines)
+    manifest = new_manifest("mine", "rows.csv").manifest
+    assert manifest.root == "pics"
+    assert len(manifest.split("mine/train")) == 16
+
+
+def test_words_make_classes_rather_than_numbers_and_spellings_are_one(tmp_path, rows):
+    lines = [(row[0], str(NAMES.index(row[1])), row[1]) for row in rows]
+    lines[0] = (lines[0][0], "0", "Door_Key")
+    write_csv(tmp_path / "rows.csv", ["path", "label", "class_name"], lines)
+    own = new_manifest("mine", "rows.csv")
+    assert own.manifest.names == ["cup", "Door Key"]
+    assert "'door key' is read as 'Door_Key'" in str(own)
+
+
+@pytest.mark.parametrize(
+    ("header", "change", "words"),
+    [
+        (["pics/0.png", "cup"], {}, "rows.csv:1: the first line names no columns but an image"),
+        (["path", "what"], {}, "no column of labels among path, what"),
+        (["where", "label"], {}, "no column of paths among where, label"),
+        (["path", "path"], {}, "two columns are called path"),
+        (["path", "label"], {0: "../x.png"}, r"rows.csv:2: ../x.png lies outside of"),
+        (["path", "split"], {}, "no column of labels"),
+    ],
+)
+def test_a_wrong_table_gets_one_line(tmp_path, rows, header, change, words):
+    lines = [(change.get(number, row[0]), row[1]) for number, row in enumerate(rows)]
+    write_csv(tmp_path / "rows.csv", header, lines)
+    with pytest.raises(ConfigError, match=words):
+        new_manifest("mine", "rows.csv")
+    assert not (tmp_path / "mine.yaml").exists()
+
+
+def test_rows_without_label_or_of_no_part_are_left_out_and_counted(tmp_path, rows):
+    lines = [list(row) for row in rows]
+    lines[0][1] = ""
+    lines[1][2] = "unlabelled"
+    write_csv(tmp_path / "rows.csv", ["path", "label", "split", "domain"], lines)
+    said = str(new_manifest("mine", "rows.csv", "studio"))
+    assert "left out, without a label: 1, e.g. pics/0.png" in said
+    assert "left out, split 'unlabelled': 1, e.g. pics/1.png" in said
+
+
+# --- tables that hold their images
+
+
+def packed(rows):
+    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": NAMES}}
+    images = [{"bytes": png(number), "path": None} for number in range(len(rows))]
+    table = pa.table({"image": images, "label": [NAMES.index(row[1]) for row in rows]})
+    written = json.dumps({"info": {"features": features}})
+    return table.replace_schema_metadata({"huggingface": written}), features
+
+
+def save_to_disk(folder, parts, features):
+    """The layout that `datasets.DatasetDict.save_to_disk` writes."""
+    folder.mkdir()
+    (folder / "dataset_dict.json").write_text(json.dumps({"splits": list(parts)}))
+    for split, table in parts.items():
+        (folder / split).mkdir()
+        name = "data-00000-of-00001.arrow"
+        with pa.OSFile(str(folder / split / name), "wb") as file:
+            with pa.ipc.new_stream(file, table.schema) as writer:
+                writer.write_table(table)
+        state = {"_data_files": [{"filename": name}], "_split": split}
+        (folder / split / "state.json").write_text(json.dumps(state))
+        info = json.dumps({"features": features})
+        (folder / split / "dataset_info.json").write_text(info)
+
+
+def upload(folder, parts):
+    """The layout of a data set on the hub."""
+    (folder / "data").mkdir(parents=True)
+    for split, table in parts.items():
+        parquet.write_table(table, folder / f"data/{split}-00000-of-00001.parquet")
+
+
+@pytest.mark.parametrize("layout", ["saved", "saved, names beside", "hub"])
+def test_images_in_a_table_become_files_once(tmp_path, rows, layout):
+    table, features = packed(rows)
+    if layout == "saved, names beside":
+        table = table.replace_schema_metadata(None)
+    parts = {"train": table.slice(0, 18), "test": table.slice(18)}
+    if layout == "hub":
+        upload(tmp_path / "data", parts)
+    else:
+        save_to_disk(tmp_path / "data", parts, features)
+    manifest = new_manifest("mine", "data").manifest
+    assert sorted(manifest.names) == sorted(NAMES)
+    assert [len(manifest.split(f"mine/{part}")) for part in ("train", "val", "test")] == [14, 4, 6]
+
+    test = manifest.split("mine/test")
+    for path, label in zip(test.ids, test.labels, strict=True):
+        red = Image.open(test.root / path).getpixel((0, 0))[0]
+        assert 18 <= red < 24
+        assert manifest.names[label] == rows[red][1]
+    written = sorted((tmp_path / "cache").rglob("*.png"))
+    stamps = [file.stat().st_mtime_ns for file in written]
+    assert len(written) == 24
+    assert len(Manifest.open(tmp_path / "mine.yaml").split("mine/test")) == 6
+    assert [file.stat().st_mtime_ns for file in written] == stamps
+
+
+def test_a_check_finds_what_is_missing_damaged_and_in_two_splits(tmp_path, rows):
+    write_csv(tmp_path / "rows.csv", ["path", "label", "split", "domain"], rows)
+    manifest = new_manifest("mine", "rows.csv", "studio").manifest
+    whole = check_images(manifest)
+    assert whole.wrong == []
+    assert "16: 0.png 8 x 8" in whole.odd[0]  # 12 of studio, 4 tests of phone
+    assert whole.counts[-1]["studio/train"] == 4
+    (tmp_path / "pics/0.png").unlink()
+    (tmp_path / "pics/1.png").write_bytes(b"no image")
+    (tmp_path / "pics/4.png").write_bytes((tmp_path / "pics/7.png").read_bytes())
+    missing, unreadable, twice, labels = check_images(manifest).wrong
+    assert missing.startswith("missing: 1 of 16") and "pics/0.png" in missing
+    assert unreadable.startswith("unreadable: 1 of 16") and "pics/1.png" in unreadable
+    assert twice.endswith("pics/7.png (studio/train) and pics/4.png (studio/test)")
+    assert labels.startswith("the same image under several labels: 1")
