@@ -20,7 +20,7 @@ from ..progress import say
 from .emoji_shift import CHECKS, EmojiSpec, Part, build, first_images, is_built
 from .folders import Layout, Tree, class_key, complete
 from .lists import ListFile, Rows, folder_of, mixed_folders, repeats
-from .splits import MEGAPIXELS, PARTS, Decoding, Look, Split, SplitName, hold_out
+from .splits import MEGAPIXELS, PARTS, Decoding, Look, Metric, Split, SplitName, hold_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,10 +94,21 @@ WANTED: dict[str, tuple[str, str]] = {
     "megapixels": ("a number, of the largest image that is read", "megapixels: 250"),
     "holdout": ("a fraction of train, 0 <= holdout < 1", "holdout: 0.2"),
     "underscores": ("spaces, or kept: as class names are written", "underscores: kept"),
+    "metric": ("accuracy, class_accuracy, macro_f1 or worst_group", "metric: macro_f1"),
+    "mask": (
+        "for a domain, the classes that may be predicted, or found: those its images have",
+        "mask: {sketch: found}",
+    ),
+    "groups": ("class: each class is a group", "groups: class"),
     "templates": ("openai, or a list of texts", 'templates: ["a photo of a {}."]'),
     "captions": ("a list of texts for each domain", 'captions: {any: ["a photo of a {}."]}'),
 }
 PROSE = ("title", "card", "licence", "homepage")  # keys that decide nothing
+# younger than some runs: a key at its default is left out of the digest
+YOUNGER = {
+    "folders": "", "underscores": "spaces", "look": "file",
+    "metric": "accuracy", "mask": {}, "groups": "",
+}  # fmt: skip
 ACCESS = ("root", "outside", "megapixels")  # where images lie, and what of them may be read
 
 
@@ -126,6 +137,10 @@ class Manifest(Record):
     holdout: float = Field(0.0, ge=0, lt=1)
     # of class names in texts; kept: as they are written
     underscores: Literal["spaces", "kept"] = "spaces"
+    metric: Metric = "accuracy"  # what tables, figures and explorers show
+    # domain -> the classes that its logits are masked to; found: those its test images have
+    mask: dict[str, Literal["found"] | tuple[str, ...]] = {}
+    groups: Literal["", "class"] = ""  # of images, for the worst one
     templates: str | tuple[str, ...] = "openai"  # of the zero-shot head; openai: CLIP's 80
     captions: dict[str, tuple[str, ...]] = {}  # templates by domain; "any" joins each
     emoji: EmojiSpec | None = None  # set: the files are rendered on first use
@@ -176,6 +191,23 @@ class Manifest(Record):
         if self.folders and "{domain}" not in self.folders and len(self.domains) > 1:
             several = f"{len(self.domains)} domains, and folders {self.folders!r} has one"
             raise ConfigError(f'{source}: {several}; wanted: e.g. folders: "{{domain}}/{{class}}"')
+        self._check_protocol(source)
+
+    def _check_protocol(self, source: str) -> None:
+        """Raise ConfigError for a mask of no domain or class, a worst group without groups."""
+        if self.metric == "worst_group" and not self.groups:
+            wanted, example = WANTED["groups"]
+            raise ConfigError(
+                f"{source}: worst_group needs groups; wanted: {wanted}, e.g. {example}"
+            )
+        for domain, classes in self.mask.items():
+            if domain not in self.domains:
+                problem = unknown(f"domain of {self.name}", domain, self.domains)
+                raise ConfigError(f"{source}: mask: {problem}")
+            if not classes:
+                wanted, example = WANTED["mask"]
+                problem = f"mask of {domain} has no class; wanted: {wanted}, e.g. {example}"
+                raise ConfigError(f"{source}: {problem}")
 
     def _check_names(self, source: str) -> None:
         """Raise ConfigError for a name that a path cannot hold, a domain given twice, no texts."""
@@ -295,12 +327,9 @@ class Manifest(Record):
         rows = fields.pop("class_names")
         for key in (*PROSE, *ACCESS):
             del fields[key]
-        if not self.folders:
-            del fields["folders"]
-        if self.underscores == "spaces":
-            del fields["underscores"]
-        if self.look == "file":
-            del fields["look"]
+        for key, default in YOUNGER.items():
+            if fields[key] == default:
+                del fields[key]
         if not isinstance(self.classes, str):
             del fields["classes"]  # the rows say it
         return digest([fields, rows])
@@ -394,8 +423,54 @@ class Manifest(Record):
         or part, one without images, a malformed line or a label outside the classes.
         """
         if name not in self._splits:
-            self._splits[name] = replace(self._read_split(name), decoding=self.decoding)
+            split = self._read_split(name)
+            self._splits[name] = replace(
+                split,
+                decoding=self.decoding,
+                allowed=self._allowed(split),
+                groups=self._groups_of(split),
+            )
         return self._splits[name]
+
+    def _allowed(self, split: Split) -> tuple[int, ...]:
+        """The labels that a domain's logits are masked to, rising; () for all.
+
+        Raises ConfigError for a name of no class, and where an image has a label that is masked.
+        """
+        classes = self.mask.get(split.domain, ())
+        if not classes:
+            return ()
+        if classes == "found":
+            # The same for all parts of a domain: its classes are those of what is reported.
+            test = split if split.part == "test" else self._read_split(f"{split.domain}/test")
+            labels = set(test.labels)
+        else:
+            labels = {self._label_of_name(name, split.domain) for name in classes}
+        beside = sorted(set(split.labels) - labels)
+        if beside:
+            name = self.class_names[beside[0]].name
+            count = f"{len(beside)} of the classes of {split.name} are masked, e.g. {name!r}"
+            raise ConfigError(f"{count}; wanted: all in mask, or mask: {{{split.domain}: found}}")
+        return tuple(sorted(labels))
+
+    def _label_of_name(self, name: str, domain: str) -> int:
+        """The label of a class in a mask, by its name or its folder."""
+        label = self.label_in(name)
+        if label is None:
+            label = self._label_of_text.get(name)
+        if label is None:
+            raise ConfigError(f"mask of {domain}: {unknown('class', name, self._label_of_text)}")
+        return label
+
+    @cached_property
+    def _label_of_text(self) -> dict[str, int]:
+        return {name.name: label for label, name in enumerate(self.class_names)}
+
+    def _groups_of(self, split: Split) -> tuple[str, ...]:
+        """The group of each row, where images are grouped."""
+        if not self.groups:
+            return ()
+        return tuple(self.class_names[label].name for label in split.labels)
 
     @property
     def decoding(self) -> Decoding:
