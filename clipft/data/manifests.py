@@ -238,6 +238,9 @@ class Manifest(Record):
     def copy_for_run(self) -> dict[str, Any]:
         """All that the YAML files say, class names included, as JSON has it."""
         copy = self.model_dump(mode="json")
+        for key in ("metric", "mask", "groups"):
+            if copy[key] == YOUNGER[key]:
+                del copy[key]
         copy["class_names"] = [name.as_kept() for name in self.class_names]
         # A copy lies elsewhere: what is seen from the manifest's file is not seen from there.
         copy["root"] = str(self._own_root) if self.root else ""
@@ -328,8 +331,8 @@ class Manifest(Record):
         for key in (*PROSE, *ACCESS):
             del fields[key]
         for key, default in YOUNGER.items():
-            if fields[key] == default:
-                del fields[key]
+            if fields.get(key, default) == default:
+                fields.pop(key, None)
         if not isinstance(self.classes, str):
             del fields["classes"]  # the rows say it
         return digest([fields, rows])
