@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ..config import RunConfig
 
-# metric -> its column; the accuracy goes before them
+# metric -> its column; what the data set is scored by goes before them
 COLUMNS = {
     "relative_accuracy": "relative", "nll": "nll", "ece": "ece",
     "energy_gap": "gap", "feature_distortion": "distortion",
@@ -60,6 +60,10 @@ def show_frame(frame: pd.DataFrame, title: str) -> None:
 
 def print_scores(scores: pd.DataFrame, alphas: Sequence[float], config: RunConfig) -> None:
     """Print a run's scores at these alphas, a row per split, and how its weights were chosen."""
+    from ..data.splits import METRICS
+    from ..runs.table import metric_of
+
+    metric = metric_of(scores)
     scores = scores[scores["alpha"].isin(alphas)]
     index = ["alpha", "role", "split"]
     by_split = scores.pivot_table(index=index, columns="metric", values="mean").reset_index()
@@ -67,9 +71,9 @@ def print_scores(scores: pd.DataFrame, alphas: Sequence[float], config: RunConfi
     rows = []
     for measured in by_split.to_dict("records"):
         row = {name: measured[name] for name in ("alpha", "split", "role")}
-        row["accuracy"] = f"{100 * measured['accuracy']:.1f} %"
-        for metric, column in COLUMNS.items():
-            value = measured.get(metric, math.nan)
+        row[METRICS[metric]] = f"{100 * measured[metric]:.1f} %"
+        for name, column in COLUMNS.items():
+            value = measured.get(name, math.nan)
             row[column] = "" if math.isnan(value) else f"{value:.3f}"
         rows.append(row)
     where = "" if config.steps else "elsewhere, as it was said "
@@ -81,6 +85,7 @@ MEASURED = {
     "accuracy": ("accuracy", 100, 1),
     "class_accuracy": ("mean of classes", 100, 1),
     "macro_f1": ("macro F1", 100, 1),
+    "worst_group": ("worst group", 100, 1),
     "relative_accuracy": ("relative", 1, 3),
     "nll": ("nll", 1, 3),
     "ece": ("ece", 1, 3),
@@ -89,10 +94,12 @@ MEASURED = {
 
 def print_models(scores: pd.DataFrame, as_markdown: bool = False) -> None:
     """Print the table of `clipft.evaluate`: a row per model and split, with 95 % intervals."""
+    metrics = set(scores.metric) | (set(MEASURED) - {"worst_group"})  # groups are rare
+    columns = [column for metric, (column, _, _) in MEASURED.items() if metric in metrics]
     rows = []
     for (model, split), measured in scores.groupby(["run", "split"], sort=False):
         row = {"model": model, "split": split, "role": measured.role.iloc[0]}
-        row |= dict.fromkeys([column for column, _, _ in MEASURED.values()], "")
+        row |= dict.fromkeys(columns, "")
         for line in measured[measured.metric.isin(list(MEASURED))].to_dict("records"):
             column, factor, digits = MEASURED[line["metric"]]
             numbers = [factor * line[name] for name in ("mean", "low", "high")]

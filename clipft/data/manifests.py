@@ -19,9 +19,11 @@ from ..errors import ConfigError, unknown
 from ..progress import say
 from .emoji_shift import CHECKS, EmojiSpec, Part, build, first_images, is_built
 from .folders import Layout, Tree, class_key, complete
+from .layouts.asked import Asked
+from .layouts.readers import READERS
 from .lists import ListFile, Rows, folder_of, mixed_folders, repeats
 from .shards import is_packed, read_unpacked, unpack, unpacked_place
-from .splits import MEGAPIXELS, PARTS, Decoding, Look, Split, SplitName, hold_out
+from .splits import MEGAPIXELS, PARTS, Decoding, Look, Metric, Split, SplitName, hold_out
 from .tables import Table
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ WANTED: dict[str, tuple[str, str]] = {
     "root": ("the folder of the images", "root: photos"),
     "folders": ("how the folders lie", 'folders: "{domain}/{class}"'),
     "table": ("a table of images, or a folder of Hugging Face's datasets", "table: rows.csv"),
+    "kept": ("the layout and folder of each domain", "kept: {photo: {layout: domainbed}}"),
     "lists": ("how the list files are called", 'lists: "{domain}_{split}.txt"'),
     "labels": ("list or folder", "labels: folder"),
     "outside": ("true where lists may name images out of the root", "outside: true"),
@@ -97,13 +100,31 @@ WANTED: dict[str, tuple[str, str]] = {
     "megapixels": ("a number, of the largest image that is read", "megapixels: 250"),
     "holdout": ("a fraction of train, 0 <= holdout < 1", "holdout: 0.2"),
     "underscores": ("spaces, or kept: as class names are written", "underscores: kept"),
+    "metric": ("accuracy, class_accuracy, macro_f1 or worst_group", "metric: macro_f1"),
+    "mask": (
+        "for a domain, the classes that may be predicted, or found: those its images have",
+        "mask: {sketch: found}",
+    ),
+    "groups": ("class: each class is a group", "groups: class"),
     "templates": ("openai, or a list of texts", 'templates: ["a photo of a {}."]'),
     "captions": ("a list of texts for each domain", 'captions: {any: ["a photo of a {}."]}'),
 }
 OPENAI = "openai"  # of templates: the 80 of CLIP's release
 ANY = "any"  # of captions: joins each domain
 PROSE = ("title", "card", "licence", "homepage")  # keys that decide nothing
+# younger than some runs: a key at its default is left out of the digest
+YOUNGER = {
+    "folders": "", "table": "", "kept": {}, "underscores": "spaces", "look": "file",
+    "metric": "accuracy", "mask": {}, "groups": "",
+}  # fmt: skip
 ACCESS = ("root", "outside", "megapixels")  # where images lie, and what of them may be read
+
+
+class Kept(Record):
+    """How the files of a domain are kept: in which layout, and in which folder below the root."""
+
+    layout: str
+    folder: str = ""  # below the root; "" for the root itself
 
 
 class Manifest(Record):
@@ -124,6 +145,7 @@ class Manifest(Record):
     folders: Layout = ""  # set: class folders say what belongs where, and no list file does
     # of images; CSV, parquet, or a folder of Hugging Face's datasets; as seen from the manifest
     table: str = ""
+    kept: dict[str, Kept] = {}  # set: how the files of each domain are kept; see data/layouts
     lists: str = "{domain}_{split}.txt"  # lines: path label
     labels: Literal["list", "folder"] = "list"  # folder: of the image, whatever the list says
     outside: bool = False  # whether list files may name images out of the root
@@ -133,6 +155,10 @@ class Manifest(Record):
     holdout: float = Field(0.0, ge=0, lt=1)
     # of class names in texts; kept: as they are written
     underscores: Literal["spaces", "kept"] = "spaces"
+    metric: Metric = "accuracy"  # what tables, figures and explorers show
+    # domain -> the classes that its logits are masked to; found: those its test images have
+    mask: dict[str, Literal["found"] | tuple[str, ...]] = {}
+    groups: Literal["", "class"] = ""  # of images, for the worst one
     templates: str | tuple[str, ...] = OPENAI  # of the zero-shot head
     captions: dict[str, tuple[str, ...]] = {}  # templates by domain, or ANY
     emoji: EmojiSpec | None = None  # set: the files are rendered on first use
@@ -182,12 +208,45 @@ class Manifest(Record):
             wanted = f"wanted: one of domains, e.g. reference: {next(iter(self.domains), 'studio')}"
             problem = unknown(f"domain of {self.name}", self.reference, self.domains)
             raise ConfigError(f"{source}: reference: {problem}; {wanted}")
-        if self.folders and self.table:
-            both = "folders and table both say what belongs where"
+        said = [key for key in ("folders", "table", "kept") if getattr(self, key)]
+        if len(said) > 1:
+            both = f"{said[0]} and {said[1]} both say what belongs where"
             raise ConfigError(f"{source}: {both}; wanted: one of them")
         if self.folders and "{domain}" not in self.folders and len(self.domains) > 1:
             several = f"{len(self.domains)} domains, and folders {self.folders!r} has one"
             raise ConfigError(f'{source}: {several}; wanted: e.g. folders: "{{domain}}/{{class}}"')
+        self._check_kept(source)
+        self._check_protocol(source)
+
+    def _check_kept(self, source: str) -> None:
+        """Raise ConfigError where `kept` names no layout, or leaves a domain out."""
+        for domain, kept in self.kept.items():
+            if kept.layout not in READERS:
+                problem = unknown("layout", kept.layout, READERS)
+                raise ConfigError(f"{source}: kept: {domain}: {problem}")
+            if kept.folder.startswith("/") or ".." in Path(kept.folder).parts:
+                fault = f"the folder {kept.folder} lies outside of the root"
+                raise ConfigError(f"{source}: kept: {domain}: {fault}; wanted: one below it")
+        if self.kept and set(self.kept) != set(self.domains):
+            other = sorted(set(self.kept) ^ set(self.domains))[0]
+            wanted = "wanted: a layout for each of domains"
+            raise ConfigError(f"{source}: kept and domains differ in {other!r}; {wanted}")
+
+    def _check_protocol(self, source: str) -> None:
+        """Raise ConfigError for a mask of no domain or class, a worst group without groups."""
+        if self.metric == "worst_group" and not (self.groups or self.kept):
+            wanted, example = WANTED["groups"]
+            raise ConfigError(
+                f"{source}: worst_group needs groups; wanted: {wanted}, e.g. {example}"
+            )
+        for domain, classes in self.mask.items():
+            if domain not in self.domains:
+                problem = unknown(f"domain of {self.name}", domain, self.domains)
+                raise ConfigError(f"{source}: mask: {problem}")
+            if not classes:
+                wanted, example = WANTED["mask"]
+                problem = f"mask of {domain} has no class; wanted: {wanted}, e.g. {example}"
+                raise ConfigError(f"{source}: {problem}")
 
     def _check_names(self, source: str) -> None:
         """Raise ConfigError for a name that a path cannot hold, and for a domain given twice."""
@@ -248,6 +307,9 @@ class Manifest(Record):
     def copy_for_run(self) -> dict[str, Any]:
         """All that the YAML files say, class names included, as JSON has it."""
         copy = self.model_dump(mode="json")
+        for key in ("kept", "metric", "mask", "groups"):
+            if copy[key] == YOUNGER[key]:
+                del copy[key]
         copy["class_names"] = [name.as_kept() for name in self.class_names]
         # A copy lies elsewhere: what is seen from the manifest's file is not seen from there.
         copy["root"] = str(self._own_root) if self.root else ""
@@ -338,16 +400,13 @@ class Manifest(Record):
         rows = fields.pop("class_names")
         for key in (*PROSE, *ACCESS):
             del fields[key]
-        if not self.folders:
-            del fields["folders"]
         # Where a table lies decides nothing; that there is one, and which, does.
         fields["table"] = posixpath.basename(fields["table"])
-        if not self.table:
-            del fields["table"]
-        if self.underscores == "spaces":
-            del fields["underscores"]
-        if self.look == "file":
-            del fields["look"]
+        # So it is with the folders of layouts.
+        fields["kept"] = {domain: kept.layout for domain, kept in self.kept.items()}
+        for key, default in YOUNGER.items():
+            if fields.get(key, default) == default:
+                fields.pop(key, None)
         if not isinstance(self.classes, str):
             del fields["classes"]  # the rows say it
         return digest([fields, rows])
@@ -375,8 +434,8 @@ class Manifest(Record):
 
     @property
     def has_tree(self) -> bool:
-        """Whether class folders, or a table, say what belongs where, and no list files do."""
-        return bool(self.folders or self.table)
+        """Whether folders, a table or a known layout say what belongs where, and no lists do."""
+        return bool(self.folders or self.table or self.kept)
 
     @property
     def place(self) -> Path:
@@ -478,7 +537,13 @@ class Manifest(Record):
         or part, one without images, a malformed line or a label outside the classes.
         """
         if name not in self._splits:
-            self._splits[name] = replace(self._read_split(name), decoding=self.decoding)
+            split = self._read_split(name)
+            self._splits[name] = replace(
+                split,
+                decoding=self.decoding,
+                allowed=self._allowed(split),
+                groups=self._groups_of(split),
+            )
         return self._splits[name]
 
     def has(self, name: str) -> bool:
@@ -491,11 +556,51 @@ class Manifest(Record):
         if self.emoji is not None:
             counts = self.emoji.per_class.items()
             return self.holdout > 0 or any(count for known, count in counts if known == part)
-        if self.folders:
+        if self.has_tree:
             return part in self.parts(domain)
         if self.holdout and part != "test":
             return len(self.split(name)) > 0
         return self._list_file(domain, part).is_file()
+
+    def _allowed(self, split: Split) -> tuple[int, ...]:
+        """The labels that a domain's logits are masked to, rising; () for all.
+
+        Raises ConfigError for a name of no class, and where an image has a label that is masked.
+        """
+        classes = self.mask.get(split.domain, ())
+        if not classes:
+            return ()
+        if classes == "found":
+            # The same for all parts of a domain: its classes are those of what is reported.
+            test = split if split.part == "test" else self._read_split(f"{split.domain}/test")
+            labels = set(test.labels)
+        else:
+            labels = {self._label_of_name(name, split.domain) for name in classes}
+        beside = sorted(set(split.labels) - labels)
+        if beside:
+            name = self.class_names[beside[0]].name
+            count = f"{len(beside)} of the classes of {split.name} are masked, e.g. {name!r}"
+            raise ConfigError(f"{count}; wanted: all in mask, or mask: {{{split.domain}: found}}")
+        return tuple(sorted(labels))
+
+    def _label_of_name(self, name: str, domain: str) -> int:
+        """The label of a class in a mask, by its name or its folder."""
+        label = self.label_in(name)
+        if label is None:
+            label = self._label_of_text.get(name)
+        if label is None:
+            raise ConfigError(f"mask of {domain}: {unknown('class', name, self._label_of_text)}")
+        return label
+
+    @cached_property
+    def _label_of_text(self) -> dict[str, int]:
+        return {name.name: label for label, name in enumerate(self.class_names)}
+
+    def _groups_of(self, split: Split) -> tuple[str, ...]:
+        """The group of each row, where images are grouped."""
+        if not self.groups:
+            return split.groups
+        return tuple(self.class_names[label].name for label in split.labels)
 
     @property
     def decoding(self) -> Decoding:
@@ -520,11 +625,27 @@ class Manifest(Record):
     def parts(self, domain: str) -> dict[str, Split]:
         """Train, val and test of class folders or a table, as many as there are; made once."""
         if domain not in self._parts:
-            found = self.tree.parts(domain, self.label_of_key)
+            if self.kept:
+                found = self._read_kept(domain)
+            else:
+                found = self.tree.parts(domain, self.label_of_key)
             is_reference = domain == self.reference
             purpose = f"{self.name}:{domain}"
             self._parts[domain] = complete(found, self.holdout, purpose, is_reference=is_reference)
         return self._parts[domain]
+
+    def _read_kept(self, domain: str) -> dict[str, Split]:
+        """The parts of a domain in a known layout, as the data set's own files name them."""
+        root = self.root_folder()
+        kept = self.kept[domain]
+        asked = Asked(root / kept.folder, kept.folder, domain, self.label_of_folder, self.heading)
+        parts = {}
+        for part, rows in READERS[kept.layout](asked).items():
+            say(rows.notes)
+            if rows.ids:
+                ids, labels, groups = map(tuple, (rows.ids, rows.labels, rows.groups))
+                parts[part] = Split(domain, part, root, ids, labels, groups=groups)
+        return parts
 
     @cached_property
     def label_of_key(self) -> Mapping[str, int]:
@@ -536,7 +657,7 @@ class Manifest(Record):
         if part in parts:
             return parts[part]
 
-        root = self.tree.root
+        root = self.root_folder()
         if not parts:
             known = ", ".join(self.names[:3])
             problem = f"{root} has no image of {domain} in a folder of its classes ({known} ...)"

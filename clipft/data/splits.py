@@ -18,6 +18,13 @@ PARTS = ("train", "val", "test")
 MEGAPIXELS = 178  # what Pillow lets through unless told otherwise
 
 Look = Literal["file", "viewer"]
+Metric = Literal["accuracy", "class_accuracy", "macro_f1", "worst_group"]
+METRICS: dict[str, str] = {  # what data sets are scored by, in words
+    "accuracy": "accuracy",
+    "class_accuracy": "mean class accuracy",
+    "macro_f1": "macro F1",
+    "worst_group": "worst-group accuracy",
+}
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,8 @@ class Split:
     labels: tuple[int, ...]
     domains: tuple[str, ...] = ()  # of each row, where several domains were joined
     decoding: Decoding = Decoding()
+    groups: tuple[str, ...] = ()  # of each row, for the worst group; "": in none
+    allowed: tuple[int, ...] = ()  # labels that may be predicted; (): all
 
     @property
     def name(self) -> str:
@@ -79,7 +88,8 @@ class Split:
         ids = tuple(self.ids[row] for row in rows)
         labels = tuple(self.labels[row] for row in rows)
         domains = tuple(self.domains[row] for row in rows) if self.domains else ()
-        return replace(self, ids=ids, labels=labels, domains=domains)
+        groups = tuple(self.groups[row] for row in rows) if self.groups else ()
+        return replace(self, ids=ids, labels=labels, domains=domains, groups=groups)
 
     def domain_of(self, row: int) -> str:
         """The domain of one row."""

@@ -132,6 +132,14 @@ class Mixtures:
         return scores[len(known) :]
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of a chunk: labels (n,), and the classes that may be predicted; (): all."""
+
+    labels: Tensor
+    allowed: tuple[int, ...] = ()
+
+
 class Judge:
     """What the engine asks: the models to show a split to, and what they say of each chunk."""
 
@@ -141,8 +149,8 @@ class Judge:
         self.mixtures = mixtures
         self.alphas = alphas
 
-    def __call__(self, labels: Tensor, embeddings: Embeddings) -> Iterator[tuple[float, Columns]]:
-        """Labels (n,), each point's embeddings (n, D) -> alpha and columns (n,) of `Scores`."""
+    def __call__(self, known: Known, embeddings: Embeddings) -> Iterator[tuple[float, Columns]]:
+        """What is known, each point's embeddings (n, D) -> alpha and columns (n,) of `Scores`."""
         raise NotImplementedError
 
 
@@ -164,18 +172,18 @@ class WiseJudge(Judge):
         self.points = points
         self.heads = Heads(mixtures.student, points)
 
-    def __call__(self, labels: Tensor, embeddings: Embeddings) -> Iterator[tuple[float, Columns]]:
+    def __call__(self, known: Known, embeddings: Embeddings) -> Iterator[tuple[float, Columns]]:
         """See `Judge`."""
         before = None
         for alpha, now in embeddings:
             if before is None:
                 before = now
             if alpha in self.alphas:
-                yield alpha, self._columns(alpha, labels, now, before)
+                yield alpha, self._columns(alpha, known, now, before)
 
     @torch.inference_mode()
-    def _columns(self, alpha: float, labels: Tensor, now: Tensor, before: Tensor) -> Columns:
-        columns = _predicted(self.heads.logits(alpha, now), labels)
+    def _columns(self, alpha: float, known: Known, now: Tensor, before: Tensor) -> Columns:
+        columns = _predicted(self.heads.logits(alpha, now), known)
         columns["energy_gap"] = energy_gap(now, before, moment=self.moment)
         columns["feature_distortion"] = feature_distortion(now, before)
         columns["feature_distortion_normalised"] = feature_distortion(now, before, normalised=True)
@@ -192,10 +200,10 @@ class ZeroShotJudge(Judge):
         self.points = {ZERO_SHOT: Point(load, tower_digest(mixtures.start))}
         self.heads = Heads(student, self.points)
 
-    def __call__(self, labels: Tensor, embeddings: Embeddings) -> Iterator[tuple[float, Columns]]:
+    def __call__(self, known: Known, embeddings: Embeddings) -> Iterator[tuple[float, Columns]]:
         """See `Judge`."""
         for alpha, now in embeddings:
-            yield alpha, _predicted(self.heads.logits(alpha, now), labels)
+            yield alpha, _predicted(self.heads.logits(alpha, now), known)
 
 
 class EnsembleJudge(Judge):
@@ -224,7 +232,7 @@ class EnsembleJudge(Judge):
         self.points = points
         self.heads = Heads(mixtures.student, points)
 
-    def __call__(self, labels: Tensor, embeddings: Embeddings) -> Iterator[tuple[float, Columns]]:
+    def __call__(self, known: Known, embeddings: Embeddings) -> Iterator[tuple[float, Columns]]:
         """See `Judge`."""
         logits = {name: self.heads.logits(name, now) for name, now in embeddings}
         numbers = range(len(self.mixtures.ends))
@@ -234,17 +242,19 @@ class EnsembleJudge(Judge):
         logits["wise", TUNED] = logits[0]
         for alpha in self.alphas:
             mixed = output_ensemble(logits["zero-shot"], mean, alpha)
-            columns = _predicted(mixed, labels)
+            columns = _predicted(mixed, known)
             if self.single:
                 wise_logits = logits["wise", alpha]
-                agrees = mixed.argmax(-1) == wise_logits.argmax(-1)
+                of_wise = _predicted(wise_logits, known)["prediction"]
+                agrees = columns["prediction"] == of_wise
                 columns["wise_distance"] = distance(mixed, wise_logits)
                 columns["wise_agreement"] = agrees.float()
             yield alpha, columns
 
 
-def _predicted(logits: Tensor, labels: Tensor) -> Columns:
-    return dict(zip(PREDICTED, predictions(logits, labels), strict=True))
+def _predicted(logits: Tensor, known: Known) -> Columns:
+    columns = predictions(logits, known.labels, known.allowed)
+    return dict(zip(PREDICTED, columns, strict=True))
 
 
 def score_splits(
@@ -278,12 +288,15 @@ def _score_split(
         if not len(chunk.rows):
             continue
         rows += chunk.rows.tolist()
-        for alpha, columns in judge(chunk.labels, embeddings):
+        for alpha, columns in judge(Known(chunk.labels, split.allowed), embeddings):
             gathered = chunks_at.setdefault(alpha, {})
             for name, column in columns.items():
                 gathered.setdefault(name, []).append(column.cpu().numpy())
 
     read = split if len(rows) == len(split) else split.take(rows)
+    if read.groups:
+        for gathered in chunks_at.values():
+            gathered["group"] = [np.asarray(read.groups)]
     scores = []
     for alpha, gathered in chunks_at.items():
         arrays = {name: np.concatenate(chunks) for name, chunks in gathered.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,15 +24,23 @@ def logits_of(student: Student, pixels: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def predictions(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def predictions(
+    logits: Tensor, labels: Tensor, allowed: Sequence[int] = ()
+) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (N, C), labels (N,) -> predicted class, its probability, and nats of the true class,
     each (N,).
 
-    Of tied classes the lower index wins, as torch.argmax promises. Raises WeightsError where a
+    Of tied classes the lower index wins, as torch.argmax promises. allowed: the classes that may be
+    predicted, all others are masked before the softmax; (): all may. Raises WeightsError where a
     logit is not finite.
     """
     check_scores(logits)
-    logs = logits.float().log_softmax(-1)  # (N, C)
+    logits = logits.float()
+    if allowed:
+        mask = torch.full_like(logits[0], -torch.inf)
+        mask[list(allowed)] = 0
+        logits = logits + mask
+    logs = logits.log_softmax(-1)  # (N, C)
     prediction = logs.argmax(-1)
     confidence = logs.gather(-1, prediction[:, None])[:, 0].exp()
     nll = -logs.gather(-1, labels.to(logs.device)[:, None])[:, 0]

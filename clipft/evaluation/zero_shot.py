@@ -88,4 +88,4 @@ def _evaluate(name: str, config: RunConfig, reading: Reading) -> pd.DataFrame:
     about |= {key: settings[key] for key in CONFIG_COLUMNS}
     for place, (column, value) in enumerate(about.items()):
         rows.insert(place, column, value)
-    return rows
+    return rows.assign(scored_by=bench.manifest.metric)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from ..config import TUNED, ZERO_SHOT
+from ..data.splits import METRICS
+from ..runs.table import metric_of
 from .marks import BAR_NUMBERS
 from .style import GREY, LAYOUT, OTHER_COLOURS, domains_of
 
@@ -22,6 +24,8 @@ def accuracy_figure(
 ) -> go.Figure:
     """Accuracy (%) of every split for a few alphas of one run: zero-shot, mixtures, tuned.
 
+    Or what else the data set is scored by.
+
     Arguments:
         scores: `run.table()`.
         alphas: which to draw, a bar each.
@@ -35,11 +39,13 @@ def accuracy_figure(
         >>> [bars.name for bars in figure.data]
         ['zero-shot', 'WiSE, alpha 0.3', 'tuned']
     """
-    rows = scores[(scores.metric == "accuracy") & (scores.role != "val")]
+    metric = metric_of(scores)
+    rows = scores[(scores.metric == metric) & (scores.role != "val")]
 
     figure = go.Figure()
     for colour, alpha in zip((GREY, *OTHER_COLOURS), alphas, strict=False):
         bars = rows[rows.alpha == alpha]
         look = {"name": TITLES.get(alpha, f"WiSE, alpha {alpha:g}"), "marker_color": colour}
         figure.add_bar(x=domains_of(bars.split), y=100 * bars["mean"], **look, **BAR_NUMBERS)
-    return figure.update_layout(**LAYOUT, height=400, barmode="group", yaxis_title="accuracy (%)")
+    title = f"{METRICS[metric]} (%)"
+    return figure.update_layout(**LAYOUT, height=400, barmode="group", yaxis_title=title)

@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ..config import TUNED, ZERO_SHOT
-from ..data.splits import SplitName
+from ..data.splits import METRICS, SplitName
 from ..errors import ConfigError
 from ..runs.names import NOT_TRAINED, recipe_in_words
-from ..runs.table import RECIPE, best_by_val, recipes, reference_first
+from ..runs.table import RECIPE, best_by_val, metric_of, recipes, reference_first
 from .marks import BAR_NUMBERS, FIRST, ON_PAGE, SECOND, SILENT, THIRD, hover, leads_to_recipe
 from .moves import ROOM, States, add_slider
 from .style import (
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from ..runs.sweep import Sweep
     from ..runs.thumbnails import Thumbnails
 
-TITLES = ("reference accuracy (%)", "mean shift accuracy (%)")
-TITLES_ALONE = ("100 alpha", "reference accuracy (%)")  # of a data set without a shift
+TITLES = ("reference {} (%)", "mean shift {} (%)")  # of a metric in words
+TITLES_ALONE = ("100 alpha", "reference {} (%)")  # of a data set without a shift
 ENDS = {"zero-shot": ZERO_SHOT, "tuned": TUNED}
 MOST_STEPS = 21  # beyond so many alphas, thumbnails would make the page heavy
 TILES = 12  # thumbnails in their row
@@ -67,6 +67,7 @@ def wise_slider_figure(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
         >>> figure.write_html("wise.html")
     """
     rows = _best_curves(results)
+    measure = METRICS[metric_of(results)]
     alphas = np.sort(rows.alpha.unique())
     splits = [name for name in rows.columns if SplitName.parse(name).part]
     splits = reference_first(splits, results.reference.iloc[0])
@@ -90,9 +91,9 @@ def wise_slider_figure(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
     else:
         figure.update_layout(height=max(560, 260 + 31 * len(looks)), legend={"x": 1.02})
     top = max(100 * rows[splits].to_numpy().max() * 1.12, 1)
-    figure.update_xaxes(title_text="reference accuracy (%)", **FIRST)
-    figure.update_yaxes(title_text="mean accuracy under shift (%)", **FIRST)
-    return figure.update_yaxes(title_text="accuracy (%)", range=[0, min(top, 112)], **SECOND)
+    figure.update_xaxes(title_text=f"reference {measure} (%)", **FIRST)
+    figure.update_yaxes(title_text=f"mean {measure} under shift (%)", **FIRST)
+    return figure.update_yaxes(title_text=f"{measure} (%)", range=[0, min(top, 112)], **SECOND)
 
 
 def _best_curves(results: pd.DataFrame) -> pd.DataFrame:
@@ -188,6 +189,7 @@ def wise_curve_figure(results: pd.DataFrame) -> go.Figure:
         2
     """
     rows = recipes(results).sort_values("alpha")
+    measure = METRICS[metric_of(results)]
     looks = style(rows.method.unique())
 
     figure = go.Figure()
@@ -199,8 +201,8 @@ def wise_curve_figure(results: pd.DataFrame) -> go.Figure:
             marker = {"size": [4] * (len(curve) - 1) + [11], "symbol": look.symbol}
             figure.add_scatter(**trace, **named, line=look.line | {"width": 1.5}, marker=marker)
 
-    figure.update_xaxes(title_text="reference accuracy (%)")
-    figure.update_yaxes(title_text="mean accuracy under shift (%)")
+    figure.update_xaxes(title_text=f"reference {measure} (%)")
+    figure.update_yaxes(title_text=f"mean {measure} under shift (%)")
     details = f"large marker: tuned; {runs_and_seeds(results)}"
     title = titled("WiSE curves of every recipe", details)
     return figure.update_layout(**LAYOUT, height=max(520, 200 + 31 * len(looks)), title=title)
@@ -234,7 +236,7 @@ def sweep_figure(
         thumbnails = None
     looks = looks_of([sweep, *beside])
 
-    titles = ["WiSE curve", "test accuracy (%)", "flipped predictions"]
+    titles = ["WiSE curve", f"test {sweep.measure} (%)", "flipped predictions"]
     widths = {"column_widths": [0.36, 0.38, 0.26], "horizontal_spacing": 0.08}
     figure = make_subplots(1, 3, **widths, subplot_titles=titles)
     states = _add_curve(figure, sweep, looks[0], place=FIRST)
@@ -294,6 +296,12 @@ def _stand_out(curve: Any) -> None:
     curve.update(showlegend=True, opacity=0.8, line={"width": 2}, marker=marker)
 
 
+def _titles(sweep: Sweep) -> list[str]:
+    """Of the axes of a WiSE curve."""
+    titles = TITLES if len(sweep.splits) > 1 else TITLES_ALONE
+    return [title.format(sweep.measure) for title in titles]
+
+
 def looks_of(sweeps: Sequence[Sweep]) -> list[Look]:
     """How each run is drawn: in the colour of its method."""
     methods = style([sweep.method for sweep in sweeps if sweep.method])
@@ -312,7 +320,7 @@ def _add_curve(
 ) -> dict[int, States]:
     """A run's curve, its ends, and a mark on it; returns the mark at each alpha."""
     x, y = _places(sweep)
-    titles = TITLES if len(sweep.splits) > 1 else TITLES_ALONE
+    titles = _titles(sweep)
     here = ("alpha %{customdata:.2f}", f"{titles[0]} %{{x:.1f}}", f"{titles[1]} %{{y:.1f}}")
     text = hover(*sweep.called, *here)
     small = {"customdata": sweep.alphas, "hovertemplate": text, "showlegend": False}
@@ -348,7 +356,7 @@ def _add_thin_curve(figure: go.Figure, sweep: Sweep, look: Look, number: int) ->
     thin = {"color": look.colour, "width": 1.2, "dash": "dot"}
     line = {"mode": "lines+markers", "opacity": 0.45, "marker": {"size": 4}, "line": thin}
     named = {"name": sweep.title, "showlegend": False, "meta": {"id": number}}
-    titles = TITLES if len(sweep.splits) > 1 else TITLES_ALONE
+    titles = _titles(sweep)
     numbers = (f"{titles[0]} %{{x:.1f}}", f"{titles[1]} %{{y:.1f}}")
     text = hover(*sweep.called, "alpha %{customdata:.2f}", *numbers)
     at = {"x": x, "y": y, "customdata": sweep.alphas, "hovertemplate": text}
@@ -368,7 +376,7 @@ def _add_bars(figure: go.Figure, sweep: Sweep, look: Look) -> dict[int, States]:
         ("tuned", accuracy[-1], outline),
     )
     for name, heights, marker in models:
-        text = hover(f"{name}, %{{x}}", "accuracy %{y:.1f} %")
+        text = hover(f"{name}, %{{x}}", f"{sweep.measure} %{{y:.1f}} %")
         bars = {"x": domains, "y": heights, "name": name, "marker": marker, "hovertemplate": text}
         figure.add_bar(**bars, **numbers, showlegend=False, **SECOND)
     top = 1.15 * max(float(accuracy.max()), 1)

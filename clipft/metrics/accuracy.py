@@ -37,6 +37,20 @@ def class_mean(prediction: np.ndarray, label: np.ndarray) -> Statistic:
     return Statistic(side_by_side(hits, one_hot(labelled, classes)), _class_mean_of_sums)
 
 
+def worst(correct: np.ndarray, group: np.ndarray) -> Statistic:
+    """The accuracy of the worst group, see `worst_group`; images of group "" count in none.
+
+    In a resample the groups that it missed do not count. Raises ConfigError where no image is in a
+    group.
+    """
+    named, places = np.unique(checked(group, correct).astype(str), return_inverse=True)
+    counted = named[places] != ""
+    if not counted.any():
+        raise ConfigError("no image is in a group, so there is no worst one")
+    hits = one_hot(places, len(named), counted & np.asarray(correct, bool))
+    return Statistic(side_by_side(hits, one_hot(places, len(named), counted)), _worst_of_sums)
+
+
 def renumbered(prediction: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """Predictions (N,) and labels (N,) over the classes that occur, and how many those are."""
     stacked = np.stack([checked(prediction, label), label])
@@ -69,6 +83,11 @@ def _f1_of_sums(sums: np.ndarray, _images: int) -> np.ndarray:
 def _class_mean_of_sums(sums: np.ndarray, _images: int) -> np.ndarray:
     hits, labelled = np.split(sums, 2, axis=1)
     return (hits / np.maximum(labelled, 1)).sum(1) / (labelled > 0).sum(1)
+
+
+def _worst_of_sums(sums: np.ndarray, _images: int) -> np.ndarray:
+    hits, images = np.split(sums, 2, axis=1)
+    return np.where(images > 0, hits / np.maximum(images, 1), np.inf).min(1)
 
 
 # --- plain values

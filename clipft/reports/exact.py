@@ -12,6 +12,7 @@ from ..config import Reading
 from ..errors import RunError
 from ..evaluation.bench import Bench
 from ..runs.run import Run
+from ..runs.scores import scored_by
 from ..runs.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ def exact(sweep: Sweep, alpha: float, images: int = 100) -> pd.DataFrame:
     """Score a run at any alpha on some images of each test split, evenly spread: columns split,
     images, exact, line.
 
-    Fractions: exact is the accuracy there, line what the sweep's scored alphas beside it say of the
-    same images. Raises RunError or ConfigError where the run's weights or images are not at hand.
+    Fractions, of the data set's metric: exact is what the model there has, line what the sweep's
+    scored alphas beside it say of the same images. Raises RunError or ConfigError where the run's
+    weights or images are not at hand.
     """
     import pandas as pd
 
@@ -41,13 +43,14 @@ def exact(sweep: Sweep, alpha: float, images: int = 100) -> pd.DataFrame:
     for scores in bench.mixtures(run).score(samples, [alpha]):
         of_split = sweep.rows[scores.split]
         same_images = of_split[np.isin(sweep.ids[of_split], scores.ids)]
-        accuracy = sweep.correct[:, same_images].mean(1)
+        values = sweep.measured(same_images)
+        told = scored_by(sweep.metric, scores.prediction, scores.label, scores.group)
         rows.append(
             {
                 "split": scores.split,
                 "images": len(scores.ids),
-                "exact": float(scores.correct.mean()),
-                "line": float(np.interp(alpha, sweep.alphas, accuracy)),
+                "exact": told.value,
+                "line": float(np.interp(alpha, sweep.alphas, values)),
             }
         )
     return pd.DataFrame(rows)

@@ -196,6 +196,15 @@ class RunFolder:
         """The copy of the manifest, or None where an older clipft left none."""
         return read_json(self._manifest_file) if self._manifest_file.exists() else None
 
+    @property
+    def metric(self) -> str:
+        """What its data set is scored by, see `METRICS`; accuracy where nobody said it."""
+        file = self._manifest_file
+        # Thousands of runs are asked: few copies hold the word, and only these are read as JSON.
+        if not file.exists() or b'"metric"' not in file.read_bytes():
+            return "accuracy"
+        return (self.manifest() or {}).get("metric", "accuracy")
+
     def write_manifest(self, copy: Mapping[str, Any]) -> None:
         """Write the copy of the manifest."""
         write_json(self._manifest_file, copy)

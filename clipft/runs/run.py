@@ -158,7 +158,8 @@ class Run:
         return f"{model} on {self.manifest.name}, reference {self.reference}"
 
     def accuracies(self, alphas: Sequence[float] = (ZERO_SHOT, TUNED)) -> pd.DataFrame:
-        """Accuracy (%) with its 95 % interval, a row per test split, the reference first.
+        """Accuracy (%), or what else the data set is scored by, with its 95 % interval: a row per
+        test split, the reference first.
 
         Arguments:
             alphas: a column each; those that are not scored are left out.
@@ -172,7 +173,7 @@ class Run:
         import pandas as pd
 
         table = self.table()
-        tests = table[(table.metric == "accuracy") & (table.part == "test")]
+        tests = table[(table.metric == self.folder.metric) & (table.part == "test")]
         rows = []
         for split in reference_first(tests["split"].unique(), self.reference):
             row = {"split": split}
@@ -221,15 +222,15 @@ class Run:
 
         Metrics: accuracy, class_accuracy, macro_f1, nll, ece, ece_debiased (less what noise adds
         to it), energy_gap (on the split's images, with the logit scale), feature_distortion,
-        feature_distortion_normalised, relative_accuracy.
+        feature_distortion_normalised, relative_accuracy; worst_group where there are groups.
 
         Returns:
-            A row per alpha, split and metric.
+            A row per alpha, split and metric; scored_by is the metric of the data set.
 
         Raises:
             RunError: where it was not scored.
         """
-        return self.folder.scores()
+        return self.folder.scores().assign(scored_by=self.folder.metric)
 
     def scores(self, alpha: float) -> dict[str, Scores]:
         """What the model at a scored alpha says of each image.
@@ -276,6 +277,7 @@ class Run:
             frame,
             title=self.title,
             reference=reference,
+            metric=self.folder.metric,
             classes=classes,
             folder=self.path,
             about=self.folder.config(),

@@ -31,7 +31,12 @@ MOVED = (
     "wise_distance",
     "wise_agreement",
 )
-IMAGE_COLUMNS = ("label", *PREDICTED, *MOVED)  # of images.parquet, after split, alpha and id
+IMAGE_COLUMNS = (
+    "label",
+    *PREDICTED,
+    *MOVED,
+    "group",
+)  # of images.parquet, after split, alpha and id
 TABLE_COLUMNS = [
     *("reference", "alpha", "split", "domain", "part"),
     *("role", "metric", "mean", "low", "high", "n"),
@@ -45,7 +50,7 @@ class Scores:
     prediction (N,) class index, confidence (N,) fraction, nll (N,) nats, energy_gap (N,) squared
     logits, feature_distortion (N,) in units of the embedding, label (N,), ids (N). An ensemble has
     none of these two, but with one member wise_distance (N,) in logits and wise_agreement (N,), 1
-    where WiSE predicts the same.
+    where WiSE predicts the same. group (N,) texts, where the data set has groups.
     """
 
     split: str
@@ -60,6 +65,7 @@ class Scores:
     feature_distortion_normalised: np.ndarray | None = None
     wise_distance: np.ndarray | None = None
     wise_agreement: np.ndarray | None = None
+    group: np.ndarray | None = None
 
     @property
     def domain(self) -> str:
@@ -117,14 +123,31 @@ def from_frame(frame: pd.DataFrame) -> list[Scores]:
     scores = []
     for key, rows in frame.groupby(["split", "alpha"], sort=False, observed=True):
         split, alpha = key
-        columns = {name: rows[name].to_numpy() for name in names}
+        # Of another split a column may be there: this one has none of it.
+        there = [name for name in names if name != "group" or rows[name].notna().all()]
+        columns = {name: rows[name].to_numpy() for name in there}
         scores.append(Scores(str(split), alpha, tuple(rows["id"]), **columns))
     return scores
 
 
+def scored_by(
+    metric: str, prediction: np.ndarray, label: np.ndarray, group: np.ndarray | None = None
+) -> Statistic:
+    """One of the `METRICS` by which data sets are scored; raises ConfigError without groups."""
+    if metric == "worst_group":
+        if group is None:
+            raise ConfigError("the worst group needs groups, and these images were scored without")
+        return metrics.worst(prediction == label, group)
+    if metric == "macro_f1":
+        return metrics.f1(prediction, label)
+    if metric == "class_accuracy":
+        return metrics.class_mean(prediction, label)
+    return metrics.mean(prediction == label)
+
+
 def statistics(scores: Scores) -> dict[str, Statistic]:
-    """Every metric of one model on one split: accuracy, class_accuracy, macro_f1, nll, ece, and the
-    means of what else its scores hold.
+    """Every metric of one model on one split: accuracy, class_accuracy, macro_f1, nll, ece, the
+    accuracy of the worst_group where there are groups, and the means of what else its scores hold.
     """
     measured = {
         "accuracy": metrics.mean(scores.correct),
@@ -133,6 +156,8 @@ def statistics(scores: Scores) -> dict[str, Statistic]:
         "nll": metrics.mean(scores.nll),
         "ece": calibration_error(scores.confidence, scores.correct),
     }
+    if scores.group is not None:
+        measured["worst_group"] = metrics.worst(scores.correct, scores.group)
     for name, values in scores.columns(MOVED).items():
         measured[name] = metrics.mean(values)
     return measured

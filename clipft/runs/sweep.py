@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config import TUNED, ZERO_SHOT
-from ..data.splits import SplitName
+from ..data.splits import METRICS, SplitName
 from ..errors import ConfigError
 from ..metrics.calibration import Reliability, ece, reliability
-from .scores import Scores, to_frame
+from .scores import Scores, scored_by, to_frame
 from .table import reference_first
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Sweep:
         prediction: (A, N) class index.
         confidence: (A, N) fraction.
         energy_gap: (A, N) squared logits, or None.
+        group: (N,) texts, or None.
+        metric: what its data set is scored by, see `METRICS`: what `accuracy` holds.
         classes: their names, empty where the manifest is not at hand.
         folder: the run's.
         about: its configuration.
@@ -62,6 +64,8 @@ class Sweep:
     prediction: np.ndarray
     confidence: np.ndarray
     energy_gap: np.ndarray | None = None
+    group: np.ndarray | None = None
+    metric: str = "accuracy"
     classes: tuple[str, ...] = ()
     folder: Path | None = None
     about: dict[str, Any] = field(default_factory=dict)
@@ -111,6 +115,7 @@ class Sweep:
             prediction=at_each_alpha("prediction"),
             confidence=at_each_alpha("confidence"),
             energy_gap=gap,
+            group=first["group"].to_numpy() if "group" in first else None,
             **about,
         )
 
@@ -164,9 +169,24 @@ class Sweep:
 
     @cached_property
     def accuracy(self) -> np.ndarray:
-        """(A, S) fractions, one column for each of `splits`."""
-        columns = [self.correct[:, rows].mean(1) for rows in self.rows.values()]
-        return np.stack(columns, 1)
+        """(A, S) fractions, one column for each of `splits`: of the data set's metric."""
+        return np.stack([self.measured(rows) for rows in self.rows.values()], 1)
+
+    def measured(self, rows: np.ndarray) -> np.ndarray:
+        """(A,) the data set's metric on the images at these positions, a fraction."""
+        if self.metric == "accuracy":
+            return self.correct[:, rows].mean(1)
+        values = []
+        for prediction in self.prediction[:, rows]:
+            group = None if self.group is None else self.group[rows]
+            statistic = scored_by(self.metric, prediction, self.label[rows], group)
+            values.append(statistic.value)
+        return np.array(values)
+
+    @property
+    def measure(self) -> str:
+        """The data set's metric in words."""
+        return METRICS[self.metric]
 
     @property
     def shift_accuracy(self) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import DEFAULT, TUNED, ZERO_SHOT, digest, plain_settings
-from ..data.splits import SplitName
+from ..data.splits import METRICS, SplitName
 from ..errors import ConfigError, RunError, first_line
 from ..metrics.correlation import effective_robustness
 from ..progress import write
@@ -67,7 +67,8 @@ def results(runs: Any = DEFAULT_RUNS) -> pd.DataFrame:
     Returns:
         Columns run, recipe (all of the configuration but the seed, as 6 letters), family (all but
         seed and lr), CONFIG_COLUMNS, reference, alpha, split, domain, part, role, metric, mean,
-        low, high (95 % over images, see `scores.table`), n; and how it was made: protocol,
+        low, high (95 % over images, see `scores.table`), n; scored_by, the metric of the data set,
+        which tables and figures show; and how it was made: protocol,
         precision, versions, device, threads, seconds_per_step of its training (NaN where that was
         not recorded). Unfinished runs are left out and listed in attrs["unfinished"].
 
@@ -113,7 +114,7 @@ def _tidy(folder: RunFolder) -> pd.DataFrame:
     table.insert(0, "family", _recipe(config, besides=("lr",)))
     table.insert(0, "recipe", _recipe(config))
     table.insert(0, "run", folder.name)
-    return table.assign(**_how_made(folder, config))
+    return table.assign(scored_by=folder.metric, **_how_made(folder, config))
 
 
 def _how_made(folder: RunFolder, config: dict[str, Any]) -> dict[str, Any]:
@@ -152,6 +153,20 @@ def _recipe(config: dict[str, Any], besides: Sequence[str] = ()) -> str:
         # Of which runs is left out: they carry the seed.
         recipe["after"] = [str(_name(config)), after["options"], after["among"]]
     return digest(recipe, 6)
+
+
+def metric_of(results: pd.DataFrame) -> str:
+    """What the data set of results is scored by: accuracy unless its manifest says another metric.
+
+    Raises ConfigError where that was not measured.
+    """
+    if "scored_by" not in results:
+        return "accuracy"
+    metric = str(results.scored_by.iloc[0])
+    if metric not in set(results.metric):
+        wanted = "delete its images.parquet and scores.parquet and score it: clipft wise RUN"
+        raise ConfigError(f"no run has {metric}, by which its data set is scored; {wanted}")
+    return metric
 
 
 def mixture(results: pd.DataFrame) -> str:
@@ -239,6 +254,8 @@ def check_comparable(results: pd.DataFrame) -> None:
 def paths(results: pd.DataFrame) -> pd.DataFrame:
     """A row per run and alpha: reference accuracy, mean shift accuracy, that of every split.
 
+    What is called accuracy is the metric of the data set, say macro F1, where that is another one.
+
     Arguments:
         results: of `clipft.results`.
 
@@ -254,10 +271,11 @@ def paths(results: pd.DataFrame) -> pd.DataFrame:
         22
     """
     rows = wide(results)
-    of_reference = rows[rows.role == REFERENCE].set_index(RUN_KEYS)["accuracy"]
-    of_shifts = rows[rows.role == SHIFT].groupby(RUN_KEYS)["accuracy"].mean()
+    metric = metric_of(results)
+    of_reference = rows[rows.role == REFERENCE].set_index(RUN_KEYS)[metric]
+    of_shifts = rows[rows.role == SHIFT].groupby(RUN_KEYS)[metric].mean()
     tests = rows[rows.role != VAL]
-    by_split = tests.pivot_table(index=RUN_KEYS, columns="split", values="accuracy")
+    by_split = tests.pivot_table(index=RUN_KEYS, columns="split", values=metric)
     means: list[pd.DataFrame | pd.Series] = [
         of_reference.rename("reference_accuracy"),
         of_shifts.rename("shift_accuracy"),
@@ -409,6 +427,8 @@ def paths_of_models(results: pd.DataFrame) -> pd.DataFrame:
 def best_by_val(results: pd.DataFrame) -> dict[str, str]:
     """The recipe of each method that is best on reference validation images at alpha 1.
 
+    By the metric of the data set.
+
     Arguments:
         results: of `clipft.results`.
 
@@ -422,7 +442,7 @@ def best_by_val(results: pd.DataFrame) -> dict[str, str]:
         >>> sorted(clipft.best_by_val(clipft.results("runs")))
         ['ft', 'lipsum']
     """
-    is_val = (results.role == VAL) & (results.metric == "accuracy")
+    is_val = (results.role == VAL) & (results.metric == metric_of(results))
     val = results[is_val & (results.alpha == TUNED)]
     if val.empty:
         tuned = "no run is scored on validation images at alpha 1, the tuned model"
@@ -444,7 +464,8 @@ def reference_first(splits: Iterable[str], reference: str) -> list[str]:
 def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.DataFrame:
     """A table to print: a row per recipe, means over seeds with the standard deviation.
 
-    Tuned accuracies (%), the best alpha by reference validation, and energy gap; the first row is
+    Tuned accuracies (%), the best alpha by reference validation, and energy gap; where the data set
+    is scored by another metric, that one, and a column says which. The first row is
     the zero-shot model. An ensemble has no energy gap. Where runs were made with several protocols,
     precisions, versions, devices or threads, one line says so, which stays in attrs["mixture"].
 
@@ -466,6 +487,7 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
     import pandas as pd
 
     rows = wide(results)
+    rows["accuracy"] = rows[metric_of(results)]  # what the table is about
     tests = rows[rows.role != VAL]
     lines = []
 
@@ -498,11 +520,18 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
             lines.append(mixed | _line(at_best, calibration=calibration))
 
     table = pd.DataFrame(lines)
+    _say_what_is_unusual(table, results)
+    return _with_mixture(table, results)
+
+
+def _say_what_is_unusual(table: pd.DataFrame, results: pd.DataFrame) -> None:
+    """Add columns for a choice on the reported split, and for another metric than accuracy."""
     selection = results.selection.iloc[0]
     if selection != "holdout":
-        # A choice on the reported split is said in every table.
         table.insert(4, "selection", selection)
-    return _with_mixture(table, results)
+    metric = metric_of(results)
+    if metric != "accuracy":
+        table.insert(4, "metric", METRICS[metric])
 
 
 def _titles(results: pd.DataFrame) -> dict[str, str]:

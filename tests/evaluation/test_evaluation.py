@@ -174,6 +174,7 @@ def test_scores_file_is_tidy_and_made_once(run, monkeypatch):
         "low",
         "high",
         "n",
+        "scored_by",
     ]
     assert set(found[found.role == "shift"].split) == {"sketch/test", "clipart/test"}
     assert set(found[found.role == "reference"].split) == {"real/test"}

@@ -1,0 +1,107 @@
+"""What a reader of a layout is asked, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...errors import ConfigError, unknown
+from ..folders import class_key, listed
+from ..found import LeftOut, find_images
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A domain of a data set, as its manifest has it.
+
+    place: of the files of this domain. inside: the same as seen from the data set's root, which
+    paths begin with; "" for the root itself. folders: class folder -> label. heading: of the data
+    set, for errors.
+    """
+
+    place: Path
+    inside: str
+    domain: str
+    folders: Mapping[str, int]
+    heading: str
+
+    def file(self, *parts: str) -> Path:
+        """A file or folder of the domain; raises ConfigError where it is not there."""
+        path = self.place.joinpath(*parts)
+        if not path.exists():
+            wanted = f"wanted: {self.heading} as its card says, see clipft datasets"
+            raise ConfigError(f"no {path}; {wanted}")
+        return path
+
+    def path(self, below: str) -> str:
+        """A path below the domain's folder as one below the root."""
+        return f"{self.inside}/{below}" if self.inside else below
+
+    def label(self, folder: str, where: Path) -> int:
+        """The label of a class folder; raises ConfigError where there is no such class."""
+        if folder not in self.folders:
+            raise ConfigError(f"{where}: {unknown('class', folder, self.folders)}")
+        return self.folders[folder]
+
+
+@dataclass
+class Rows:
+    """The images of one part: paths below the root, labels, and groups where there are any."""
+
+    ids: list[str] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what a person should know, a line each
+
+    def add(self, path: str, label: int, group: str | None = None) -> None:
+        """Add an image."""
+        self.ids.append(path)
+        self.labels.append(label)
+        if group is not None:
+            self.groups.append(group)
+
+
+Reader = Callable[[Asked], dict[str, Rows]]  # part -> its rows
+
+
+def class_folders(asked: Asked, *parts: str, label_of: Callable[[str], int] | None = None) -> Rows:
+    """The images of a folder of class folders, in the order of labels and then of paths.
+
+    label_of: makes a label of a class folder; else it is looked up in `asked`. Raises ConfigError
+    for a folder of no class, and where there is no image.
+    """
+    top = asked.file(*parts)
+    found = find_images(top)
+    rows = []
+    labels: dict[str, int] = {}
+    outside = []
+    for image in found.images:
+        folder, _, name = image.partition("/")
+        if not name:
+            outside.append(image)
+            continue
+        if folder not in labels:
+            labels[folder] = (
+                asked.label(folder, top / folder) if label_of is None else label_of(folder)
+            )
+        rows.append((labels[folder], asked.path("/".join([*parts, image]))))
+    if not rows:
+        raise ConfigError(f"no image in a class folder of {top}")
+    rows.sort()
+    notes = notes_on(top, found.left_out, outside)
+    return Rows([path for _, path in rows], [label for label, _ in rows], notes=notes)
+
+
+def notes_on(place: Path, left_out: LeftOut, outside: Sequence[str]) -> list[str]:
+    """What is left out of a folder, a line for each kind."""
+    notes = left_out.lines()
+    if outside:
+        notes.append(f"left out, in no class folder: {listed(outside)}")
+    return [f"{place}: {note}" for note in notes]
+
+
+def same_class(folders: Mapping[str, int], name: str) -> int | None:
+    """The label of a class by its name in any spelling: case, blanks, _ and - do not count."""
+    keys = {class_key(folder): label for folder, label in folders.items()}
+    return keys.get(class_key(name))
