@@ -70,7 +70,7 @@ def _list(names: list[str], as_markdown: bool) -> None:
 
 
 def _show_card(manifest: Manifest) -> None:
-    """Print what a manifest says of itself; of class folders, how many images they hold."""
+    """Print what a manifest says of itself; where its images are here, how many there are."""
     from ..data.own import count_images
 
     domains = f"domains {', '.join(manifest.domains)}; reference {manifest.reference}"
@@ -81,6 +81,13 @@ def _show_card(manifest: Manifest) -> None:
     if manifest.card:
         print(f"\n{manifest.card}")
     if manifest.has_tree:
+        try:
+            manifest.root_folder()
+        except ConfigError as error:
+            if not manifest.kept:  # known data sets have a card without their images
+                raise
+            print(f"not here: {error}")
+            return
         _print_counts(count_images(manifest))
 
 

@@ -27,7 +27,7 @@ from .splits import MEGAPIXELS, PARTS, Decoding, Look, Metric, Split, SplitName,
 from .tables import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from PIL import Image
 
@@ -92,7 +92,7 @@ WANTED: dict[str, tuple[str, str]] = {
     "root": ("the folder of the images", "root: photos"),
     "folders": ("how the folders lie", 'folders: "{domain}/{class}"'),
     "table": ("a table of images, or a folder of Hugging Face's datasets", "table: rows.csv"),
-    "kept": ("the layout and folder of each domain", "kept: {photo: {layout: domainbed}}"),
+    "kept": ("the layout and folder of each domain", "kept: {studio: {layout: domainbed}}"),
     "lists": ("how the list files are called", 'lists: "{domain}_{split}.txt"'),
     "labels": ("list or folder", "labels: folder"),
     "outside": ("true where lists may name images out of the root", "outside: true"),
@@ -166,6 +166,7 @@ class Manifest(Record):
     _class_rows: list[Any] | None = PrivateAttr(default=None)  # of a copy; else they are a file
     _splits: dict[str, Split] = PrivateAttr(default_factory=dict)
     _parts: dict[str, dict[str, Split]] = PrivateAttr(default_factory=dict)  # by domain
+    _trained: tuple[str, ...] = PrivateAttr(default=())  # domains; else the reference
 
     @classmethod
     def open(cls, path: Path) -> Manifest:
@@ -428,6 +429,25 @@ class Manifest(Record):
         return domain
 
     @property
+    def trained(self) -> tuple[str, ...]:
+        """The domains of which val and test are held out; of all others everything is test."""
+        return self._trained or (self.reference,)
+
+    def trained_on(self, domains: Iterable[str]) -> Manifest:
+        """The data set as a run sees it that trains on these domains; its digest stays.
+
+        Raises ConfigError with the nearest name for an unknown domain.
+        """
+        named = tuple(sorted({self.check_domain(domain) for domain in domains}))
+        if named == self.trained:
+            return self
+        seen: Manifest = self.model_copy()
+        seen._trained = named
+        seen._splits = {}
+        seen._parts = {}
+        return seen
+
+    @property
     def is_rendered(self) -> bool:
         """Whether files and lists are made of the manifest itself, on first use: EmojiShift."""
         return self.emoji is not None
@@ -629,7 +649,7 @@ class Manifest(Record):
                 found = self._read_kept(domain)
             else:
                 found = self.tree.parts(domain, self.label_of_key)
-            is_reference = domain == self.reference
+            is_reference = domain in self.trained
             purpose = f"{self.name}:{domain}"
             self._parts[domain] = complete(found, self.holdout, purpose, is_reference=is_reference)
         return self._parts[domain]
@@ -643,8 +663,14 @@ class Manifest(Record):
         for part, rows in READERS[kept.layout](asked).items():
             say(rows.notes)
             if rows.ids:
-                ids, labels, groups = map(tuple, (rows.ids, rows.labels, rows.groups))
-                parts[part] = Split(domain, part, root, ids, labels, groups=groups)
+                parts[part] = Split(
+                    domain,
+                    part,
+                    rows.root or root,
+                    ids=tuple(rows.ids),
+                    labels=tuple(rows.labels),
+                    groups=tuple(rows.groups),
+                )
         return parts
 
     @cached_property
@@ -666,8 +692,8 @@ class Manifest(Record):
             raise ConfigError(f"{problem}; wanted: {self.folders or self.table}")
         found = ", ".join(f"{len(parts[name])} {name}" for name in PARTS if name in parts)
         problem = f"{domain} of {self.name} has no {part} images ({found})"
-        if domain != self.reference:
-            advice = f"to train on it, make a manifest with reference: {domain}"
+        if domain not in self.trained:
+            advice = f"to train on it: reference={domain}"
         elif not self.holdout and "train" in parts:
             advice = "hold some out of train, e.g. holdout: 0.2"
         elif "train" in parts:

@@ -33,7 +33,7 @@ from ..progress import write
 from ..runs.checks import check_domains
 from ..runs.folder import RunFolder
 from ..runs.protocol import protocol_of
-from ..runs.rows import choosing_on, chosen_on, reported_on, rows_digest, trained_on
+from ..runs.rows import choosing_on, chosen_on, reported_on, rows_digest, seen_by, trained_on
 from ..runs.run import Run
 from .mixtures import Mixtures
 
@@ -99,7 +99,7 @@ class Bench:
     @cached_property
     def manifest(self) -> Manifest:
         """The data set."""
-        return self.kept or load_manifest(self.config.manifest)
+        return seen_by(self.config, self.kept or load_manifest(self.config.manifest))
 
     @cached_property
     def clip(self) -> Clip:
@@ -296,7 +296,8 @@ class Benches:
         manifest = run.manifest
         # Random weights are drawn by the seed.
         seed = config.seed if config.pretrained == "none" else None
-        key = (config.model, config.pretrained, seed, manifest.digest(), _place(manifest))
+        data = (manifest.digest(), _place(manifest), manifest.trained)
+        key = (config.model, config.pretrained, seed, *data)
         if key not in self._benches:
             self._benches[key] = Bench(config, self._reading, self._gap_texts, manifest)
         bench = self._benches[key]

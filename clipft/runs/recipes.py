@@ -302,7 +302,7 @@ def _held_out_images(manifest: Manifest, reference: str) -> int:
     """How many images the choice is made on; reference: "" for the manifest's own."""
     if not reference:
         reference = manifest.reference
-    return len(manifest.split(str(SplitName(reference, "val"))))
+    return len(manifest.trained_on([reference]).split(str(SplitName(reference, "val"))))
 
 
 # --- what is written of it

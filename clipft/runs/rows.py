@@ -23,6 +23,11 @@ def reference_of(config: RunConfig, manifest: Manifest) -> str:
     return config.reference or manifest.reference
 
 
+def seen_by(config: RunConfig, manifest: Manifest) -> Manifest:
+    """The data set as a run sees it: held out of is what it trains on, which may be any domain."""
+    return manifest.trained_on({reference_of(config, manifest), *config.train_domains})
+
+
 def trained_on(config: RunConfig, manifest: Manifest) -> list[str]:
     """Train of the reference, or of all train_domains."""
     return _of_trained_domains("train", config, manifest)

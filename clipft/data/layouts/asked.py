@@ -47,12 +47,16 @@ class Asked:
 
 @dataclass
 class Rows:
-    """The images of one part: paths below the root, labels, and groups where there are any."""
+    """The images of one part: paths below the root, labels, and groups where there are any.
+
+    root: where paths are seen from, if not from the data set's: images that were taken out.
+    """
 
     ids: list[str] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what a person should know, a line each
+    root: Path | None = None
 
     def add(self, path: str, label: int, group: str | None = None) -> None:
         """Add an image."""
