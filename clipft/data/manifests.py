@@ -102,7 +102,7 @@ WANTED: dict[str, tuple[str, str]] = {
     "underscores": ("spaces, or kept: as class names are written", "underscores: kept"),
     "metric": (
         "accuracy, class_accuracy, macro_f1 or worst_group, or one for each kind of images",
-        "metric: {reference: accuracy, shift: worst_group}",
+        "metric: macro_f1",
     ),
     "mask": (
         "for a domain, the classes that may be predicted, or found: those its images have",
