@@ -117,7 +117,7 @@ def candidates(results: pd.DataFrame) -> pd.DataFrame:
     if not {VAL, REFERENCE, SHIFT} <= set(rows.role):
         raise ConfigError(
             "a choice needs scores on validation, reference and shift images: clipft wise RUN,"
-            " where the data set has a val"
+            " where the data set has a val and a shift"
         )
 
     keys = ["run", *RECIPE, "seed", "alpha"]

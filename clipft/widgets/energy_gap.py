@@ -59,7 +59,10 @@ class EnergyGapExplorer(Explorer):
     def __init__(self, results: Any, runs: Path | str = "", alpha: float = TUNED, **traits):
         results, runs = results_of(results, runs)
         rows = wide(results)
-        rows = rows[(rows.role == "shift") & (rows.alpha == alpha)].reset_index(drop=True)
+        rows = rows[rows.role == "shift"]
+        if rows.empty:
+            raise ConfigError("an energy gap is drawn on shifts: these runs were scored on none")
+        rows = rows[rows.alpha == alpha].reset_index(drop=True)
         if rows.empty:
             command = f"clipft wise RUN --alpha {alpha:g}"
             raise ConfigError(f"no run is scored on a shift at alpha {alpha:g}: {command}")

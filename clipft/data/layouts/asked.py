@@ -44,6 +44,18 @@ class Asked:
             raise ConfigError(f"{where}: {unknown('class', folder, self.folders)}")
         return self.folders[folder]
 
+    def without_image(self, rows: Rows) -> list[str]:
+        """The class folders of which there is no row, in the order of labels."""
+        there = set(rows.labels)
+        return [folder for folder, label in self.folders.items() if label not in there]
+
+    def check_every_class(self, rows: Rows, where: Path) -> None:
+        """Raise ConfigError where a class has no row."""
+        missing = self.without_image(rows)
+        if missing:
+            wanted = f"wanted: {self.heading} as its card says, see clipft datasets"
+            raise ConfigError(f"{where} has no image of {listed(missing)}; {wanted}")
+
 
 @dataclass
 class Rows:
@@ -69,16 +81,18 @@ class Rows:
 Reader = Callable[[Asked], dict[str, Rows]]  # part -> its rows
 
 
-def class_folders(asked: Asked, *parts: str, label_of: Callable[[str], int] | None = None) -> Rows:
+def class_folders(
+    asked: Asked, *parts: str, label_of: Callable[[str], int | None] | None = None
+) -> Rows:
     """The images of a folder of class folders, in the order of labels and then of paths.
 
-    label_of: makes a label of a class folder; else it is looked up in `asked`. Raises ConfigError
-    for a folder of no class, and where there is no image.
+    label_of: makes a label of a class folder, None where it is left out; else it is looked up in
+    `asked`. Raises ConfigError for a folder of no class, and where there is no image.
     """
     top = asked.file(*parts)
     found = find_images(top)
     rows = []
-    labels: dict[str, int] = {}
+    labels: dict[str, int | None] = {}
     outside = []
     for image in found.images:
         folder, _, name = image.partition("/")
@@ -89,7 +103,9 @@ def class_folders(asked: Asked, *parts: str, label_of: Callable[[str], int] | No
             labels[folder] = (
                 asked.label(folder, top / folder) if label_of is None else label_of(folder)
             )
-        rows.append((labels[folder], asked.path("/".join([*parts, image]))))
+        label = labels[folder]
+        if label is not None:
+            rows.append((label, asked.path("/".join([*parts, image]))))
     if not rows:
         raise ConfigError(f"no image in a class folder of {top}")
     rows.sort()

@@ -2,7 +2,6 @@
 class. Gulrajani and Lopez-Paz, In Search of Lost Domain Generalization, ICLR 2021.
 """
 
-from ...errors import ConfigError
 from ..folders import listed
 from .asked import Asked, Rows, class_folders
 
@@ -13,23 +12,14 @@ def domain_folders(asked: Asked) -> dict[str, Rows]:
     Raises ConfigError where a class has no image: DomainBed numbers the folders that are there.
     """
     rows = class_folders(asked)
-    missing = _missing(asked, rows)
-    if missing:
-        wanted = f"wanted: {asked.heading} as its card says, see clipft datasets"
-        raise ConfigError(f"{asked.place} has no image of {listed(missing)}; {wanted}")
+    asked.check_every_class(rows, asked.place)
     return {"": rows}
 
 
 def some_folders(asked: Asked) -> dict[str, Rows]:
     """The same of a data set whose domains may lack classes: a line says which."""
     rows = class_folders(asked)
-    missing = _missing(asked, rows)
+    missing = asked.without_image(rows)
     if missing:
         rows.notes.append(f"{asked.place} has no image of {listed(missing)}")
     return {"": rows}
-
-
-def _missing(asked: Asked, rows: Rows) -> list[str]:
-    """The class folders without an image, in the order of labels."""
-    there = set(rows.labels)
-    return [folder for folder, label in asked.folders.items() if label not in there]
