@@ -67,6 +67,23 @@ def _list(names: list[str], as_markdown: bool) -> None:
         row |= {"classes": len(manifest.class_names), "reference": manifest.reference}
         rows.append(row | {"shifts": ", ".join(manifest.shifts())})
     show(rows, as_markdown=as_markdown)
+    if as_markdown:
+        print()
+        show([_protocol(load_manifest(known)) for known in names], as_markdown=True)
+
+
+def _protocol(manifest: Manifest) -> dict[str, Any]:
+    """How a data set is scored and read, as documents have it."""
+    from ..data.layouts.readers import CHECKED
+
+    row: dict[str, Any] = {"name": manifest.name, "metric": manifest.scored_by.title}
+    row["mask"] = ", ".join(manifest.mask)
+    layouts = list(dict.fromkeys(kept.layout for kept in manifest.kept.values()))
+    row["groups"] = manifest.groups
+    row["layout"] = ", ".join(layouts) or ("made here" if manifest.is_rendered else "list files")
+    checked = dict.fromkeys(CHECKED.get(layout, "") for layout in layouts)
+    row["checked against"] = ", ".join(checked) or "its lists, read line by line"
+    return row
 
 
 def _show_card(manifest: Manifest) -> None:

@@ -10,6 +10,7 @@ import yaml
 from conftest import draw_tree
 
 from clipft.data.folders import IN_WORDS
+from clipft.data.layouts.readers import CHECKED, READERS
 from clipft.data.manifests import (
     PROSE,
     WANTED,
@@ -673,3 +674,9 @@ def test_references_are_not_mixed():
     assert sorted(found.reference) == pytest.approx(
         sorted(rows[rows.split == rows.reference]["mean"])
     )
+
+
+def test_every_known_layout_says_what_it_was_checked_against():
+    assert set(READERS) == set(CHECKED)
+    shipped = [kept for name in available() for kept in load_manifest(name).kept.values()]
+    assert {kept.layout for kept in shipped} == set(READERS)

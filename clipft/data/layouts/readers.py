@@ -14,3 +14,13 @@ READERS: dict[str, Reader] = {
     "rendered_sst2": rendered_sst2,
     "stanford_cars": stanford_cars,
 }
+# layout -> what its rows were held against in tests, on miniatures of the exact layout
+CHECKED: dict[str, str] = {
+    "domainbed": "torchvision.ImageFolder, by which DomainBed reads",
+    "domainbed_some": "torchvision.ImageFolder, by which DomainBed reads",
+    "caltech101": "torchvision.Caltech101",
+    "flowers102": "torchvision.Flowers102",
+    "pcam": "torchvision.PCAM",
+    "rendered_sst2": "torchvision.RenderedSST2",
+    "stanford_cars": "torchvision.StanfordCars",
+}
