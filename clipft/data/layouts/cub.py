@@ -6,7 +6,8 @@ Comprehensive Evaluation of the Good, the Bad and the Ugly, TPAMI 2018.
 
 from __future__ import annotations
 
-from pathlib import Path
+import posixpath
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def cub(asked: Asked) -> dict[str, Rows]:
 
     parts = {"train": Rows(), "test": Rows()}
     for image, name in names.items():
-        label = asked.label(name.partition("/")[0], file)
+        label = asked.label(posixpath.dirname(name), file)
         if str(label + 1) != number_of[image]:
             says = f"image_class_labels.txt has class {number_of[image]} for {name}"
             raise ConfigError(f"{file}: {says}; wanted: {label + 1}, as its folder says")
@@ -67,7 +68,7 @@ def cub_gzsl(asked: Asked) -> dict[str, Rows]:
         rows = Rows()
         for position in locations[key]:
             name = names[position - 1]  # MATLAB counts from 1
-            label = asked.label(name.partition("/")[0], file)
+            label = asked.label(posixpath.dirname(name), file)
             rows.add(f"{BIRDS}/images/{name}", label)
         parts[part] = rows
     return checked(asked, file, parts)
@@ -80,7 +81,7 @@ def _check_apart(file: Path, names: list[str], locations: dict[str, Any]) -> Non
         if positions.min() < 1 or positions.max() > len(names):
             wanted = f"wanted: from 1 to {len(names)}, as many as in res101.mat"
             raise ConfigError(f"{file}: {key} has {positions.max()}; {wanted}")
-        folders[key] = {names[position - 1].partition("/")[0] for position in positions}
+        folders[key] = {posixpath.dirname(names[position - 1]) for position in positions}
     both = sorted(folders["trainval_loc"] & folders["test_unseen_loc"])
     if both:
         raise ConfigError(f"{file}: {both[0]} is seen and unseen; wanted: one of them")
@@ -121,7 +122,7 @@ def _image_names(file: Path) -> list[str]:
     """`CLASS/IMAGE` of the images of res101.mat, whose paths are those of its authors' machine."""
     cells = np.asarray(_from_matlab(file, ["image_files"])["image_files"]).reshape(-1)
     paths = [str(np.asarray(cell).reshape(-1)[0]) for cell in cells]
-    return ["/".join(path.replace("\\", "/").split("/")[-2:]) for path in paths]
+    return ["/".join(PureWindowsPath(path).parts[-2:]) for path in paths]  # reads / and \\
 
 
 def _from_matlab(file: Path, keys: list[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +71,7 @@ def check_images(asked: Asked, paths: Sequence[str], file: Path) -> None:
     names_in: dict[str, set[str]] = {}
     missing = []
     for path in paths:
-        folder, _, name = path.rpartition("/")
+        folder, name = posixpath.split(path)
         if folder not in names_in:
             place = asked.place / folder
             names_in[folder] = set(os.listdir(place)) if place.is_dir() else set()
