@@ -19,7 +19,7 @@ from clipft.data.manifests import load_manifest
 from clipft.data.splits import Split
 from clipft.errors import ConfigError
 from clipft.inputs.prompts import fill_in, templates
-from clipft.runs.scores import scored_by
+from clipft.runs.scores import metric_statistic
 
 WRITERS = wilds.WRITERS | faces.WRITERS | birds.WRITERS
 
@@ -241,7 +241,7 @@ def test_the_worst_region_by_hand(mini):
     wrong = np.flatnonzero(groups == "Oceania")
     predictions[wrong[:2]] = 61
     predictions[groups == ""] = 61
-    measured = scored_by("worst_group", predictions, labels, groups)
+    measured = metric_statistic("worst_group", predictions, labels, groups)
     assert measured.value == pytest.approx(1 - 2 / len(wrong))
 
 

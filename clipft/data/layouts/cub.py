@@ -120,9 +120,10 @@ def _matrices(file: Path, keys: list[str]) -> dict[str, np.ndarray]:
 
 def _image_names(file: Path) -> list[str]:
     """`CLASS/IMAGE` of the images of res101.mat, whose paths are those of its authors' machine."""
+    # A Windows path takes either slash.
     cells = np.asarray(_from_matlab(file, ["image_files"])["image_files"]).reshape(-1)
     paths = [str(np.asarray(cell).reshape(-1)[0]) for cell in cells]
-    return ["/".join(PureWindowsPath(path).parts[-2:]) for path in paths]  # reads / and \\
+    return [PureWindowsPath(*PureWindowsPath(path).parts[-2:]).as_posix() for path in paths]
 
 
 def _from_matlab(file: Path, keys: list[str]) -> dict[str, Any]:
