@@ -116,12 +116,10 @@ def candidates(results: pd.DataFrame) -> pd.DataFrame:
     rows = wide(results)
     if "energy_gap" not in rows:
         raise ConfigError("no run has an energy gap; it needs a CLIP with a byte-pair text tower")
-    if SHIFT not in set(rows.role):
-        raise ConfigError("the rules are judged under shift, and this data set has none")
-    if not {VAL, REFERENCE} <= set(rows.role):
+    if not {VAL, REFERENCE, SHIFT} <= set(rows.role):
         raise ConfigError(
             "a choice needs scores on validation, reference and shift images: clipft wise RUN,"
-            " where the data set has a val"
+            " where the data set has a val and a shift"
         )
 
     keys = ["run", *RECIPE, "seed", "alpha"]

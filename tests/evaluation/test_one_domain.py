@@ -60,7 +60,7 @@ def test_one_domain_is_told_without_a_shift(run, tmp_path):
         clipft.energy_gap_figure(results)
     with pytest.raises(ConfigError, match=r"its data set has none: clipft.explore\(RUN\)"):
         EnergyGapExplorer(results)
-    with pytest.raises(ConfigError, match="judged under shift, and this data set has none"):
+    with pytest.raises(ConfigError, match="where the data set has a val and a shift"):
         candidates(results)
 
     (verified,) = verify_runs([run], [1.0], reading=QUIET)
