@@ -208,13 +208,14 @@ def choose(
 
     if write:
         check_target(write)
-    rows = candidates(runs).to_dict("records")
+    tried = candidates(runs)
+    rows = tried.to_dict("records")
     for row in rows:
         row["value"] = f"{row['value']:g}"
         row["accuracy"] = f"{100 * row['accuracy']:.1f}"
         row["error"] = f"{100 * row['error']:.1f}"
         row["chosen"] = "*" if row["chosen"] else ""
-    show(rows, "held-out reference accuracy (%) and its standard error")
+    show(rows, f"held-out reference {tried.attrs['metric']} (%) and its standard error")
     if write:
         write_presets(runs, write)
         print(f"wrote {write}")

@@ -270,8 +270,12 @@ def complete(
 
 
 def _whole(splits: list[Split]) -> Split:
-    """All rows of a domain as its test."""
-    rows: list[tuple[int, str]] = []
+    """All rows of a domain as its test, in the order of labels and paths."""
+    rows = []
     for split in splits:
-        rows += zip(split.labels, split.ids, strict=True)
-    return _split(replace(splits[0], part="test"), rows)
+        groups = split.groups or [""] * len(split)
+        rows += zip(split.labels, split.ids, groups, strict=True)
+    rows.sort()
+    whole = _split(replace(splits[0], part="test"), [row[:2] for row in rows])
+    is_grouped = any(split.groups for split in splits)
+    return replace(whole, groups=tuple(row[2] for row in rows) if is_grouped else ())

@@ -114,6 +114,7 @@ WANTED: dict[str, tuple[str, str]] = {
 }
 OPENAI = "openai"  # of templates: the 80 of CLIP's release
 ANY = "any"  # of captions: joins each domain
+AN = "{an}"  # of a template: the name after a or an, with spaces for _, as FMoW's releases have it
 PROSE = ("title", "card", "licence", "homepage")  # keys that decide nothing
 # younger than some runs: a key at its default is left out of the digest
 YOUNGER = {
@@ -291,7 +292,7 @@ class Manifest(Record):
         of_all |= {f"captions: {domain}": texts for domain, texts in self.captions.items()}
         for key, texts in of_all.items():
             for text in texts:
-                if "{}" not in text:
+                if "{}" not in text and AN not in text:
                     fault = f"{text!r} has no {{}} for the class name"
                     raise ConfigError(f"{source}: {key}: {fault}")
 

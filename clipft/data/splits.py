@@ -135,10 +135,12 @@ class Split:
         ids: list[str] = []
         labels: list[int] = []
         domains: list[str] = []
+        groups: list[str] = []
         for split in splits:
             ids += split.ids
             labels += split.labels
             domains += [split.domain] * len(split)
+            groups += split.groups
         joined = "+".join(split.domain for split in splits)
         first = splits[0]
         return Split(
@@ -149,6 +151,8 @@ class Split:
             labels=tuple(labels),
             domains=tuple(domains),
             decoding=first.decoding,
+            # A data set's images are all in groups, or none is.
+            groups=tuple(groups) if len(groups) == len(ids) else (),
         )
 
 

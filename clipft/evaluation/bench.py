@@ -36,6 +36,7 @@ from ..runs.protocol import protocol_of
 from ..runs.rows import choosing_on, chosen_on, reported_on, rows_digest, seen_by, trained_on
 from ..runs.run import Run
 from .mixtures import Mixtures
+from .predictions import ChosenBy
 
 # the fixed set on which energy gaps are measured, as in Lipsum-FT
 GAP_TEXTS = 10_000
@@ -186,6 +187,14 @@ class Bench:
         none, see `has_selection`.
         """
         return self._drawn(choosing_on(config, self.manifest), config)
+
+    def chosen_by(self, config: RunConfig) -> ChosenBy:
+        """By what the selection split chooses weights: the metric that the reference is scored by.
+
+        Raises ConfigError as `selection_split` does.
+        """
+        split = self.selection_split(config)
+        return ChosenBy(self.manifest.scored_by.reference, split.groups, split.allowed)
 
     def has_selection(self, config: RunConfig) -> bool:
         """Whether there is anything to choose on; without, the last weights are kept."""

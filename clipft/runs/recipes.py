@@ -218,6 +218,7 @@ RECORDED = {"method", "lr", "lam", "ema", "selection"}  # keys that no run's con
 def candidates(runs: Path | str) -> pd.DataFrame:
     """What a sweep tried: a row per method and value of an open key, with held-out accuracy.
 
+    What is called accuracy is what the data set is scored by; attrs["metric"] says it in words.
     Columns: method, key, value, seeds, accuracy (mean over seeds of the kept weights), error
     (standard error of that proportion over the held-out images), chosen. The rule, made before the
     sweep was run: of the values whose accuracy is within one standard error of the best, the one
@@ -235,7 +236,8 @@ def candidates(runs: Path | str) -> pd.DataFrame:
             f"{runs} holds runs of several data sets or references; a choice needs one"
         )
     first = runs_table.iloc[0]
-    count = _held_out_images(manifest_of(first.folder, first.manifest), first.reference)
+    manifest = manifest_of(first.folder, first.manifest)
+    count = _held_out_images(manifest, first.reference)
     tried["error"] = (tried.accuracy * (1 - tried.accuracy) / count) ** 0.5
     tried["chosen"] = False
     for (_, key), values in tried.groupby(["method", "key"]):
@@ -243,7 +245,9 @@ def candidates(runs: Path | str) -> pd.DataFrame:
 
     order = {name: place for place, name in enumerate(METHODS)}
     tried["place"] = tried.method.map(order).fillna(UNKNOWN)
-    return tried.sort_values(["place", "key", "value"]).drop(columns="place")
+    tried = tried.sort_values(["place", "key", "value"]).drop(columns="place")
+    tried.attrs["metric"] = manifest.scored_by.words["reference"]
+    return tried
 
 
 def _one_standard_error(values: pd.DataFrame, *, larger: bool) -> Any:

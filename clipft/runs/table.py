@@ -589,18 +589,21 @@ def _line(rows: pd.DataFrame, told: ScoredBy, *, calibration: bool) -> dict[str,
         columns[SplitName.parse(split).domain] = _spread(100 * rows[rows.split == split].score)
     shifts = rows[rows.role == SHIFT]
     of_shifts = shifts.groupby("run").score.mean()
-    columns["mean shift"] = _spread(100 * of_shifts)
-    if told.together:
+    if len(shifts):
+        columns["mean shift"] = _spread(100 * of_shifts)
+    if told.together and len(shifts):
         of_reference = rows[rows.role == REFERENCE].groupby("run").score.mean()
         columns["harmonic mean"] = _spread(100 * harmonic_mean(of_reference, of_shifts))
     if calibration:
         for metric, factor, digits in (("nll", 1, 2), ("ece", 100, 1)):
-            for role in (REFERENCE, SHIFT):
+            for role in (REFERENCE, SHIFT) if len(shifts) else (REFERENCE,):
                 means = rows[rows.role == role].groupby("run")[metric].mean()
                 columns[f"{metric.upper()} {role}"] = _spread(factor * means, digits)
     columns["energy gap"] = ""
     if "energy_gap" in rows:
-        columns["energy gap"] = _spread(shifts.groupby("run").energy_gap.mean(), 2)
+        # Under shift, or where there is none, on the reference.
+        told_on = shifts if len(shifts) else rows
+        columns["energy gap"] = _spread(told_on.groupby("run").energy_gap.mean(), 2)
     return columns
 
 

@@ -455,10 +455,16 @@ def test_a_path_that_is_no_manifest(tmp_path, monkeypatch):
 
 
 DIGESTS = {
+    "celeba": "47904f0e987b",
+    "cub": "262dcc07d55e",
+    "cub_gzsl": "53c8003f1884",
     "domainnet": "a0bf1fb8886e",
     "emoji_pretrain": "c7db521329b5",
     "emoji_shift": "807956ba4b39",
     "emoji_start": "ea7a41a73a0b",
+    "fmow": "b0414294a423",
+    "iwildcam": "343a004c0f2b",
+    "waterbirds": "513c0ec44d17",
 }
 
 

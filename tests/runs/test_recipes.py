@@ -175,7 +175,9 @@ def test_what_the_paper_lost_of_its_baselines_is_unknown_and_swept():
 
 
 def test_a_recipe_says_whether_its_data_set_has_a_manifest():
-    assert SHIPPED["flyp/fmow"].lacks_manifest and SHIPPED["wise_ft/imagenet_b16"].lacks_manifest
+    fmow = SHIPPED["flyp/fmow"]
+    elsewhere = fmow.model_copy(update={"settings": fmow.settings | {"manifest": "nowhere"}})
+    assert elsewhere.lacks_manifest and not fmow.lacks_manifest
     assert not SHIPPED["lipsum_ft/domainnet_b16"].lacks_manifest
     assert not SHIPPED["emoji/ft"].lacks_manifest
     assert (SHIPPED["emoji/tpgm_c"].manifest, SHIPPED["emoji/tpgm_c"].lacks_manifest) == ("", False)
