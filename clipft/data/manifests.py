@@ -234,7 +234,7 @@ class Manifest(Record):
 
     def _check_protocol(self, source: str) -> None:
         """Raise ConfigError for a mask of no domain or class, a worst group without groups."""
-        if self.metric == "worst_group" and not (self.groups or self.kept):
+        if self.metric == "worst_group" and not (self.groups or self.kept or self.table):
             wanted, example = WANTED["groups"]
             raise ConfigError(
                 f"{source}: worst_group needs groups; wanted: {wanted}, e.g. {example}"
@@ -599,6 +599,9 @@ class Manifest(Record):
     def _groups_of(self, split: Split) -> tuple[str, ...]:
         """The group of each row, where images are grouped."""
         if not self.groups:
+            if self.metric == "worst_group" and self.table and not split.groups:
+                no_column = f"{self.table}: no column of groups, which worst_group needs"
+                raise ConfigError(f"{no_column}; wanted: one called group, or groups: class")
             return split.groups
         return tuple(self.class_names[label].name for label in split.labels)
 
@@ -617,10 +620,12 @@ class Manifest(Record):
         if not self.holdout or part == "test":
             return self._read_list(domain, part)
 
-        whole = self._read_list(domain, "train")
-        seed = seed_of(0, f"holdout:{self.name}:{domain}")
-        train, val = hold_out(whole, "val", self.holdout, seed)
-        return val if part == "val" else train
+        if domain not in self._parts:
+            whole = self._read_list(domain, "train")
+            seed = seed_of(0, f"holdout:{self.name}:{domain}")
+            train, val = hold_out(whole, "val", self.holdout, seed)
+            self._parts[domain] = {"train": train, "val": val}
+        return self._parts[domain][part]
 
     def parts(self, domain: str) -> dict[str, Split]:
         """Train, val and test of class folders or a table, as many as there are; made once."""

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -9,9 +10,12 @@ import yaml
 from PIL import Image
 from pyarrow import parquet
 
+from clipft.data import columns, lists, tables
 from clipft.data.check import check_images
+from clipft.data.folders import complete
 from clipft.data.manifests import Manifest
 from clipft.data.own import new_manifest
+from clipft.data.splits import Split
 from clipft.errors import ConfigError
 
 NAMES = ["door key", "cup"]
@@ -141,6 +145,66 @@ def test_rows_without_label_or_of_no_part_are_left_out_and_counted(tmp_path, row
     said = str(new_manifest("mine", "rows.csv", "studio"))
     assert "left out, without a label: 1, e.g. pics/0.png" in said
     assert "left out, split 'unlabelled': 1, e.g. pics/1.png" in said
+
+
+def test_groups_go_with_their_images_and_are_scored(tmp_path, rows):
+    """As Waterbirds': a group is a class on a background; shifts without splits are all test."""
+    lines = [(*row[:2], row[3], f"{row[1]} on {number % 3}") for number, row in enumerate(rows)]
+    write_csv(tmp_path / "rows.csv", ["path", "label", "domain", "group"], lines)
+    group_of = {line[0]: line[3] for line in lines}
+    own = new_manifest("mine", "rows.csv", "studio")
+    assert "group" in str(own)
+    text = own.file.read_text().replace("holdout:", "metric: worst_group\nholdout:")
+    own.file.write_text(text)
+    for name in ("studio/train", "studio/val", "studio/test", "phone/test"):
+        split = Manifest.open(own.file).split(name)
+        assert split.groups == tuple(group_of[path] for path in split.ids)
+
+    write_csv(tmp_path / "rows.csv", ["path", "label", "domain"], [line[:3] for line in lines])
+    with pytest.raises(ConfigError, match=r"rows.csv: no column of groups.*called group"):
+        Manifest.open(own.file).split("studio/test")
+
+
+def test_parts_that_become_one_keep_their_groups():
+    parts = {}
+    for part, ids, labels, groups in (
+        ("train", "db", (1, 0), ("w", "x")),
+        ("val", "ca", (0, 0), ("y", "z")),
+    ):
+        parts[part] = Split("phone", part, Path(), tuple(ids), labels, groups=groups)
+    whole = complete(parts, 0.2, "mine:phone", is_reference=False)["test"]
+    assert (whole.name, whole.ids, whole.groups) == ("phone/test", tuple("abcd"), tuple("zxyw"))
+
+
+@pytest.mark.parametrize("kind", ["table", "list"])
+def test_a_large_file_is_read_once_for_one_content(tmp_path, rows, monkeypatch, kind):
+    monkeypatch.setattr(columns, "LARGE", 1)
+    fields = {"name": "mine", "root": ".", "domains": ["x"], "reference": "x", "holdout": 0.2}
+    if kind == "table":
+        write_csv(tmp_path / "rows.csv", ["path", "label", "split"], [row[:3] for row in rows])
+        file = tmp_path / "rows.csv"
+        fields["table"] = "rows.csv"
+    else:
+        file = tmp_path / "x_train.txt"
+        file.write_text("".join(f"{row[0]} {NAMES.index(row[1])}\n" for row in rows))
+    manifest = Manifest.of(fields | {"classes": NAMES}, tmp_path / "mine.yaml")
+    copy = manifest.copy_for_run()
+    first = manifest.split("x/train")
+
+    def again():
+        return Manifest.from_copy(copy).split("x/train")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "read_content", None)
+        patch.setattr(lists, "read_text", None)
+        assert again() == first
+    fewer = [line for line in file.read_text().splitlines() if f"{first.ids[0]}" not in line]
+    file.write_text("\n".join(fewer) + "\n")
+    assert first.ids[0] not in again().ids
+    if kind == "list":
+        file.write_text(file.read_text() + "x.png 7")
+        with pytest.raises(ConfigError, match=r"x_train.txt:24: label 7"):
+            again()
 
 
 # --- tables that hold their images
