@@ -29,20 +29,23 @@ def datasets(
         str | None, Argument(metavar="[NAME]", help="after new or check: the name")
     ] = None,
     root: Annotated[
-        str, Option(help="new: folder of the class folders; or a CSV, parquet or datasets folder")
+        str, Option(help="new: folder of class folders, of tars or datasets; or a CSV or parquet")
     ] = "",
     table: Annotated[str, Option(help="new: the table, where its images lie below --root")] = "",
     reference: Annotated[str, Option(help="new: the domain that is trained on")] = "",
     out: Annotated[
         str, Option(help="new: where to write, else NAME.yaml here; check: a contact sheet")
     ] = "",
+    outside: Annotated[
+        bool, Option("--outside", help="new: rows may name images out of the root")
+    ] = False,
     as_markdown: Markdown = False,
 ) -> None:
     """List the data sets, show the card of one, or make one: new NAME --root PATH --reference D."""
     from ..data.manifests import available, load_manifest
 
     if name == "new":
-        _new(own, root, table, reference=reference, out=out)
+        _new(own, root, table, reference=reference, out=out, outside=outside)
         return
     if name == "check":
         _check(own, out)
@@ -111,7 +114,9 @@ def _check(name: str | None, out: str) -> None:
     print("all images are there, can be read, and lie in one split each")
 
 
-def _new(name: str | None, root: str, table: str, *, reference: str, out: str) -> None:
+def _new(
+    name: str | None, root: str, table: str, *, reference: str, out: str, outside: bool
+) -> None:
     """Write the manifest of a data set of one's own, and say what was found."""
     from ..data.own import new_manifest
 
@@ -119,7 +124,7 @@ def _new(name: str | None, root: str, table: str, *, reference: str, out: str) -
         missing = "NAME" if name is None else "--root"
         wanted = "wanted: clipft datasets new photos --root photos --reference studio"
         raise ConfigError(f"datasets new: {missing} is missing; {wanted}")
-    own = new_manifest(name, root, reference, out, table=table)
+    own = new_manifest(name, root, reference, out, table=table, outside=outside)
     print_own(own)
     print(f"train: clipft train manifest={own.file}")
 

@@ -91,7 +91,7 @@ WANTED: dict[str, tuple[str, str]] = {
     "classes": ("a list of class names, or the YAML file of one", "classes: [mug, plate]"),
     "root": ("the folder of the images", "root: photos"),
     "folders": ("how the folders lie", 'folders: "{domain}/{class}"'),
-    "table": ("a table of images, or a folder of Hugging Face's datasets", "table: rows.csv"),
+    "table": ("a table of images, a folder of Hugging Face's datasets, or tars", "table: rows.csv"),
     "kept": ("the layout and folder of each domain", "kept: {photo: {layout: domainbed}}"),
     "lists": ("how the list files are called", 'lists: "{domain}_{split}.txt"'),
     "labels": ("list or folder", "labels: folder"),
@@ -143,7 +143,7 @@ class Manifest(Record):
     classes: str | tuple[Any, ...]  # in label order, or the YAML file that lists them so
     root: str = ""  # the folder of the images, absolute or as seen from the manifest's file
     folders: Layout = ""  # set: class folders say what belongs where, and no list file does
-    # of images; CSV, parquet, or a folder of Hugging Face's datasets; as seen from the manifest
+    # of images; CSV, parquet, a folder of Hugging Face's datasets or of tars; as seen from here
     table: str = ""
     kept: dict[str, Kept] = {}  # set: how the files of each domain are kept; see data/layouts
     lists: str = "{domain}_{split}.txt"  # lines: path label
@@ -495,7 +495,7 @@ class Manifest(Record):
         if self.emoji is not None:
             return build(self.place, self.emoji, self._concepts)
         if self.table and is_packed(self.table_source):
-            return unpack(self.table_source, self.place)
+            return unpack(self.table_source, self.place, outside=self.outside)
         root = self.place
         if root.is_dir():
             return root
