@@ -438,6 +438,11 @@ class Manifest(Record):
         return bool(self.folders or self.table or self.kept)
 
     @property
+    def is_unpacked(self) -> bool:
+        """Whether its images lie in the cache, taken out of a table or of tars."""
+        return bool(self.table) and is_packed(self.table_source)
+
+    @property
     def place(self) -> Path:
         """Where the files belong, there or not.
 
@@ -449,7 +454,7 @@ class Manifest(Record):
         if self.emoji is not None:
             pixels = self.emoji.model_dump(mode="json", exclude=CHECKS)
             return cache_dir() / f"{self.name}-{digest([pixels, self._concepts], 8)}"
-        if self.table and is_packed(self.table_source):
+        if self.is_unpacked:
             return unpacked_place(self.table_source, self.name)
         in_base = self._in_base
         if in_base is not None and (in_base.is_dir() or not (self.root or self.table)):
@@ -494,7 +499,7 @@ class Manifest(Record):
         """The folder of the files; those of EmojiShift are rendered into it on first use."""
         if self.emoji is not None:
             return build(self.place, self.emoji, self._concepts)
-        if self.table and is_packed(self.table_source):
+        if self.is_unpacked:
             return unpack(self.table_source, self.place, outside=self.outside)
         root = self.place
         if root.is_dir():
@@ -511,7 +516,7 @@ class Manifest(Record):
         root = self.root_folder()
         if not self.table:
             tree = Tree.read(root, self.folders)
-        elif is_packed(self.table_source):
+        elif self.is_unpacked:
             tree = read_unpacked(self.table_source, root)
         else:
             tree = Table(self.table_source, root, self.outside).tree()

@@ -152,6 +152,11 @@ def test_predictions_are_in_the_words_of_the_manifest(clipft, photos):
         ("datasets new mine --root photos", ["reference: missing", "phone, sketch, studio"]),
         ("datasets new mine --root photos --reference stdio", ["no stdio", "e.g. studio"]),
         ("datasets mine --root photos", ["clipft datasets new photos --root photos"]),
+        ("datasets check", ["NAME is missing", "clipft datasets check photos"]),
+        ("datasets check mine --root photos", ["takes no --root", "clipft datasets check photos"]),
+        ("datasets check mine --table x.csv", ["takes no --table"]),
+        ("datasets check mine --reference phone", ["takes no --reference"]),
+        ("datasets check mine", ["mine"]),
         ("datasets photos", ["photos is a folder", "clipft train --data photos"]),
         ("datasets mine.yaml", ["no manifest mine.yaml", "clipft datasets new mine"]),
         ("train manifest=photos", ["photos is a folder", "--data photos --reference DOMAIN"]),
@@ -169,3 +174,16 @@ def test_a_mistake_is_one_line_and_writes_nothing(clipft, photos, arguments, wor
     assert (code, err.count("\n")) == (2, 1), err
     assert [word for word in words if word not in err] == []
     assert sorted(Path().rglob("*")) == before
+
+
+def test_a_check_exits_with_1_where_something_is_wrong_and_shows_the_rest(clipft):
+    photos = draw_tree(Path("photos"), ["studio", "phone"], CLASSES, train=4, test=2)
+    clipft("datasets", "new", "photos", "--root", photos, "--reference", "studio")
+    code, out, _ = clipft("datasets", "check", "photos", "--out", "sheet")
+    assert (code, "all images are there" in out) == (0, True)
+    next((photos / "phone/bee").iterdir()).write_bytes(b"no image")
+    shutil.rmtree("sheet")
+    code, out, err = clipft("datasets", "check", "photos", "--out", "sheet")
+    assert (code, err) == (1, "")
+    assert "wrong: unreadable: 1 of " in out
+    assert Path("sheet/photos.html").is_file()
