@@ -165,6 +165,9 @@ def test_predictions_are_in_the_words_of_the_manifest(clipft, photos):
         ("train --data photos reference=studio", ["--data and reference=", "one of them"]),
         ("train --data photos", ["reference: missing", "phone, sketch, studio"]),
         ("train --data photos --reference studio lr=-1", ["lr: "]),
+        ("train --data photos --reference studio --seeds 1,x", ["'x' is no seed", "0,3,7"]),
+        ("train --data photos --reference studio --seeds 4-2", ["each seed once"]),
+        ("train --data photos --reference studio --seeds 0-4 seed=1", ["--seeds and seed="]),
         ("train --data photos --reference studio mehtod=ft", ["unknown key 'mehtod'"]),
     ],
 )
@@ -187,3 +190,18 @@ def test_a_check_exits_with_1_where_something_is_wrong_and_shows_the_rest(clipft
     assert (code, err) == (1, "")
     assert "wrong: unreadable: 1 of " in out
     assert Path("sheet/photos.html").is_file()
+
+
+def test_repeats_of_few_shots_are_one_command_and_one_table(clipft, photos):
+    """FLYP's protocol: as many of each class to choose on as to train on, another draw a seed."""
+    where = ["--data", "photos", "--reference", "studio", "--seeds", "0,5"]
+    few = training(clipft, shots=1, selection="loss", lr=0.0)
+    code, out, err = clipft("train", *where, *few)
+    assert code == 0, err
+    assert out.count("trained ") == 2
+    assert "2 repeats" in out
+    runs = [Run.open(line.split()[1]) for line in out.splitlines() if line.startswith("trained ")]
+    assert [run.config.seed for run in runs] == [0, 5]
+    code, out, _ = clipft("results", "--intervals")
+    assert "mean [95 % interval of it] over seeds" in out
+    assert "selection loss" in out
