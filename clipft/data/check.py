@@ -17,6 +17,7 @@ from ..errors import ConfigError, ImageError
 from ..progress import progress_bar
 from .folders import listed
 from .images import decode, spread, tile
+from .lists import folder_of
 from .splits import PARTS, Split, SplitName
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class _Places:
 
     def folder(self, image: str, label: int) -> str:
         """The nearest folder above that is called as the class, else the one it lies in."""
-        return self._folder(image.rpartition("/")[0], label)
+        return self._folder(folder_of(image), label)
 
     def _folder_of(self, above: str, label: int) -> str:
         folders = PurePosixPath(above).parts[::-1]
