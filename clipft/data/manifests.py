@@ -91,7 +91,7 @@ WANTED: dict[str, tuple[str, str]] = {
     "classes": ("a list of class names, or the YAML file of one", "classes: [mug, plate]"),
     "root": ("the folder of the images", "root: photos"),
     "folders": ("how the folders lie", 'folders: "{domain}/{class}"'),
-    "table": ("a table of images, or a folder of Hugging Face's datasets", "table: rows.csv"),
+    "table": ("a table of images, a folder of Hugging Face's datasets, or tars", "table: rows.csv"),
     "kept": ("the layout and folder of each domain", "kept: {photo: {layout: domainbed}}"),
     "lists": ("how the list files are called", 'lists: "{domain}_{split}.txt"'),
     "labels": ("list or folder", "labels: folder"),
@@ -155,7 +155,7 @@ class Manifest(Record):
     classes: str | tuple[Any, ...]  # in label order, or the YAML file that lists them so
     root: str = ""  # the folder of the images, absolute or as seen from the manifest's file
     folders: Layout = ""  # set: class folders say what belongs where, and no list file does
-    # of images; CSV, parquet, or a folder of Hugging Face's datasets; as seen from the manifest
+    # of images; CSV, parquet, a folder of Hugging Face's datasets or of tars; as seen from here
     table: str = ""
     kept: dict[str, Kept] = {}  # set: how the files of each domain are kept; see data/layouts
     lists: str = "{domain}_{split}.txt"  # lines: path label
@@ -248,7 +248,7 @@ class Manifest(Record):
 
     def _check_protocol(self, source: str) -> None:
         """Raise ConfigError for a mask of no domain or class, a worst group without groups."""
-        if "worst_group" in self.scored_by and not (self.groups or self.kept):
+        if "worst_group" in self.scored_by and not (self.groups or self.kept or self.table):
             wanted, example = WANTED["groups"]
             raise ConfigError(
                 f"{source}: worst_group needs groups; wanted: {wanted}, e.g. {example}"
@@ -478,6 +478,11 @@ class Manifest(Record):
         return bool(self.folders or self.table or self.kept)
 
     @property
+    def is_unpacked(self) -> bool:
+        """Whether its images lie in the cache, taken out of a table or of tars."""
+        return bool(self.table) and is_packed(self.table_source)
+
+    @property
     def place(self) -> Path:
         """Where the files belong, there or not.
 
@@ -489,7 +494,7 @@ class Manifest(Record):
         if self.emoji is not None:
             pixels = self.emoji.model_dump(mode="json", exclude=CHECKS)
             return cache_dir() / f"{self.name}-{digest([pixels, self._concepts], 8)}"
-        if self.table and is_packed(self.table_source):
+        if self.is_unpacked:
             return unpacked_place(self.table_source, self.name)
         in_base = self._in_base
         if in_base is not None and (in_base.is_dir() or not (self.root or self.table)):
@@ -534,8 +539,8 @@ class Manifest(Record):
         """The folder of the files; those of EmojiShift are rendered into it on first use."""
         if self.emoji is not None:
             return build(self.place, self.emoji, self._concepts)
-        if self.table and is_packed(self.table_source):
-            return unpack(self.table_source, self.place)
+        if self.is_unpacked:
+            return unpack(self.table_source, self.place, outside=self.outside)
         root = self.place
         if root.is_dir():
             return root
@@ -551,7 +556,7 @@ class Manifest(Record):
         root = self.root_folder()
         if not self.table:
             tree = Tree.read(root, self.folders)
-        elif is_packed(self.table_source):
+        elif self.is_unpacked:
             tree = read_unpacked(self.table_source, root)
         else:
             tree = Table(self.table_source, root, self.outside).tree()
@@ -639,6 +644,9 @@ class Manifest(Record):
     def _groups_of(self, split: Split) -> tuple[str, ...]:
         """The group of each row, where images are grouped."""
         if not self.groups:
+            if "worst_group" in self.scored_by and self.table and not split.groups:
+                no_column = f"{self.table}: no column of groups, which worst_group needs"
+                raise ConfigError(f"{no_column}; wanted: one called group, or groups: class")
             return split.groups
         return tuple(self.class_names[label].name for label in split.labels)
 
@@ -657,10 +665,12 @@ class Manifest(Record):
         if not self.holdout or part == "test":
             return self._read_list(domain, part)
 
-        whole = self._read_list(domain, "train")
-        seed = seed_of(0, f"holdout:{self.name}:{domain}")
-        train, val = hold_out(whole, "val", self.holdout, seed)
-        return val if part == "val" else train
+        if domain not in self._parts:
+            whole = self._read_list(domain, "train")
+            seed = seed_of(0, f"holdout:{self.name}:{domain}")
+            train, val = hold_out(whole, "val", self.holdout, seed)
+            self._parts[domain] = {"train": train, "val": val}
+        return self._parts[domain][part]
 
     def parts(self, domain: str) -> dict[str, Split]:
         """Train, val and test of class folders or a table, as many as there are; made once."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -117,11 +117,13 @@ class Split:
 
     def take(self, rows: Sequence[int]) -> Split:
         """The same split with only the rows at these positions, in this order."""
-        ids = tuple(self.ids[row] for row in rows)
-        labels = tuple(self.labels[row] for row in rows)
-        domains = tuple(self.domains[row] for row in rows) if self.domains else ()
-        groups = tuple(self.groups[row] for row in rows) if self.groups else ()
-        return replace(self, ids=ids, labels=labels, domains=domains, groups=groups)
+        return replace(
+            self,
+            ids=_taken(self.ids, rows),
+            labels=_taken(self.labels, rows),
+            domains=_taken(self.domains, rows) if self.domains else (),
+            groups=_taken(self.groups, rows) if self.groups else (),
+        )
 
     def domain_of(self, row: int) -> str:
         """The domain of one row."""
@@ -140,7 +142,7 @@ class Split:
             ids += split.ids
             labels += split.labels
             domains += [split.domain] * len(split)
-            groups += split.groups
+            groups += split.groups or [""] * len(split)
         joined = "+".join(split.domain for split in splits)
         first = splits[0]
         return Split(
@@ -151,9 +153,12 @@ class Split:
             labels=tuple(labels),
             domains=tuple(domains),
             decoding=first.decoding,
-            # A data set's images are all in groups, or none is.
-            groups=tuple(groups) if len(groups) == len(ids) else (),
+            groups=tuple(groups) if any(groups) else (),
         )
+
+
+def _taken(column: Sequence[Any], rows: Sequence[int]) -> tuple[Any, ...]:
+    return tuple(map(column.__getitem__, rows))
 
 
 def hold_out(
@@ -174,8 +179,17 @@ def _held_out(labels: np.ndarray, fraction: float, seed: int, left: int) -> np.n
     """(N,) bool."""
     rng = np.random.default_rng(seed)
     is_out = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
+    for _, rows in rows_by_label(labels):
         count = max(0, min(max(1, round(fraction * len(rows))), len(rows) - left))
         is_out[rng.permutation(rows)[:count]] = True
     return is_out
+
+
+def rows_by_label(labels: Sequence[int] | np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """(label, its rows in order) of every label that occurs, rising; labels are sorted once."""
+    given = np.asarray(labels, dtype=np.int64)
+    if not len(given):
+        return
+    order = np.argsort(given, kind="stable")
+    found, starts = np.unique(given[order], return_index=True)
+    yield from zip(found.tolist(), np.split(order, starts[1:]), strict=True)

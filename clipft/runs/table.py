@@ -21,7 +21,7 @@ from .names import MethodName, is_ensemble, ordered, title_of, told_of
 from .scores import REFERENCE, SHIFT, VAL, with_scored_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import pandas as pd
 
@@ -479,7 +479,9 @@ def reference_first(splits: Iterable[str], reference: str) -> list[str]:
     return sorted(splits, key=place)
 
 
-def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.DataFrame:
+def results_table(
+    results: pd.DataFrame, *, calibration: bool = False, intervals: bool = False
+) -> pd.DataFrame:
     """A table to print: a row per recipe, means over seeds with the standard deviation.
 
     Tuned accuracies (%), the best alpha by reference validation, and energy gap; where the data set
@@ -490,6 +492,7 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
     Arguments:
         results: of `clipft.results`.
         calibration: also NLL (nats) and ECE (%) on the reference and on the shifts.
+        intervals: in place of the deviation, 95 % intervals of the mean over seeds (Student's).
 
     Returns:
         Texts.
@@ -507,6 +510,7 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
     rows = wide(results)
     told = scored_by(results)
     tests = rows[rows.role != VAL]
+    spread = _interval if intervals else _spread
     lines = []
 
     zero_shot = tests[tests.alpha == ZERO_SHOT]
@@ -515,7 +519,7 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
     if len(zero_shot):
         first = zero_shot[zero_shot.run == zero_shot.run.iloc[0]]
         head = {"method": "zero-shot", "lr": "", "steps": "", "alpha": "0"}
-        lines.append(head | _line(first, told, calibration=calibration))
+        lines.append(head | _line(first, told, spread, calibration=calibration))
 
     titles = _titles(results)
     by_recipe = dict(list(tests.groupby(RECIPE)))
@@ -529,13 +533,13 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
         about = {"method": titles[recipe], **told_of(lr, steps), "alpha": "1"}
         if TUNED in set(of_recipe.alpha):
             tuned = of_recipe[of_recipe.alpha == TUNED]
-            lines.append(about | _line(tuned, told, calibration=calibration))
+            lines.append(about | _line(tuned, told, spread, calibration=calibration))
         if best not in (ZERO_SHOT, TUNED):
             mixed = about | {"alpha": f"{best:g} (val)"}
             if not is_ensemble(name):
                 mixed["method"] += " + WiSE"
             at_best = of_recipe[of_recipe.alpha == best]
-            lines.append(mixed | _line(at_best, told, calibration=calibration))
+            lines.append(mixed | _line(at_best, told, spread, calibration=calibration))
 
     table = pd.DataFrame(lines)
     _say_what_is_unusual(table, results)
@@ -582,28 +586,30 @@ def _best_alpha(val: pd.DataFrame, runs: int) -> float:
     return TUNED if of_all.empty else float(of_all.idxmax())
 
 
-def _line(rows: pd.DataFrame, told: ScoredBy, *, calibration: bool) -> dict[str, str]:
+def _line(
+    rows: pd.DataFrame, told: ScoredBy, spread: Callable[..., str], *, calibration: bool
+) -> dict[str, str]:
     """The numbers of one line of `results_table`: rows of one recipe at one alpha."""
     columns = {"seeds": str(rows.run.nunique())}
     for split in reference_first(rows.split.unique(), rows.reference.iloc[0]):
-        columns[SplitName.parse(split).domain] = _spread(100 * rows[rows.split == split].score)
+        columns[SplitName.parse(split).domain] = spread(100 * rows[rows.split == split].score)
     shifts = rows[rows.role == SHIFT]
     of_shifts = shifts.groupby("run").score.mean()
     if len(shifts):
-        columns["mean shift"] = _spread(100 * of_shifts)
+        columns["mean shift"] = spread(100 * of_shifts)
     if told.together and len(shifts):
         of_reference = rows[rows.role == REFERENCE].groupby("run").score.mean()
-        columns["harmonic mean"] = _spread(100 * harmonic_mean(of_reference, of_shifts))
+        columns["harmonic mean"] = spread(100 * harmonic_mean(of_reference, of_shifts))
     if calibration:
         for metric, factor, digits in (("nll", 1, 2), ("ece", 100, 1)):
             for role in (REFERENCE, SHIFT) if len(shifts) else (REFERENCE,):
                 means = rows[rows.role == role].groupby("run")[metric].mean()
-                columns[f"{metric.upper()} {role}"] = _spread(factor * means, digits)
+                columns[f"{metric.upper()} {role}"] = spread(factor * means, digits)
     columns["energy gap"] = ""
     if "energy_gap" in rows:
         # Under shift, or where there is none, on the reference.
         told_on = shifts if len(shifts) else rows
-        columns["energy gap"] = _spread(told_on.groupby("run").energy_gap.mean(), 2)
+        columns["energy gap"] = spread(told_on.groupby("run").energy_gap.mean(), 2)
     return columns
 
 
@@ -613,3 +619,13 @@ def _spread(values: pd.Series, digits: int = 1) -> str:
         return "-"
     mean = f"{values.mean():.{digits}f}"
     return mean if len(values) < 2 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
+
+
+def _interval(values: pd.Series, digits: int = 1) -> str:
+    """Mean and the 95 % interval of it over runs; a dash where there is no such number."""
+    from ..metrics.intervals import of_repeats
+
+    if len(values) < 2 or values.isna().any():
+        return _spread(values, digits)
+    low, high = of_repeats(values.to_numpy())
+    return f"{values.mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
