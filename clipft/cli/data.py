@@ -80,7 +80,10 @@ def _show_card(manifest: Manifest) -> None:
             print(f"{label}: {text}")
     if manifest.card:
         print(f"\n{manifest.card}")
-    if manifest.has_tree:
+    if manifest.kept:
+        # Its images are many, or not there: the card says how to get them.
+        print(f"to count and open its images: clipft datasets check {manifest.name}")
+    elif manifest.has_tree:
         _print_counts(count_images(manifest))
 
 

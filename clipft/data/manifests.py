@@ -17,6 +17,7 @@ from ..config import Record, digest, seed_of
 from ..disk.files import cache_dir, quoting_hint, read_yaml
 from ..errors import ConfigError, unknown
 from ..progress import say
+from .class_lists import LISTS
 from .emoji_shift import CHECKS, EmojiSpec, Part, build, first_images, is_built
 from .folders import Layout, Tree, class_key, complete
 from .layouts.asked import Asked
@@ -88,7 +89,10 @@ WANTED: dict[str, tuple[str, str]] = {
     "homepage": ("an address", "homepage: https://example.org"),
     "domains": ("a list of domains", "domains: [studio, phone, sketch]"),
     "reference": ("the domain that is trained on", "reference: studio"),
-    "classes": ("a list of class names, or the YAML file of one", "classes: [mug, plate]"),
+    "classes": (
+        "a list of class names, the YAML file of one, or imagenet",
+        "classes: [mug, plate]",
+    ),
     "root": ("the folder of the images", "root: photos"),
     "folders": ("how the folders lie", 'folders: "{domain}/{class}"'),
     "table": ("a table of images, or a folder of Hugging Face's datasets", "table: rows.csv"),
@@ -151,7 +155,8 @@ class Manifest(Record):
     homepage: str = ""
     domains: tuple[str, ...]
     reference: str
-    classes: str | tuple[Any, ...]  # in label order, or the YAML file that lists them so
+    # in label order, or the YAML file that lists them so, or the name of a library's list
+    classes: str | tuple[Any, ...]
     root: str = ""  # the folder of the images, absolute or as seen from the manifest's file
     folders: Layout = ""  # set: class folders say what belongs where, and no list file does
     # of images; CSV, parquet, or a folder of Hugging Face's datasets; as seen from the manifest
@@ -381,6 +386,8 @@ class Manifest(Record):
         """What stands in the manifest's list of classes, or in the file that it names."""
         if not isinstance(self.classes, str):
             return list(self.classes)
+        if self.classes in LISTS:
+            return LISTS[self.classes]()
         file = self._classes_file
         if file.is_dir():
             wanted = "wanted: a YAML file, or the names themselves, e.g. classes: [mug, plate]"
@@ -559,7 +566,7 @@ class Manifest(Record):
             split = self._read_split(name)
             self._splits[name] = replace(
                 split,
-                decoding=self.decoding,
+                decoding=replace(self.decoding, border=split.decoding.border),
                 allowed=self._allowed(split),
                 groups=self._groups_of(split),
             )
@@ -662,8 +669,16 @@ class Manifest(Record):
         for part, rows in READERS[kept.layout](asked).items():
             say(rows.notes)
             if rows.ids:
-                ids, labels = tuple(rows.ids), tuple(rows.labels)
-                parts[part] = Split(domain, part, root, ids, labels, groups=tuple(rows.groups))
+                parts[part] = Split(
+                    domain,
+                    part,
+                    root,
+                    ids=tuple(rows.ids),
+                    labels=tuple(rows.labels),
+                    groups=tuple(rows.groups),
+                    alike=rows.alike,
+                    decoding=Decoding(border=rows.border),
+                )
         return parts
 
     @cached_property

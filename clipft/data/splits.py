@@ -65,11 +65,12 @@ class Decoding:
 
     look: file, as it is stored, which is how open_clip reads it; viewer, as a viewer shows it:
     upright, its colours in sRGB, on white where it is transparent. megapixels: of the largest image
-    that is read.
+    that is read. border: pixels that are cut off at each side, before anything else is done.
     """
 
     look: str = "file"
     megapixels: int = MEGAPIXELS
+    border: int = 0
 
     def __post_init__(self) -> None:
         if self.look not in get_args(Look):
@@ -106,6 +107,7 @@ class Split:
     decoding: Decoding = Decoding()
     groups: tuple[str, ...] = ()  # of each row, for the worst group; "": in none
     allowed: tuple[int, ...] = ()  # labels that may be predicted; (): all
+    alike: tuple[tuple[int, ...], ...] = ()  # labels that count as the first of them
 
     @property
     def name(self) -> str:
@@ -117,11 +119,10 @@ class Split:
 
     def take(self, rows: Sequence[int]) -> Split:
         """The same split with only the rows at these positions, in this order."""
-        ids = tuple(self.ids[row] for row in rows)
-        labels = tuple(self.labels[row] for row in rows)
-        domains = tuple(self.domains[row] for row in rows) if self.domains else ()
-        groups = tuple(self.groups[row] for row in rows) if self.groups else ()
-        return replace(self, ids=ids, labels=labels, domains=domains, groups=groups)
+        columns = {"ids": self.ids, "labels": self.labels}
+        columns |= {"domains": self.domains, "groups": self.groups}
+        taken = {name: tuple(map(own.__getitem__, rows)) for name, own in columns.items() if own}
+        return replace(self, **taken)
 
     def domain_of(self, row: int) -> str:
         """The domain of one row."""
@@ -170,8 +171,19 @@ def _held_out(labels: np.ndarray, fraction: float, seed: int, left: int) -> np.n
     """(N,) bool."""
     rng = np.random.default_rng(seed)
     is_out = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
+    for rows in rows_by_label(labels):
         count = max(0, min(max(1, round(fraction * len(rows))), len(rows) - left))
         is_out[rng.permutation(rows)[:count]] = True
     return is_out
+
+
+def rows_by_label(labels: np.ndarray) -> list[np.ndarray]:
+    """The rows of each label that is there, labels rising, rows in their order; labels (N,).
+
+    Looked at once: a look for each label would be a thousand looks at ImageNet's million.
+    """
+    if not len(labels):
+        return []
+    order = np.argsort(labels, kind="stable")
+    _, starts = np.unique(labels[order], return_index=True)
+    return np.split(order, starts[1:])

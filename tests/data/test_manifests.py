@@ -458,6 +458,7 @@ DIGESTS = {
     "emoji_pretrain": "c7db521329b5",
     "emoji_shift": "807956ba4b39",
     "emoji_start": "ea7a41a73a0b",
+    "imagenet": "660fac5dfd1f",
 }
 
 
