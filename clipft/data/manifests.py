@@ -21,7 +21,7 @@ from .class_lists import LISTS
 from .emoji_shift import CHECKS, EmojiSpec, Part, build, first_images, is_built
 from .folders import Layout, Tree, class_key, complete
 from .layouts.asked import Asked
-from .layouts.readers import READERS
+from .layouts.readers import IN_ARRAYS, READERS
 from .lists import ListFile, Rows, folder_of, mixed_folders, repeats
 from .shards import is_packed, read_unpacked, unpack, unpacked_place
 from .splits import MEGAPIXELS, PARTS, Decoding, Look, Metric, ScoredBy, Split, SplitName, hold_out
@@ -467,16 +467,23 @@ class Manifest(Record):
     def place(self) -> Path:
         """Where the files belong, there or not.
 
-        EmojiShift lies in the cache, and so do images that were taken out of a table. Else
-        $CLIPFT_DATA/<name> comes first where it is a folder, so that a copied run finds its images
-        on another machine; then `root`, or where the table lies; then $CLIPFT_DATA/<name> whether
-        it is there or not.
+        EmojiShift lies in the cache, and so do images that were taken out of a table or of arrays.
+        Else $CLIPFT_DATA/<name> comes first where it is a folder, so that a copied run finds its
+        images on another machine; then `root`, or where the table lies; then $CLIPFT_DATA/<name>
+        whether it is there or not.
         """
         if self.emoji is not None:
             pixels = self.emoji.model_dump(mode="json", exclude=CHECKS)
             return cache_dir() / f"{self.name}-{digest([pixels, self._concepts], 8)}"
         if self.table and is_packed(self.table_source):
             return unpacked_place(self.table_source, self.name)
+        if any(kept.layout in IN_ARRAYS for kept in self.kept.values()):
+            return cache_dir() / f"{self.name}-{digest(str(self.source.resolve()), 8)}"
+        return self.source
+
+    @property
+    def source(self) -> Path:
+        """The data set's own folder, there or not; see `place`, which may be in the cache."""
         in_base = self._in_base
         if in_base is not None and (in_base.is_dir() or not (self.root or self.table)):
             return in_base
@@ -522,9 +529,9 @@ class Manifest(Record):
             return build(self.place, self.emoji, self._concepts)
         if self.table and is_packed(self.table_source):
             return unpack(self.table_source, self.place)
-        root = self.place
+        root = self.source
         if root.is_dir():
-            return root
+            return self.place
         advice = f"put {self.heading} there (see clipft datasets) or set CLIPFT_DATA"
         if self.root:
             holds = f"set CLIPFT_DATA to the folder that holds {self.name}/"
@@ -664,7 +671,14 @@ class Manifest(Record):
         """The parts of a domain in a known layout, as the data set's own files name them."""
         root = self.root_folder()
         kept = self.kept[domain]
-        asked = Asked(root / kept.folder, kept.folder, domain, self.label_of_folder, self.heading)
+        asked = Asked(
+            self.source / kept.folder,
+            kept.folder,
+            domain,
+            folders=self.label_of_folder,
+            heading=self.heading,
+            cache=root,
+        )
         parts = {}
         for part, rows in READERS[kept.layout](asked).items():
             say(rows.notes)

@@ -454,6 +454,8 @@ def test_a_path_that_is_no_manifest(tmp_path, monkeypatch):
 
 
 DIGESTS = {
+    "cifar10": "243db49c75a2",
+    "cifar100": "946ec9b04b64",
     "domainnet": "a0bf1fb8886e",
     "emoji_pretrain": "c7db521329b5",
     "emoji_shift": "807956ba4b39",

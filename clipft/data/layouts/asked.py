@@ -18,7 +18,8 @@ class Asked:
 
     place: of the files of this domain. inside: the same as seen from the data set's root, which
     paths begin with; "" for the root itself. folders: class folder -> label. heading: of the data
-    set, for errors.
+    set, for errors. cache: where images that lie in arrays are taken out to, and what their paths
+    are seen from.
     """
 
     place: Path
@@ -26,6 +27,7 @@ class Asked:
     domain: str
     folders: Mapping[str, int]
     heading: str
+    cache: Path = Path()
 
     def file(self, *parts: str) -> Path:
         """A file or folder of the domain; raises ConfigError where it is not there."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...disk.files import read_json
+from ...disk.files import read_foreign_json
 from ...errors import ConfigError, unknown
 from ..class_lists import synsets
 from ..folders import listed
@@ -168,9 +168,9 @@ def _classes_of_objectnet(asked: Asked) -> dict[str, tuple[int, ...]]:
     Four files say so: the name of a folder's class, ImageNet's names of that class, the line of
     such a name, and the place among the sorted synsets that a line has.
     """
-    name_of_folder = read_json(asked.file("mappings", "folder_to_objectnet_label.json"))
-    names_of_class = read_json(asked.file("mappings", "objectnet_to_imagenet_1k.json"))
-    line_of_place = read_json(asked.file("mappings", "pytorch_to_imagenet_2012_id.json"))
+    name_of_folder = read_foreign_json(asked.file("mappings", "folder_to_objectnet_label.json"))
+    names_of_class = read_foreign_json(asked.file("mappings", "objectnet_to_imagenet_1k.json"))
+    line_of_place = read_foreign_json(asked.file("mappings", "pytorch_to_imagenet_2012_id.json"))
     names = asked.file("mappings", "imagenet_to_label_2012_v2")
     line_of_name = {
         name.strip(): line for line, name in enumerate(names.read_text("utf-8").splitlines())
