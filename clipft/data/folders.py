@@ -136,7 +136,7 @@ class Tree:
 def _in_order(split: Split) -> Split:
     """The same rows in the order of their labels, and then of their paths."""
     order: list[int] = []
-    for _, rows in rows_by_label(split.labels):
+    for rows in rows_by_label(split.labels):
         order += sorted(rows.tolist(), key=split.ids.__getitem__)
     return split.take(order)
 

@@ -39,13 +39,24 @@ def decode(
     try:
         with any_size(), _opened(path, content) as image:
             _check_size(image, path, decoding.megapixels)
-            return as_seen(image) if decoding.look == "viewer" else as_rgb(image)
+            seen = as_seen(image) if decoding.look == "viewer" else as_rgb(image)
+            return _within(seen, decoding.border, path)
     except ImageError:
         raise
     except FileNotFoundError:
         raise ImageError(f"image missing: {path}") from None
     except Exception as error:  # of a damaged file Pillow's readers raise anything
         raise ImageError(f"image unreadable: {path} ({first_line(error)})") from None
+
+
+def _within(image: Image.Image, border: int, path: Path) -> Image.Image:
+    """An image without its border."""
+    if not border:
+        return image
+    if min(image.size) <= 2 * border:
+        size = f"{image.width} x {image.height}"
+        raise ImageError(f"image too small: {path} is {size} with a border of {border} pixels")
+    return image.crop((border, border, image.width - border, image.height - border))
 
 
 def _opened(path: Path, content: bytes | None) -> Image.Image:

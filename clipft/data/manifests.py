@@ -17,10 +17,11 @@ from ..config import Record, digest, seed_of
 from ..disk.files import cache_dir, quoting_hint, read_yaml
 from ..errors import ConfigError, unknown
 from ..progress import say
+from .class_lists import LISTS
 from .emoji_shift import CHECKS, EmojiSpec, Part, build, first_images, is_built
 from .folders import Layout, Tree, class_key, complete
 from .layouts.asked import Asked
-from .layouts.readers import READERS
+from .layouts.readers import IN_ARRAYS, READERS
 from .lists import ListFile, Rows, folder_of, mixed_folders, repeats
 from .shards import is_packed, read_unpacked, unpack, unpacked_place
 from .splits import MEGAPIXELS, PARTS, Decoding, Look, Metric, ScoredBy, Split, SplitName, hold_out
@@ -88,7 +89,10 @@ WANTED: dict[str, tuple[str, str]] = {
     "homepage": ("an address", "homepage: https://example.org"),
     "domains": ("a list of domains", "domains: [studio, phone, sketch]"),
     "reference": ("the domain that is trained on", "reference: studio"),
-    "classes": ("a list of class names, or the YAML file of one", "classes: [mug, plate]"),
+    "classes": (
+        "a list of class names, the YAML file of one, or imagenet",
+        "classes: [mug, plate]",
+    ),
     "root": ("the folder of the images", "root: photos"),
     "folders": ("how the folders lie", 'folders: "{domain}/{class}"'),
     "table": ("a table of images, a folder of Hugging Face's datasets, or tars", "table: rows.csv"),
@@ -152,7 +156,8 @@ class Manifest(Record):
     homepage: str = ""
     domains: tuple[str, ...]
     reference: str
-    classes: str | tuple[Any, ...]  # in label order, or the YAML file that lists them so
+    # in label order, or the YAML file that lists them so, or the name of a library's list
+    classes: str | tuple[Any, ...]
     root: str = ""  # the folder of the images, absolute or as seen from the manifest's file
     folders: Layout = ""  # set: class folders say what belongs where, and no list file does
     # of images; CSV, parquet, a folder of Hugging Face's datasets or of tars; as seen from here
@@ -383,6 +388,8 @@ class Manifest(Record):
         """What stands in the manifest's list of classes, or in the file that it names."""
         if not isinstance(self.classes, str):
             return list(self.classes)
+        if self.classes in LISTS:
+            return LISTS[self.classes]()
         file = self._classes_file
         if file.is_dir():
             wanted = "wanted: a YAML file, or the names themselves, e.g. classes: [mug, plate]"
@@ -486,16 +493,23 @@ class Manifest(Record):
     def place(self) -> Path:
         """Where the files belong, there or not.
 
-        EmojiShift lies in the cache, and so do images that were taken out of a table. Else
-        $CLIPFT_DATA/<name> comes first where it is a folder, so that a copied run finds its images
-        on another machine; then `root`, or where the table lies; then $CLIPFT_DATA/<name> whether
-        it is there or not.
+        EmojiShift lies in the cache, and so do images that were taken out of a table or of arrays.
+        Else $CLIPFT_DATA/<name> comes first where it is a folder, so that a copied run finds its
+        images on another machine; then `root`, or where the table lies; then $CLIPFT_DATA/<name>
+        whether it is there or not.
         """
         if self.emoji is not None:
             pixels = self.emoji.model_dump(mode="json", exclude=CHECKS)
             return cache_dir() / f"{self.name}-{digest([pixels, self._concepts], 8)}"
         if self.is_unpacked:
             return unpacked_place(self.table_source, self.name)
+        if any(kept.layout in IN_ARRAYS for kept in self.kept.values()):
+            return cache_dir() / f"{self.name}-{digest(str(self.source.resolve()), 8)}"
+        return self.source
+
+    @property
+    def source(self) -> Path:
+        """The data set's own folder, there or not; see `place`, which may be in the cache."""
         in_base = self._in_base
         if in_base is not None and (in_base.is_dir() or not (self.root or self.table)):
             return in_base
@@ -541,9 +555,9 @@ class Manifest(Record):
             return build(self.place, self.emoji, self._concepts)
         if self.is_unpacked:
             return unpack(self.table_source, self.place, outside=self.outside)
-        root = self.place
+        root = self.source
         if root.is_dir():
-            return root
+            return self.place
         advice = f"put {self.heading} there (see clipft datasets) or set CLIPFT_DATA"
         if self.root:
             holds = f"set CLIPFT_DATA to the folder that holds {self.name}/"
@@ -585,7 +599,7 @@ class Manifest(Record):
             split = self._read_split(name)
             self._splits[name] = replace(
                 split,
-                decoding=self.decoding,
+                decoding=replace(self.decoding, border=split.decoding.border),
                 allowed=self._allowed(split),
                 groups=self._groups_of(split),
             )
@@ -688,7 +702,14 @@ class Manifest(Record):
         """The parts of a domain in a known layout, as the data set's own files name them."""
         root = self.root_folder()
         kept = self.kept[domain]
-        asked = Asked(root / kept.folder, kept.folder, domain, self.label_of_folder, self.heading)
+        asked = Asked(
+            self.source / kept.folder,
+            kept.folder,
+            domain,
+            folders=self.label_of_folder,
+            heading=self.heading,
+            cache=root,
+        )
         parts = {}
         for part, rows in READERS[kept.layout](asked).items():
             say(rows.notes)
@@ -696,10 +717,12 @@ class Manifest(Record):
                 parts[part] = Split(
                     domain,
                     part,
-                    rows.root or root,
+                    root,
                     ids=tuple(rows.ids),
                     labels=tuple(rows.labels),
                     groups=tuple(rows.groups),
+                    alike=rows.alike,
+                    decoding=Decoding(border=rows.border),
                 )
         return parts
 

@@ -65,11 +65,12 @@ class Decoding:
 
     look: file, as it is stored, which is how open_clip reads it; viewer, as a viewer shows it:
     upright, its colours in sRGB, on white where it is transparent. megapixels: of the largest image
-    that is read.
+    that is read. border: pixels that are cut off at each side, before anything else is done.
     """
 
     look: str = "file"
     megapixels: int = MEGAPIXELS
+    border: int = 0
 
     def __post_init__(self) -> None:
         if self.look not in get_args(Look):
@@ -106,6 +107,7 @@ class Split:
     decoding: Decoding = Decoding()
     groups: tuple[str, ...] = ()  # of each row, for the worst group; "": in none
     allowed: tuple[int, ...] = ()  # labels that may be predicted; (): all
+    alike: tuple[tuple[int, ...], ...] = ()  # labels that count as the first of them
 
     @property
     def name(self) -> str:
@@ -179,17 +181,17 @@ def _held_out(labels: np.ndarray, fraction: float, seed: int, left: int) -> np.n
     """(N,) bool."""
     rng = np.random.default_rng(seed)
     is_out = np.zeros(len(labels), dtype=bool)
-    for _, rows in rows_by_label(labels):
+    for rows in rows_by_label(labels):
         count = max(0, min(max(1, round(fraction * len(rows))), len(rows) - left))
         is_out[rng.permutation(rows)[:count]] = True
     return is_out
 
 
-def rows_by_label(labels: Sequence[int] | np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """(label, its rows in order) of every label that occurs, rising; labels are sorted once."""
+def rows_by_label(labels: Sequence[int] | np.ndarray) -> list[np.ndarray]:
+    """The rows of each label that occurs, labels rising, rows in order; labels are sorted once."""
     given = np.asarray(labels, dtype=np.int64)
     if not len(given):
-        return
+        return []
     order = np.argsort(given, kind="stable")
-    found, starts = np.unique(given[order], return_index=True)
-    yield from zip(found.tolist(), np.split(order, starts[1:]), strict=True)
+    _, starts = np.unique(given[order], return_index=True)
+    return np.split(order, starts[1:])

@@ -223,7 +223,7 @@ class Bench:
         if not config.shots:
             return split
         draw = rng(config.seed, f"few_shot:{split.name}")
-        return few_shot(split, config.shots, draw, self.manifest.names)
+        return few_shot(split, config.shots, draw)
 
     def reported_splits(self, config: RunConfig) -> list[Split]:
         """Reference val, where there is one, reference test, and every shift's test."""

@@ -27,17 +27,18 @@ def logits_of(student: Student, pixels: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def predictions(
-    logits: Tensor, labels: Tensor, allowed: Sequence[int] = ()
+    logits: Tensor, labels: Tensor, allowed: Sequence[int] = (), alike: Sequence[Sequence[int]] = ()
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (N, C), labels (N,) -> predicted class, its probability, and nats of the true class,
     each (N,).
 
     Of tied classes the lower index wins, as torch.argmax promises. allowed: the classes that may be
-    predicted, all others are masked before the softmax; (): all may. Raises WeightsError where a
-    logit is not finite.
+    predicted, all others are masked before the softmax; (): all may. alike: classes that count as
+    the first of them, whose logit is the highest of theirs. Raises WeightsError where a logit is
+    not finite.
     """
     check_scores(logits)
-    logits = logits.float()
+    logits = _joined(logits.float(), alike)
     if allowed:
         mask = torch.full_like(logits[0], -torch.inf)
         mask[list(allowed)] = 0
@@ -47,6 +48,19 @@ def predictions(
     confidence = logs.gather(-1, prediction[:, None])[:, 0].exp()
     nll = -logs.gather(-1, labels.to(logs.device)[:, None])[:, 0]
     return prediction, confidence, nll
+
+
+def _joined(logits: Tensor, alike: Sequence[Sequence[int]]) -> Tensor:
+    """Logits (N, C) in which the first of classes that are alike has the highest of their logits,
+    and the others have none.
+    """
+    if not alike:
+        return logits
+    joined = logits.clone()
+    for classes in alike:
+        joined[:, list(classes)] = -torch.inf
+        joined[:, classes[0]] = logits[:, list(classes)].amax(-1)
+    return joined
 
 
 @dataclass(frozen=True)

@@ -273,12 +273,10 @@ class Pixels:
             self._chunks = chunks
 
 
-def few_shot(split: Split, shots: int, generator: torch.Generator, classes: Sequence[str]) -> Split:
+def few_shot(split: Split, shots: int, generator: torch.Generator) -> Split:
     """Draw `shots` rows of every class, in list order; a class with fewer gives all it has."""
     chosen: list[int] = []
-    for label, rows in rows_by_label(split.labels):
-        if label >= len(classes):
-            continue
+    for rows in rows_by_label(split.labels):
         order = torch.randperm(len(rows), generator=generator)
         chosen += rows[order[:shots].numpy()].tolist()
     return split.take(sorted(chosen))

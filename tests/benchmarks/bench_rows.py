@@ -40,7 +40,7 @@ from clipft.inputs.seeds import rng
 
 manifest = Manifest.open(Path(sys.argv[1]))
 splits = [manifest.split(f"photo/{part}") for part in ("train", "val", "test")]
-drawn = few_shot(splits[0], 16, rng(0, "few_shot"), manifest.names)
+drawn = few_shot(splits[0], 16, rng(0, "few_shot"))
 assert (len(splits[0]) > 1_200_000, len(drawn)) == (True, 16 * 1000)
 """
 # pyarrow is loaded before the clock starts; so is torch, which the draw needs.

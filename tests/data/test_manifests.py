@@ -456,6 +456,8 @@ def test_a_path_that_is_no_manifest(tmp_path, monkeypatch):
 
 DIGESTS = {
     "celeba": "47904f0e987b",
+    "cifar10": "243db49c75a2",
+    "cifar100": "946ec9b04b64",
     "cub": "262dcc07d55e",
     "cub_gzsl": "53c8003f1884",
     "domainnet": "a0bf1fb8886e",
@@ -463,6 +465,7 @@ DIGESTS = {
     "emoji_shift": "807956ba4b39",
     "emoji_start": "ea7a41a73a0b",
     "fmow": "b0414294a423",
+    "imagenet": "660fac5dfd1f",
     "iwildcam": "343a004c0f2b",
     "waterbirds": "513c0ec44d17",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,8 @@ class Asked:
 
     place: of the files of this domain. inside: the same as seen from the data set's root, which
     paths begin with; "" for the root itself. folders: class folder -> label. heading: of the data
-    set, for errors.
+    set, for errors. cache: where images that lie in arrays are taken out to, and what their paths
+    are seen from.
     """
 
     place: Path
@@ -25,6 +27,7 @@ class Asked:
     domain: str
     folders: Mapping[str, int]
     heading: str
+    cache: Path = Path()
 
     def file(self, *parts: str) -> Path:
         """A file or folder of the domain; raises ConfigError where it is not there."""
@@ -59,16 +62,15 @@ class Asked:
 
 @dataclass
 class Rows:
-    """The images of one part: paths below the root, labels, and groups where there are any.
-
-    root: where paths are seen from, if not from the data set's: images that were taken out.
-    """
+    """The images of one part: paths below the root, labels, and groups where there are any."""
 
     ids: list[str] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what a person should know, a line each
-    root: Path | None = None
+    border: int = 0  # pixels of each image that are cut off at each side
+    # labels that count as the first of them: one class here, several of the data set
+    alike: tuple[tuple[int, ...], ...] = ()
 
     def add(self, path: str, label: int, group: str | None = None) -> None:
         """Add an image."""
@@ -91,26 +93,43 @@ def class_folders(
     """
     top = asked.file(*parts)
     found = find_images(top)
-    rows = []
-    labels: dict[str, int | None] = {}
-    outside = []
-    for image in found.images:
-        folder, _, name = image.partition("/")
-        if not name:
-            outside.append(image)
-            continue
-        if folder not in labels:
-            labels[folder] = (
-                asked.label(folder, top / folder) if label_of is None else label_of(folder)
-            )
-        label = labels[folder]
+    runs, outside = _runs_of_folders(found.images)
+    labelled = []
+    for folder, run in runs:
+        label = asked.label(folder, top / folder) if label_of is None else label_of(folder)
         if label is not None:
-            rows.append((label, asked.path("/".join([*parts, image]))))
-    if not rows:
+            labelled.append((label, run))
+    if not labelled:
         raise ConfigError(f"no image in a class folder of {top}")
-    rows.sort()
-    notes = notes_on(top, found.left_out, outside)
-    return Rows([path for _, path in rows], [label for label, _ in rows], notes=notes)
+
+    before = "/".join([*filter(None, [asked.inside]), *parts, ""])
+    rows = Rows(notes=notes_on(top, found.left_out, outside))
+    # Paths of folders of one label stay in order: runs are.
+    for label, run in sorted(labelled, key=lambda pair: pair[0]):
+        rows.ids += [before + image for image in found.images[run]]
+        rows.labels += [label] * (run.stop - run.start)
+    return rows
+
+
+def _runs_of_folders(images: Sequence[str]) -> tuple[list[tuple[str, slice]], list[str]]:
+    """((first folder, where its images are) in order, images in none), of sorted paths.
+
+    By folders, since ImageNet has a thousand of them and a million images.
+    """
+    runs = []
+    outside = []
+    start = 0
+    while start < len(images):
+        folder, slash, _ = images[start].partition("/")
+        if not slash:
+            outside.append(images[start])
+            start += 1
+            continue
+        # The sign behind the slash: all that begins with the folder sorts before it.
+        stop = bisect_left(images, f"{folder}0", lo=start)
+        runs.append((folder, slice(start, stop)))
+        start = stop
+    return runs, outside
 
 
 def notes_on(place: Path, left_out: LeftOut, outside: Sequence[str]) -> list[str]:
