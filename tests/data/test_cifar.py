@@ -276,7 +276,7 @@ DAMAGES = {
         "cifar10",
         "cifar10.1",
         _save(np.full(20, 10), "CIFAR-10.1", "cifar10.1_v6_labels.npy"),
-        "label 10; wanted: 0 ... 9",
+        "has label 10; wanted: 0 ... 9",
     ),
     "code in an array": (
         "cifar10",

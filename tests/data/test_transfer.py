@@ -123,7 +123,7 @@ def test_patchcamelyon_is_torchvisions(data):
             assert np.array_equal(np.asarray(Image.open(file)), np.asarray(image))
     split = load_manifest("patchcamelyon").split("patchcamelyon/train")
     written = {file: file.stat().st_mtime_ns for file in split.root.rglob("*.png")}
-    assert len(written) == 12
+    assert len(written) == sum(SIZES["patchcamelyon"])
     load_manifest("patchcamelyon").split("patchcamelyon/train")
     assert {file: file.stat().st_mtime_ns for file in split.root.rglob("*.png")} == written
     assert decode(next(iter(written)), split.decoding).size == (96, 96)
@@ -334,19 +334,19 @@ DAMAGE = {
         lambda root: rewrite_hdf5(
             root / PCAM.format(part="valid", what="y"), "y", np.zeros((9, 1, 1, 1), np.uint8)
         ),
-        "split_valid_x.h5 holds 10 images, and there are 9 labels; wanted: both files of one",
+        "split_valid_x.h5: 10 images and 9 labels; wanted: as many",
     ),
     "patchcamelyon: a label of no class": (
         lambda root: rewrite_hdf5(
             root / PCAM.format(part="test", what="y"), "y", np.full((8, 1, 1, 1), 2, np.uint8)
         ),
-        "split_test_y.h5: image 0 has label 2; wanted: 0 to 1",
+        "split_test_y.h5: image 0 has label 2; wanted: 0 ... 1",
     ),
     "patchcamelyon: no colours": (
         lambda root: rewrite_hdf5(
             root / PCAM.format(part="test", what="x"), "x", np.zeros((8, 96, 96), np.uint8)
         ),
-        "split_test_x.h5 holds uint8 of shape (8, 96, 96); wanted: uint8 (images, height, wid",
+        "split_test_x.h5: images are uint8 of shape (8, 96, 96); wanted: uint8 (N, H, W, 3)",
     ),
     "patchcamelyon: a file that is still packed": (
         lambda root: (root / PCAM.format(part="train", what="x")).write_bytes(b"\x1f\x8b"),

@@ -26,13 +26,19 @@ class Images(Protocol):
     """Images (N, H, W, 3), uint8: an array, or what is read as it is walked through."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W, 3)."""
+        ...
 
     @property
-    def dtype(self) -> np.dtype: ...
+    def dtype(self) -> np.dtype:
+        """Of pixels."""
+        ...
 
     @property
-    def ndim(self) -> int: ...
+    def ndim(self) -> int:
+        """4."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -116,7 +122,7 @@ def taken_out(asked: Asked, part: str, files: Sequence[Path], read: Callable[[],
     made: dict[str, Any] = json.loads(known.read_text("utf-8")) if known.is_file() else {}
     if made.get("made_of") != stamps:
         images, labels = read()
-        _check(asked, files[0], images, labels)
+        _check(asked, files, images, labels)
         made = {"made_of": stamps, "labels": labels.tolist()}
         shutil.rmtree(place, ignore_errors=True)
         _write(place, images, made, title=f"images of {asked.domain} {part}")
@@ -129,17 +135,22 @@ def _name(number: int) -> str:
     return f"{number // 1000:05d}/{number:07d}.png"
 
 
-def _check(asked: Asked, file: Path, images: Images, labels: np.ndarray) -> None:
-    """Raise ConfigError where these are no images with labels of the classes."""
+def _check(asked: Asked, files: Sequence[Path], images: Images, labels: np.ndarray) -> None:
+    """Raise ConfigError where these are no images with labels of the classes.
+
+    files: the first holds the images, the last the labels.
+    """
+    file = files[0]
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
         got = f"{images.dtype} of shape {images.shape}"
         raise ConfigError(f"{file}: images are {got}; wanted: uint8 (N, H, W, 3)")
     if len(images) != len(labels) or not len(labels):
         raise ConfigError(f"{file}: {len(images)} images and {len(labels)} labels; wanted: as many")
     count = len(asked.folders)
-    if labels.min() < 0 or labels.max() >= count:
-        odd = labels.max() if labels.max() >= count else labels.min()
-        raise ConfigError(f"{file}: label {odd}; wanted: 0 ... {count - 1}")
+    odd = np.flatnonzero((labels < 0) | (labels >= count))
+    if len(odd):
+        said = f"image {odd[0]} has label {labels[odd[0]]}"
+        raise ConfigError(f"{files[-1]}: {said}; wanted: 0 ... {count - 1}")
 
 
 def _write(place: Path, images: Images, made: dict[str, Any], title: str) -> None:

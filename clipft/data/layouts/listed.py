@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import ConfigError, first_line, unknown
+from ..columns import distinct
 from ..lists import Rows as ListedRows, read_text, repeats
 from .asked import Asked, Rows
 
@@ -92,6 +93,7 @@ def checked(asked: Asked, file: Path, parts: Mapping[str, Rows]) -> dict[str, Ro
     for rows in parts.values():
         together.ids += rows.ids
         together.labels += rows.labels
+    together.distinct = distinct(together.ids)
     check_images(asked, together.ids, file)
     notes = [f"{file}: {note}" for note in repeats(together)]
     for rows in parts.values():

@@ -66,7 +66,7 @@ def write_fmow(root: Path, images: int = 2) -> Path:
         for label, name in enumerate(classes[:count]):
             for number in range(images):
                 if split != "seq":
-                    draw(root / "images" / f"rgb_img_{len(rows)}.png", label, 100 * year + number)
+                    draw(root / "images" / f"rgb_img_{len(rows)}.png", label, len(rows))
                 country = COUNTRIES[len(rows) % len(COUNTRIES)]
                 month = 1 if number else 12
                 seen = [f"{year}-{month:02d}-01T00:30:00Z", country]
