@@ -29,7 +29,7 @@ from ..progress import write
 from .machine import provenance, visible_gpus
 from .notebook import sigterm_exits
 from .overview import write_overview
-from .spec import Job, Spec, choose, plan, read_spec
+from .spec import Job, Spec, choose, in_small, place_of, plan, read_spec
 
 AGAIN = "the same command goes on from what was finished"
 TAIL = 4096  # bytes of a log that are looked at
@@ -41,6 +41,8 @@ def run_batch(
     jobs: int = 0,
     gpus: str = "",
     only: Sequence[str] = (),
+    *,
+    small: bool = False,
 ) -> Path:
     """Run a spec: notebooks times parameters, a process each, finished ones skipped.
 
@@ -52,6 +54,7 @@ def run_batch(
         jobs: how many run side by side; 0 for one per GPU, or what the spec says.
         gpus: ids as in "0,1", one run at a time on each; "" for all that are visible.
         only: words that name the runs wanted, see `batch.spec.choose`; empty for all.
+        small: run it as its block `small` says, into out/NAME_small.
 
     Returns:
         `out`.
@@ -65,10 +68,12 @@ def run_batch(
         Traceback (most recent call last):
         clipft.errors.ConfigError: ...
     """
-    command = _command(path, out, jobs=jobs, gpus=gpus, only=only)
+    command = _command(path, out, jobs=jobs, gpus=gpus, only=only, small=small)
     path = Path(path)
     spec = read_spec(path)
-    out = Path(out or path.parent / "out" / spec.name).resolve()
+    if small:
+        spec = in_small(spec, path.parent)
+    out = place_of(spec, path, out)
     stages = plan(spec, path.parent, out)
     chosen = choose(stages, only)
 
@@ -85,7 +90,13 @@ def run_batch(
 
 
 def _command(
-    path: Path | str, out: Path | str | None, *, jobs: int, gpus: str, only: Sequence[str]
+    path: Path | str,
+    out: Path | str | None,
+    *,
+    jobs: int,
+    gpus: str,
+    only: Sequence[str],
+    small: bool,
 ) -> str:
     """The command line that runs the same batch."""
     words = ["clipft", "batch", str(path)]
@@ -97,6 +108,8 @@ def _command(
         words += ["--gpus", gpus]
     for word in only:
         words += ["--only", word]
+    if small:
+        words.append("--small")
     return shlex.join(words)
 
 
