@@ -30,7 +30,7 @@ from ..runs.estimate import (
     towers_of,
 )
 from ..runs.folder import run_folders
-from ..runs.identity import begun_key, begun_runs
+from ..runs.identity import begun_key, begun_runs, model_name
 from ..runs.machine import cpu_name
 from ..runs.model_names import (
     HUB,
@@ -190,7 +190,7 @@ class _Price:
         self.measured = measured
         self.costs: Costs = costs()
         self.measured_here = f"measured on {_device()}"
-        self.priced: set[str] = set()
+        self.priced: set[tuple[str, str]] = set()
         self.sources: Counter[str] = Counter()  # where the seconds of trainings are from
         self.largest = 0  # bytes of the largest weights that are trained
         self._manifests: dict[str, Manifest | None] = {}
@@ -202,7 +202,7 @@ class _Price:
         """What is left to do of a job."""
         cost = Cost()
         for config in job.work.trainings:
-            key = f"{job.parameters.get('runs')} {config.id}"
+            key = (job.runs, config.id)
             if key in self.priced or self._is_trained(job, config):
                 continue
             self.priced.add(key)
@@ -224,7 +224,7 @@ class _Price:
     def _seconds_of_training(self, config: RunConfig, data: Data) -> tuple[float, str]:
         """Seconds, validations included, and where they are from: a device, a card, or unknown."""
         towers = towers_of(config.model)
-        key = tuple(getattr(config, name) for name in ALIKE)
+        key = (model_name(config.model), *(getattr(config, name) for name in ALIKE[1:]))
         forward = 0.0 if towers is None else self.costs.seconds(towers.image.macs, EVALUATED)
         if self.measured.get(key):
             values = self.measured[key]
@@ -251,9 +251,10 @@ class _Price:
         if not work.combines:
             return
         first = work.trainings[0]
-        options = work.options or {}
+        method = POSTHOC[work.combines]
+        options = {**method.options, **work.options}
         data = self.data(first)
-        if not POSTHOC[work.combines].ensemble:
+        if not method.ensemble:
             cost.size += self._size(first, data)
         towers = towers_of(first.model)
         if towers is not None and "steps" in options:

@@ -11,7 +11,9 @@ import shlex
 import signal
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -132,6 +134,8 @@ class _Runner:
             self.slots.put(slot)
         self.pool = ThreadPoolExecutor(len(slots))
         self.alive: dict[int, Popen] = {}
+        self.made: set[str] = set()  # runs that earlier stages made
+        self.held: dict[str, threading.Lock] = {}  # of runs that several jobs of a stage make
 
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self.progress = Progress(*columns, console=Console())
@@ -152,7 +156,14 @@ class _Runner:
             write(f"clipft: stopped; {AGAIN}", file=sys.stderr)
 
     def run(self, stage: list[Job]) -> None:
-        """All jobs of one stage; raises RunError that names the log of the first that failed."""
+        """All jobs of one stage; raises RunError that names the log of the first that failed.
+
+        Two jobs that make the same run go one after the other: the second finds it made.
+        """
+        makers = Counter(itertools.chain.from_iterable(_made_by(job) for job in stage))
+        shared = [run for run, count in makers.items() if count > 1 and run not in self.made]
+        self.held = {run: threading.Lock() for run in shared}
+        self.made.update(makers)
         outcomes = zip(stage, self.pool.map(self._run_job, stage), strict=True)
         failed = [job for job, is_done in outcomes if not is_done]
         if not failed:
@@ -167,10 +178,17 @@ class _Runner:
         raise RunError(f"{count}, first {first.title}: {reason} (see {log}); {AGAIN}")
 
     def _run_job(self, job: Job) -> bool:
-        """Run a job in the next free slot, unless it is done; returns whether it is done now."""
+        """Run a job, unless it is done; returns whether it is done now."""
         if job.done:
             self.progress.advance(self.all)
             return True
+        with contextlib.ExitStack() as held:
+            for run in sorted(self.held.keys() & _made_by(job)):
+                held.enter_context(self.held[run])
+            return self._run_in_slot(job)
+
+    def _run_in_slot(self, job: Job) -> bool:
+        """Run a job in the next free slot; returns whether it is done now."""
         gpu = self.slots.get()
         task = self.progress.add_task(job.title, total=100)
         try:
@@ -225,6 +243,11 @@ class _Runner:
                 self.progress.update(task, completed=percent)
         _stop(process)
         return "timeout"
+
+
+def _made_by(job: Job) -> set[str]:
+    """The runs that a job makes where they are not there, by folder and name."""
+    return {f"{job.runs} {run}" for run in job.work.makes}
 
 
 def _stop(process: Popen) -> None:

@@ -25,8 +25,8 @@ class Small(Record):
 
     settings: in place of those of every run that is trained; a mapping says what stands for which
     value. scaled: settings that are multiplied, whole numbers to at least 1. options: of post-hoc
-    methods that take them. parameters: in place of a notebook's own. first: so many values of each list of a grid, and so
-    many members, two at least; 0: all.
+    methods that take them. parameters: in place of a notebook's own. first: so many values of each
+    list of a grid, and so many members, two at least; 0: all.
     """
 
     settings: dict[str, Any] = {}

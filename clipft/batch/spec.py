@@ -95,6 +95,19 @@ class Job:
         return " ".join([self.notebook.stem, *pairs])
 
     @property
+    def runs(self) -> str:
+        """Its folder of runs; "" where it has none."""
+        return str(self.parameters.get("runs", ""))
+
+    @property
+    def asks(self) -> str:
+        """What it asks for, however it is said: jobs that ask for the same work are one."""
+        if not self.work.makes:
+            return self.folder.name
+        alphas = self.parameters.get("alphas")
+        return digest([self.notebook.name, self.runs, self.work.makes[-1], alphas])
+
+    @property
     def done(self) -> bool:
         """Whether an earlier batch finished it."""
         status = self.folder / "status.json"
@@ -194,7 +207,7 @@ def plan(
     and presets that they name, and the stage before: a job of the same name need not run again.
 
     absent: where a manifest that cannot be opened is noted, with the reason, in place of an error:
-    for a look ahead. Jobs that are alike in all of it are one.
+    for a look ahead. Jobs that ask for the same work are one.
 
     Raises ConfigError for a missing notebook, a parameter that the notebook does not have
     (papermill only warns), a value unlike its annotation, and settings that make no recipe.
@@ -209,16 +222,16 @@ def plan(
         wanted = read_parameters(notebook)
         source = hashlib.sha256(notebook.read_bytes()).hexdigest()
 
-        jobs: dict[Path, Job] = {}
+        jobs: dict[str, Job] = {}
         for parameters in stage.combinations():
             wanted.check(parameters)
             filled = _fill_in(parameters, out, base)
             key = digest([source, parameters, before, named.digests(filled)], 10)
             folder = out / "notebooks" / f"{notebook.stem}-{key}"
-            if folder not in jobs:
-                jobs[folder] = _job(notebook, wanted, filled, folder, spec.name)
+            job = _job(notebook, wanted, filled, folder, spec.name)
+            jobs.setdefault(job.asks, job)
         stages.append(list(jobs.values()))
-        before = digest([folder.name for folder in jobs])
+        before = digest([job.folder.name for job in jobs.values()])
     return stages
 
 

@@ -8,10 +8,10 @@ look at finished runs and ask for no work that is foreseen here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from ..config import ALPHAS, RunConfig
+from ..config import ALPHAS, RunConfig, digest
 from ..runs.recipes import posthoc_recipe, recipe
 from .notebook import Parameters
 
@@ -33,8 +33,16 @@ class Work:
 
     trainings: tuple[RunConfig, ...] = ()
     combines: str = ""
-    options: Mapping[str, Any] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     alphas: int = 0
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        """A name of each run that the job writes where it is not there yet."""
+        runs = [config.id for config in self.trainings]
+        if not self.combines:
+            return tuple(runs)
+        return (*runs, digest([self.combines, self.options, runs]))
 
 
 def is_training(wanted: Parameters) -> bool:

@@ -140,7 +140,13 @@ def open_clip_models() -> list[str]:
     """The names of open_clip's models: its own list where it is loaded, else its files."""
     if "open_clip" in sys.modules:  # a plugin may have added some
         return sys.modules["open_clip"].list_models()
-    return sorted(file.stem for file in _open_clip_folder().glob("model_configs/*.json"))
+    return list(_shipped_models())
+
+
+@functools.cache
+def _shipped_models() -> tuple[str, ...]:
+    """The names of open_clip's files; a batch asks for them once a job."""
+    return tuple(sorted(file.stem for file in _open_clip_folder().glob("model_configs/*.json")))
 
 
 def config_file(model: str) -> Path:
