@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import util
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ..config import RunConfig
@@ -394,23 +394,23 @@ def _weights_line(model: str, pretrained: str) -> str:
         return str(error)
     if model_folder(model) is not None or pretrained == RANDOM or weights_path(pretrained):
         return ""
-    repository = model.removeprefix(HUB) if model.startswith(HUB) else ""
-    address = f"{repository}/" if repository else published_address(model, pretrained)
-    owner, _, rest = address.partition("/")
-    name, _, file = rest.partition("/")
-    if not name:
+    address = model.removeprefix(HUB) if model.startswith(HUB) else ""
+    place = PurePosixPath(address or published_address(model, pretrained)).parts
+    repository = "/".join(place[:2])  # then perhaps a file
+    if not repository:
         return "not in a cache of the Hugging Face hub; bring a file and say pretrained: FILE"
-    if any(_is_cached(f"{owner}/{name}", wanted) for wanted in ([file] if file else WEIGHTS)):
+    if any(_cached(repository, file) for file in place[2:] or WEIGHTS):
         return ""
-    where = f"{owner}/{name} is not in the cache of the Hugging Face hub"
+    where = f"{repository} is not in the cache of the Hugging Face hub"
     return f"{where}; it is downloaded on first use, or: pretrained: FILE"
 
 
-def _is_cached(repository: str, file: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(repository, file)
-    return isinstance(found, str) and os.path.isfile(found)
+def _cached(repository: str, file: str) -> list[Path]:
+    """Where a file of a repository lies in the hub's cache, in any of its revisions."""
+    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    folder = hub / f"models--{repository.replace('/', '--')}"
+    return [path for path in folder.glob(f"snapshots/*/{file}") if path.is_file()]
 
 
 # --- what the numbers stand on

@@ -4,7 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import huggingface_hub.constants
 import pytest
 import yaml
 from test_batch import folder as folder, notebook, spec_file
@@ -144,7 +143,7 @@ def test_a_batch_in_small_runs_to_its_page(tmp_path, kernel, monkeypatch):
 def test_a_forecast_counts_jobs_hours_and_bytes(tmp_path, monkeypatch):
     """Of a model of which nobody measured a step, on data that is not here: all by hand."""
     monkeypatch.delenv("CLIPFT_DATA", raising=False)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     settings = {"manifest": "domainnet", "model": "ViT-B-16", "pretrained": "openai", "steps": 100}
     settings |= {"batch_size": 10, "precision": "bf16-mixed", "eval_every": 1000}
     train = {
@@ -178,8 +177,6 @@ def test_a_forecast_counts_jobs_hours_and_bytes(tmp_path, monkeypatch):
     (tmp_path / "data/domainnet").mkdir(parents=True)
     monkeypatch.setenv("CLIPFT_DATA", str(tmp_path / "data"))
     hub = tmp_path / "hub/models--timm--vit_base_patch16_clip_224.openai"
-    (hub / "refs").mkdir(parents=True)
-    (hub / "refs/main").write_text("1")
     (hub / "snapshots/1").mkdir(parents=True)
     (hub / "snapshots/1/open_clip_model.safetensors").touch()
     assert forecast(path).missing == []
