@@ -170,6 +170,7 @@ class RunConfig(Record):
         manifest: the data set: a name of `clipft datasets`, or the path of a YAML file.
         reference: the domain that is tuned on; "": the manifest's own.
         train_domains: (): the reference alone; several only for pre-training.
+        shifts: the domains that robustness is measured on; (): all but the reference.
         model: a name of open_clip, a folder, hf-hub:OWNER/NAME, or emoji-tiny.
         pretrained: a tag of open_clip, or a checkpoint of any shape; "": what the model's folder
             holds; "none": random weights.
@@ -229,6 +230,7 @@ class RunConfig(Record):
     manifest: str = "emoji_shift"
     reference: str = ""
     train_domains: tuple[str, ...] = ()
+    shifts: tuple[str, ...] = ()
     model: str = "emoji-tiny"
     pretrained: str = ""
 

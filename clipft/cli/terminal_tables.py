@@ -60,10 +60,10 @@ def show_frame(frame: pd.DataFrame, title: str) -> None:
 
 def print_scores(scores: pd.DataFrame, alphas: Sequence[float], config: RunConfig) -> None:
     """Print a run's scores at these alphas, a row per split, and how its weights were chosen."""
-    from ..data.splits import METRICS
-    from ..runs.table import metric_of
+    from ..runs.scores import SHIFT
+    from ..runs.table import scored_by
 
-    metric = metric_of(scores)
+    told = scored_by(scores)
     scores = scores[scores["alpha"].isin(alphas)]
     index = ["alpha", "role", "split"]
     by_split = scores.pivot_table(index=index, columns="metric", values="mean").reset_index()
@@ -71,7 +71,8 @@ def print_scores(scores: pd.DataFrame, alphas: Sequence[float], config: RunConfi
     rows = []
     for measured in by_split.to_dict("records"):
         row = {name: measured[name] for name in ("alpha", "split", "role")}
-        row[METRICS[metric]] = f"{100 * measured[metric]:.1f} %"
+        metric = told.shift if row["role"] == SHIFT else told.reference
+        row[told.title] = f"{100 * measured[metric]:.1f} %"
         for name, column in COLUMNS.items():
             value = measured.get(name, math.nan)
             row[column] = "" if math.isnan(value) else f"{value:.3f}"

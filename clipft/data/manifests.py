@@ -23,7 +23,7 @@ from .layouts.asked import Asked
 from .layouts.readers import READERS
 from .lists import ListFile, Rows, folder_of, mixed_folders, repeats
 from .shards import is_packed, read_unpacked, unpack, unpacked_place
-from .splits import MEGAPIXELS, PARTS, Decoding, Look, Metric, Split, SplitName, hold_out
+from .splits import MEGAPIXELS, PARTS, Decoding, Look, Metric, ScoredBy, Split, SplitName, hold_out
 from .tables import Table
 
 if TYPE_CHECKING:
@@ -100,7 +100,10 @@ WANTED: dict[str, tuple[str, str]] = {
     "megapixels": ("a number, of the largest image that is read", "megapixels: 250"),
     "holdout": ("a fraction of train, 0 <= holdout < 1", "holdout: 0.2"),
     "underscores": ("spaces, or kept: as class names are written", "underscores: kept"),
-    "metric": ("accuracy, class_accuracy, macro_f1 or worst_group", "metric: macro_f1"),
+    "metric": (
+        "accuracy, class_accuracy, macro_f1 or worst_group, or one for each kind of images",
+        "metric: macro_f1",
+    ),
     "mask": (
         "for a domain, the classes that may be predicted, or found: those its images have",
         "mask: {sketch: found}",
@@ -125,6 +128,14 @@ class Kept(Record):
 
     layout: str
     folder: str = ""  # below the root; "" for the root itself
+
+
+class Metrics(Record):
+    """What a data set is scored by, see `ScoredBy`."""
+
+    reference: Metric = "accuracy"
+    shift: Metric = "accuracy"
+    together: Literal["", "harmonic"] = ""
 
 
 class Manifest(Record):
@@ -155,7 +166,8 @@ class Manifest(Record):
     holdout: float = Field(0.0, ge=0, lt=1)
     # of class names in texts; kept: as they are written
     underscores: Literal["spaces", "kept"] = "spaces"
-    metric: Metric = "accuracy"  # what tables, figures and explorers show
+    # what tables, figures and explorers show: of all images, or of the reference's and the shifts'
+    metric: Metric | Metrics = "accuracy"
     # domain -> the classes that its logits are masked to; found: those its test images have
     mask: dict[str, Literal["found"] | tuple[str, ...]] = {}
     groups: Literal["", "class"] = ""  # of images, for the worst one
@@ -190,7 +202,7 @@ class Manifest(Record):
     def _explain(cls, error: ValidationError) -> str:
         """The first wrong or missing key: what came, what is wanted, a valid example."""
         errors = error.errors()
-        if any(row["type"] == "extra_forbidden" for row in errors):
+        if any(row["type"] == "extra_forbidden" and len(row["loc"]) == 1 for row in errors):
             return super()._explain(error)
         key = str(errors[0]["loc"][0])
         if key not in WANTED:
@@ -234,7 +246,7 @@ class Manifest(Record):
 
     def _check_protocol(self, source: str) -> None:
         """Raise ConfigError for a mask of no domain or class, a worst group without groups."""
-        if self.metric == "worst_group" and not (self.groups or self.kept):
+        if "worst_group" in self.scored_by and not (self.groups or self.kept):
             wanted, example = WANTED["groups"]
             raise ConfigError(
                 f"{source}: worst_group needs groups; wanted: {wanted}, e.g. {example}"
@@ -410,6 +422,13 @@ class Manifest(Record):
         if not isinstance(self.classes, str):
             del fields["classes"]  # the rows say it
         return digest([fields, rows])
+
+    @property
+    def scored_by(self) -> ScoredBy:
+        """What tables, figures and explorers show of it."""
+        return ScoredBy.of(
+            self.metric if isinstance(self.metric, str) else self.metric.model_dump()
+        )
 
     @property
     def heading(self) -> str:
@@ -643,8 +662,8 @@ class Manifest(Record):
         for part, rows in READERS[kept.layout](asked).items():
             say(rows.notes)
             if rows.ids:
-                ids, labels, groups = map(tuple, (rows.ids, rows.labels, rows.groups))
-                parts[part] = Split(domain, part, root, ids, labels, groups=groups)
+                ids, labels = tuple(rows.ids), tuple(rows.labels)
+                parts[part] = Split(domain, part, root, ids, labels, groups=tuple(rows.groups))
         return parts
 
     @cached_property

@@ -5,7 +5,7 @@ Plain frozen records; ids ride along so that rows can be matched.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -25,6 +25,38 @@ METRICS: dict[str, str] = {  # what data sets are scored by, in words
     "macro_f1": "macro F1",
     "worst_group": "worst-group accuracy",
 }
+
+
+@dataclass(frozen=True)
+class ScoredBy:
+    """What a data set is scored by: a metric of the reference's images, and one of the shifts'.
+
+    together: harmonic, where tables also tell 2 S U / (S + U) of the reference's S and the shifts'
+    mean U, as generalised zero-shot learning does.
+    """
+
+    reference: str = "accuracy"
+    shift: str = "accuracy"
+    together: str = ""
+
+    @classmethod
+    def of(cls, said: str | Mapping[str, str]) -> ScoredBy:
+        """What a manifest says: a metric of all images, or one of each kind."""
+        return cls(said, said) if isinstance(said, str) else cls(**said)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys((self.reference, self.shift)))
+
+    @property
+    def title(self) -> str:
+        """Both in words, for what shows both kinds of images."""
+        of_reference, of_shift = METRICS[self.reference], METRICS[self.shift]
+        return of_reference if of_reference == of_shift else f"{of_reference} / {of_shift}"
+
+    @property
+    def words(self) -> dict[str, str]:
+        """In words, of reference and shift."""
+        return {"reference": METRICS[self.reference], "shift": METRICS[self.shift]}
 
 
 @dataclass(frozen=True)

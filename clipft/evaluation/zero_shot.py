@@ -12,7 +12,7 @@ from ..progress import progress_bar
 from ..runs.checks import check_evaluation
 from ..runs.identity import model_name
 from ..runs.rows import reference_of
-from ..runs.scores import table
+from ..runs.scores import table, with_scored_by
 from ..runs.table import CONFIG_COLUMNS
 from .bench import Bench
 from .mixtures import Mixtures, ZeroShotJudge, score_splits
@@ -88,4 +88,4 @@ def _evaluate(name: str, config: RunConfig, reading: Reading) -> pd.DataFrame:
     about |= {key: settings[key] for key in CONFIG_COLUMNS}
     for place, (column, value) in enumerate(about.items()):
         rows.insert(place, column, value)
-    return rows.assign(scored_by=bench.manifest.metric)
+    return with_scored_by(rows, bench.manifest.scored_by)

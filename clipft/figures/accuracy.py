@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from ..config import TUNED, ZERO_SHOT
-from ..data.splits import METRICS
-from ..runs.table import metric_of
+from ..runs.table import scored_by
 from .marks import BAR_NUMBERS
 from .style import GREY, LAYOUT, OTHER_COLOURS, domains_of
 
@@ -39,13 +38,14 @@ def accuracy_figure(
         >>> [bars.name for bars in figure.data]
         ['zero-shot', 'WiSE, alpha 0.3', 'tuned']
     """
-    metric = metric_of(scores)
-    rows = scores[(scores.metric == metric) & (scores.role != "val")]
+    told = scored_by(scores)
+    is_score = scores.metric == (scores.scored_by if "scored_by" in scores else told.reference)
+    rows = scores[is_score & (scores.role != "val")]
 
     figure = go.Figure()
     for colour, alpha in zip((GREY, *OTHER_COLOURS), alphas, strict=False):
         bars = rows[rows.alpha == alpha]
         look = {"name": TITLES.get(alpha, f"WiSE, alpha {alpha:g}"), "marker_color": colour}
         figure.add_bar(x=domains_of(bars.split), y=100 * bars["mean"], **look, **BAR_NUMBERS)
-    title = f"{METRICS[metric]} (%)"
+    title = f"{told.title} (%)"
     return figure.update_layout(**LAYOUT, height=400, barmode="group", yaxis_title=title)

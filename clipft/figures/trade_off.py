@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from ..config import TUNED
-from ..data.splits import METRICS
 from ..errors import ConfigError
-from ..runs.table import changes, metric_of
+from ..runs.table import changes, scored_by
 from .marks import DASHED, SILENT, diagonal, hover, hover_of_runs
 from .style import GREY, LAYOUT, SYMBOLS, Look, height_beside, layout, look_of, style, titled
 
@@ -46,7 +45,7 @@ def trade_off_figure(
         'The trade-off, 2 runs (hollow: published)'
     """
     rows = changes(results, alpha)
-    measure = METRICS[metric_of(results)]
+    words = scored_by(results).words
     looks = style(rows.method.unique())
 
     figure = go.Figure()
@@ -66,8 +65,8 @@ def trade_off_figure(
         title += " (hollow: published)"
     figure.add_hline(y=0, line=DASHED)
     figure.add_vline(x=0, line=DASHED)
-    figure.update_xaxes(title_text=f"reference {measure}, against zero-shot (points)")
-    figure.update_yaxes(title_text=f"mean {measure} under shift, against zero-shot (points)")
+    figure.update_xaxes(title_text=f"reference {words['reference']}, against zero-shot (points)")
+    figure.update_yaxes(title_text=f"mean {words['shift']} under shift, against zero-shot (points)")
     return figure.update_layout(**LAYOUT, height=height_beside(len(figure.data)), title=title)
 
 

@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ..config import TUNED, ZERO_SHOT
-from ..data.splits import METRICS, SplitName
+from ..data.splits import SplitName
 from ..errors import ConfigError
 from ..runs.names import NOT_TRAINED, recipe_in_words
-from ..runs.table import RECIPE, best_by_val, metric_of, recipes, reference_first
+from ..runs.table import RECIPE, best_by_val, recipes, reference_first, scored_by
 from .marks import BAR_NUMBERS, FIRST, ON_PAGE, SECOND, SILENT, THIRD, hover, leads_to_recipe
 from .moves import ROOM, States, add_slider
 from .style import (
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from ..runs.sweep import Sweep
     from ..runs.thumbnails import Thumbnails
 
-TITLES = ("reference {} (%)", "mean shift {} (%)")  # of a metric in words
-TITLES_ALONE = ("100 alpha", "reference {} (%)")  # of a data set without a shift
+TITLES = ("reference {reference} (%)", "mean shift {shift} (%)")  # of metrics in words
+TITLES_ALONE = ("100 alpha", "reference {reference} (%)")  # of a data set without a shift
 ENDS = {"zero-shot": ZERO_SHOT, "tuned": TUNED}
 MOST_STEPS = 21  # beyond so many alphas, thumbnails would make the page heavy
 TILES = 12  # thumbnails in their row
@@ -67,7 +67,8 @@ def wise_slider_figure(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
         >>> figure.write_html("wise.html")
     """
     rows = _best_curves(results)
-    measure = METRICS[metric_of(results)]
+    told = scored_by(results)
+    words = told.words
     alphas = np.sort(rows.alpha.unique())
     splits = [name for name in rows.columns if SplitName.parse(name).part]
     splits = reference_first(splits, results.reference.iloc[0])
@@ -91,9 +92,9 @@ def wise_slider_figure(results: pd.DataFrame, start: float = 0.5) -> go.Figure:
     else:
         figure.update_layout(height=max(560, 260 + 31 * len(looks)), legend={"x": 1.02})
     top = max(100 * rows[splits].to_numpy().max() * 1.12, 1)
-    figure.update_xaxes(title_text=f"reference {measure} (%)", **FIRST)
-    figure.update_yaxes(title_text=f"mean {measure} under shift (%)", **FIRST)
-    return figure.update_yaxes(title_text=f"{measure} (%)", range=[0, min(top, 112)], **SECOND)
+    figure.update_xaxes(title_text=f"reference {words['reference']} (%)", **FIRST)
+    figure.update_yaxes(title_text=f"mean {words['shift']} under shift (%)", **FIRST)
+    return figure.update_yaxes(title_text=f"{told.title} (%)", range=[0, min(top, 112)], **SECOND)
 
 
 def _best_curves(results: pd.DataFrame) -> pd.DataFrame:
@@ -189,7 +190,7 @@ def wise_curve_figure(results: pd.DataFrame) -> go.Figure:
         2
     """
     rows = recipes(results).sort_values("alpha")
-    measure = METRICS[metric_of(results)]
+    words = scored_by(results).words
     looks = style(rows.method.unique())
 
     figure = go.Figure()
@@ -201,8 +202,8 @@ def wise_curve_figure(results: pd.DataFrame) -> go.Figure:
             marker = {"size": [4] * (len(curve) - 1) + [11], "symbol": look.symbol}
             figure.add_scatter(**trace, **named, line=look.line | {"width": 1.5}, marker=marker)
 
-    figure.update_xaxes(title_text=f"reference {measure} (%)")
-    figure.update_yaxes(title_text=f"mean {measure} under shift (%)")
+    figure.update_xaxes(title_text=f"reference {words['reference']} (%)")
+    figure.update_yaxes(title_text=f"mean {words['shift']} under shift (%)")
     details = f"large marker: tuned; {runs_and_seeds(results)}"
     title = titled("WiSE curves of every recipe", details)
     return figure.update_layout(**LAYOUT, height=max(520, 200 + 31 * len(looks)), title=title)
@@ -236,7 +237,7 @@ def sweep_figure(
         thumbnails = None
     looks = looks_of([sweep, *beside])
 
-    titles = ["WiSE curve", f"test {sweep.measure} (%)", "flipped predictions"]
+    titles = ["WiSE curve", f"test {sweep.scored_by.title} (%)", "flipped predictions"]
     widths = {"column_widths": [0.36, 0.38, 0.26], "horizontal_spacing": 0.08}
     figure = make_subplots(1, 3, **widths, subplot_titles=titles)
     states = _add_curve(figure, sweep, looks[0], place=FIRST)
@@ -299,7 +300,7 @@ def _stand_out(curve: Any) -> None:
 def _titles(sweep: Sweep) -> list[str]:
     """Of the axes of a WiSE curve."""
     titles = TITLES if len(sweep.splits) > 1 else TITLES_ALONE
-    return [title.format(sweep.measure) for title in titles]
+    return [title.format(**sweep.scored_by.words) for title in titles]
 
 
 def looks_of(sweeps: Sequence[Sweep]) -> list[Look]:
@@ -376,7 +377,7 @@ def _add_bars(figure: go.Figure, sweep: Sweep, look: Look) -> dict[int, States]:
         ("tuned", accuracy[-1], outline),
     )
     for name, heights, marker in models:
-        text = hover(f"{name}, %{{x}}", f"{sweep.measure} %{{y:.1f}} %")
+        text = hover(f"{name}, %{{x}}", f"{sweep.scored_by.title} %{{y:.1f}} %")
         bars = {"x": domains, "y": heights, "name": name, "marker": marker, "hovertemplate": text}
         figure.add_bar(**bars, **numbers, showlegend=False, **SECOND)
     top = 1.15 * max(float(accuracy.max()), 1)

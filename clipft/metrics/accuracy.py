@@ -4,9 +4,11 @@ Most are a `Statistic`: a sum over images, and what is made of the sum. So one d
 the value and, by weighted sums, its bootstrap interval (`intervals`).
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import ConfigError
 from .intervals import Statistic, checked, one_hot, side_by_side
@@ -38,7 +40,7 @@ def class_mean(prediction: np.ndarray, label: np.ndarray) -> Statistic:
 
 
 def worst(correct: np.ndarray, group: np.ndarray) -> Statistic:
-    """The accuracy of the worst group, see `worst_group`; images of group "" count in none.
+    """The accuracy of the worst group; images of group "" count in none: FMoW's "Other".
 
     In a resample the groups that it missed do not count. Raises ConfigError where no image is in a
     group.
@@ -118,24 +120,13 @@ def per_class(
     return hits / np.where(images, images, np.nan), images
 
 
-def worst_group(
-    correct: np.ndarray, group: Sequence[Hashable], ignore: Sequence[Hashable] = ()
-) -> tuple[Hashable, float]:
-    """The group of lowest accuracy, of equals the first by name, and that accuracy.
+def harmonic_mean(seen: ArrayLike, unseen: ArrayLike) -> Any:
+    """2 S U / (S + U) of accuracies on seen and unseen classes: generalised zero-shot learning.
 
-    correct (N,) bool, group (N,). Groups in `ignore` do not count (FMoW's "Other"). Raises
-    ConfigError where no image is left.
+    0 where both are. Xian et al., arXiv:1707.00600.
     """
-    correct_by_group: dict[Hashable, list[bool]] = {}
-    for right, name in zip(checked(correct, group), group, strict=True):
-        if name not in ignore:
-            correct_by_group.setdefault(name, []).append(right)
-    if not correct_by_group:
-        raise ConfigError(f"no image is in a group, all are in {sorted(map(str, ignore))}")
-
-    accuracies = {name: float(np.mean(rights)) for name, rights in correct_by_group.items()}
-    worst = min(sorted(accuracies, key=str), key=accuracies.__getitem__)
-    return worst, accuracies[worst]
+    total = np.add(seen, unseen)
+    return 2 * np.multiply(seen, unseen) / np.where(total == 0, 1, total)
 
 
 def gzsl(
@@ -162,8 +153,7 @@ def gzsl(
 
     s = mean_of(~is_unseen)
     u = mean_of(is_unseen)
-    h = 2 * s * u / (s + u) if s + u else 0.0
-    return s, u, h
+    return s, u, float(harmonic_mean(s, u))
 
 
 def relative_accuracy(shift: float, reference: float) -> float:

@@ -12,7 +12,7 @@ from ..config import Reading
 from ..errors import RunError
 from ..evaluation.bench import Bench
 from ..runs.run import Run
-from ..runs.scores import scored_by
+from ..runs.scores import metric_statistic
 from ..runs.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ def exact(sweep: Sweep, alpha: float, images: int = 100) -> pd.DataFrame:
     for scores in bench.mixtures(run).score(samples, [alpha]):
         of_split = sweep.rows[scores.split]
         same_images = of_split[np.isin(sweep.ids[of_split], scores.ids)]
-        values = sweep.measured(same_images)
-        told = scored_by(sweep.metric, scores.prediction, scores.label, scores.group)
+        values = sweep.measured(scores.split, same_images)
+        metric = sweep.metric_of(scores.split)
+        told = metric_statistic(metric, scores.prediction, scores.label, scores.group)
         rows.append(
             {
                 "split": scores.split,

@@ -23,7 +23,7 @@ from .identity import find_begun
 from .model_names import LOCAL, RANDOM, check_model, named
 from .presence import check_images_there, check_room, without_images
 from .recipes import posthoc_recipe
-from .rows import choosing_on, chosen_on, reference_of, reported_on, trained_on
+from .rows import choosing_on, chosen_on, reference_of, reported_on, shifts_of, trained_on
 from .run import After, Run, open_runs
 from .scores import size_of_scores
 
@@ -171,9 +171,12 @@ def check_scoring(
 
 
 def check_domains(config: RunConfig, manifest: Manifest) -> None:
-    """Raise ConfigError with the nearest name for a domain that the data set has not."""
+    """Raise ConfigError with the nearest name for a domain that the data set has not, and for a
+    shift that is none.
+    """
     for domain in (reference_of(config, manifest), *config.train_domains):
         manifest.check_domain(domain)
+    shifts_of(config, manifest)
 
 
 def check_export(

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from ..data.splits import ScoredBy
+
 FORMAT = 2  # of the folder; 1 had neither title nor copy of the manifest
 ABOUT = ("title", "format")  # of config.json, what is no setting and no ingredient
 DEFAULT_RUNS = "runs"  # the folder of runs where none is named
@@ -197,13 +199,15 @@ class RunFolder:
         return read_json(self._manifest_file) if self._manifest_file.exists() else None
 
     @property
-    def metric(self) -> str:
-        """What its data set is scored by, see `METRICS`; accuracy where nobody said it."""
+    def scored_by(self) -> ScoredBy:
+        """What its data set is scored by; accuracy where nobody said it."""
+        from ..data.splits import ScoredBy
+
         file = self._manifest_file
         # Thousands of runs are asked: few copies hold the word, and only these are read as JSON.
         if not file.exists() or b'"metric"' not in file.read_bytes():
-            return "accuracy"
-        return (self.manifest() or {}).get("metric", "accuracy")
+            return ScoredBy()
+        return ScoredBy.of((self.manifest() or {}).get("metric", "accuracy"))
 
     def write_manifest(self, copy: Mapping[str, Any]) -> None:
         """Write the copy of the manifest."""

@@ -18,7 +18,7 @@ from .folder import ABOUT, WANTED, RunFolder, folders_of
 from .identity import manifest_of, model_name
 from .made import Made
 from .names import MethodName, recipe_in_words
-from .scores import Scores, from_frame
+from .scores import Scores, from_frame, with_scored_by
 from .sweep import Sweep
 from .table import reference_first
 
@@ -173,7 +173,7 @@ class Run:
         import pandas as pd
 
         table = self.table()
-        tests = table[(table.metric == self.folder.metric) & (table.part == "test")]
+        tests = table[(table.metric == table.scored_by) & (table.part == "test")]
         rows = []
         for split in reference_first(tests["split"].unique(), self.reference):
             row = {"split": split}
@@ -225,12 +225,12 @@ class Run:
         feature_distortion_normalised, relative_accuracy; worst_group where there are groups.
 
         Returns:
-            A row per alpha, split and metric; scored_by is the metric of the data set.
+            A row per alpha, split and metric; scored_by is what the data set is scored by there.
 
         Raises:
             RunError: where it was not scored.
         """
-        return self.folder.scores().assign(scored_by=self.folder.metric)
+        return with_scored_by(self.folder.scores(), self.folder.scored_by)
 
     def scores(self, alpha: float) -> dict[str, Scores]:
         """What the model at a scored alpha says of each image.
@@ -277,7 +277,7 @@ class Run:
             frame,
             title=self.title,
             reference=reference,
-            metric=self.folder.metric,
+            scored_by=self.folder.scored_by,
             classes=classes,
             folder=self.path,
             about=self.folder.config(),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.splits import SplitName
+from ..data.splits import ScoredBy, SplitName
 from ..errors import ConfigError
 from ..metrics import accuracy as metrics
 from ..metrics.calibration import ErrorOfBins, calibration_error
@@ -130,7 +130,13 @@ def from_frame(frame: pd.DataFrame) -> list[Scores]:
     return scores
 
 
-def scored_by(
+def with_scored_by(rows: pd.DataFrame, scored_by: ScoredBy) -> pd.DataFrame:
+    """The rows of `table` with a column that says which metric their split is scored by."""
+    by_role = (rows["role"] == SHIFT).map({True: scored_by.shift, False: scored_by.reference})
+    return rows.assign(scored_by=by_role)
+
+
+def metric_statistic(
     metric: str, prediction: np.ndarray, label: np.ndarray, group: np.ndarray | None = None
 ) -> Statistic:
     """One of the `METRICS` by which data sets are scored; raises ConfigError without groups."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config import TUNED, ZERO_SHOT
-from ..data.splits import METRICS, SplitName
+from ..data.splits import ScoredBy, SplitName
 from ..errors import ConfigError
 from ..metrics.calibration import Reliability, ece, reliability
-from .scores import Scores, scored_by, to_frame
+from .scores import Scores, metric_statistic, to_frame
 from .table import reference_first
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Sweep:
         confidence: (A, N) fraction.
         energy_gap: (A, N) squared logits, or None.
         group: (N,) texts, or None.
-        metric: what its data set is scored by, see `METRICS`: what `accuracy` holds.
+        scored_by: the metrics of its data set: what `accuracy` holds.
         classes: their names, empty where the manifest is not at hand.
         folder: the run's.
         about: its configuration.
@@ -65,7 +65,7 @@ class Sweep:
     confidence: np.ndarray
     energy_gap: np.ndarray | None = None
     group: np.ndarray | None = None
-    metric: str = "accuracy"
+    scored_by: ScoredBy = field(default_factory=ScoredBy)
     classes: tuple[str, ...] = ()
     folder: Path | None = None
     about: dict[str, Any] = field(default_factory=dict)
@@ -170,23 +170,25 @@ class Sweep:
     @cached_property
     def accuracy(self) -> np.ndarray:
         """(A, S) fractions, one column for each of `splits`: of the data set's metric."""
-        return np.stack([self.measured(rows) for rows in self.rows.values()], 1)
+        of_splits = [self.measured(split, rows) for split, rows in self.rows.items()]
+        return np.stack(of_splits, 1)
 
-    def measured(self, rows: np.ndarray) -> np.ndarray:
-        """(A,) the data set's metric on the images at these positions, a fraction."""
-        if self.metric == "accuracy":
+    def metric_of(self, split: str) -> str:
+        """What a split is scored by."""
+        is_reference = SplitName.parse(split).domain == self.reference
+        return self.scored_by.reference if is_reference else self.scored_by.shift
+
+    def measured(self, split: str, rows: np.ndarray) -> np.ndarray:
+        """(A,) the data set's metric on images of a split, at these positions; a fraction."""
+        metric = self.metric_of(split)
+        if metric == "accuracy":
             return self.correct[:, rows].mean(1)
         values = []
         for prediction in self.prediction[:, rows]:
             group = None if self.group is None else self.group[rows]
-            statistic = scored_by(self.metric, prediction, self.label[rows], group)
+            statistic = metric_statistic(metric, prediction, self.label[rows], group)
             values.append(statistic.value)
         return np.array(values)
-
-    @property
-    def measure(self) -> str:
-        """The data set's metric in words."""
-        return METRICS[self.metric]
 
     @property
     def shift_accuracy(self) -> np.ndarray:

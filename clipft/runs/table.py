@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import DEFAULT, TUNED, ZERO_SHOT, digest, plain_settings
-from ..data.splits import METRICS, SplitName
+from ..data.splits import ScoredBy, SplitName
 from ..errors import ConfigError, RunError, first_line, unknown
+from ..metrics.accuracy import harmonic_mean
 from ..metrics.correlation import effective_robustness
 from ..progress import write
 from .folder import ABOUT, DEFAULT_RUNS, RunFolder, folders_of, with_split_columns
 from .identity import model_name, without_places
 from .made import Made, words_of
 from .names import MethodName, is_ensemble, ordered, title_of, told_of
-from .scores import REFERENCE, SHIFT, VAL
+from .scores import REFERENCE, SHIFT, VAL, with_scored_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -69,7 +70,7 @@ def results(runs: Any = DEFAULT_RUNS, where: Mapping[str, Any] | None = None) ->
         Columns run, recipe (all of the configuration but the seed, as 6 letters), family (all but
         seed and lr), CONFIG_COLUMNS, reference, alpha, split, domain, part, role, metric, mean,
         low, high (95 % over images, see `scores.table`), n; scored_by, the metric of the data set,
-        which tables and figures show; and how it was made: protocol,
+        which tables and figures show; together, see `ScoredBy`; and how it was made: protocol,
         precision, versions, device, threads, seconds_per_step of its training (NaN where that was
         not recorded). Unfinished runs are left out and listed in attrs["unfinished"].
 
@@ -138,7 +139,9 @@ def _tidy(folder: RunFolder) -> pd.DataFrame:
     table.insert(0, "family", _recipe(config, besides=("lr",)))
     table.insert(0, "recipe", _recipe(config))
     table.insert(0, "run", folder.name)
-    return table.assign(scored_by=folder.metric, **_how_made(folder, config))
+    told = folder.scored_by
+    made = _how_made(folder, config)
+    return with_scored_by(table, told).assign(together=told.together, **made)
 
 
 def _how_made(folder: RunFolder, config: dict[str, Any]) -> dict[str, Any]:
@@ -179,18 +182,29 @@ def _recipe(config: dict[str, Any], besides: Sequence[str] = ()) -> str:
     return digest(recipe, 6)
 
 
-def metric_of(results: pd.DataFrame) -> str:
+def scored_by(results: pd.DataFrame) -> ScoredBy:
     """What the data set of results is scored by: accuracy unless its manifest says another metric.
 
     Raises ConfigError where that was not measured.
     """
-    if "scored_by" not in results:
-        return "accuracy"
-    metric = str(results.scored_by.iloc[0])
-    if metric not in set(results.metric):
-        wanted = "delete its images.parquet and scores.parquet and score it: clipft wise RUN"
-        raise ConfigError(f"no run has {metric}, by which its data set is scored; {wanted}")
-    return metric
+    found = _said_to_score(results)
+    for metric in found:
+        if metric not in set(results.metric):
+            wanted = "delete its images.parquet and scores.parquet and score it: clipft wise RUN"
+            raise ConfigError(f"no run has {metric}, by which its data set is scored; {wanted}")
+    return found
+
+
+def _said_to_score(results: pd.DataFrame) -> ScoredBy:
+    """What `with_scored_by` wrote into rows; accuracy where it did not."""
+    if "scored_by" not in results or results.empty:
+        return ScoredBy()
+    is_shift = results.role == SHIFT
+    metric_by_kind = {}
+    for kind, rows in (("reference", results[~is_shift]), ("shift", results[is_shift])):
+        metric_by_kind[kind] = (rows if len(rows) else results).scored_by.iloc[0]
+    together = results.together.iloc[0] if "together" in results else ""
+    return ScoredBy(**metric_by_kind, together=together)
 
 
 def mixture(results: pd.DataFrame) -> str:
@@ -236,8 +250,8 @@ def wide(results: pd.DataFrame) -> pd.DataFrame:
         results: of `clipft.results`.
 
     Returns:
-        run, recipe, method, lr, steps, seed, reference, alpha, split, domain, part, role, n, and
-        the metrics.
+        run, recipe, method, lr, steps, seed, reference, alpha, split, domain, part, role, n, the
+        metrics, and score: that metric by which the data set is scored.
 
     Raises:
         ConfigError: where runs of several data sets, models or references are mixed: they cannot be
@@ -253,9 +267,13 @@ def wide(results: pd.DataFrame) -> pd.DataFrame:
     rows = with_split_columns(results)
     where = ["reference", "alpha", "split", "domain", "part", "role", "n"]
     keys = ["run", *RECIPE, "seed", *where]
-    return rows.pivot_table(
-        index=keys, columns="metric", values="mean", observed=True
-    ).reset_index()
+    by_metric = rows.pivot_table(index=keys, columns="metric", values="mean", observed=True)
+    by_metric = by_metric.reset_index()
+    told = _said_to_score(results)
+    if set(told) <= set(by_metric):
+        is_shift = by_metric.role == SHIFT
+        by_metric["score"] = by_metric[told.reference].where(~is_shift, by_metric[told.shift])
+    return by_metric
 
 
 def check_comparable(results: pd.DataFrame) -> None:
@@ -294,12 +312,12 @@ def paths(results: pd.DataFrame) -> pd.DataFrame:
         >>> len(clipft.paths(clipft.results("runs")))  # two runs, 11 alphas
         22
     """
+    scored_by(results)  # raises
     rows = wide(results)
-    metric = metric_of(results)
-    of_reference = rows[rows.role == REFERENCE].set_index(RUN_KEYS)[metric]
-    of_shifts = rows[rows.role == SHIFT].groupby(RUN_KEYS)[metric].mean()
+    of_reference = rows[rows.role == REFERENCE].set_index(RUN_KEYS)["score"]
+    of_shifts = rows[rows.role == SHIFT].groupby(RUN_KEYS)["score"].mean()
     tests = rows[rows.role != VAL]
-    by_split = tests.pivot_table(index=RUN_KEYS, columns="split", values=metric)
+    by_split = tests.pivot_table(index=RUN_KEYS, columns="split", values="score")
     means: list[pd.DataFrame | pd.Series] = [
         of_reference.rename("reference_accuracy"),
         of_shifts.rename("shift_accuracy"),
@@ -466,7 +484,7 @@ def best_by_val(results: pd.DataFrame) -> dict[str, str]:
         >>> sorted(clipft.best_by_val(clipft.results("runs")))
         ['ft', 'lipsum']
     """
-    is_val = (results.role == VAL) & (results.metric == metric_of(results))
+    is_val = (results.role == VAL) & (results.metric == scored_by(results).reference)
     val = results[is_val & (results.alpha == TUNED)]
     if val.empty:
         tuned = "no run is scored on validation images at alpha 1, the tuned model"
@@ -511,7 +529,7 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
     import pandas as pd
 
     rows = wide(results)
-    rows["accuracy"] = rows[metric_of(results)]  # what the table is about
+    told = scored_by(results)
     tests = rows[rows.role != VAL]
     lines = []
 
@@ -521,7 +539,7 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
     if len(zero_shot):
         first = zero_shot[zero_shot.run == zero_shot.run.iloc[0]]
         head = {"method": "zero-shot", "lr": "", "steps": "", "alpha": "0"}
-        lines.append(head | _line(first, calibration=calibration))
+        lines.append(head | _line(first, told, calibration=calibration))
 
     titles = _titles(results)
     by_recipe = dict(list(tests.groupby(RECIPE)))
@@ -535,13 +553,13 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
         about = {"method": titles[recipe], **told_of(lr, steps), "alpha": "1"}
         if TUNED in set(of_recipe.alpha):
             tuned = of_recipe[of_recipe.alpha == TUNED]
-            lines.append(about | _line(tuned, calibration=calibration))
+            lines.append(about | _line(tuned, told, calibration=calibration))
         if best not in (ZERO_SHOT, TUNED):
             mixed = about | {"alpha": f"{best:g} (val)"}
             if not is_ensemble(name):
                 mixed["method"] += " + WiSE"
             at_best = of_recipe[of_recipe.alpha == best]
-            lines.append(mixed | _line(at_best, calibration=calibration))
+            lines.append(mixed | _line(at_best, told, calibration=calibration))
 
     table = pd.DataFrame(lines)
     _say_what_is_unusual(table, results)
@@ -553,9 +571,9 @@ def _say_what_is_unusual(table: pd.DataFrame, results: pd.DataFrame) -> None:
     selection = results.selection.iloc[0]
     if selection != "holdout":
         table.insert(4, "selection", selection)
-    metric = metric_of(results)
-    if metric != "accuracy":
-        table.insert(4, "metric", METRICS[metric])
+    told = scored_by(results)
+    if set(told) != {"accuracy"}:
+        table.insert(4, "metric", told.title)
 
 
 def _titles(results: pd.DataFrame) -> dict[str, str]:
@@ -583,18 +601,22 @@ def _best_alpha(val: pd.DataFrame, runs: int) -> float:
 
     Without validation nothing is chosen: the tuned model.
     """
-    accuracy = val.groupby("alpha").accuracy
+    accuracy = val.groupby("alpha").score
     of_all = accuracy.mean()[accuracy.size() == runs]
     return TUNED if of_all.empty else float(of_all.idxmax())
 
 
-def _line(rows: pd.DataFrame, *, calibration: bool) -> dict[str, str]:
+def _line(rows: pd.DataFrame, told: ScoredBy, *, calibration: bool) -> dict[str, str]:
     """The numbers of one line of `results_table`: rows of one recipe at one alpha."""
     columns = {"seeds": str(rows.run.nunique())}
     for split in reference_first(rows.split.unique(), rows.reference.iloc[0]):
-        columns[SplitName.parse(split).domain] = _spread(100 * rows[rows.split == split].accuracy)
+        columns[SplitName.parse(split).domain] = _spread(100 * rows[rows.split == split].score)
     shifts = rows[rows.role == SHIFT]
-    columns["mean shift"] = _spread(100 * shifts.groupby("run").accuracy.mean())
+    of_shifts = shifts.groupby("run").score.mean()
+    columns["mean shift"] = _spread(100 * of_shifts)
+    if told.together:
+        of_reference = rows[rows.role == REFERENCE].groupby("run").score.mean()
+        columns["harmonic mean"] = _spread(100 * harmonic_mean(of_reference, of_shifts))
     if calibration:
         for metric, factor, digits in (("nll", 1, 2), ("ece", 100, 1)):
             for role in (REFERENCE, SHIFT):

@@ -181,7 +181,7 @@ def flip_table(sweep: Sweep, alpha: float) -> pd.DataFrame:
     columns = {
         "split": sweep.splits,
         "images": _count_by_split(sweep, np.flatnonzero(sweep.split_number >= 0)),
-        f"{sweep.measure} %": np.char.mod("%.1f", accuracy),
+        f"{sweep.scored_by.title} %": np.char.mod("%.1f", accuracy),
         "against zero-shot": np.char.mod("%+.1f", accuracy - zero_shot),
         "flips from zero-shot": _count_by_split(sweep, from_zero_shot["all"]),
         "gained": _count_by_split(sweep, from_zero_shot["gained"]),

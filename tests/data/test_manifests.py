@@ -280,7 +280,7 @@ def test_a_missing_key(tmp_path, key):
 def test_a_key_of_another_kind(tmp_path, key):
     wanted, example = WANTED[key]
     odd = {"of": 3}
-    wrong = 3 if key in ("captions", "mask") else odd
+    wrong = 3 if key in ("captions", "mask", "kept", "metric") else odd
     words = [f"own.yaml: {key}: got {wrong!r}; wanted: {wanted}, e.g. {example}"]
     refused(tmp_path, words, **{key: wrong})
 
@@ -290,8 +290,10 @@ def test_the_example_of_a_key_is_valid(tmp_path, key):
     example = yaml.safe_load(WANTED[key][1])
     assert list(example) == [key]
     domains = {"domains": ["studio", "phone", "sketch"], "reference": "studio"}
-    if key == "table":
+    if key in ("table", "kept"):
         example["folders"] = ""
+    if key == "kept":
+        domains = {"domains": ["photo"], "reference": "photo"}
     manifest = own_manifest(tmp_path, **{**domains, **example})
     assert manifest.class_names
 

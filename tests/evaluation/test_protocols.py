@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score
 
 import clipft
 from clipft.data.manifests import Manifest
+from clipft.data.splits import ScoredBy
 from clipft.errors import ConfigError
 from clipft.evaluation.predictions import predictions
 from clipft.evaluation.score import score
@@ -19,7 +20,7 @@ from clipft.figures.wise import sweep_figure, wise_curve_figure
 from clipft.metrics import accuracy as metrics
 from clipft.reports.exact import exact
 from clipft.runs.folder import RunFolder
-from clipft.runs.scores import scored_by
+from clipft.runs.scores import metric_statistic
 from clipft.widgets.run_browser import tuned_accuracies
 from clipft.widgets.wise import flip_table
 
@@ -60,11 +61,11 @@ def test_metrics_are_those_of_the_libraries(seed):
     told = [frame[name].to_numpy() for name in ("prediction", "label", "group")]
     # As WILDS has it: over the classes that have images.
     own = f1_score(frame.label, frame.prediction, average="macro", labels=frame.label.unique())
-    assert scored_by("macro_f1", *told).value == pytest.approx(own)
-    assert scored_by("worst_group", *told).value == frame.groupby("group").right.mean().min()
+    assert metric_statistic("macro_f1", *told).value == pytest.approx(own)
+    assert metric_statistic("worst_group", *told).value == frame.groupby("group").right.mean().min()
     by_class = frame.groupby("label").right.mean().mean()
-    assert scored_by("class_accuracy", *told).value == pytest.approx(by_class)
-    assert scored_by("accuracy", *told).value == frame.right.mean()
+    assert metric_statistic("class_accuracy", *told).value == pytest.approx(by_class)
+    assert metric_statistic("accuracy", *told).value == frame.right.mean()
 
 
 def test_worst_group_leaves_out_what_is_in_no_group():
@@ -134,7 +135,8 @@ def test_a_run_is_told_in_its_data_sets_metric(world, tree, tmp_path):
     (data / "sketch_test.txt").unlink()
     kept = [line for line in listed if int(line.split()[-1]) in ALLOWED]
     (data / "sketch_test.txt").write_text("\n".join(kept) + "\n")
-    protocol = {"metric": "worst_group", "mask": {"sketch": "found"}, "groups": "class"}
+    metric = {"reference": "accuracy", "shift": "worst_group", "together": "harmonic"}
+    protocol = {"metric": metric, "mask": {"sketch": "found"}, "groups": "class"}
     own = written(world, tmp_path, name="own", root=str(data), **protocol)
 
     run = world.train(manifest=str(own), steps=4, eval_every=4)
@@ -146,14 +148,23 @@ def test_a_run_is_told_in_its_data_sets_metric(world, tree, tmp_path):
     images["right"] = images.label == images.prediction
     worst = images.groupby(["split", "alpha", "label"], observed=True).right.mean()
     worst = worst.groupby(["split", "alpha"], observed=True).min()
+    mean = images.groupby(["split", "alpha"], observed=True).right.mean()
     table = clipft.results(scored)
     of_metric = table[table.metric == "worst_group"].set_index(["split", "alpha"])
     assert of_metric["mean"].to_dict() == pytest.approx(worst.to_dict())
-    assert set(table.scored_by) == {"worst_group"}
+    by_role = table.groupby("role").scored_by.unique().map(list).to_dict()
+    assert by_role == {role: ["accuracy"] for role in ("reference", "val")} | {
+        "shift": ["worst_group"]
+    }
 
     paths = clipft.paths(table).set_index("alpha")
     assert paths["sketch/test"][1.0] == worst["sketch/test", 1.0]
-    assert clipft.results_table(table).metric.unique().tolist() == ["worst-group accuracy"]
+    assert paths.reference_accuracy[1.0] == paths["real/test"][1.0] == mean["real/test", 1.0]
+    told = clipft.results_table(table)
+    assert told.metric.unique().tolist() == ["accuracy / worst-group accuracy"]
+    seen, unseen = paths.reference_accuracy[1.0], paths.shift_accuracy[1.0]
+    harmonic = 200 * seen * unseen / (seen + unseen) if unseen else 0.0
+    assert float(told["harmonic mean"].iloc[1]) == pytest.approx(harmonic, abs=0.05)
     assert tuned_accuracies(table)["sketch %"].tolist() == [
         pytest.approx(100 * worst["sketch/test", 1.0], abs=0.05)
     ]
@@ -161,7 +172,8 @@ def test_a_run_is_told_in_its_data_sets_metric(world, tree, tmp_path):
     sweep = scored.sweep()
     place = sweep.splits.index("sketch/test")
     assert sweep.accuracy[:, place].tolist() == [worst["sketch/test", a] for a in (0, 0.5, 1)]
-    assert "worst-group accuracy %" in flip_table(sweep, 0.5)
+    assert "accuracy / worst-group accuracy %" in flip_table(sweep, 0.5)
+    assert sweep.accuracy[:, 0].tolist() == [mean["real/test", a] for a in (0, 0.5, 1)]
     at_half = exact(sweep, 0.5).set_index("split")
     assert at_half.exact.to_dict() == pytest.approx(at_half.line.to_dict())
     figures = [
@@ -172,4 +184,4 @@ def test_a_run_is_told_in_its_data_sets_metric(world, tree, tmp_path):
     ]
     for figure in figures:
         assert "worst-group accuracy" in figure.to_json()
-    assert RunFolder(scored.folder.path).metric == "worst_group"
+    assert RunFolder(scored.folder.path).scored_by == ScoredBy(**metric)
