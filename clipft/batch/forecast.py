@@ -396,20 +396,20 @@ def _weights_line(model: str, pretrained: str) -> str:
         return ""
     address = model.removeprefix(HUB) if model.startswith(HUB) else ""
     place = PurePosixPath(address or published_address(model, pretrained)).parts
-    repository = "/".join(place[:2])  # then perhaps a file
+    repository = place[:2]  # owner and name; then perhaps a file
     if not repository:
         return "not in a cache of the Hugging Face hub; bring a file and say pretrained: FILE"
     if any(_cached(repository, file) for file in place[2:] or WEIGHTS):
         return ""
-    where = f"{repository} is not in the cache of the Hugging Face hub"
+    where = f"{PurePosixPath(*repository)} is not in the cache of the Hugging Face hub"
     return f"{where}; it is downloaded on first use, or: pretrained: FILE"
 
 
-def _cached(repository: str, file: str) -> list[Path]:
+def _cached(repository: Sequence[str], file: str) -> list[Path]:
     """Where a file of a repository lies in the hub's cache, in any of its revisions."""
     home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface")
     hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
-    folder = hub / f"models--{repository.replace('/', '--')}"
+    folder = hub / "--".join(("models", *repository))
     return [path for path in folder.glob(f"snapshots/*/{file}") if path.is_file()]
 
 
