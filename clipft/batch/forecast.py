@@ -252,7 +252,7 @@ class _Price:
             return
         first = work.trainings[0]
         method = POSTHOC[work.combines]
-        options = {**method.options, **work.options}
+        options: dict[str, Any] = {**method.options, **work.options}
         data = self.data(first)
         if not method.ensemble:
             cost.size += self._size(first, data)
