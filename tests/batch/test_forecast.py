@@ -65,7 +65,7 @@ def test_a_papers_batch_in_small_is_on_emojis_and_short(name, tmp_path):
     assert {(config.manifest, config.model) for config in configs} == {
         ("emoji_start", "emoji-tiny")
     }
-    assert max(config.steps for config in configs) <= 6
+    assert max(config.steps for config in configs) <= 10
     assert sum(len(jobs) for jobs in stages) <= 40
     manifest = load_manifest("emoji_start")
     for config in configs:
