@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -70,6 +71,13 @@ def collections() -> dict[str, Collection]:
 
 def presets() -> dict[str, Preset]:
     """All recipes by `file/name`; raises ConfigError for a malformed file."""
+    files = sorted((manifests_folder() / "presets").glob("*.yaml"))
+    return dict(_presets(tuple((str(file), file.stat().st_mtime_ns) for file in files)))
+
+
+@functools.lru_cache(maxsize=1)
+def _presets(_files: tuple[tuple[str, int], ...]) -> dict[str, Preset]:
+    """The recipes of these files, in their state; a batch asks for them once a job."""
     recipes = {}
     for file_name, collection in collections().items():
         for name, preset in collection.presets.items():

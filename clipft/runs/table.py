@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import DEFAULT, TUNED, ZERO_SHOT, digest, plain_settings
 from ..data.splits import ScoredBy, SplitName
-from ..errors import ConfigError, RunError, first_line
+from ..errors import ConfigError, RunError, first_line, unknown
 from ..metrics.accuracy import harmonic_mean
 from ..metrics.correlation import effective_robustness
 from ..progress import write
@@ -21,7 +21,7 @@ from .names import MethodName, is_ensemble, ordered, title_of, told_of
 from .scores import REFERENCE, SHIFT, VAL, with_scored_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pandas as pd
 
@@ -57,13 +57,14 @@ NO_RECIPE = (
 RUN_KEYS = ["run", *RECIPE, "seed", "alpha"]
 
 
-def results(runs: Any = DEFAULT_RUNS) -> pd.DataFrame:
+def results(runs: Any = DEFAULT_RUNS, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """Every scored run as one tidy table: a row per run, alpha, split and metric.
 
     The method of a combination is, say, `lipsum+tpgm`; its lr and steps are those of its first run.
 
     Arguments:
         runs: a folder of runs, a Run, its folder, or a list of these.
+        where: settings, or columns of the table, that a run must have: {"model": "ViT-B-16"}.
 
     Returns:
         Columns run, recipe (all of the configuration but the seed, as 6 letters), family (all but
@@ -74,7 +75,8 @@ def results(runs: Any = DEFAULT_RUNS) -> pd.DataFrame:
         not recorded). Unfinished runs are left out and listed in attrs["unfinished"].
 
     Raises:
-        RunError: where there is no scored run.
+        RunError: where there is no scored run, or none of these settings.
+        ConfigError: where a key is neither a setting nor a column.
 
     Example:
         >>> table = clipft.results("runs")
@@ -86,19 +88,41 @@ def results(runs: Any = DEFAULT_RUNS) -> pd.DataFrame:
 
     tables = []
     unfinished = []
+    scored = 0
     for folder in folders_of(runs):
-        if folder.is_scored:
-            tables.append(_tidy(folder))
-        else:
+        if not folder.is_scored:
             unfinished.append(folder.name)
-    if not tables:
+            continue
+        scored += 1
+        table = _tidy(folder)
+        if not where or _fits(table, folder, where):
+            tables.append(table)
+    if not scored:
         raise RunError(
             f"no scored run under {runs}; train one: clipft train,"
             " or score one: clipft evaluate RUN"
         )
+    if not tables:
+        asked = ", ".join(f"{key}={value}" for key, value in (where or {}).items())
+        raise RunError(f"none of the {scored} scored runs under {runs} has {asked}")
     table = pd.concat(tables, ignore_index=True)
     table.attrs["unfinished"] = unfinished
     return table
+
+
+def _fits(table: pd.DataFrame, folder: RunFolder, where: Mapping[str, Any]) -> bool:
+    """Whether a run has these settings, or these values in its columns of the table."""
+    settings = plain_settings() | folder.config()
+    for key, value in where.items():
+        if key in table:
+            has = table[key].iloc[0]
+        elif key in settings:
+            has = settings[key]
+        else:
+            raise unknown("setting or column", key, {*settings, *table.columns})
+        if has != value:
+            return False
+    return True
 
 
 def _tidy(folder: RunFolder) -> pd.DataFrame:
