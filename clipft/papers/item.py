@@ -12,7 +12,7 @@ import pandas as pd
 from ..runs.folder import RunFolder
 from ..runs.names import MethodName, ordered, recipe_in_words, title_of
 from ..runs.table import best_by_val, check_comparable
-from .published import published_rows
+from .published import DATA_SETS, published_rows
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -26,6 +26,7 @@ ZERO_SHOT_NAME = "Zero-shot"  # as the papers and we call the model before tunin
 SHIFTS = "mean shift"
 ALL = "mean of all"
 BOTH = "mean of both"  # of the reference and of the mean over shifts
+HARMONIC = "harmonic"  # the same mean, but the harmonic one
 
 # Parts of captions.
 MEANS = (
@@ -98,8 +99,10 @@ class Item:
             results = results[results.run.isin(runs)]
         if self.across not in results:
             check_comparable(results)
-        if len(self.benchmarks) == 1 and self.benchmarks[0] in set(results.manifest):
-            results = results[results.manifest == self.benchmarks[0]]
+        if len(self.benchmarks) == 1:
+            own = DATA_SETS.get(self.benchmarks[0], self.benchmarks[0])
+            if own in set(results.manifest):
+                results = results[results.manifest == own]
         methods = self.methods
         if not methods:
             table = self.methods_of if self.methods_of else self.number

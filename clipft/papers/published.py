@@ -18,6 +18,10 @@ PUBLISHED = {  # names of the papers' tables -> our titles
     "ablation-row-3": "KLD, random texts (likely)",
 }
 
+# benchmark of a CSV -> our data set, where that is called otherwise
+DATA_SETS = {"cub": "cub_gzsl"}
+OF_WILDS = {"id_test": "id", "test": "ood"}  # split of iWildCam and FMoW in a CSV -> our domain
+
 TABLES = {"slides-sota": "slides", "alpha (wise_ft.csv)": "alpha table"}  # names there -> in texts
 
 

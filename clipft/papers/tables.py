@@ -15,10 +15,11 @@ from ..data.splits import SplitName
 from ..figures.panels import empty_figure
 from ..figures.tables import tables_figure
 from ..methods import POSTHOC
+from ..metrics.accuracy import harmonic_mean
 from ..runs.names import MethodName
 from ..runs.table import KIND, reference_first, wide
-from .item import ALL, BOTH, SHIFTS, ZERO_SHOT_NAME, Blocks, Item, Made, Ours
-from .published import called, rows_of
+from .item import ALL, BOTH, HARMONIC, SHIFTS, ZERO_SHOT_NAME, Blocks, Item, Made, Ours
+from .published import DATA_SETS, OF_WILDS, called, rows_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -31,18 +32,20 @@ class Measure(NamedTuple):
     factor: float
     digits: int
     metrics: tuple[str, ...]  # in the CSV; the first of them is what ours are
+    scores: bool = False  # of the paper's own data set ours are by which that is scored
 
 
 MEASURES = {
-    "accuracy": Measure("accuracy (%)", 100, 1, ("accuracy",)),
+    "accuracy": Measure("accuracy (%)", 100, 1, ("accuracy",), scores=True),
     "nll": Measure("NLL (nats)", 1, 2, ("nll",)),
     "ece": Measure("ECE (%)", 100, 1, ("ece",)),
-    # Of iWildCam macro F1, as of ours; of FMoW accuracy, under shift that of the worst region.
+    # Of iWildCam macro F1; of FMoW accuracy, under shift that of the worst region.
     "wilds": Measure(
         "as WILDS is scored (%)",
         factor=100,
         digits=1,
         metrics=("macro_f1", "accuracy", "worst_region_accuracy"),
+        scores=True,
     ),
 }
 ROW = ["method", "variant", "again"]  # what tells the rows of a published table apart
@@ -139,14 +142,6 @@ def table(item: Item, ours: Ours) -> Made:
     return item.made(figure, used, command=item.missing(ours), rows=blocks)
 
 
-def published_table(item: Item, ours: Ours) -> Made:
-    """The published table alone."""
-    rows = {}
-    for side in _paper_sides(item):
-        rows |= side.block()
-    return item.made(_drawn(rows), ours.of([]), command=item.command, rows=rows)
-
-
 def _drawn(blocks: Blocks) -> go.Figure:
     """The blocks as a figure; whose rows they are say their titles."""
     frames = {title: rows.drop(columns="source", errors="ignore") for title, rows in blocks.items()}
@@ -155,7 +150,7 @@ def _drawn(blocks: Blocks) -> go.Figure:
 
 def _cell(measure: str, mean: float, std: float, first: float = math.nan) -> str:
     """`mean ± std` in the measure's unit, or `mean (difference to first)`; NaN is left out."""
-    _, factor, digits, _ = MEASURES[measure]
+    _, factor, digits, *_ = MEASURES[measure]
     text = f"{factor * mean:.{digits}f}"
     if not math.isnan(first):
         return f"{text} ({factor * (mean - first):+.{digits}f})"
@@ -196,12 +191,15 @@ def _our_side(
     first = kind.iloc[0]
     tests = wide(kind).query("role != 'val'")
     splits = reference_first(tests.split.unique(), first.reference)
+    measured = MEASURES[measure]
+    is_papers = first.manifest in [DATA_SETS.get(name, name) for name in item.benchmarks]
+    metric = "score" if measured.scores and is_papers else measured.metrics[0]
     rows = []
     means = []
     for method, setting, scores in _our_rows(tests, recipes, alphas, mixed=item.alphas):
         row = {"source": "ours", "method": method, "setting": setting}
         rows.append(row | {"seeds": str(scores.run.nunique())})
-        means.append(_our_means(scores, splits, measure, item.means))
+        means.append(_our_means(scores, splits, metric, item.means))
     title = f"Ours: {first.manifest}, {first.model}, reference {first.reference}"
     if item.blocks:
         title += f", {item.blocks[first.method]}"
@@ -237,13 +235,12 @@ def _our_rows(
 
 
 def _our_means(
-    scores: pd.DataFrame, splits: Iterable[str], measure: str, last: Iterable[str]
+    scores: pd.DataFrame, splits: Iterable[str], metric: str, last: Iterable[str]
 ) -> dict[str, tuple[float, float]]:
     """Mean and standard deviation over seeds on each split, and of each mean over splits.
 
     last: which means over splits, e.g. SHIFTS.
     """
-    metric = MEASURES[measure].metrics[0]
     means = {}
     for split in splits:
         values = scores[scores.split == split][metric]
@@ -254,6 +251,7 @@ def _our_means(
         SHIFTS: shifts,
         ALL: scores.groupby("run")[metric].mean(),
         BOTH: (reference + shifts) / 2,
+        HARMONIC: harmonic_mean(reference, shifts),
     }
     return means | {name: (over[name].mean(), over[name].std()) for name in last}
 
@@ -278,7 +276,7 @@ def _paper_sides(item: Item) -> list[Side]:
                 named = [benchmark, model, f"reference {reference}"]
                 title = f"Paper, {called(item.number)}: {', '.join(filter(None, named))}"
                 rows, means = paper_means(kind, item.means)
-                kind_of_side = (benchmark, str(model), str(reference))
+                kind_of_side = (DATA_SETS.get(benchmark, benchmark), str(model), str(reference))
                 sides.append(Side(title, kind_of_side, measure, rows, means, differences))
     return sides
 
@@ -304,7 +302,7 @@ def paper_means(
         on_reference = (numbers.split == numbers.reference) | (numbers.split == ON_REFERENCE)
         splits = pd.concat([numbers[on_reference], numbers[~on_reference & ~is_mean]])
         of_row = {
-            split: (mean, std)
+            OF_WILDS.get(split, split): (mean, std)
             for split, mean, std in splits[["split", "mean", "std"]].itertuples(index=False)
         }
         if (numbers.benchmark != "cub").all():
@@ -442,5 +440,5 @@ def _within(measure: str, difference: float, reach: float) -> str:
 
 def _signed(measure: str, change: float) -> str:
     """A difference in the measure's unit, with its sign."""
-    _, factor, digits, _ = MEASURES[measure]
+    _, factor, digits, *_ = MEASURES[measure]
     return f"{factor * change:+.{digits}f}"

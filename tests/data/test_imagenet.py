@@ -36,7 +36,7 @@ from clipft.data.splits import Decoding, Split, hold_out
 from clipft.errors import ConfigError, ImageError
 from clipft.evaluation.predictions import predictions
 
-SHIFTS = ["v2", "r", "a", "sketch", "objectnet"]
+SHIFTS = ["imagenetv2", "imagenet-r", "imagenet-a", "imagenet-sketch", "objectnet"]
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def _below(root, path):
 
 def test_labels_of_v2_are_numbers_not_letters(manifest, whole):
     """modestyachts/ImageNetV2#10: sorted as words, folder 100 was class 2."""
-    split = manifest.split("v2/test")
+    split = manifest.split("imagenetv2/test")
     assert split.labels == tuple(range(len(SYNSETS)))
     assert [path.split("/")[2] for path in split.ids] == [f"{synset}.jpeg" for synset in SYNSETS]
     by_letters = [label for _, label in ImageFolder(whole / V2).samples]
@@ -142,7 +142,7 @@ def test_v2_of_all_classes_by_their_numbers(tmp_path):
     for number in range(1000):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "x.jpeg").touch()
-    rows = imagenet_v2(Asked(tmp_path, "v2", "v2", folders, "ImageNet"))["test"]
+    rows = imagenet_v2(Asked(tmp_path, "v2", "imagenetv2", folders, "ImageNet"))["test"]
     assert [path.split("/")[1] for path in rows.ids] == [str(label) for label in rows.labels]
     assert rows.labels == list(range(1000))
 
@@ -151,20 +151,26 @@ def test_v2_may_have_synsets_as_folders(copied, monkeypatch):
     """modestyachts/ImageNetV2#4: another edition of the same images."""
     for number in (copied / V2).iterdir():
         number.rename(number.with_name(synsets("imagenet")[int(number.name)]))
-    assert imagenet_manifest(copied).split("v2/test").labels == tuple(range(len(SYNSETS)))
+    assert imagenet_manifest(copied).split("imagenetv2/test").labels == tuple(range(len(SYNSETS)))
 
 
-@pytest.mark.parametrize(("domain", "own"), [("r", {*BOTH, *OF_R}), ("a", {*BOTH, *OF_A})])
+@pytest.mark.parametrize(
+    ("domain", "own"), [("imagenet-r", {*BOTH, *OF_R}), ("imagenet-a", {*BOTH, *OF_A})]
+)
 def test_r_and_a_are_masked_to_their_classes(manifest, domain, own):
     split = manifest.split(f"{domain}/test")
     labels = [SYNSETS.index(synset) for synset in sorted(set(SYNSETS) & set(_list_of(domain)))]
     assert {*own} <= {SYNSETS[label] for label in labels}
     assert split.labels == tuple(labels) == split.allowed
-    assert manifest.split("sketch/test").allowed == manifest.split("imagenet/test").allowed == ()
+    assert (
+        manifest.split("imagenet-sketch/test").allowed
+        == manifest.split("imagenet/test").allowed
+        == ()
+    )
 
 
 def _list_of(domain):
-    names = synsets(f"imagenet_{domain}")
+    names = synsets(domain.replace("-", "_"))
     assert len(set(names)) == 200
     return names
 
@@ -246,7 +252,7 @@ def test_objectnet_by_hand(manifest):
     assert folders == {"alarm_clock": first[0], "cabinet": first[1], "t-shirt": shirt}
     assert split.allowed == tuple(sorted([*first, shirt]))
     assert split.alike == tuple(sorted(zip(first, second, strict=True)))
-    assert split.decoding.border == 2 and manifest.split("r/test").decoding.border == 0
+    assert split.decoding.border == 2 and manifest.split("imagenet-r/test").decoding.border == 0
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -346,16 +352,40 @@ DAMAGES = {
         r"names 1 of \d+ images that are not in",
     ),
     "val with one more": ("imagenet", _flat_with_one_more, r"csv names no class of \S+/val/ILSVRC"),
-    "no v2": ("v2", _lose(V2), rf"no \S+{V2}; wanted"),
-    "v2 with 1000": ("v2", _add(V2, "1000", "x.jpeg"), "unknown class '1000'"),
-    "v2 with a class less": ("v2", lambda root: shutil.rmtree(next((root / V2).iterdir())), "1 of"),
-    "no r": ("r", _lose("imagenet-r"), r"no \S+imagenet-r; wanted"),
-    "r with a class less": ("r", _lose("imagenet-r", IN_BOTH), f"imagenet-r: {IN_BOTH}; wanted"),
-    "r with one of a": ("r", _add("imagenet-r", OF_A[0], "x.jpg"), f"class of r '{OF_A[0]}'"),
-    "a with one of r": ("a", _add("imagenet-a", OF_R[0], "x.jpg"), f"class of a '{OF_R[0]}'"),
-    "a with a class less": ("a", _lose("imagenet-a", IN_BOTH), f"imagenet-a: {IN_BOTH}; wanted"),
-    "no sketch": ("sketch", _lose("sketch"), r"no \S+/sketch; wanted"),
-    "sketch with a class less": ("sketch", _lose("sketch", FIRST), rf"/sketch: {FIRST}; wanted"),
+    "no v2": ("imagenetv2", _lose(V2), rf"no \S+{V2}; wanted"),
+    "v2 with 1000": ("imagenetv2", _add(V2, "1000", "x.jpeg"), "unknown class '1000'"),
+    "v2 with a class less": (
+        "imagenetv2",
+        lambda root: shutil.rmtree(next((root / V2).iterdir())),
+        "1 of",
+    ),
+    "no r": ("imagenet-r", _lose("imagenet-r"), r"no \S+imagenet-r; wanted"),
+    "r with a class less": (
+        "imagenet-r",
+        _lose("imagenet-r", IN_BOTH),
+        f"imagenet-r: {IN_BOTH}; wanted",
+    ),
+    "r with one of a": (
+        "imagenet-r",
+        _add("imagenet-r", OF_A[0], "x.jpg"),
+        f"class of imagenet-r '{OF_A[0]}'",
+    ),
+    "a with one of r": (
+        "imagenet-a",
+        _add("imagenet-a", OF_R[0], "x.jpg"),
+        f"class of imagenet-a '{OF_R[0]}'",
+    ),
+    "a with a class less": (
+        "imagenet-a",
+        _lose("imagenet-a", IN_BOTH),
+        f"imagenet-a: {IN_BOTH}; wanted",
+    ),
+    "no sketch": ("imagenet-sketch", _lose("sketch"), r"no \S+/sketch; wanted"),
+    "sketch with a class less": (
+        "imagenet-sketch",
+        _lose("sketch", FIRST),
+        rf"/sketch: {FIRST}; wanted",
+    ),
     "no mappings": ("objectnet", _lose("objectnet-1.0", "mappings"), "no .*label.json; wanted"),
     "no cabinet": (
         "objectnet",
@@ -394,7 +424,7 @@ def test_a_damaged_copy_gives_its_one_line(name, copied, monkeypatch):
 
 
 def test_what_is_no_image_is_said(copied, capsys):
-    imagenet_manifest(copied).split("r/test")
+    imagenet_manifest(copied).split("imagenet-r/test")
     assert "imagenet-r: left out, no image: .txt (1)" in capsys.readouterr().err
 
 

@@ -465,7 +465,7 @@ DIGESTS = {
     "emoji_shift": "807956ba4b39",
     "emoji_start": "ea7a41a73a0b",
     "fmow": "b0414294a423",
-    "imagenet": "660fac5dfd1f",
+    "imagenet": "ea92ceeea0e9",
     "iwildcam": "343a004c0f2b",
     "waterbirds": "513c0ec44d17",
 }

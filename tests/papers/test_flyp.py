@@ -160,7 +160,8 @@ def test_the_papers_side_of_a_table_is_the_file(name, published, tmp_path):
         frame = frame[frame.method == row["method"]]
         if name == "state_of_the_art":
             frame = frame[frame.setting == row["model"]]
-        column = {"mean_shift": "mean shift"}.get(row["split"], row["split"])
+        renamed = {"mean_shift": "mean shift", "id_test": "id", "test": "ood"}
+        column = renamed.get(row["split"], row["split"])
         want = f"{100 * float(row['mean']):.1f}"
         want += f" ± {100 * float(row['std']):.1f}" if row["std"] else ""
         assert frame[column].item() == want
