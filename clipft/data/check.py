@@ -169,7 +169,7 @@ class _Places:
     def _folder_of(self, above: str, label: int) -> str:
         folders = PurePosixPath(above).parts[::-1]
         for folder in folders:
-            if self._manifest.label_in(folder) == label:
+            if self._manifest.reader.label_in(folder) == label:
                 return folder
         return folders[0] if folders else ""
 
@@ -182,7 +182,7 @@ class _Places:
         names = self._manifest.class_names
         for split in splits:
             for image, label in zip(split.ids, split.labels, strict=True):
-                own = self._manifest.label_in(self.folder(image, label))
+                own = self._manifest.reader.label_in(self.folder(image, label))
                 if own not in (None, label):
                     count += 1
                     first = first or f"{image} ({split.name}) as {names[label].name!r}"

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError
 
-from ..config import Record, digest, seed_of
+from ..config import Record, digest
 from ..disk.files import cache_dir, quoting_hint, read_yaml
 from ..errors import ConfigError, unknown
 from ..progress import say
 from .class_lists import LISTS
 from .emoji_shift import CHECKS, EmojiSpec, Part, build, first_images, is_built
-from .folders import Layout, Tree, class_key, complete
-from .layouts.asked import Asked
-from .layouts.readers import IN_ARRAYS, READERS
-from .lists import ListFile, Rows, folder_of, mixed_folders, repeats
+from .folders import Layout, Tree, class_key
+from .layouts.readers import IN_ARRAYS
+from .manifest_keys import ACCESS, OPENAI, PROSE, WANTED, YOUNGER, check_keys, hint_on_texts
 from .shards import is_packed, read_unpacked, unpack, unpacked_place
-from .splits import MEGAPIXELS, PARTS, Decoding, Look, Metric, ScoredBy, Split, SplitName, hold_out
+from .split_reader import SplitReader
+from .splits import MEGAPIXELS, Decoding, Look, Metric, ScoredBy, Split
 from .tables import Table
 
 if TYPE_CHECKING:
@@ -78,54 +75,6 @@ class ClassName(Record):
     def slug(self) -> str:
         """Folder name of the class."""
         return self.folder or self.name.replace(" ", "_")
-
-
-# key -> (what is wanted, an example): what the line of a wrong or missing key says
-WANTED: dict[str, tuple[str, str]] = {
-    "name": ("a short name, without a slash", "name: photos"),
-    "title": ("a title in words", "title: Mugs and plates"),
-    "card": ("a text: where the images are from and what they can show", "card: Taken in May."),
-    "licence": ("the licence in words", "licence: CC-BY 4.0"),
-    "homepage": ("an address", "homepage: https://example.org"),
-    "domains": ("a list of domains", "domains: [studio, phone, sketch]"),
-    "reference": ("the domain that is trained on", "reference: studio"),
-    "classes": (
-        "a list of class names, the YAML file of one, or imagenet",
-        "classes: [mug, plate]",
-    ),
-    "root": ("the folder of the images", "root: photos"),
-    "folders": ("how the folders lie", 'folders: "{domain}/{class}"'),
-    "table": ("a table of images, a folder of Hugging Face's datasets, or tars", "table: rows.csv"),
-    "kept": ("the layout and folder of each domain", "kept: {photo: {layout: domainbed}}"),
-    "lists": ("how the list files are called", 'lists: "{domain}_{split}.txt"'),
-    "labels": ("list or folder", "labels: folder"),
-    "outside": ("true where lists may name images out of the root", "outside: true"),
-    "look": ("file, or viewer: upright, on white and in sRGB", "look: viewer"),
-    "megapixels": ("a number, of the largest image that is read", "megapixels: 250"),
-    "holdout": ("a fraction of train, 0 <= holdout < 1", "holdout: 0.2"),
-    "underscores": ("spaces, or kept: as class names are written", "underscores: kept"),
-    "metric": (
-        "accuracy, class_accuracy, macro_f1 or worst_group, or one for each kind of images",
-        "metric: macro_f1",
-    ),
-    "mask": (
-        "for a domain, the classes that may be predicted, or found: those its images have",
-        "mask: {sketch: found}",
-    ),
-    "groups": ("class: each class is a group", "groups: class"),
-    "templates": ("openai, or a list of texts", 'templates: ["a photo of a {}."]'),
-    "captions": ("a list of texts for each domain", 'captions: {any: ["a photo of a {}."]}'),
-}
-OPENAI = "openai"  # of templates: the 80 of CLIP's release
-ANY = "any"  # of captions: joins each domain
-AN = "{an}"  # of a template: the name after a or an, with spaces for _, as FMoW's releases have it
-PROSE = ("title", "card", "licence", "homepage")  # keys that decide nothing
-# younger than some runs: a key at its default is left out of the digest
-YOUNGER = {
-    "folders": "", "table": "", "kept": {}, "underscores": "spaces", "look": "file",
-    "metric": "accuracy", "mask": {}, "groups": "",
-}  # fmt: skip
-ACCESS = ("root", "outside", "megapixels")  # where images lie, and what of them may be read
 
 
 class Kept(Record):
@@ -182,8 +131,7 @@ class Manifest(Record):
     emoji: EmojiSpec | None = None  # set: the files are rendered on first use
     _file: Path = PrivateAttr(default=Path("manifest.yaml"))
     _class_rows: list[Any] | None = PrivateAttr(default=None)  # of a copy; else they are a file
-    _splits: dict[str, Split] = PrivateAttr(default_factory=dict)
-    _parts: dict[str, dict[str, Split]] = PrivateAttr(default_factory=dict)  # by domain
+    _reader: SplitReader | None = PrivateAttr(default=None)
     _trained: tuple[str, ...] = PrivateAttr(default=())  # domains; else the reference
 
     @classmethod
@@ -200,9 +148,9 @@ class Manifest(Record):
         try:
             manifest: Manifest = cls.read(values, str(path))
         except ConfigError as error:
-            raise ConfigError(f"{error}{_hint_on_texts(values, path)}") from None
+            raise ConfigError(f"{error}{hint_on_texts(values, path)}") from None
         manifest._file = path
-        manifest._check(str(path))
+        check_keys(manifest, str(path))
         return manifest
 
     @classmethod
@@ -217,100 +165,6 @@ class Manifest(Record):
         wanted, example = WANTED[key]
         got = "missing" if errors[0]["type"] == "missing" else f"got {errors[0]['input']!r:.80}"
         return f"{key}: {got}; wanted: {wanted}, e.g. {example}"
-
-    def _check(self, source: str) -> None:
-        """Raise ConfigError where keys do not fit each other."""
-        self._check_names(source)
-        self._check_texts(source)
-        self._check_lists(source)
-        if self.reference not in self.domains:
-            wanted = f"wanted: one of domains, e.g. reference: {next(iter(self.domains), 'studio')}"
-            problem = unknown(f"domain of {self.name}", self.reference, self.domains)
-            raise ConfigError(f"{source}: reference: {problem}; {wanted}")
-        said = [key for key in ("folders", "table", "kept") if getattr(self, key)]
-        if len(said) > 1:
-            both = f"{said[0]} and {said[1]} both say what belongs where"
-            raise ConfigError(f"{source}: {both}; wanted: one of them")
-        if self.folders and "{domain}" not in self.folders and len(self.domains) > 1:
-            several = f"{len(self.domains)} domains, and folders {self.folders!r} has one"
-            raise ConfigError(f'{source}: {several}; wanted: e.g. folders: "{{domain}}/{{class}}"')
-        self._check_kept(source)
-        self._check_protocol(source)
-
-    def _check_kept(self, source: str) -> None:
-        """Raise ConfigError where `kept` names no layout, or leaves a domain out."""
-        for domain, kept in self.kept.items():
-            if kept.layout not in READERS:
-                problem = unknown("layout", kept.layout, READERS)
-                raise ConfigError(f"{source}: kept: {domain}: {problem}")
-            if kept.folder.startswith("/") or ".." in Path(kept.folder).parts:
-                fault = f"the folder {kept.folder} lies outside of the root"
-                raise ConfigError(f"{source}: kept: {domain}: {fault}; wanted: one below it")
-        if self.kept and set(self.kept) != set(self.domains):
-            other = sorted(set(self.kept) ^ set(self.domains))[0]
-            wanted = "wanted: a layout for each of domains"
-            raise ConfigError(f"{source}: kept and domains differ in {other!r}; {wanted}")
-
-    def _check_protocol(self, source: str) -> None:
-        """Raise ConfigError for a mask of no domain or class, a worst group without groups."""
-        if "worst_group" in self.scored_by and not (self.groups or self.kept or self.table):
-            wanted, example = WANTED["groups"]
-            raise ConfigError(
-                f"{source}: worst_group needs groups; wanted: {wanted}, e.g. {example}"
-            )
-        for domain, classes in self.mask.items():
-            if domain not in self.domains:
-                problem = unknown(f"domain of {self.name}", domain, self.domains)
-                raise ConfigError(f"{source}: mask: {problem}")
-            if not classes:
-                wanted, example = WANTED["mask"]
-                problem = f"mask of {domain} has no class; wanted: {wanted}, e.g. {example}"
-                raise ConfigError(f"{source}: {problem}")
-
-    def _check_names(self, source: str) -> None:
-        """Raise ConfigError for a name that a path cannot hold, and for a domain given twice."""
-        for key, names in (("name", [self.name]), ("domains", self.domains)):
-            for name in names:
-                in_paths = name.strip() not in ("", ".", "..") and not set(name) & set("/\\")
-                if not in_paths or not name.isprintable():
-                    why = "it is part of the names of files, and of splits: domain/test"
-                    wanted = f"wanted: a name without a slash, e.g. {WANTED[key][1]}"
-                    raise ConfigError(f"{source}: {key}: {name!r}; {why}; {wanted}")
-        twice = [name for name, count in Counter(self.domains).items() if count > 1]
-        if twice:
-            raise ConfigError(f"{source}: domains: {twice[0]!r} is given twice; wanted: once")
-
-    def _check_texts(self, source: str) -> None:
-        """Raise ConfigError for no template, for one without a name's place, and for other keys."""
-        wanted, example = WANTED["templates"]
-        advice = f"wanted: {wanted}, e.g. {example}"
-        if not self.templates:
-            raise ConfigError(f"{source}: templates: none; {advice}")
-        if isinstance(self.templates, str) and self.templates != OPENAI:
-            raise ConfigError(f"{source}: templates: got {self.templates!r}; {advice}")
-
-        for domain in self.captions:
-            if domain not in (ANY, *self.domains):
-                problem = unknown(f"domain of {self.name}", domain, [ANY, *self.domains])
-                raise ConfigError(f"{source}: captions: {problem}")
-        of_all = {"templates": () if self.templates == OPENAI else self.templates}
-        of_all |= {f"captions: {domain}": texts for domain, texts in self.captions.items()}
-        for key, texts in of_all.items():
-            for text in texts:
-                if "{}" not in text and AN not in text:
-                    fault = f"{text!r} has no {{}} for the class name"
-                    raise ConfigError(f"{source}: {key}: {fault}")
-
-    def _check_lists(self, source: str) -> None:
-        """Raise ConfigError where several domains, or train and test, would share a list."""
-        needed = ["{split}"]
-        if len(self.domains) > 1:
-            needed.insert(0, "{domain}")
-        for word in needed:
-            if word not in self.lists and not self.folders:
-                wanted, example = WANTED["lists"]
-                fault = f"lists: {self.lists!r} has no {word}"
-                raise ConfigError(f"{source}: {fault}; wanted: {wanted}, e.g. {example}")
 
     @classmethod
     def from_copy(cls, copy: dict[str, Any]) -> Manifest:
@@ -470,8 +324,7 @@ class Manifest(Record):
             return self
         seen: Manifest = self.model_copy()
         seen._trained = named
-        seen._splits = {}
-        seen._parts = {}
+        seen._reader = None
         return seen
 
     @property
@@ -577,6 +430,21 @@ class Manifest(Record):
         say(tree.said())
         return tree
 
+    @property
+    def reader(self) -> SplitReader:
+        """What reads its rows, and remembers them."""
+        if self._reader is None:
+            self._reader = SplitReader(self)
+        return self._reader
+
+    def split(self, name: str) -> Split:
+        """`domain/part`, see `SplitReader.split`."""
+        return self.reader.split(name)
+
+    def has(self, name: str) -> bool:
+        """Whether `domain/part` has any image, see `SplitReader.has`."""
+        return self.reader.has(name)
+
     def first_images(self, labels: Sequence[int], part: Part) -> dict[str, list[Image.Image]]:
         """The first image of some classes in each domain, where no file need be there for it.
 
@@ -588,264 +456,10 @@ class Manifest(Record):
         concepts = list(self._concepts.items())
         return first_images(spec, dict(concepts[label] for label in labels), part)
 
-    def split(self, name: str) -> Split:
-        """`domain/part`, read once.
-
-        Where val has no list it is held out of train, of each class, always the same rows; see
-        `folders.complete` for data sets of class folders. Raises ConfigError on an unknown domain
-        or part, one without images, a malformed line or a label outside the classes.
-        """
-        if name not in self._splits:
-            split = self._read_split(name)
-            self._splits[name] = replace(
-                split,
-                decoding=replace(self.decoding, border=split.decoding.border),
-                allowed=self._allowed(split),
-                groups=self._groups_of(split),
-            )
-        return self._splits[name]
-
-    def has(self, name: str) -> bool:
-        """Whether `domain/part` has any image listed; a list that is there is not read for it.
-
-        Raises ConfigError where the data set is not there, or has no such domain.
-        """
-        part = SplitName.parse(name).part
-        domain = self.check_domain(SplitName.parse(name).domain)
-        if self.emoji is not None:
-            counts = self.emoji.per_class.items()
-            return self.holdout > 0 or any(count for known, count in counts if known == part)
-        if self.has_tree:
-            return part in self.parts(domain)
-        if self.holdout and part != "test":
-            return len(self.split(name)) > 0
-        return self._list_file(domain, part).is_file()
-
-    def _allowed(self, split: Split) -> tuple[int, ...]:
-        """The labels that a domain's logits are masked to, rising; () for all.
-
-        Raises ConfigError for a name of no class, and where an image has a label that is masked.
-        """
-        classes = self.mask.get(split.domain, ())
-        if not classes:
-            return ()
-        if classes == "found":
-            # The same for all parts of a domain: its classes are those of what is reported.
-            test = split if split.part == "test" else self._read_split(f"{split.domain}/test")
-            labels = set(test.labels)
-        else:
-            labels = {self._label_of_name(name, split.domain) for name in classes}
-        beside = sorted(set(split.labels) - labels)
-        if beside:
-            name = self.class_names[beside[0]].name
-            count = f"{len(beside)} of the classes of {split.name} are masked, e.g. {name!r}"
-            raise ConfigError(f"{count}; wanted: all in mask, or mask: {{{split.domain}: found}}")
-        return tuple(sorted(labels))
-
-    def _label_of_name(self, name: str, domain: str) -> int:
-        """The label of a class in a mask, by its name or its folder."""
-        label = self.label_in(name)
-        if label is None:
-            label = self._label_of_text.get(name)
-        if label is None:
-            raise ConfigError(f"mask of {domain}: {unknown('class', name, self._label_of_text)}")
-        return label
-
-    @cached_property
-    def _label_of_text(self) -> dict[str, int]:
-        return {name.name: label for label, name in enumerate(self.class_names)}
-
-    def _groups_of(self, split: Split) -> tuple[str, ...]:
-        """The group of each row, where images are grouped."""
-        if not self.groups:
-            if "worst_group" in self.scored_by and self.table and not split.groups:
-                no_column = f"{self.table}: no column of groups, which worst_group needs"
-                raise ConfigError(f"{no_column}; wanted: one called group, or groups: class")
-            return split.groups
-        return tuple(self.class_names[label].name for label in split.labels)
-
     @property
     def decoding(self) -> Decoding:
         """How the image files become pixels."""
         return Decoding(self.look, self.megapixels)
-
-    def _read_split(self, name: str) -> Split:
-        part = SplitName.parse(name).part
-        domain = self.check_domain(SplitName.parse(name).domain)
-        if part not in PARTS:
-            raise unknown("split", name, [f"{domain}/{known}" for known in PARTS])
-        if self.has_tree:
-            return self._read_tree(domain, part)
-        if not self.holdout or part == "test":
-            return self._read_list(domain, part)
-
-        if domain not in self._parts:
-            whole = self._read_list(domain, "train")
-            seed = seed_of(0, f"holdout:{self.name}:{domain}")
-            train, val = hold_out(whole, "val", self.holdout, seed)
-            self._parts[domain] = {"train": train, "val": val}
-        return self._parts[domain][part]
-
-    def parts(self, domain: str) -> dict[str, Split]:
-        """Train, val and test of class folders or a table, as many as there are; made once."""
-        if domain not in self._parts:
-            if self.kept:
-                found = self._read_kept(domain)
-            else:
-                found = self.tree.parts(domain, self.label_of_key)
-            is_reference = domain in self.trained
-            purpose = f"{self.name}:{domain}"
-            self._parts[domain] = complete(found, self.holdout, purpose, is_reference=is_reference)
-        return self._parts[domain]
-
-    def _read_kept(self, domain: str) -> dict[str, Split]:
-        """The parts of a domain in a known layout, as the data set's own files name them."""
-        root = self.root_folder()
-        kept = self.kept[domain]
-        asked = Asked(
-            self.source / kept.folder,
-            kept.folder,
-            domain,
-            folders=self.label_of_folder,
-            heading=self.heading,
-            cache=root,
-        )
-        parts = {}
-        for part, rows in READERS[kept.layout](asked).items():
-            say(rows.notes)
-            if rows.ids:
-                parts[part] = Split(
-                    domain,
-                    part,
-                    root,
-                    ids=tuple(rows.ids),
-                    labels=tuple(rows.labels),
-                    groups=tuple(rows.groups),
-                    alike=rows.alike,
-                    decoding=Decoding(border=rows.border),
-                )
-        return parts
-
-    @cached_property
-    def label_of_key(self) -> Mapping[str, int]:
-        """The label of each class by what all spellings of its folder share."""
-        return {class_key(folder): label for folder, label in self.label_of_folder.items()}
-
-    def _read_tree(self, domain: str, part: str) -> Split:
-        parts = self.parts(domain)
-        if part in parts:
-            return parts[part]
-
-        root = self.root_folder()
-        if not parts:
-            known = ", ".join(self.names[:3])
-            problem = f"{root} has no image of {domain} in a folder of its classes ({known} ...)"
-            if self.table:
-                problem = f"{self.table} has no row of {domain} and its classes ({known} ...)"
-            raise ConfigError(f"{problem}; wanted: {self.folders or self.table}")
-        found = ", ".join(f"{len(parts[name])} {name}" for name in PARTS if name in parts)
-        problem = f"{domain} of {self.name} has no {part} images ({found})"
-        if domain not in self.trained:
-            advice = f"to train on it: reference={domain}"
-        elif not self.holdout and "train" in parts:
-            advice = "hold some out of train, e.g. holdout: 0.2"
-        elif "train" in parts:
-            advice = "a class needs three images: one for train, one for val, one for test"
-        elif self.table:
-            advice = f"wanted: rows of split train in {self.table}, or no column of splits"
-        else:
-            advice = f"wanted: a folder train in {root}, or class folders without splits"
-        raise ConfigError(f"{problem}; {advice}")
-
-    def _read_list(self, domain: str, part: str) -> Split:
-        file = self._list_file(domain, part)
-        if not file.is_file():
-            problem = f"no list file {file}; {self.heading} keeps one per domain and split"
-            if part == "val":
-                problem += "; or hold some of train out: holdout: 0.2 in its manifest; or train to"
-                problem += " the end: selection=last"
-            raise ConfigError(problem)
-
-        root = self.root_folder()
-
-        rows = ListFile(file, root, self.outside).rows(self._listed_label)
-        say(self._notes_on_list(file, rows))
-        if not rows.ids:
-            why = "; ".join(rows.left_out.lines())
-            raise ConfigError(f"no row of {file} is an image; {why}" if why else f"{file} is empty")
-        return Split(domain, part, root, ids=tuple(rows.ids), labels=tuple(rows.labels))
-
-    def _list_file(self, domain: str, part: str) -> Path:
-        name = self.lists.replace("{domain}", domain).replace("{split}", part)
-        return self.root_folder() / name
-
-    def label_in(self, folder: str) -> int | None:
-        """The label of a class folder, as it is called or in another spelling of one class."""
-        label = self.label_of_folder.get(folder)
-        return self._label_of_spelling.get(class_key(folder)) if label is None else label
-
-    @cached_property
-    def _label_of_spelling(self) -> Mapping[str, int]:
-        """Class key -> label, where it means one class."""
-        keys = Counter(class_key(folder) for folder in self.label_of_folder)
-        return {key: label for key, label in self.label_of_key.items() if keys[key] == 1}
-
-    def _listed_label(self, folder: str, listed: str, where: str) -> int:
-        """The label of what lies in a folder; raises ConfigError that says `where`."""
-        if self.labels == "folder":
-            own = posixpath.basename(folder)
-            label = self.label_in(own)
-            if label is None:
-                problem = unknown("class folder", own, self.label_of_folder)
-                raise ConfigError(f"{where}: {problem}")
-            return label
-
-        count = len(self.class_names)
-        digits = listed.lstrip("0")
-        label = int(digits or "0") if len(digits) <= len(str(count)) else count + 1
-        if label >= count:
-            wanted = f"expected one below {count}, see {self.classes_source}"
-            hint = "; labels start at 0" if label == count else ""
-            raise ConfigError(f"{where}: label {listed:.24}, {wanted}{hint}")
-        return label
-
-    def _notes_on_list(self, file: Path, rows: Rows) -> list[str]:
-        """What a person should know of a list file, a line each."""
-        notes = [*rows.left_out.lines(), *repeats(rows)]
-        if self.labels == "folder":
-            notes += mixed_folders(rows)
-        else:
-            notes += self._contradictions(rows)
-        return [f"{file}: {note}" for note in notes]
-
-    def _contradictions(self, rows: Rows) -> list[str]:
-        """Where folders that are called as classes say another label than the list."""
-        odd = set()
-        for (folder, _), label in rows.of_folders.items():
-            own = self.label_in(posixpath.basename(folder[:-1]))
-            if own is not None and own != label:
-                odd.add((folder, label))
-        if not odd:
-            return []
-        pairs = zip(rows.ids, rows.labels, strict=True)
-        wrong = [(path, label) for path, label in pairs if (folder_of(path), label) in odd]
-        path, label = wrong[0]
-        count = f"{len(wrong)} of {len(rows.ids)} labels contradict the class folders"
-        ways = "the list is used; labels: folder would take the folders"
-        return [f"{count}, e.g. {path} as {self.class_names[label].name!r}; {ways}"]
-
-
-def _hint_on_texts(values: dict[str, Any], path: Path) -> str:
-    """Of the first text that YAML took for something else: its line, and how to quote it."""
-    for key in ("name", "reference", "domains", "templates"):
-        given = values.get(key, "")
-        if isinstance(given, list):
-            for row, text in enumerate(given):
-                if not isinstance(text, str):
-                    return quoting_hint(path, (key, row))
-        elif key in ("name", "reference") and not isinstance(given, str | dict):
-            return quoting_hint(path, (key,))
-    return ""
 
 
 def available() -> list[str]:

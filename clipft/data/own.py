@@ -354,7 +354,7 @@ def count_images(manifest: Manifest) -> list[dict[str, Any]]:
     splits += [(shift, "test") for shift in manifest.shifts()]
     counts = {}
     for domain, part in splits:
-        split = manifest.parts(domain).get(part)
+        split = manifest.reader.parts(domain).get(part)
         counts[f"{domain}/{part}"] = Counter(split.labels if split else ())
 
     rows = []
@@ -377,13 +377,13 @@ def notes_on(manifest: Manifest) -> Iterable[str]:
 def _notes_on_parts(manifest: Manifest) -> Iterable[str]:
     """What was held out of the reference, and which parts of a shift are of no use."""
     reference = manifest.reference
-    found = manifest.tree.parts(reference, manifest.label_of_key)
+    found = manifest.tree.parts(reference, manifest.reader.label_of_key)
     held_out = [part for part in ("val", "test") if part not in found]
     if held_out and manifest.holdout:
         share = f"{manifest.holdout:.0%} of every class"
         yield f"held out of train of {reference}: {' and '.join(held_out)}, {share} for each"
     for shift in manifest.shifts():
-        parts = manifest.tree.parts(shift, manifest.label_of_key)
+        parts = manifest.tree.parts(shift, manifest.reader.label_of_key)
         unused = [f"{len(split)} of {part}" for part, split in parts.items() if part != "test"]
         if "test" in parts and unused:
             yield f"not used: {', '.join(unused)} of {shift}; only its test is scored"
@@ -402,7 +402,7 @@ def _notes_on_classes(manifest: Manifest) -> Iterable[str]:
             yield f"missing in {split}: {listed(missing)}"
 
     tree = manifest.tree
-    known = manifest.label_of_key
+    known = manifest.reader.label_of_key
     for domain in tree.domains:
         folders = _class_folders(tree, domain)
         others = [folder for folder in folders if class_key(folder) not in known]

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from ..data.manifests import AN, ANY, Manifest
+from ..data.manifest_keys import AN, ANY
+from ..data.manifests import Manifest
 from ..errors import ConfigError
 from ..progress import say
 

@@ -160,7 +160,7 @@ def labels_of(manifest, split):
 
 
 def every_id(manifest, domain):
-    return [name for part in manifest.parts(domain).values() for name in part.ids]
+    return [name for part in manifest.reader.parts(domain).values() for name in part.ids]
 
 
 def test_val_and_test_are_held_out_of_a_reference_without_splits():

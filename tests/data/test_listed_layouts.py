@@ -82,7 +82,9 @@ COUNTS = {
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_image_is_in_its_split(mini, name):
     manifest = mini(name)
-    splits = [split for domain in manifest.domains for split in manifest.parts(domain).values()]
+    splits = [
+        split for domain in manifest.domains for split in manifest.reader.parts(domain).values()
+    ]
     assert {split.name: len(split) for split in splits} == COUNTS[name]
     images = [image for split in splits for image in split.ids]
     assert len(images) == len(set(images))
@@ -226,7 +228,7 @@ def test_gzsl_is_what_the_files_of_xian_say(mini):
         assert [Path(image).name for image in split.ids] == [
             Path(files[at]).name for at in positions
         ]
-    trained = manifest.parts("seen")
+    trained = manifest.reader.parts("seen")
     labels = {*trained["train"].labels, *trained["val"].labels}
     assert len(labels) == 150 and labels == set(trained["test"].labels)
     assert set(manifest.split("unseen/test").labels) == set(range(200)) - labels
@@ -452,7 +454,7 @@ def test_a_damaged_copy_has_its_line(own, name, path, damage, words):
     manifest, root = own(name)
     damage(root / path)
     with pytest.raises(ConfigError) as error:
-        manifest.parts(manifest.reference)
+        manifest.reader.parts(manifest.reference)
     line = str(error.value)
     assert words.replace("{root}", str(root)) in line
     assert "\n" not in line and ("wanted: " in line or "known: " in line)
@@ -468,7 +470,7 @@ def test_a_damaged_copy_has_its_line(own, name, path, damage, words):
 def test_a_row_that_stands_twice_is_said(own, capfd, name, path, image):
     manifest, root = own(name)
     repeated(root / path)
-    manifest.parts(manifest.domains[0])
+    manifest.reader.parts(manifest.domains[0])
     said = capfd.readouterr().err
     assert f"{root / path}: rows that repeat an image: 1, e.g. {image}" in said
 
@@ -485,4 +487,4 @@ def test_a_line_that_stands_twice_is_an_error(own, name, path):
     manifest, root = own(name)
     repeated(root / path)
     with pytest.raises(ConfigError, match="stands there twice; wanted: once"):
-        manifest.parts(manifest.reference)
+        manifest.reader.parts(manifest.reference)

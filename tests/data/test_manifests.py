@@ -11,15 +11,8 @@ from conftest import draw_tree
 
 from clipft.data.folders import IN_WORDS
 from clipft.data.layouts.readers import CHECKED, READERS
-from clipft.data.manifests import (
-    PROSE,
-    WANTED,
-    Manifest,
-    available,
-    is_shipped,
-    load_manifest,
-    manifests_folder,
-)
+from clipft.data.manifest_keys import PROSE, WANTED
+from clipft.data.manifests import Manifest, available, is_shipped, load_manifest, manifests_folder
 from clipft.data.splits import Decoding, Split
 from clipft.errors import ConfigError
 from clipft.papers.published import published
