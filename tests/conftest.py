@@ -31,6 +31,9 @@ from clipft.runs.folder import THUMBNAILS
 from clipft.runs.run import Run
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+LEAN = str(Path(__file__).parent / "lean")  # what processes that the tests start do without
+if LEAN not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LEAN, os.environ.get("PYTHONPATH")]))
 torch.set_num_threads(1)
 
 CLASSES = ["apple", "bee", "ice_cream", "zebra"]
