@@ -82,7 +82,7 @@ class Record(BaseModel):
     @classmethod
     def read(cls, values: Any, source: str = "configuration") -> Self:
         """Check values (a mapping from YAML, JSON or a command); raises ConfigError in one line."""
-        with _said_of(source):
+        with said_of(source):
             return cls(**_as_mapping(values))
 
     @classmethod
@@ -104,7 +104,7 @@ class Record(BaseModel):
 
 
 @contextlib.contextmanager
-def _said_of(source: str) -> Iterator[None]:
+def said_of(source: str) -> Iterator[None]:
     """A ConfigError from within says first where the values are from."""
     try:
         yield
@@ -170,6 +170,7 @@ class RunConfig(Record):
         manifest: the data set: a name of `clipft datasets`, or the path of a YAML file.
         reference: the domain that is tuned on; "": the manifest's own.
         train_domains: (): the reference alone; several only for pre-training.
+        shifts: the domains that robustness is measured on; (): all but the reference.
         model: a name of open_clip, a folder, hf-hub:OWNER/NAME, or emoji-tiny.
         pretrained: a tag of open_clip, or a checkpoint of any shape; "": what the model's folder
             holds; "none": random weights.
@@ -229,6 +230,7 @@ class RunConfig(Record):
     manifest: str = "emoji_shift"
     reference: str = ""
     train_domains: tuple[str, ...] = ()
+    shifts: tuple[str, ...] = ()
     model: str = "emoji-tiny"
     pretrained: str = ""
 
@@ -275,7 +277,7 @@ class RunConfig(Record):
         Raises ConfigError for a key that is none, and a value of another kind.
         """
         config = cls.__new__(cls)
-        with _said_of(source):
+        with said_of(source):
             # The record's own checks alone: reading needs no formula.
             Record.__init__(config, **_as_mapping(values))
         return config

@@ -15,6 +15,7 @@ OTHER = {
     "manifest": "domainnet",
     "reference": "glyph",
     "train_domains": ("line",),
+    "shifts": ("line",),
     "model": "ViT-B-16",
     "pretrained": "openai",
     "method": "lipsum",

@@ -109,6 +109,7 @@ def test_tiny_clip_knows_the_benchmark():
 def test_shipped_batch_specs_fit_their_notebooks(spec, tmp_path):
     from clipft.batch.spec import plan, read_spec
 
-    stages = plan(read_spec(spec), spec.parent, tmp_path)
+    # A manifest may name classes that stand in the data's own files alone.
+    stages = plan(read_spec(spec), spec.parent, tmp_path, absent={})
     names = [job.folder for jobs in stages for job in jobs]
     assert len(set(names)) == len(names) > 0

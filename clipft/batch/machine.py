@@ -16,6 +16,11 @@ def visible_gpus() -> str:
     return ",".join(_ask_driver("index"))
 
 
+def gpu_names() -> Sequence[str]:
+    """The names of the GPUs, as the driver has them; none where there is none."""
+    return _ask_driver("name")
+
+
 def provenance(gpu: str) -> dict[str, Any]:
     """What is written down of a job that runs now: date, machine, versions.
 

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import util
 from pathlib import Path
 from typing import Any, NoReturn
@@ -45,11 +45,15 @@ OFFLINE = """{%- extends 'lab/index.html.j2' -%}
 
 @dataclass(frozen=True)
 class Parameters:
-    """What the cell tagged `parameters` assigns: name -> its kinds, () where anything will do."""
+    """What the cell tagged `parameters` assigns: name -> its kinds, () where anything will do.
+
+    defaults: the values that are written out there, not computed.
+    """
 
     notebook: Path
     cell: int  # its number, from 1; 0: there is none
     kinds: dict[str, tuple[str, ...]]
+    defaults: dict[str, Any] = field(default_factory=dict)
 
     def check(self, values: Mapping[str, Any]) -> None:
         """Raise ConfigError for a parameter that the notebook lacks, or a value of another type."""
@@ -102,14 +106,17 @@ def read_parameters(notebook: Path) -> Parameters:
         raise ConfigError(f"{place} is not valid Python: {error}") from None
 
     kinds: dict[str, tuple[str, ...]] = {}
+    defaults: dict[str, Any] = {}
     for statement in statements:
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             kinds[statement.target.id] = _kinds(statement.annotation, statement.value)
+            with contextlib.suppress(ValueError, TypeError):
+                defaults[statement.target.id] = ast.literal_eval(statement.value or ast.Pass())
         elif isinstance(statement, ast.Assign):
             for target in statement.targets:
                 if isinstance(target, ast.Name):
                     kinds[target.id] = ()
-    return Parameters(notebook, number, kinds)
+    return Parameters(notebook, number, kinds, defaults)
 
 
 def _parameters_cell(notebook: Path) -> tuple[int, str]:

@@ -11,7 +11,9 @@ import shlex
 import signal
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,7 +31,7 @@ from ..progress import write
 from .machine import provenance, visible_gpus
 from .notebook import sigterm_exits
 from .overview import write_overview
-from .spec import Job, Spec, choose, plan, read_spec
+from .spec import Job, Spec, choose, in_small, place_of, plan, read_spec
 
 AGAIN = "the same command goes on from what was finished"
 TAIL = 4096  # bytes of a log that are looked at
@@ -41,6 +43,8 @@ def run_batch(
     jobs: int = 0,
     gpus: str = "",
     only: Sequence[str] = (),
+    *,
+    small: bool = False,
 ) -> Path:
     """Run a spec: notebooks times parameters, a process each, finished ones skipped.
 
@@ -52,6 +56,7 @@ def run_batch(
         jobs: how many run side by side; 0 for one per GPU, or what the spec says.
         gpus: ids as in "0,1", one run at a time on each; "" for all that are visible.
         only: words that name the runs wanted, see `batch.spec.choose`; empty for all.
+        small: run it as its block `small` says, into out/NAME_small.
 
     Returns:
         `out`.
@@ -65,10 +70,12 @@ def run_batch(
         Traceback (most recent call last):
         clipft.errors.ConfigError: ...
     """
-    command = _command(path, out, jobs=jobs, gpus=gpus, only=only)
+    command = _command(path, out, jobs=jobs, gpus=gpus, only=only, small=small)
     path = Path(path)
     spec = read_spec(path)
-    out = Path(out or path.parent / "out" / spec.name).resolve()
+    if small:
+        spec = in_small(spec, path.parent)
+    out = place_of(spec, path, out)
     stages = plan(spec, path.parent, out)
     chosen = choose(stages, only)
 
@@ -85,7 +92,13 @@ def run_batch(
 
 
 def _command(
-    path: Path | str, out: Path | str | None, *, jobs: int, gpus: str, only: Sequence[str]
+    path: Path | str,
+    out: Path | str | None,
+    *,
+    jobs: int,
+    gpus: str,
+    only: Sequence[str],
+    small: bool,
 ) -> str:
     """The command line that runs the same batch."""
     words = ["clipft", "batch", str(path)]
@@ -97,6 +110,8 @@ def _command(
         words += ["--gpus", gpus]
     for word in only:
         words += ["--only", word]
+    if small:
+        words.append("--small")
     return shlex.join(words)
 
 
@@ -119,6 +134,8 @@ class _Runner:
             self.slots.put(slot)
         self.pool = ThreadPoolExecutor(len(slots))
         self.alive: dict[int, Popen] = {}
+        self.made: set[str] = set()  # runs that earlier stages made
+        self.held: dict[str, threading.Lock] = {}  # of runs that several jobs of a stage make
 
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self.progress = Progress(*columns, console=Console())
@@ -139,7 +156,14 @@ class _Runner:
             write(f"clipft: stopped; {AGAIN}", file=sys.stderr)
 
     def run(self, stage: list[Job]) -> None:
-        """All jobs of one stage; raises RunError that names the log of the first that failed."""
+        """All jobs of one stage; raises RunError that names the log of the first that failed.
+
+        Two jobs that make the same run go one after the other: the second finds it made.
+        """
+        makers = Counter(itertools.chain.from_iterable(_made_by(job) for job in stage))
+        shared = [run for run, count in makers.items() if count > 1 and run not in self.made]
+        self.held = {run: threading.Lock() for run in shared}
+        self.made.update(makers)
         outcomes = zip(stage, self.pool.map(self._run_job, stage), strict=True)
         failed = [job for job, is_done in outcomes if not is_done]
         if not failed:
@@ -154,10 +178,17 @@ class _Runner:
         raise RunError(f"{count}, first {first.title}: {reason} (see {log}); {AGAIN}")
 
     def _run_job(self, job: Job) -> bool:
-        """Run a job in the next free slot, unless it is done; returns whether it is done now."""
+        """Run a job, unless it is done; returns whether it is done now."""
         if job.done:
             self.progress.advance(self.all)
             return True
+        with contextlib.ExitStack() as held:
+            for run in sorted(self.held.keys() & _made_by(job)):
+                held.enter_context(self.held[run])
+            return self._run_in_slot(job)
+
+    def _run_in_slot(self, job: Job) -> bool:
+        """Run a job in the next free slot; returns whether it is done now."""
         gpu = self.slots.get()
         task = self.progress.add_task(job.title, total=100)
         try:
@@ -212,6 +243,11 @@ class _Runner:
                 self.progress.update(task, completed=percent)
         _stop(process)
         return "timeout"
+
+
+def _made_by(job: Job) -> set[str]:
+    """The runs that a job makes where they are not there, by folder and name."""
+    return {f"{job.runs} {run}" for run in job.work.makes}
 
 
 def _stop(process: Popen) -> None:

@@ -6,18 +6,20 @@ import glob
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import util
 from pathlib import Path
 from typing import Any, Literal
 
-from ..config import Record, digest
+from ..config import Record, digest, said_of
 from ..data.manifests import load_manifest
 from ..disk.files import read_json, read_yaml
 from ..errors import ConfigError, MissingExtra, unknown
 from ..runs.identity import PLACED, absolute
 from ..runs.recipes import Preset, presets
-from .notebook import read_parameters
+from .notebook import Parameters, read_parameters
+from .small import Small
+from .work import Work, work_of
 
 # parameters and settings that may be paths
 PATHS = (*PLACED, "runs", "figures_folder")
@@ -25,6 +27,8 @@ PATHS = (*PLACED, "runs", "figures_folder")
 EXPLAINED = {"sources"}
 # parameters in which the runs of a batch differ most
 TITLE = ("preset", "name", "method", "lr", "steps", "seed")
+# and those that hold more of the kind
+GROUPS = ("settings", "options", "where")
 
 
 class Stage(Record):
@@ -32,14 +36,29 @@ class Stage(Record):
 
     notebook: str  # relative to the spec
     parameters: dict[str, Any] = {}
-    # each entry: the product of its lists; `{out}` in a value is the out folder
+    # each entry: the product of its lists; `{out}` in a value is the out folder, and
+    # `settings.lr` is lr in the parameter settings
     grid: tuple[dict[str, list[Any]], ...] = ({},)
 
     def combinations(self) -> Iterator[dict[str, Any]]:
         """The parameters of every run, `{out}` not yet filled in."""
         for entry in self.grid:
             for values in itertools.product(*entry.values()):
-                yield self.parameters | dict(zip(entry, values, strict=True))
+                yield _nested(self.parameters | dict(zip(entry, values, strict=True)))
+
+
+def _nested(values: dict[str, Any]) -> dict[str, Any]:
+    """Parameters with `settings.lr` inside settings, over what stands there else."""
+    flat = {key: value for key, value in values.items() if "." not in key}
+    for key, value in values.items():
+        outer, dot, inner = key.partition(".")
+        if not dot:
+            continue
+        group = flat.get(outer, {})
+        if not isinstance(group, dict):
+            raise ConfigError(f"{key}: {outer} is {group!r:.80}, expected a mapping")
+        flat[outer] = {**group, inner: value}
+    return flat
 
 
 class Spec(Record):
@@ -52,6 +71,7 @@ class Spec(Record):
     # of every saved figure, where a Chromium is found
     images: tuple[Literal["png", "svg", "pdf"], ...] = ("png",)
     columns: tuple[Literal[1, 2], ...] = (2,)  # of a paper, as wide as which SVG and PDF are
+    small: Small | None = None  # how `--small` runs it
     stages: tuple[Stage, ...]
 
 
@@ -62,12 +82,30 @@ class Job:
     notebook: Path
     parameters: dict[str, Any]
     folder: Path
+    work: Work = field(default_factory=Work)
 
     @property
     def title(self) -> str:
         """Notebook and what tells it from the others."""
         pairs = [f"{key}={value}" for key, value in self.parameters.items() if key in TITLE]
+        for group in GROUPS:
+            for key, value in self.parameters.get(group, {}).items():
+                if not isinstance(value, dict | list):
+                    pairs.append(f"{key}={value}")
         return " ".join([self.notebook.stem, *pairs])
+
+    @property
+    def runs(self) -> str:
+        """Its folder of runs; "" where it has none."""
+        return str(self.parameters.get("runs", ""))
+
+    @property
+    def asks(self) -> str:
+        """What it asks for, however it is said: jobs that ask for the same work are one."""
+        if not self.work.makes:
+            return self.folder.name
+        alphas = self.parameters.get("alphas")
+        return digest([self.notebook.name, self.runs, self.work.makes[-1], alphas])
 
     @property
     def done(self) -> bool:
@@ -113,38 +151,97 @@ def read_spec(path: Path | str) -> Spec:
     return Spec.read(read_yaml(path), str(path))
 
 
-def plan(spec: Spec, base: Path, out: Path) -> list[list[Job]]:
+def place_of(spec: Spec, path: Path, out: Path | str | None = None) -> Path:
+    """The folder of a batch: the one that is given, or out/NAME beside the spec's file."""
+    return Path(out or path.parent / "out" / spec.name).resolve()
+
+
+def in_small(spec: Spec, base: Path) -> Spec:
+    """The spec as its block `small` says; it has a name, and so a folder, of its own.
+
+    base: the spec's folder. Raises ConfigError where there is no such block, or a name in it is no
+    setting, or a parameter of none of its notebooks.
+    """
+    if spec.small is None:
+        raise ConfigError(f"{spec.name} has no block small; see papermill_runs/README.md")
+    spec.small.check(spec.name)
+    known: set[str] = set()
+    stages = []
+    for stage in spec.stages:
+        wanted = read_parameters(_notebook_of(stage, base, spec.name))
+        known |= wanted.kinds.keys()
+        heads = []
+        for entry in stage.grid:
+            heads.append({key: spec.small.head(values) for key, values in entry.items()})
+        grid = []
+        for parameters in stage.model_copy(update={"grid": tuple(heads)}).combinations():
+            wanted.check(parameters)
+            with said_of(spec.name):
+                values = spec.small.of(parameters, wanted)
+            grid.append({key: [value] for key, value in values.items()})
+        stages.append(Stage(notebook=stage.notebook, grid=tuple(grid)))
+    for key in spec.small.parameters:
+        if key not in known:
+            raise unknown(f"parameter in small of {spec.name}", key, known)
+    changes = {"name": f"{spec.name}_small", "stages": tuple(stages)}
+    if spec.title:
+        changes["title"] = f"{spec.title}, in small"
+    return spec.model_copy(update=changes)
+
+
+def _notebook_of(stage: Stage, base: Path, name: str) -> Path:
+    """A stage's notebook; raises ConfigError where it is not there."""
+    notebook = (base / stage.notebook).resolve()
+    if not notebook.is_file():
+        problem = f"no notebook {notebook}; `notebook` is relative to the spec's folder"
+        raise ConfigError(f"{name}: {problem}")
+    return notebook
+
+
+def plan(
+    spec: Spec, base: Path, out: Path, absent: dict[str, str] | None = None
+) -> list[list[Job]]:
     """The jobs of every stage; notebooks and paths are relative to `base`, the spec's folder.
 
     A job's folder is named by its notebook's content, its parameters, the content of the manifest
     and presets that they name, and the stage before: a job of the same name need not run again.
 
+    absent: where a manifest that cannot be opened is noted, with the reason, in place of an error:
+    for a look ahead. Jobs that ask for the same work are one.
+
     Raises ConfigError for a missing notebook, a parameter that the notebook does not have
-    (papermill only warns) or a value unlike its annotation.
+    (papermill only warns), a value unlike its annotation, and settings that make no recipe.
     """
-    if util.find_spec("papermill") is None:
+    if absent is None and util.find_spec("papermill") is None:
         raise MissingExtra("papermill", "notebooks")
-    recipes = presets()
+    named = Named(presets(), absent)
     stages: list[list[Job]] = []
     before = ""
     for stage in spec.stages:
-        notebook = (base / stage.notebook).resolve()
-        if not notebook.is_file():
-            problem = f"no notebook {notebook}; `notebook` is relative to the spec's folder"
-            raise ConfigError(f"{spec.name}: {problem}")
+        notebook = _notebook_of(stage, base, spec.name)
         wanted = read_parameters(notebook)
         source = hashlib.sha256(notebook.read_bytes()).hexdigest()
 
-        jobs = []
+        jobs: dict[str, Job] = {}
         for parameters in stage.combinations():
             wanted.check(parameters)
             filled = _fill_in(parameters, out, base)
-            key = digest([source, parameters, before, _named_digests(filled, recipes)], 10)
+            key = digest([source, parameters, before, named.digests(filled)], 10)
             folder = out / "notebooks" / f"{notebook.stem}-{key}"
-            jobs.append(Job(notebook, filled, folder))
-        stages.append(jobs)
-        before = digest([job.folder.name for job in jobs])
+            job = _job(notebook, wanted, filled, folder, spec.name)
+            jobs.setdefault(job.asks, job)
+        stages.append(list(jobs.values()))
+        before = digest([job.folder.name for job in jobs.values()])
     return stages
+
+
+def _job(
+    notebook: Path, wanted: Parameters, parameters: dict[str, Any], folder: Path, name: str
+) -> Job:
+    """A job with the work that it asks for; raises ConfigError for settings that are none."""
+    job = Job(notebook, parameters, folder)
+    with said_of(f"{name}: {job.title}"):
+        return replace(job, work=work_of(wanted, parameters))
 
 
 def _fill_in(value: Any, out: Path, base: Path, key: str = "") -> Any:
@@ -162,21 +259,46 @@ def _fill_in(value: Any, out: Path, base: Path, key: str = "") -> Any:
     return absolute(key, filled, base) if key in PATHS else filled
 
 
-def _named_digests(parameters: dict[str, Any], recipes: dict[str, Preset]) -> list[str]:
-    """Digests of all manifests and presets that parameters name, however deep."""
-    digests = []
-    for value in _nest(parameters):
-        if isinstance(value, dict):
-            settings = value | value.get("settings", {})
-            preset = recipes.get(value.get("preset", ""))
-            if preset is not None:
-                settings = preset.settings | settings
-            if "manifest" in settings:
-                digests.append(load_manifest(settings["manifest"]).digest())
-        elif not isinstance(value, list) and value in recipes:
-            recipe = recipes[value].model_dump(mode="json", exclude=EXPLAINED)
-            digests.append(digest(recipe))
-    return digests
+class Named:
+    """The manifests and presets that parameters name, each opened once."""
+
+    def __init__(self, recipes: dict[str, Preset], absent: dict[str, str] | None):
+        self.recipes = recipes
+        self.absent = absent
+        self._manifests: dict[str, str] = {}
+        self._presets: dict[str, str] = {}
+
+    def digests(self, parameters: dict[str, Any]) -> list[str]:
+        """Digests of all that parameters name, however deep."""
+        digests = []
+        for value in _nest(parameters):
+            if isinstance(value, dict):
+                settings = value | value.get("settings", {})
+                preset = self.recipes.get(value.get("preset", ""))
+                if preset is not None:
+                    settings = preset.settings | settings
+                if "manifest" in settings:
+                    digests.append(self._of_manifest(settings["manifest"]))
+            elif not isinstance(value, list) and value in self.recipes:
+                digests.append(self._of_preset(value))
+        return digests
+
+    def _of_manifest(self, name: str) -> str:
+        if name not in self._manifests:
+            try:
+                self._manifests[name] = load_manifest(name).digest()
+            except ConfigError as error:
+                if self.absent is None:
+                    raise
+                self.absent[name] = str(error)
+                self._manifests[name] = f"absent: {name}"
+        return self._manifests[name]
+
+    def _of_preset(self, name: str) -> str:
+        if name not in self._presets:
+            recipe = self.recipes[name].model_dump(mode="json", exclude=EXPLAINED)
+            self._presets[name] = digest(recipe)
+        return self._presets[name]
 
 
 def choose(stages: list[list[Job]], only: Sequence[str]) -> list[list[Job]]:

@@ -29,25 +29,37 @@ def datasets(
         str | None, Argument(metavar="[NAME]", help="after new or check: the name")
     ] = None,
     root: Annotated[
-        str, Option(help="new: folder of the class folders; or a CSV, parquet or datasets folder")
+        str, Option(help="new: folder of class folders, of tars or datasets; or a CSV or parquet")
     ] = "",
     table: Annotated[str, Option(help="new: the table, where its images lie below --root")] = "",
     reference: Annotated[str, Option(help="new: the domain that is trained on")] = "",
     out: Annotated[
         str, Option(help="new: where to write, else NAME.yaml here; check: a contact sheet")
     ] = "",
+    outside: Annotated[
+        bool, Option("--outside", help="new: rows may name images out of the root")
+    ] = False,
     as_markdown: Markdown = False,
 ) -> None:
     """List the data sets, show the card of one, or make one: new NAME --root PATH --reference D."""
     from ..data.manifests import available, load_manifest
 
     if name == "new":
-        _new(own, root, table, reference=reference, out=out)
+        _new(own, root, table, reference=reference, out=out, outside=outside)
         return
     if name == "check":
-        _check(own, out)
+        given = {"--root": root, "--table": table, "--reference": reference, "--outside": outside}
+        for option, value in given.items():
+            if value:
+                wanted = (
+                    "wanted: clipft datasets check photos, after clipft datasets new photos ..."
+                )
+                raise ConfigError(
+                    f"datasets check takes no {option}, the manifest says it; {wanted}"
+                )
+        _check(own, out, as_markdown)
         return
-    if own or root or table or reference or out:
+    if own or root or table or reference or out or outside:
         wanted = "wanted: clipft datasets new photos --root photos --reference studio"
         raise ConfigError(f"--root, --reference and --out make a new data set; {wanted}")
     if name is None:
@@ -67,10 +79,27 @@ def _list(names: list[str], as_markdown: bool) -> None:
         row |= {"classes": len(manifest.class_names), "reference": manifest.reference}
         rows.append(row | {"shifts": ", ".join(manifest.shifts())})
     show(rows, as_markdown=as_markdown)
+    if as_markdown:
+        print()
+        show([_protocol(load_manifest(known)) for known in names], as_markdown=True)
+
+
+def _protocol(manifest: Manifest) -> dict[str, Any]:
+    """How a data set is scored and read, as documents have it."""
+    from ..data.layouts.readers import CHECKED
+
+    row: dict[str, Any] = {"name": manifest.name, "metric": manifest.scored_by.title}
+    row["mask"] = ", ".join(manifest.mask)
+    layouts = list(dict.fromkeys(kept.layout for kept in manifest.kept.values()))
+    row["groups"] = manifest.groups
+    row["layout"] = ", ".join(layouts) or ("made here" if manifest.is_rendered else "list files")
+    checked = dict.fromkeys(CHECKED.get(layout, "") for layout in layouts)
+    row["checked against"] = ", ".join(checked) or "its lists, read line by line"
+    return row
 
 
 def _show_card(manifest: Manifest) -> None:
-    """Print what a manifest says of itself; of class folders, how many images they hold."""
+    """Print what a manifest says of itself; where its images are here, how many there are."""
     from ..data.own import count_images
 
     domains = f"domains {', '.join(manifest.domains)}; reference {manifest.reference}"
@@ -81,10 +110,17 @@ def _show_card(manifest: Manifest) -> None:
     if manifest.card:
         print(f"\n{manifest.card}")
     if manifest.has_tree:
+        try:
+            manifest.root_folder()
+        except ConfigError as error:
+            if not manifest.kept:  # known data sets have a card without their images
+                raise
+            print(f"not here: {error}")
+            return
         _print_counts(count_images(manifest))
 
 
-def _check(name: str | None, out: str) -> None:
+def _check(name: str | None, out: str, as_markdown: bool) -> None:
     """Open every image of a data set, say what is wrong, draw a contact sheet; exits 1 if wrong."""
     from ..data.check import check_images
     from ..data.manifests import load_manifest
@@ -93,25 +129,25 @@ def _check(name: str | None, out: str) -> None:
         raise ConfigError("datasets check: NAME is missing; wanted: clipft datasets check photos")
     manifest = load_manifest(name)
     report = check_images(manifest)
-    _print_counts(report.counts)
+    _print_counts(report.counts, as_markdown=as_markdown)
     for line in report.odd:
         print(f"odd: {line}")
     for line in report.wrong:
         print(f"wrong: {line}")
-    if out and not report.wrong:
-        from ..data.images import sample_tiles
+    if out:
         from ..figures.images import contact_sheet_figure
         from ..figures.pages import save_figure
 
-        classes, tiles = sample_tiles(manifest)
-        sheet = contact_sheet_figure(tiles, classes, title=manifest.heading)
+        sheet = contact_sheet_figure(report.tiles, report.classes, title=manifest.heading)
         print(save_figure(sheet, out, manifest.name))
     if report.wrong:
         raise Exit(1)
     print("all images are there, can be read, and lie in one split each")
 
 
-def _new(name: str | None, root: str, table: str, *, reference: str, out: str) -> None:
+def _new(
+    name: str | None, root: str, table: str, *, reference: str, out: str, outside: bool
+) -> None:
     """Write the manifest of a data set of one's own, and say what was found."""
     from ..data.own import new_manifest
 
@@ -119,7 +155,7 @@ def _new(name: str | None, root: str, table: str, *, reference: str, out: str) -
         missing = "NAME" if name is None else "--root"
         wanted = "wanted: clipft datasets new photos --root photos --reference studio"
         raise ConfigError(f"datasets new: {missing} is missing; {wanted}")
-    own = new_manifest(name, root, reference, out, table=table)
+    own = new_manifest(name, root, reference, out, table=table, outside=outside)
     print_own(own)
     print(f"train: clipft train manifest={own.file}")
 
@@ -130,7 +166,7 @@ def print_own(own: OwnData) -> None:
     _print_counts(own.counts())
 
 
-def _print_counts(counts: list[dict[str, Any]]) -> None:
+def _print_counts(counts: list[dict[str, Any]], *, as_markdown: bool = False) -> None:
     *classes, total = counts
     left_out = len(classes) - CLASSES
     if left_out > 0:
@@ -138,7 +174,7 @@ def _print_counts(counts: list[dict[str, Any]]) -> None:
         fewest = sorted(classes, key=lambda row: list(row.values())[1])[:CLASSES]
         classes = [row for row in classes if row in fewest]
         total = total | {"class": f"all, with {left_out} larger classes"}
-    show([*classes, total], "images")
+    show([*classes, total], "images", as_markdown)
 
 
 def methods(as_markdown: Markdown = False) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Context, Option
 
 from .app import Plugin, Runs
 from .terminal_tables import show
+
+if TYPE_CHECKING:
+    from ..batch.forecast import Forecast
 
 
 def lab(
@@ -45,14 +48,56 @@ def batch(
     only: Annotated[
         list[str] | None, Option(help="only runs with this value, or word in the title; repeatable")
     ] = None,
+    small: Annotated[
+        bool, Option("--small", help="as the spec's block small says, into out/NAME_small")
+    ] = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="only say: jobs, what is missing, hours and disk")
+    ] = False,
     plugin: Plugin = None,
 ) -> None:
     """Run notebooks over a grid of parameters; finished ones are skipped."""
-    from ..batch.runner import run_batch
     from ..methods import use_plugins
 
     use_plugins(plugin or ())
-    run_batch(spec, out, jobs, gpus=gpus, only=only or ())
+    if dry_run:
+        from ..batch.forecast import forecast
+
+        _show_forecast(forecast(spec, out, only or (), small=small))
+        return
+
+    from ..batch.runner import run_batch
+
+    run_batch(spec, out, jobs, gpus=gpus, only=only or (), small=small)
+
+
+def _show_forecast(ahead: Forecast) -> None:
+    """A table of stages, what is missing, and what the numbers stand on."""
+    rows: list[dict[str, Any]] = []
+    for number, stage in enumerate(ahead.stages, start=1):
+        row = {"stage": f"{number} {stage.notebook}", "jobs": stage.jobs, "done": stage.done}
+        row |= {"to do": stage.to_do, "runs to train": stage.trainings}
+        rows.append(row | _hours_and_disk(ahead, stage.seconds, stage.size))
+    total: dict[str, Any] = {"stage": "all"}
+    for key in ("jobs", "done", "to do", "runs to train"):
+        total[key] = sum(row[key] for row in rows)
+    seconds = sum(stage.seconds for stage in ahead.stages)
+    rows.append(total | _hours_and_disk(ahead, seconds, ahead.size))
+    show(rows, f"{ahead.name}: nothing is run")
+    if ahead.missing:
+        show(
+            [
+                {"missing": row.kind, "name": row.name, "what to do": row.line}
+                for row in ahead.missing
+            ]
+        )
+    else:
+        print("nothing is missing")
+    print(*ahead.notes, sep="\n")
+
+
+def _hours_and_disk(ahead: Forecast, seconds: float, size: int) -> dict[str, str]:
+    return {ahead.unit: f"{seconds / 3600:,.3g}", "GB": f"{size / 1e9:.3g}"}
 
 
 def html(

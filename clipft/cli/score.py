@@ -202,6 +202,9 @@ def results(
     runs: Runs = "runs",
     csv: Annotated[Path | None, Option(help="also write the tidy table here")] = None,
     calibration: Annotated[bool, Option(help="also NLL (nats) and ECE (%)")] = False,
+    intervals: Annotated[
+        bool, Option("--intervals", help="95 % intervals of the mean over seeds, in place of std")
+    ] = False,
     as_markdown: Markdown = False,
 ) -> None:
     """Print the table of all finished runs."""
@@ -213,8 +216,9 @@ def results(
     scores = read_results(runs)
     for (manifest, _, model, _, reference, selection), group in scores.groupby(KIND):
         kind = f"{model} on {manifest}, reference {reference}, selection {selection}"
-        rows = results_table(group, calibration=calibration).to_dict("records")
-        show(rows, f"{kind}: %, mean ± std over seeds", as_markdown)
+        table = results_table(group, calibration=calibration, intervals=intervals)
+        over_seeds = "mean [95 % interval of it]" if intervals else "mean ± std"
+        show(table.to_dict("records"), f"{kind}: %, {over_seeds} over seeds", as_markdown)
     if scores.attrs["unfinished"]:
         print(f"left out, not finished or not scored: {', '.join(scores.attrs['unfinished'])}")
     if csv:

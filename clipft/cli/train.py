@@ -35,6 +35,7 @@ def train(
     ] = None,
     reference: Annotated[str, Option(help="of --data: the domain that is trained on")] = "",
     config: Annotated[Path | None, Option(help="YAML file of settings; KEY=VALUE wins")] = None,
+    seeds: Annotated[str, Option(help="repeats, e.g. 0-49 or 0,3: a run each, then a table")] = "",
     runs: Runs = "runs",
     device: Device = "auto",
     workers: Workers = "auto",
@@ -42,7 +43,7 @@ def train(
     score: Annotated[bool, Option(help="sweep WiSE over all splits at the end")] = True,
     plugin: Plugin = None,
 ) -> None:
-    """Train one run, or go on where it stopped; then score it."""
+    """Train one run, or go on where it stopped; then score it. With --seeds, repeats of it."""
     from ..config import Reading, parse_settings
     from ..methods import use_plugins
     from ..runs.checks import check_training
@@ -55,6 +56,7 @@ def train(
         values |= _read_settings(config)
     values |= parse_settings(settings or [])
     _refuse_options(values)
+    repeats = _repeats(seeds, values)
     values = _own_data(data, reference, values)
     configuration, basis = fitting_recipe(values)
     check_training(configuration, runs, scored=score, skip_bad=skip_bad)
@@ -63,10 +65,32 @@ def train(
 
     from ..training.train import train as train_run
 
-    run = train_run(configuration, runs, reading=reading)
-    print(f"trained {run.folder}")
-    if score:
-        _print_sweep(run, reading)
+    folders = []
+    for seed in repeats or [configuration.seed]:
+        run = train_run(configuration.model_copy(update={"seed": seed}), runs, reading=reading)
+        print(f"trained {run.folder}")
+        folders.append(run.path)
+        if score and not repeats:
+            _print_sweep(run, reading)
+    if score and repeats:
+        _print_repeats(folders, reading)
+
+
+def _repeats(text: str, values: Mapping[str, Any]) -> list[int]:
+    """The seeds that 0-49 or 0,3 stands for; raises ConfigError for anything else."""
+    if not text:
+        return []
+    if "seed" in values:
+        raise ConfigError(f"--seeds and seed= both say the seed; wanted: --seeds {text} alone")
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last or first).isdecimal()):
+            raise ConfigError(f"--seeds {text}: {part!r} is no seed; wanted: e.g. 0-4 or 0,3,7")
+        seeds += range(int(first), int(last or first) + 1)
+    if len(set(seeds)) < len(seeds) or not seeds:
+        raise ConfigError(f"--seeds {text}: wanted: each seed once, the lower first, e.g. 0-4")
+    return seeds
 
 
 def _own_data(data: Path | None, reference: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -196,6 +220,17 @@ def _print_sweep(run: Run, reading: Reading) -> None:
     print_scores(run.table(), (ZERO_SHOT, 0.5, TUNED), run.config)
 
 
+def _print_repeats(folders: list[Path], reading: Reading) -> None:
+    """Score repeats, and print their means with 95 % intervals."""
+    from ..evaluation.score import score
+    from ..runs.table import results, results_table
+
+    score(folders, reading=reading)
+    table = results_table(results(folders), intervals=True)
+    title = f"{len(folders)} repeats: %, mean [95 % interval of it] over seeds"
+    show(table.to_dict("records"), title)
+
+
 def choose(
     runs: Runs = "runs",
     write: Annotated[
@@ -208,13 +243,14 @@ def choose(
 
     if write:
         check_target(write)
-    rows = candidates(runs).to_dict("records")
+    tried = candidates(runs)
+    rows = tried.to_dict("records")
     for row in rows:
         row["value"] = f"{row['value']:g}"
         row["accuracy"] = f"{100 * row['accuracy']:.1f}"
         row["error"] = f"{100 * row['error']:.1f}"
         row["chosen"] = "*" if row["chosen"] else ""
-    show(rows, "held-out reference accuracy (%) and its standard error")
+    show(rows, f"held-out reference {tried.attrs['metric']} (%) and its standard error")
     if write:
         write_presets(runs, write)
         print(f"wrote {write}")

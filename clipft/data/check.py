@@ -1,19 +1,23 @@
-"""Every image of a data set is opened once: what is missing, unreadable, or in two splits."""
+"""Every image of a data set is read once: what is missing, unreadable, or in two splits."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..errors import ConfigError, ImageError
 from ..progress import progress_bar
 from .folders import listed
-from .images import decode
+from .images import decode, spread, tile
+from .lists import folder_of
 from .splits import PARTS, Split, SplitName
 
 if TYPE_CHECKING:
@@ -21,73 +25,201 @@ if TYPE_CHECKING:
 
 SMALL = 32  # pixels of a shorter side
 LONG = 5  # times as long as wide
+TRIED = 3  # images of a class, for one of them on the contact sheet
+CHUNK = 1024  # images that wait to be read at once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What one image file turned out to be; fault is "" where all is well."""
 
-    digest: str = ""
+    digest: bytes = b""
     size: tuple[int, int] = (0, 0)
     fault: str = ""
+    tile: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was found: `wrong` has to be mended, `odd` is worth a look; a line each."""
+    """What was found: `wrong` has to be mended, `odd` is worth a look; a line each.
+
+    classes, tiles: of a contact sheet: domain -> an image of each of some classes, grey where none
+    can be shown.
+    """
 
     counts: list[dict[str, Any]]
+    classes: list[str]
+    tiles: dict[str, list[np.ndarray]]
     wrong: list[str] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
 
 
 def check_images(manifest: Manifest) -> Report:
-    """Decode every image of the splits that a run uses, with a bar, and compare them by content."""
-    names = [SplitName(manifest.reference, part) for part in PARTS]
-    names += [SplitName(shift, "test") for shift in manifest.shifts()]
-    wrong = []
-    splits = []
-    for name in names:
-        try:
-            splits.append(manifest.split(str(name)))
-        except ConfigError as error:
-            wrong.append(str(error))
+    """Decode every image of the splits that a run uses, with a bar, and compare them by content.
 
-    paths = sorted({split.root / image for split in splits for image in split.ids})
-    with ThreadPoolExecutor() as pool:
-        looked = pool.map(lambda path: _look(path, manifest), paths)
-        bar = progress_bar(looked, f"images of {manifest.name}", "image")
-        seen = dict(zip(paths, bar, strict=False))
+    Raises ConfigError where no split can be read at all.
+    """
+    manifest.root_folder()
+    splits, wrong, odd = _splits(manifest)
+    labels = spread(len(manifest.names))
+    candidates = _first_of(manifest, splits, labels)
+    shown = {path for paths in candidates.values() for path in paths}
+    seen = _seen(manifest, splits, shown)
+
     wrong += _faults(seen)
     wrong += _in_several(splits, seen)
-    return Report(_counts(manifest, splits), wrong, _odd_sizes(seen))
+    odd += _odd_sizes(seen)
+    odd += _repeats(splits, seen)
+    places = _Places(manifest)
+    odd += places.contradictions(splits)
+    counts = _counts(manifest, splits, places)
+    odd += _without_images(manifest, splits)
+    tiles = {}
+    for domain in manifest.domains:
+        tiles[domain] = [_shown(candidates[domain, label], seen) for label in labels]
+    return Report(counts, [manifest.names[label] for label in labels], tiles, wrong, odd)
 
 
-def _look(path: Path, manifest: Manifest) -> Seen:
+def _splits(manifest: Manifest) -> tuple[list[Split], list[str], list[str]]:
+    """(the splits that a run uses, what is wrong with others, what may be so on purpose)."""
+    names = [SplitName(manifest.reference, part) for part in PARTS]
+    names += [SplitName(shift, "test") for shift in manifest.shifts()]
+    splits = []
+    wrong: dict[str, None] = {}  # one fault may be that of several splits
+    odd = []
+    for name in names:
+        try:
+            if name.part == "val" and not manifest.has(str(name)):
+                odd.append(f"no {name}: runs need selection=last, or holdout: 0.2 in the manifest")
+                continue
+            splits.append(manifest.split(str(name)))
+        except ConfigError as error:
+            wrong[str(error)] = None
+    if not splits:
+        raise ConfigError(next(iter(wrong)))
+    return splits, list(wrong), odd
+
+
+def _first_of(
+    manifest: Manifest, splits: Sequence[Split], labels: Sequence[int]
+) -> dict[tuple[str, int], list[Path]]:
+    """(domain, label) -> the first images of it, of test before the other parts."""
+    found: dict[tuple[str, int], list[Path]] = {}
+    for domain in manifest.domains:
+        for label in labels:
+            found[domain, label] = []
+    for split in sorted(splits, key=lambda split: split.part != "test"):
+        for image, label in zip(split.ids, split.labels, strict=True):
+            paths = found.get((split.domain, label))
+            if paths is not None and len(paths) < TRIED:
+                paths.append(split.root / image)
+    return found
+
+
+def _shown(paths: Sequence[Path], seen: dict[Path, Seen]) -> np.ndarray:
+    """The tile of the first image that could be read."""
+    tiles = (seen[path].tile for path in paths)
+    return next((found for found in tiles if found is not None), tile(None))
+
+
+def _seen(manifest: Manifest, splits: Sequence[Split], shown: set[Path]) -> dict[Path, Seen]:
+    """What each file turned out to be; of those that are shown, a tile."""
+    paths = sorted({split.root / image for split in splits for image in split.ids})
+
+    def look(path: Path) -> Seen:
+        return _look(path, manifest, with_tile=path in shown)
+
+    seen = {}
+    title = f"images of {manifest.name}"
+    with ThreadPoolExecutor() as pool, progress_bar(len(paths), title, "image") as bar:
+        for start in range(0, len(paths), CHUNK):
+            chunk = paths[start : start + CHUNK]
+            for path, found in zip(chunk, pool.map(look, chunk), strict=True):
+                seen[path] = found
+                bar.update(1)
+    return seen
+
+
+def _look(path: Path, manifest: Manifest, *, with_tile: bool) -> Seen:
     try:
-        size = decode(path, manifest.decoding).size
         content = path.read_bytes()
+        image = decode(path, manifest.decoding, content)
+    except FileNotFoundError:
+        return Seen(fault=f"image missing: {path}")
     except (ImageError, OSError) as error:
         return Seen(fault=str(error))
-    return Seen(hashlib.blake2b(content, digest_size=16).hexdigest(), size)
+    digest = hashlib.blake2b(content, digest_size=16).digest()
+    return Seen(digest, image.size, tile=tile(image) if with_tile else None)
 
 
-def _counts(manifest: Manifest, splits: Sequence[Split]) -> list[dict[str, Any]]:
+# --- what is counted
+
+
+class _Places:
+    """Which folder of an image says its class, and which says another."""
+
+    def __init__(self, manifest: Manifest):
+        self._manifest = manifest
+        self._folder = functools.cache(self._folder_of)
+
+    def folder(self, image: str, label: int) -> str:
+        """The nearest folder above that is called as the class, else the one it lies in."""
+        return self._folder(folder_of(image), label)
+
+    def _folder_of(self, above: str, label: int) -> str:
+        folders = PurePosixPath(above).parts[::-1]
+        for folder in folders:
+            if self._manifest.label_in(folder) == label:
+                return folder
+        return folders[0] if folders else ""
+
+    def contradictions(self, splits: Sequence[Split]) -> Iterator[str]:
+        """A line where images lie in the folder of another class than that of their label."""
+        if self._manifest.is_unpacked:  # folders of the cache mean nothing
+            return
+        count = 0
+        first = ""
+        names = self._manifest.class_names
+        for split in splits:
+            for image, label in zip(split.ids, split.labels, strict=True):
+                own = self._manifest.label_in(self.folder(image, label))
+                if own not in (None, label):
+                    count += 1
+                    first = first or f"{image} ({split.name}) as {names[label].name!r}"
+        if count:
+            yield f"images in the folder of another class than their label's: {count}, e.g. {first}"
+
+
+def _counts(manifest: Manifest, splits: Sequence[Split], places: _Places) -> list[dict[str, Any]]:
     """A row per class: its name, the folder most of its images lie in, images per split; a sum."""
     folders: list[Counter[str]] = [Counter() for _ in manifest.names]
-    for split in splits:
-        for image, label in zip(split.ids, split.labels, strict=True):
-            folders[label][Path(image).parent.name] += 1
+    if not manifest.is_unpacked:
+        for split in splits:
+            for image, label in zip(split.ids, split.labels, strict=True):
+                folders[label][places.folder(image, label)] += 1
     by_split = {split.name: Counter(split.labels) for split in splits}
     rows = []
     for label, name in enumerate(manifest.names):
-        folder = folders[label].most_common(1)[0][0] if folders[label] else ""
         row: dict[str, Any] = {"class": name}
         row |= {split: count[label] for split, count in by_split.items()}
-        rows.append(row | {"folder": folder})
+        common = folders[label].most_common(1)
+        rows.append(row | {"folder": common[0][0] if common else ""})
     total: dict[str, Any] = {"class": "all"}
     total |= {split: count.total() for split, count in by_split.items()}
     return [*rows, total | {"folder": ""}]
+
+
+def _without_images(manifest: Manifest, splits: Sequence[Split]) -> Iterator[str]:
+    """A line for each split that lacks classes."""
+    for split in splits:
+        present = set(split.labels)
+        allowed = split.allowed or range(len(manifest.names))
+        missing = [manifest.names[label] for label in allowed if label not in present]
+        if missing:
+            yield f"classes without an image in {split.name}: {len(missing)}: {listed(missing)}"
+
+
+# --- what is at fault
 
 
 def _faults(seen: dict[Path, Seen]) -> list[str]:
@@ -104,8 +236,8 @@ def _faults(seen: dict[Path, Seen]) -> list[str]:
 
 def _in_several(splits: Sequence[Split], seen: dict[Path, Seen]) -> list[str]:
     """Images whose content lies in several splits, or under several labels."""
-    places: dict[str, dict[str, str]] = {}  # content -> split -> an image of it
-    labels: dict[str, set[int]] = {}
+    places: dict[bytes, dict[str, str]] = {}  # content -> split -> an image of it
+    labels: dict[bytes, set[int]] = {}
     for split in splits:
         for image, label in zip(split.ids, split.labels, strict=True):
             content = seen[split.root / image].digest
@@ -123,6 +255,19 @@ def _in_several(splits: Sequence[Split], seen: dict[Path, Seen]) -> list[str]:
         image = next(iter(places[several[0]].values()))
         lines.append(f"the same image under several labels: {len(several)}, e.g. {image}")
     return lines
+
+
+def _repeats(splits: Sequence[Split], seen: dict[Path, Seen]) -> Iterator[str]:
+    """A line for each split in which an image comes several times."""
+    for split in splits:
+        first: dict[bytes, str] = {}
+        pairs = []
+        for image in split.ids:
+            content = seen[split.root / image].digest
+            if content and first.setdefault(content, image) is not image:
+                pairs.append(f"{first[content]} and {image}")
+        if pairs:
+            yield f"the same image again in {split.name}: {len(pairs)}, e.g. {pairs[0]}"
 
 
 def _odd_sizes(seen: dict[Path, Seen]) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Literal
 from ..config import seed_of
 from ..errors import ConfigError
 from .found import IMAGES, LeftOut, find_images
-from .splits import Split, hold_out
+from .splits import Split, hold_out, rows_by_label
 
 Layout = Literal[
     "", "{class}", "{split}/{class}", "{domain}/{class}", "{domain}/{split}/{class}",
@@ -75,6 +75,7 @@ class Tree:
     left_out: LeftOut = field(default_factory=LeftOut)  # what is no image
     read_as: str = ""  # in words, where no folders but a table was read
     more_notes: tuple[str, ...] = ()  # on a table's rows
+    groups: Mapping[str, str] = field(default_factory=dict)  # image -> its group, of a table
 
     @classmethod
     def read(cls, root: Path, layout: Layout = "") -> Tree:
@@ -118,21 +119,26 @@ class Tree:
         found: Parts = self.domains.get(domain if "{domain}" in self.layout else "", {})
         splits = {}
         for part, classes in found.items():
-            rows = []
+            ids: list[str] = []
+            of_ids: list[int] = []
             for folder, images in classes.items():
                 label = labels.get(class_key(folder))
                 if label is not None:
-                    rows += [(label, image) for image in images]
-            if rows:
-                splits[part] = _split(Split(domain, part, self.root, (), ()), rows)
+                    ids += images
+                    of_ids += [label] * len(images)
+            if ids:
+                groups = tuple(map(self.groups.__getitem__, ids)) if self.groups else ()
+                whole = Split(domain, part, self.root, tuple(ids), tuple(of_ids), groups=groups)
+                splits[part] = _in_order(whole)
         return splits
 
 
-def _split(empty: Split, rows: Iterable[tuple[int, str]]) -> Split:
-    """A split of (label, path), in this order."""
-    ordered = sorted(rows)
-    ids = tuple(path for _, path in ordered)
-    return replace(empty, ids=ids, labels=tuple(label for label, _ in ordered))
+def _in_order(split: Split) -> Split:
+    """The same rows in the order of their labels, and then of their paths."""
+    order: list[int] = []
+    for rows in rows_by_label(split.labels):
+        order += sorted(rows.tolist(), key=split.ids.__getitem__)
+    return split.take(order)
 
 
 def listed(names: Sequence[str]) -> str:
@@ -271,7 +277,4 @@ def complete(
 
 def _whole(splits: list[Split]) -> Split:
     """All rows of a domain as its test."""
-    rows: list[tuple[int, str]] = []
-    for split in splits:
-        rows += zip(split.labels, split.ids, strict=True)
-    return _split(replace(splits[0], part="test"), rows)
+    return _in_order(replace(Split.join(splits), domain=splits[0].domain, part="test", domains=()))

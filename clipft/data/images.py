@@ -29,12 +29,18 @@ Decoded = Image.Image
 Transform = Callable[[Decoded], Any]  # to an image, or to the pixels of one
 
 
-def decode(path: Path, decoding: Decoding = Decoding()) -> Image.Image:
-    """An image file as RGB; raises ImageError that names the file and what is wrong with it."""
+def decode(
+    path: Path, decoding: Decoding = Decoding(), content: bytes | None = None
+) -> Image.Image:
+    """An image file as RGB; raises ImageError that names the file and what is wrong with it.
+
+    content: of the file, where it was read already.
+    """
     try:
-        with any_size(), _opened(path) as image:
+        with any_size(), _opened(path, content) as image:
             _check_size(image, path, decoding.megapixels)
-            return as_seen(image) if decoding.look == "viewer" else as_rgb(image)
+            seen = as_seen(image) if decoding.look == "viewer" else as_rgb(image)
+            return _within(seen, decoding.border, path)
     except ImageError:
         raise
     except FileNotFoundError:
@@ -43,12 +49,25 @@ def decode(path: Path, decoding: Decoding = Decoding()) -> Image.Image:
         raise ImageError(f"image unreadable: {path} ({first_line(error)})") from None
 
 
-def _opened(path: Path) -> Image.Image:
+def _within(image: Image.Image, border: int, path: Path) -> Image.Image:
+    """An image without its border."""
+    if not border:
+        return image
+    if min(image.size) <= 2 * border:
+        size = f"{image.width} x {image.height}"
+        raise ImageError(f"image too small: {path} is {size} with a border of {border} pixels")
+    return image.crop((border, border, image.width - border, image.height - border))
+
+
+def _opened(path: Path, content: bytes | None) -> Image.Image:
+    def open_it() -> Image.Image:
+        return Image.open(path if content is None else io.BytesIO(content))
+
     try:
-        return Image.open(path)
+        return open_it()
     except UnidentifiedImageError:
         if _heif_opener_added():  # by its content: phones' .heic files are also called .jpg
-            return Image.open(path)
+            return open_it()
         if path.suffix.lower() in HEIF:
             raise ImageError(f"image unreadable: {path} (to read .heic: {HEIF_EXTRA})") from None
         raise
@@ -247,7 +266,7 @@ def sample_tiles(
         (64, 64, 3)
     """
     names = manifest.names
-    labels = np.linspace(0, len(names) - 1, min(classes, len(names)), dtype=int).tolist()
+    labels = spread(len(names), classes)
     rendered = manifest.first_images(labels, "test")
     tiles = {}
     for domain in manifest.domains:
@@ -256,7 +275,7 @@ def sample_tiles(
         else:
             split = manifest.split(str(SplitName(domain, "test")))
             images = [_first_image(split, label) for label in labels]
-        tiles[domain] = [_tile(image, size) for image in images]
+        tiles[domain] = [tile(image, size) for image in images]
     return [names[label] for label in labels], tiles
 
 
@@ -274,7 +293,7 @@ def class_tiles(
         rows = [row for row, own in enumerate(split.labels) if own == label][:count]
         images: list[Image.Image | None] = [_image_of(split, row) for row in rows]
         images += [None] * (count - len(rows))
-        tiles[domain] = [_tile(image, size) for image in images]
+        tiles[domain] = [tile(image, size) for image in images]
     return tiles
 
 
@@ -288,7 +307,13 @@ def _image_of(split: Split, row: int) -> Image.Image:
     return decode(split.root / split.ids[row], split.decoding)
 
 
-def _tile(image: Image.Image | None, size: int) -> np.ndarray:
+def spread(classes: int, shown: int = 12) -> list[int]:
+    """Some labels, evenly spread over all."""
+    return np.linspace(0, classes - 1, min(shown, classes), dtype=int).tolist()
+
+
+def tile(image: Image.Image | None, size: int = 64) -> np.ndarray:
+    """A small square of an image, (size, size, 3), uint8; grey where there is none."""
     if image is None:
         return np.full((size, size, 3), 128, np.uint8)
     return np.asarray(image.resize((size, size)))

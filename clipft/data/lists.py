@@ -8,6 +8,7 @@ another Unicode form than on disk. What cannot be read is one line that names th
 from __future__ import annotations
 
 import codecs
+import contextlib
 import itertools
 import os
 import posixpath
@@ -19,7 +20,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from ..errors import ConfigError
+from .columns import Columns, Words, distinct, find, keep
 from .found import IMAGES, LeftOut, ending_of, is_hidden, why_not
 
 MARKS = {  # of the byte order, the longer ones first
@@ -68,13 +72,16 @@ def _converted(file: Path) -> str:
 class Rows:
     """What a list file holds, in its order.
 
-    of_folders: (folder, label as listed) -> label, of all that occur.
+    of_folders: (folder, label as listed) -> label, of all that occur. distinct: how many different
+    ids. codes: of blocks that were read by columns, the place in of_folders of each row.
     """
 
     ids: list[str] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
     of_folders: dict[tuple[str, str], int] = field(default_factory=dict)
+    distinct: int = 0
+    codes: list[np.ndarray] = field(default_factory=list, compare=False)
 
 
 LabelOf = Callable[[str, str, str], int]  # (folder, label as listed, where it stands) -> label
@@ -98,12 +105,22 @@ class ListFile:
         stands. Raises ConfigError for a line that has no path and label, and for a path out of the
         root.
         """
+        kept = find(self.file, "list")
+        if kept is not None:
+            with contextlib.suppress(ConfigError):  # to be said with the number of the line
+                return _rows_of(kept, label_of)
+
         rows = Rows()
         number = 1
+        is_quick = True
         for block in _blocks(read_text(self.file)):
             if not _add_quickly(block, rows, label_of):
                 self._add(block, number, rows, label_of)
+                is_quick = False
             number += block.count("\n")
+        rows.distinct = distinct(rows.ids)
+        if is_quick and rows.ids:
+            keep(self.file, "list", _columns_of(rows))
         return rows
 
     def _add(self, block: str, first: int, rows: Rows, label_of: LabelOf) -> None:
@@ -194,6 +211,24 @@ class ListFile:
         return path
 
 
+def _columns_of(rows: Rows) -> Columns:
+    """Rows that were all read by columns, without what their labels mean."""
+    texts = tuple(f"{folder}\t{listed}" for folder, listed in rows.of_folders)
+    words = {"folder and label": Words(texts, np.concatenate(rows.codes))}
+    return Columns(rows.ids, words, {"distinct": rows.distinct})
+
+
+def _rows_of(kept: Columns, label_of: LabelOf) -> Rows:
+    """The same rows with their labels; raises ConfigError as label_of does."""
+    words = kept.words["folder and label"]
+    of_folders = {}
+    for text in words.texts:
+        folder, _, listed = text.partition("\t")
+        of_folders[folder, listed] = label_of(folder[:-1], listed, "")
+    labels = np.array(list(of_folders.values()))[words.codes].tolist()
+    return Rows(kept.paths, labels, of_folders=of_folders, distinct=kept.more["distinct"])
+
+
 def _blocks(text: str) -> Iterator[str]:
     """The text in parts of whole lines, so that what is made of a part is small."""
     start = 0
@@ -218,15 +253,19 @@ def _add_quickly(block: str, rows: Rows, label_of: LabelOf) -> bool:
         return False
 
     folders = [path[: path.rfind("/") + 1] for path in ids]
+    pairs = list(zip(folders, listed, strict=True))
     try:
-        for folder, label in set(zip(folders, listed, strict=True)) - rows.of_folders.keys():
+        for folder, label in set(pairs) - rows.of_folders.keys():
             if _is_hidden(folder):
                 return False
             rows.of_folders[folder, label] = label_of(folder[:-1], label, "")
     except ConfigError:
         return False  # to be said with the number of the line
+    code_of = {pair: code for code, pair in enumerate(rows.of_folders)}
+    codes = np.fromiter(map(code_of.__getitem__, pairs), np.int32, len(pairs))
     rows.ids += ids
-    rows.labels += map(rows.of_folders.__getitem__, zip(folders, listed, strict=True))
+    rows.labels += np.array(list(rows.of_folders.values()))[codes].tolist()
+    rows.codes.append(codes)
     return True
 
 
@@ -276,8 +315,7 @@ def folder_of(path: str) -> str:
 
 def repeats(rows: Rows) -> list[str]:
     """How many rows repeat an image, and how many images have several labels."""
-    distinct = len(set(rows.ids))
-    more = len(rows.ids) - distinct
+    more = len(rows.ids) - rows.distinct
     if not more:
         return []
     counts = Counter(rows.ids)

@@ -17,17 +17,18 @@ from ..config import Record, digest, seed_of
 from ..disk.files import cache_dir, quoting_hint, read_yaml
 from ..errors import ConfigError, unknown
 from ..progress import say
+from .class_lists import LISTS
 from .emoji_shift import CHECKS, EmojiSpec, Part, build, first_images, is_built
 from .folders import Layout, Tree, class_key, complete
 from .layouts.asked import Asked
-from .layouts.readers import READERS
+from .layouts.readers import IN_ARRAYS, READERS
 from .lists import ListFile, Rows, folder_of, mixed_folders, repeats
 from .shards import is_packed, read_unpacked, unpack, unpacked_place
 from .splits import MEGAPIXELS, PARTS, Decoding, Look, Metric, ScoredBy, Split, SplitName, hold_out
 from .tables import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from PIL import Image
 
@@ -88,10 +89,13 @@ WANTED: dict[str, tuple[str, str]] = {
     "homepage": ("an address", "homepage: https://example.org"),
     "domains": ("a list of domains", "domains: [studio, phone, sketch]"),
     "reference": ("the domain that is trained on", "reference: studio"),
-    "classes": ("a list of class names, or the YAML file of one", "classes: [mug, plate]"),
+    "classes": (
+        "a list of class names, the YAML file of one, or imagenet",
+        "classes: [mug, plate]",
+    ),
     "root": ("the folder of the images", "root: photos"),
     "folders": ("how the folders lie", 'folders: "{domain}/{class}"'),
-    "table": ("a table of images, or a folder of Hugging Face's datasets", "table: rows.csv"),
+    "table": ("a table of images, a folder of Hugging Face's datasets, or tars", "table: rows.csv"),
     "kept": ("the layout and folder of each domain", "kept: {photo: {layout: domainbed}}"),
     "lists": ("how the list files are called", 'lists: "{domain}_{split}.txt"'),
     "labels": ("list or folder", "labels: folder"),
@@ -114,6 +118,7 @@ WANTED: dict[str, tuple[str, str]] = {
 }
 OPENAI = "openai"  # of templates: the 80 of CLIP's release
 ANY = "any"  # of captions: joins each domain
+AN = "{an}"  # of a template: the name after a or an, with spaces for _, as FMoW's releases have it
 PROSE = ("title", "card", "licence", "homepage")  # keys that decide nothing
 # younger than some runs: a key at its default is left out of the digest
 YOUNGER = {
@@ -151,10 +156,11 @@ class Manifest(Record):
     homepage: str = ""
     domains: tuple[str, ...]
     reference: str
-    classes: str | tuple[Any, ...]  # in label order, or the YAML file that lists them so
+    # in label order, or the YAML file that lists them so, or the name of a library's list
+    classes: str | tuple[Any, ...]
     root: str = ""  # the folder of the images, absolute or as seen from the manifest's file
     folders: Layout = ""  # set: class folders say what belongs where, and no list file does
-    # of images; CSV, parquet, or a folder of Hugging Face's datasets; as seen from the manifest
+    # of images; CSV, parquet, a folder of Hugging Face's datasets or of tars; as seen from here
     table: str = ""
     kept: dict[str, Kept] = {}  # set: how the files of each domain are kept; see data/layouts
     lists: str = "{domain}_{split}.txt"  # lines: path label
@@ -178,6 +184,7 @@ class Manifest(Record):
     _class_rows: list[Any] | None = PrivateAttr(default=None)  # of a copy; else they are a file
     _splits: dict[str, Split] = PrivateAttr(default_factory=dict)
     _parts: dict[str, dict[str, Split]] = PrivateAttr(default_factory=dict)  # by domain
+    _trained: tuple[str, ...] = PrivateAttr(default=())  # domains; else the reference
 
     @classmethod
     def open(cls, path: Path) -> Manifest:
@@ -246,7 +253,7 @@ class Manifest(Record):
 
     def _check_protocol(self, source: str) -> None:
         """Raise ConfigError for a mask of no domain or class, a worst group without groups."""
-        if "worst_group" in self.scored_by and not (self.groups or self.kept):
+        if "worst_group" in self.scored_by and not (self.groups or self.kept or self.table):
             wanted, example = WANTED["groups"]
             raise ConfigError(
                 f"{source}: worst_group needs groups; wanted: {wanted}, e.g. {example}"
@@ -290,7 +297,7 @@ class Manifest(Record):
         of_all |= {f"captions: {domain}": texts for domain, texts in self.captions.items()}
         for key, texts in of_all.items():
             for text in texts:
-                if "{}" not in text:
+                if "{}" not in text and AN not in text:
                     fault = f"{text!r} has no {{}} for the class name"
                     raise ConfigError(f"{source}: {key}: {fault}")
 
@@ -381,6 +388,8 @@ class Manifest(Record):
         """What stands in the manifest's list of classes, or in the file that it names."""
         if not isinstance(self.classes, str):
             return list(self.classes)
+        if self.classes in LISTS:
+            return LISTS[self.classes]()
         file = self._classes_file
         if file.is_dir():
             wanted = "wanted: a YAML file, or the names themselves, e.g. classes: [mug, plate]"
@@ -447,6 +456,25 @@ class Manifest(Record):
         return domain
 
     @property
+    def trained(self) -> tuple[str, ...]:
+        """The domains of which val and test are held out; of all others everything is test."""
+        return self._trained or (self.reference,)
+
+    def trained_on(self, domains: Iterable[str]) -> Manifest:
+        """The data set as a run sees it that trains on these domains; its digest stays.
+
+        Raises ConfigError with the nearest name for an unknown domain.
+        """
+        named = tuple(sorted({self.check_domain(domain) for domain in domains}))
+        if named == self.trained:
+            return self
+        seen: Manifest = self.model_copy()
+        seen._trained = named
+        seen._splits = {}
+        seen._parts = {}
+        return seen
+
+    @property
     def is_rendered(self) -> bool:
         """Whether files and lists are made of the manifest itself, on first use: EmojiShift."""
         return self.emoji is not None
@@ -457,19 +485,31 @@ class Manifest(Record):
         return bool(self.folders or self.table or self.kept)
 
     @property
+    def is_unpacked(self) -> bool:
+        """Whether its images lie in the cache, taken out of a table or of tars."""
+        return bool(self.table) and is_packed(self.table_source)
+
+    @property
     def place(self) -> Path:
         """Where the files belong, there or not.
 
-        EmojiShift lies in the cache, and so do images that were taken out of a table. Else
-        $CLIPFT_DATA/<name> comes first where it is a folder, so that a copied run finds its images
-        on another machine; then `root`, or where the table lies; then $CLIPFT_DATA/<name> whether
-        it is there or not.
+        EmojiShift lies in the cache, and so do images that were taken out of a table or of arrays.
+        Else $CLIPFT_DATA/<name> comes first where it is a folder, so that a copied run finds its
+        images on another machine; then `root`, or where the table lies; then $CLIPFT_DATA/<name>
+        whether it is there or not.
         """
         if self.emoji is not None:
             pixels = self.emoji.model_dump(mode="json", exclude=CHECKS)
             return cache_dir() / f"{self.name}-{digest([pixels, self._concepts], 8)}"
-        if self.table and is_packed(self.table_source):
+        if self.is_unpacked:
             return unpacked_place(self.table_source, self.name)
+        if any(kept.layout in IN_ARRAYS for kept in self.kept.values()):
+            return cache_dir() / f"{self.name}-{digest(str(self.source.resolve()), 8)}"
+        return self.source
+
+    @property
+    def source(self) -> Path:
+        """The data set's own folder, there or not; see `place`, which may be in the cache."""
         in_base = self._in_base
         if in_base is not None and (in_base.is_dir() or not (self.root or self.table)):
             return in_base
@@ -513,11 +553,11 @@ class Manifest(Record):
         """The folder of the files; those of EmojiShift are rendered into it on first use."""
         if self.emoji is not None:
             return build(self.place, self.emoji, self._concepts)
-        if self.table and is_packed(self.table_source):
-            return unpack(self.table_source, self.place)
-        root = self.place
+        if self.is_unpacked:
+            return unpack(self.table_source, self.place, outside=self.outside)
+        root = self.source
         if root.is_dir():
-            return root
+            return self.place
         advice = f"put {self.heading} there (see clipft datasets) or set CLIPFT_DATA"
         if self.root:
             holds = f"set CLIPFT_DATA to the folder that holds {self.name}/"
@@ -530,7 +570,7 @@ class Manifest(Record):
         root = self.root_folder()
         if not self.table:
             tree = Tree.read(root, self.folders)
-        elif is_packed(self.table_source):
+        elif self.is_unpacked:
             tree = read_unpacked(self.table_source, root)
         else:
             tree = Table(self.table_source, root, self.outside).tree()
@@ -559,7 +599,7 @@ class Manifest(Record):
             split = self._read_split(name)
             self._splits[name] = replace(
                 split,
-                decoding=self.decoding,
+                decoding=replace(self.decoding, border=split.decoding.border),
                 allowed=self._allowed(split),
                 groups=self._groups_of(split),
             )
@@ -618,6 +658,9 @@ class Manifest(Record):
     def _groups_of(self, split: Split) -> tuple[str, ...]:
         """The group of each row, where images are grouped."""
         if not self.groups:
+            if "worst_group" in self.scored_by and self.table and not split.groups:
+                no_column = f"{self.table}: no column of groups, which worst_group needs"
+                raise ConfigError(f"{no_column}; wanted: one called group, or groups: class")
             return split.groups
         return tuple(self.class_names[label].name for label in split.labels)
 
@@ -636,10 +679,12 @@ class Manifest(Record):
         if not self.holdout or part == "test":
             return self._read_list(domain, part)
 
-        whole = self._read_list(domain, "train")
-        seed = seed_of(0, f"holdout:{self.name}:{domain}")
-        train, val = hold_out(whole, "val", self.holdout, seed)
-        return val if part == "val" else train
+        if domain not in self._parts:
+            whole = self._read_list(domain, "train")
+            seed = seed_of(0, f"holdout:{self.name}:{domain}")
+            train, val = hold_out(whole, "val", self.holdout, seed)
+            self._parts[domain] = {"train": train, "val": val}
+        return self._parts[domain][part]
 
     def parts(self, domain: str) -> dict[str, Split]:
         """Train, val and test of class folders or a table, as many as there are; made once."""
@@ -648,7 +693,7 @@ class Manifest(Record):
                 found = self._read_kept(domain)
             else:
                 found = self.tree.parts(domain, self.label_of_key)
-            is_reference = domain == self.reference
+            is_reference = domain in self.trained
             purpose = f"{self.name}:{domain}"
             self._parts[domain] = complete(found, self.holdout, purpose, is_reference=is_reference)
         return self._parts[domain]
@@ -657,13 +702,28 @@ class Manifest(Record):
         """The parts of a domain in a known layout, as the data set's own files name them."""
         root = self.root_folder()
         kept = self.kept[domain]
-        asked = Asked(root / kept.folder, kept.folder, domain, self.label_of_folder, self.heading)
+        asked = Asked(
+            self.source / kept.folder,
+            kept.folder,
+            domain,
+            folders=self.label_of_folder,
+            heading=self.heading,
+            cache=root,
+        )
         parts = {}
         for part, rows in READERS[kept.layout](asked).items():
             say(rows.notes)
             if rows.ids:
-                ids, labels = tuple(rows.ids), tuple(rows.labels)
-                parts[part] = Split(domain, part, root, ids, labels, groups=tuple(rows.groups))
+                parts[part] = Split(
+                    domain,
+                    part,
+                    root,
+                    ids=tuple(rows.ids),
+                    labels=tuple(rows.labels),
+                    groups=tuple(rows.groups),
+                    alike=rows.alike,
+                    decoding=Decoding(border=rows.border),
+                )
         return parts
 
     @cached_property
@@ -685,8 +745,8 @@ class Manifest(Record):
             raise ConfigError(f"{problem}; wanted: {self.folders or self.table}")
         found = ", ".join(f"{len(parts[name])} {name}" for name in PARTS if name in parts)
         problem = f"{domain} of {self.name} has no {part} images ({found})"
-        if domain != self.reference:
-            advice = f"to train on it, make a manifest with reference: {domain}"
+        if domain not in self.trained:
+            advice = f"to train on it: reference={domain}"
         elif not self.holdout and "train" in parts:
             advice = "hold some out of train, e.g. holdout: 0.2"
         elif "train" in parts:

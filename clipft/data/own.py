@@ -19,6 +19,7 @@ from .manifests import Manifest, available
 from .shards import is_dataset_folder, is_packed, read_unpacked, unpack, unpacked_place
 from .splits import PARTS
 from .tables import Table, check_some_there, common_root, is_table
+from .tars import is_tar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,7 +31,8 @@ WHY = {  # what stands behind a key in the written file
     "root": "absolute, or as seen from this file; a folder $CLIPFT_DATA/{name} comes first",
     "domains": "one of them is trained on, the others are scored",
     "folders": "how the folders lie",
-    "table": "a row an image; or a folder of Hugging Face's datasets, whose images go to the cache",
+    "table": "a row an image; or a folder of datasets or tars, whose images go to the cache",
+    "outside": "rows may name images out of the root",
     "holdout": "of every class of train, for val and for test where there is none",
     "templates": 'or a list of your own, e.g. ["a photo of a {}.", "a sketch of a {}."]',
     "classes": 'in the order of the labels; {name: "coffee mug", folder: mug} for better words',
@@ -73,13 +75,14 @@ class OwnData:
         return "\n".join([f"{done}: {data}", *self.notes])
 
 
-def new_manifest(
+def new_manifest(  # noqa: PLR0913
     name: str,
     root: Path | str = "",
     reference: str = "",
     out: Path | str = "",
     *,
     table: Path | str = "",
+    outside: bool = False,
     keep_edited: bool = False,
 ) -> OwnData:
     """Look at class folders or at a table, and write a short manifest that says what they are.
@@ -90,8 +93,9 @@ def new_manifest(
             or a table; see data_manifests/README.md.
         reference: the domain that is trained on; needed where there are several.
         out: a folder, or a file that ends in .yaml; else NAME.yaml here.
-        table: a CSV or parquet file with a row an image, or a folder of Hugging Face's `datasets`;
-            its paths are seen from root, or from where it lies.
+        table: a CSV or parquet file with a row an image, a folder of Hugging Face's `datasets`, or
+            one of WebDataset's tars; its paths are seen from root, or from where it lies.
+        outside: rows may name images out of the root.
         keep_edited: take a file that is there already, of the same root and reference, whatever
             else was changed in it.
 
@@ -114,7 +118,7 @@ def new_manifest(
         8
     """
     check_name(name)
-    source = Source.find(root, table)
+    source = Source.find(root, table, outside=outside)
     file = Path(out).expanduser()
     if file.suffix not in ENDINGS:
         file = file / f"{name}.yaml"
@@ -150,9 +154,10 @@ class Source:
 
     root: Path | None
     table: Path | None = None
+    outside: bool = False
 
     @classmethod
-    def find(cls, root: Path | str, table: Path | str) -> Source:
+    def find(cls, root: Path | str, table: Path | str, *, outside: bool = False) -> Source:
         """What was given; root may be a table, too. Raises ConfigError where it is neither."""
         if not str(root) and not str(table):
             wanted = "wanted: root, a folder of class folders, or table, a CSV or parquet file"
@@ -167,13 +172,15 @@ class Source:
         if rows is None:
             return cls(folder)
         if not rows.exists():
-            raise ConfigError(f"no table {rows}; wanted: a .csv or .parquet file, e.g. rows.csv")
+            raise ConfigError(
+                f"no table {rows}; wanted: a .csv, .parquet or .tar file, or a folder"
+            )
         if not _is_source(rows):
-            ways = "wanted: a .csv or .parquet file, or a folder of Hugging Face's datasets"
+            ways = "wanted: a .csv or .parquet file, a folder of Hugging Face's datasets, or tars"
             raise ConfigError(f"table: {rows} is none; {ways}")
         if is_packed(rows):
-            return cls(None, rows)
-        return cls(common_root(rows) if folder is None else folder, rows)
+            return cls(None, rows, outside)
+        return cls(common_root(rows) if folder is None else folder, rows, outside)
 
     @property
     def given(self) -> Path:
@@ -185,9 +192,10 @@ class Source:
         if self.table is None:
             return Tree.read(self.given)
         if self.root is None:
-            place = unpack(self.table, unpacked_place(self.table, name))
+            place = unpacked_place(self.table, name)
+            unpack(self.table, place, outside=self.outside)
             return read_unpacked(self.table, place)
-        table = Table(self.table, self.root)
+        table = Table(self.table, self.root, self.outside)
         tree = table.tree()
         check_some_there(table, tree)
         return tree
@@ -203,7 +211,7 @@ class Source:
 
 def _is_source(path: Path) -> bool:
     """Whether a path is a table, or a folder of tables that hold images."""
-    return is_table(path) or (path.is_dir() and is_dataset_folder(path))
+    return is_table(path) or is_tar(path) or (path.is_dir() and is_dataset_folder(path))
 
 
 def _checked(manifest: Manifest, file: Path, *, is_new: bool) -> OwnData:
@@ -262,6 +270,8 @@ def _values(name: str, tree: Tree, source: Source, *, reference: str, file: Path
     values |= {"domains": [reference, *shifts], "reference": reference}
     if source.table:
         values["table"] = _seen_from(file.parent, source.table)
+        if source.outside:
+            values["outside"] = True
     else:
         values["folders"] = tree.layout
     return values | {"holdout": HOLDOUT, "templates": "openai", "classes": classes}
@@ -408,4 +418,7 @@ def _notes_on_classes(manifest: Manifest) -> Iterable[str]:
 def default_name(root: Path | str) -> str:
     """What a data set is called after its folder or table."""
     path = Path(os.path.realpath(Path(root).expanduser()))
-    return (path.stem if is_table(path) else path.name).replace(" ", "_")
+    name = path.stem if is_table(path) else path.name
+    if is_tar(path):
+        name = name.partition(".")[0]
+    return name.replace(" ", "_")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -65,11 +65,12 @@ class Decoding:
 
     look: file, as it is stored, which is how open_clip reads it; viewer, as a viewer shows it:
     upright, its colours in sRGB, on white where it is transparent. megapixels: of the largest image
-    that is read.
+    that is read. border: pixels that are cut off at each side, before anything else is done.
     """
 
     look: str = "file"
     megapixels: int = MEGAPIXELS
+    border: int = 0
 
     def __post_init__(self) -> None:
         if self.look not in get_args(Look):
@@ -106,6 +107,7 @@ class Split:
     decoding: Decoding = Decoding()
     groups: tuple[str, ...] = ()  # of each row, for the worst group; "": in none
     allowed: tuple[int, ...] = ()  # labels that may be predicted; (): all
+    alike: tuple[tuple[int, ...], ...] = ()  # labels that count as the first of them
 
     @property
     def name(self) -> str:
@@ -117,11 +119,13 @@ class Split:
 
     def take(self, rows: Sequence[int]) -> Split:
         """The same split with only the rows at these positions, in this order."""
-        ids = tuple(self.ids[row] for row in rows)
-        labels = tuple(self.labels[row] for row in rows)
-        domains = tuple(self.domains[row] for row in rows) if self.domains else ()
-        groups = tuple(self.groups[row] for row in rows) if self.groups else ()
-        return replace(self, ids=ids, labels=labels, domains=domains, groups=groups)
+        return replace(
+            self,
+            ids=_taken(self.ids, rows),
+            labels=_taken(self.labels, rows),
+            domains=_taken(self.domains, rows) if self.domains else (),
+            groups=_taken(self.groups, rows) if self.groups else (),
+        )
 
     def domain_of(self, row: int) -> str:
         """The domain of one row."""
@@ -135,10 +139,12 @@ class Split:
         ids: list[str] = []
         labels: list[int] = []
         domains: list[str] = []
+        groups: list[str] = []
         for split in splits:
             ids += split.ids
             labels += split.labels
             domains += [split.domain] * len(split)
+            groups += split.groups or [""] * len(split)
         joined = "+".join(split.domain for split in splits)
         first = splits[0]
         return Split(
@@ -149,7 +155,12 @@ class Split:
             labels=tuple(labels),
             domains=tuple(domains),
             decoding=first.decoding,
+            groups=tuple(groups) if any(groups) else (),
         )
+
+
+def _taken(column: Sequence[Any], rows: Sequence[int]) -> tuple[Any, ...]:
+    return tuple(map(column.__getitem__, rows))
 
 
 def hold_out(
@@ -170,8 +181,17 @@ def _held_out(labels: np.ndarray, fraction: float, seed: int, left: int) -> np.n
     """(N,) bool."""
     rng = np.random.default_rng(seed)
     is_out = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
+    for rows in rows_by_label(labels):
         count = max(0, min(max(1, round(fraction * len(rows))), len(rows) - left))
         is_out[rng.permutation(rows)[:count]] = True
     return is_out
+
+
+def rows_by_label(labels: Sequence[int] | np.ndarray) -> list[np.ndarray]:
+    """The rows of each label that occurs, labels rising, rows in order; labels are sorted once."""
+    given = np.asarray(labels, dtype=np.int64)
+    if not len(given):
+        return []
+    order = np.argsort(given, kind="stable")
+    _, starts = np.unique(given[order], return_index=True)
+    return np.split(order, starts[1:])

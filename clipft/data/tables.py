@@ -17,13 +17,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..errors import ConfigError, first_line
+from .columns import Columns, Words, distinct, remembered
 from .folders import WHOLE, Layout, Parts, Tree, class_key, listed, part_of
 from .found import IMAGES, LeftOut, ending_of
 from .lists import ListFile, are_plain, read_text, reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pyarrow
 
@@ -42,6 +45,7 @@ CALLED = {
     ),
     "split": ("split", "splitname", "subset", "partition", "set", "part"),
     "domain": ("domain", "domainname", "environment", "env"),
+    "group": ("group", "groupname", "groupid", "groups"),
 }
 NEEDED = ("path", "label")
 OF_WILDS = {"0": "train", "1": "val", "2": "test"}  # split numbers of Waterbirds, CelebA and others
@@ -66,41 +70,25 @@ class Table:
 
     def tree(self) -> Tree:
         """The rows by domain, part and class; raises ConfigError where they cannot be read so."""
-        sorted_in: dict[str, dict[str, dict[str, list[str]]]] = {}
         left_out = LeftOut()
+        columns = self._images(left_out)
         parts = self._part_of_word()
-        spelling: dict[str, str] = {}  # class key -> the first spelling of it
-        for path, label, word, domain in self._rows(left_out):
-            part = parts.get(word)
-            if part is None:
-                left_out.add(f"split {word!r}" if word else "without a split", path)
-            elif not label:
-                left_out.add("without a label", path)
-            elif not domain and self.names["domain"]:
-                left_out.add("without a domain", path)
-            else:
-                name = spelling.get(label) or spelling.setdefault(class_key(label), label)
-                spelling[label] = name
-                classes = sorted_in.setdefault(domain, {}).setdefault(part, {})
-                classes.setdefault(name, []).append(path)
-
-        domains: dict[str, Parts] = {}
-        for domain in sorted(sorted_in):
-            domains[domain] = {
-                part: {name: tuple(paths) for name, paths in classes.items()}
-                for part, classes in sorted_in[domain].items()
-            }
-        if not domains:
+        columns = _labelled(columns, parts, left_out, with_domains=bool(self.names["domain"]))
+        if not columns.paths:
             why = "; ".join(left_out.lines()) or "it has no row"
             raise ConfigError(f"no row of {self.file} is an image with a label; {why}")
-        notes = (*self._notes_on_spellings(spelling), *_notes_on_repeats(domains))
+
+        spelling = _spelling(columns.words["label"])
+        groups = columns.words["group"].of_rows() if self.names["group"] else []
+        notes = (*self._notes_on_spellings(spelling), *self._notes_on_repeats(columns, groups))
         return Tree(
             self.root,
             self.layout,
-            domains,
+            _sorted_in(columns, parts, spelling),
             left_out=left_out,
             read_as=self.read_as,
             more_notes=notes,
+            groups=dict(zip(columns.paths, groups, strict=True)) if groups else {},
         )
 
     @property
@@ -115,64 +103,56 @@ class Table:
         for purpose, name in self.names.items():
             if name:
                 said.append(purpose if name == purpose else f"{purpose} (called {name})")
-        used = set(self.names.values())
-        unused = [name for name in self._content.column_names if name not in used]
+        unused = self._columns.more["unused"]
         more = f"; not used: {listed(unused)}" if unused else ""
         return f"a row an image, {self.file.name}: {', '.join(said)}{more}"
 
-    @cached_property
+    @property
     def names(self) -> dict[str, str]:
         """What the column of each purpose is called; "" where there is none.
 
         Raises ConfigError where a needed one is missing.
         """
-        return columns_of(self._content.column_names, self.file, holds_numbers=self._holds_numbers)
-
-    def _holds_numbers(self, name: str) -> bool:
-        values = set(self._texts(name)) - {""}
-        return all(value.lstrip("-").isdecimal() for value in values)
+        return self._columns.more["names"]
 
     def paths(self) -> list[str]:
         """The column of paths as it stands in the table."""
-        return self._texts(self.names["path"])
+        return self._columns.paths
 
     @cached_property
-    def _content(self) -> pyarrow.Table:
-        return read_content(self.file)
+    def _columns(self) -> Columns:
+        """All that is used of the table, as it stands there."""
+        if not self.file.is_file():
+            raise ConfigError(f"no table {self.file}; wanted: a .csv or .parquet file")
+        return remembered(self.file, "table", lambda: _read_columns(self.file))
 
-    def _texts(self, name: str) -> list[str]:
-        """A column as texts, without blanks around them; "" where it has no value."""
-        if not name:
-            return [""] * self._content.num_rows
-        return texts_of(self._content, name, self.file)
-
-    def _rows(self, left_out: LeftOut) -> Iterable[tuple[str, str, str, str]]:
-        """(path, label, word of the split, domain) of each row that is an image."""
-        labels, words, domains = (
-            self._texts(self.names[purpose]) for purpose in ("label", "split", "domain")
-        )
-        paths = self.paths()
-        if are_plain(paths):
-            return zip(paths, labels, words, domains, strict=True)
+    def _images(self, left_out: LeftOut) -> Columns:
+        """The rows that name an image, with paths as the files are called."""
+        columns = self._columns
+        if columns.more["plain"]:
+            return columns
 
         cleaner = ListFile(self.file, self.root, self.outside)
-        rows: list[tuple[str, str, str, str]] = []
-        columns = zip(paths, labels, words, domains, strict=True)
-        for number, (given, label, word, domain) in enumerate(columns, 2):
+        paths: list[str] = []
+        rows: list[int] = []
+        for row, given in enumerate(columns.paths):
+            number = row + 2
             path = cleaner.cleaned(given, number) if given else ""
             why = reason_of(path) if path else "without a path"
             if why:
                 left_out.add(why, path or f"row {number}", ending_of(path))
             else:
-                rows.append((path, label, word, domain))
-        return rows
+                paths.append(path)
+                rows.append(row)
+        words = {name: column.take(np.array(rows, int)) for name, column in columns.words.items()}
+        return Columns(paths, words, {"distinct": distinct(paths)})
 
     def _part_of_word(self) -> dict[str, str]:
         """The part that each word in the column of splits means; of a blank one WHOLE.
 
         Raises ConfigError where no word means any.
         """
-        words = set(self._texts(self.names["split"]))
+        words = set(self._columns.words["split"].texts)
         if words <= {""}:
             return {"": WHOLE}
         if words - {""} == OF_WILDS.keys():
@@ -186,32 +166,113 @@ class Table:
     def _notes_on_spellings(self, spelling: dict[str, str]) -> list[str]:
         """Labels that are spellings of one class, and labels that are numbers."""
         notes = []
-        others = [label for label in self._labels() if spelling.get(label, label) != label]
+        labels = self._labels()
+        others = [label for label in labels if spelling.get(label, label) != label]
         if others:
             pair = f"{others[0]!r} is read as {spelling[others[0]]!r}"
             notes.append(f"labels in several spellings: {len(others)}, e.g. {pair}")
-        if self._holds_numbers(self.names["label"]):
-            example = f'{{name: coffee mug, folder: "{min(self._labels())}"}}'
+        if _are_numbers(labels):
+            example = f'{{name: coffee mug, folder: "{labels[0]}"}}'
             words = f"for zero-shot words write e.g. {example} under classes"
             notes.append(f"the classes are called by numbers; {words}")
         return notes
 
     def _labels(self) -> list[str]:
-        return sorted(set(self._texts(self.names["label"])) - {""})
+        return sorted(set(self._columns.words["label"].texts) - {""})
+
+    def _notes_on_repeats(self, columns: Columns, groups: list[str]) -> list[str]:
+        """Images that several rows name, and those of several groups."""
+        more = len(columns.paths) - columns.more["distinct"]
+        if not more:
+            return []
+        first = next(path for path, count in Counter(columns.paths).items() if count > 1)
+        notes = [f"rows that repeat an image: {more}, e.g. {first}; to see where: datasets check"]
+        if groups:
+            counts = Counter(path for path, _ in set(zip(columns.paths, groups, strict=True)))
+            several = sorted(path for path, count in counts.items() if count > 1)
+            if several:
+                count = f"{len(several)}, e.g. {several[0]}"
+                notes.append(f"images of several groups: {count}; the last one counts")
+        return notes
 
 
-def _notes_on_repeats(domains: dict[str, Parts]) -> list[str]:
-    """Images that several rows name, and those under several labels or in several splits."""
-    paths: list[str] = []
-    for parts in domains.values():
-        for classes in parts.values():
-            for images in classes.values():
-                paths += images
-    more = len(paths) - len(set(paths))
-    if not more:
-        return []
-    first = next(path for path, count in Counter(paths).items() if count > 1)
-    return [f"rows that repeat an image: {more}, e.g. {first}; to see where: datasets check"]
+def _faults(
+    words: Mapping[str, Words], parts: Mapping[str, str], needed: Sequence[str]
+) -> Iterable[tuple[str, np.ndarray]]:
+    """(why, which rows) are of no use: of no known part, or without a needed text."""
+    splits = words["split"]
+    for code, word in enumerate(splits.texts):
+        if word not in parts:
+            yield f"split {word!r}" if word else "without a split", splits.codes == code
+    for purpose in needed:
+        for code, word in enumerate(words[purpose].texts):
+            if not word:
+                yield f"without a {purpose}", words[purpose].codes == code
+
+
+def _labelled(
+    columns: Columns, parts: Mapping[str, str], left_out: LeftOut, *, with_domains: bool
+) -> Columns:
+    """The rows of a known part that have a label, and a domain where there is such a column."""
+    needed = ("label", "domain") if with_domains else ("label",)
+    is_used = np.ones(len(columns.paths), dtype=bool)
+    for why, is_at_fault in _faults(columns.words, parts, needed):
+        for row in np.flatnonzero(is_at_fault & is_used).tolist():
+            left_out.add(why, columns.paths[row])
+        is_used &= ~is_at_fault
+    if is_used.all():
+        return columns
+    rows = np.flatnonzero(is_used)
+    paths = [columns.paths[row] for row in rows.tolist()]
+    words = {name: column.take(rows) for name, column in columns.words.items()}
+    return Columns(paths, words, {"distinct": distinct(paths)})
+
+
+def _spelling(labels: Words) -> dict[str, str]:
+    """Label -> the spelling of its class that comes first in the rows."""
+    found, first = np.unique(labels.codes, return_index=True)
+    spelling: dict[str, str] = {}
+    first_of: dict[str, str] = {}  # class key -> spelling
+    for code in found[np.argsort(first)].tolist():
+        label = labels.texts[code]
+        spelling[label] = first_of.setdefault(class_key(label), label)
+    return spelling
+
+
+def _sorted_in(
+    columns: Columns, parts: Mapping[str, str], spelling: Mapping[str, str]
+) -> dict[str, Parts]:
+    """The paths by domain, part and class, each in the order of the rows.
+
+    parts: word of the split -> part. spelling: label -> class.
+    """
+    texts = [columns.words[purpose].texts for purpose in ("domain", "split", "label")]
+    codes = [columns.words[purpose].codes for purpose in ("domain", "split", "label")]
+    # One number for the three, so that rows are sorted once.
+    places = np.ravel_multi_index(codes, [len(words) for words in texts])
+    order = np.argsort(places, kind="stable")
+    _, starts = np.unique(places[order], return_index=True)
+    paths = list(map(columns.paths.__getitem__, order.tolist()))
+
+    sorted_in: dict[str, dict[str, dict[str, list[str]]]] = {}
+    ends = [*starts[1:].tolist(), len(paths)]
+    for start, end in sorted(zip(starts.tolist(), ends, strict=True), key=lambda at: order[at[0]]):
+        row = order[start]
+        domain, word, label = (text[code[row]] for text, code in zip(texts, codes, strict=True))
+        classes = sorted_in.setdefault(domain, {}).setdefault(parts[word], {})
+        classes.setdefault(spelling[label], []).extend(paths[start:end])
+
+    domains: dict[str, Parts] = {}
+    for domain in sorted(sorted_in):
+        domains[domain] = {
+            part: {name: tuple(images) for name, images in classes.items()}
+            for part, classes in sorted_in[domain].items()
+        }
+    return domains
+
+
+def _are_numbers(texts: Iterable[str]) -> bool:
+    return all(text.lstrip("-").isdecimal() for text in texts if text)
 
 
 # --- from a file to columns
@@ -238,7 +299,7 @@ def columns_of(
         if not known and purpose in needed:
             raise ConfigError(_lacks(purpose, columns, file))
         if purpose == "label":
-            known.sort(key=holds_numbers)
+            known = known if len(known) < 2 else sorted(known, key=holds_numbers)
         found[purpose] = known[0] if known else ""
     return found
 
@@ -250,6 +311,32 @@ def _lacks(purpose: str, columns: Sequence[str], file: Path) -> str:
         return f"{file}:1: the first line names no columns but an image; {wanted}"
     wanted = f"wanted: a column {purpose}, or one called {', '.join(CALLED[purpose][1:4])} ..."
     return f"{file}: no column of {purpose}s among {listed(list(columns))}; {wanted}"
+
+
+def _read_columns(file: Path) -> Columns:
+    """The columns of a table that are used, and how all are called."""
+    paths, words, more = _columns_in(read_content(file), file)
+    # By now the content is gone from memory.
+    more |= {"plain": are_plain(paths), "distinct": distinct(paths)}
+    return Columns(paths, words, more)
+
+
+def _columns_in(
+    content: pyarrow.Table, file: Path
+) -> tuple[list[str], dict[str, Words], dict[str, Any]]:
+    """(paths, a column for each other purpose, how all are called) of the content of a table."""
+    called = content.column_names
+    names = columns_of(
+        called, file, holds_numbers=lambda name: _are_numbers(words_of(content, name, file).texts)
+    )
+    words = {}
+    for purpose, name in names.items():
+        if purpose != "path":
+            blank = Words(("",), np.zeros(content.num_rows, np.int32))
+            words[purpose] = words_of(content, name, file) if name else blank
+    unused = [name for name in called if name not in names.values()]
+    paths = _as_texts(content, names["path"], file).to_pylist()
+    return paths, words, {"names": names, "unused": unused}
 
 
 def read_content(file: Path) -> pyarrow.Table:
@@ -272,8 +359,8 @@ def _read_csv(file: Path) -> pyarrow.Table:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    text = read_text(file)
-    header = text.partition("\n")[0]
+    text = _utf8(file)
+    header = text[: text.find(b"\n") + 1 or None].decode().rstrip("\n")
     if not header.strip():
         raise ConfigError(f"{file}:1: empty; wanted: names of columns there, e.g. path,label")
     separator = max(",;\t", key=header.count)
@@ -284,11 +371,19 @@ def _read_csv(file: Path) -> pyarrow.Table:
     as_text = arrow_csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
     )
-    parse = arrow_csv.ParseOptions(delimiter=separator, newlines_in_values='"' in text)
+    parse = arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=b'"' in text)
     content = arrow_csv.read_csv(
-        pa.BufferReader(text.encode()), convert_options=as_text, parse_options=parse
+        pa.BufferReader(text), convert_options=as_text, parse_options=parse
     )
     return content.rename_columns([name.strip() for name in content.column_names])
+
+
+def _utf8(file: Path) -> bytes:
+    """The text of a file in UTF-8 with plain ends of lines; that of most is so already."""
+    content = file.read_bytes()
+    if content.isascii() and b"\r" not in content and b"\0" not in content:
+        return content
+    return read_text(file).encode()
 
 
 def _header(line: str, separator: str) -> list[str]:
@@ -303,14 +398,32 @@ def texts_of(
 
     names: of the classes, where they are not written in the table itself.
     """
+    return words_of(content, name, file, names).of_rows()
+
+
+def words_of(
+    content: pyarrow.Table, name: str, file: Path, names: Sequence[str] | None = None
+) -> Words:
+    """The same column, each text of it held once."""
     import pyarrow as pa
+
+    kind = content.schema.field(name).type
+    names = names or class_labels(content.schema).get(name)
+    encoded = _as_texts(content, name, file).combine_chunks().dictionary_encode()
+    texts = encoded.dictionary.to_pylist()
+    if names and pa.types.is_integer(kind):
+        known = {str(number): text for number, text in enumerate(names)}
+        texts = [known.get(text, "") for text in texts]
+    return Words(tuple(texts), encoded.indices.to_numpy())
+
+
+def _as_texts(content: pyarrow.Table, name: str, file: Path) -> pyarrow.ChunkedArray:
+    """A column as texts without blanks around them; "" where it has no value."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
     column = content[name]
     kind = column.type
-    names = names or class_labels(content.schema).get(name)
-    if names and pa.types.is_integer(kind):
-        known = dict(enumerate(names))
-        return [known.get(number, "") for number in column.to_pylist()]
     if pa.types.is_floating(kind):
         with contextlib.suppress(pa.ArrowInvalid):  # 3.0 is 3 beside a missing value
             column = column.cast(pa.int64())
@@ -319,7 +432,7 @@ def texts_of(
     except pa.ArrowException:
         wanted = "wanted: texts or numbers"
         raise ConfigError(f"{file}: the column {name} holds {kind}; {wanted}") from None
-    return [(text or "").strip() for text in texts.to_pylist()]
+    return pc.call_function("utf8_trim_whitespace", [pc.fill_null(texts, "")])
 
 
 def class_labels(schema: pyarrow.Schema) -> dict[str, list[str]]:

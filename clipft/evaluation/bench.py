@@ -33,9 +33,10 @@ from ..progress import write
 from ..runs.checks import check_domains
 from ..runs.folder import RunFolder
 from ..runs.protocol import protocol_of
-from ..runs.rows import choosing_on, chosen_on, reported_on, rows_digest, trained_on
+from ..runs.rows import choosing_on, chosen_on, reported_on, rows_digest, seen_by, trained_on
 from ..runs.run import Run
 from .mixtures import Mixtures
+from .predictions import ChosenBy
 
 # the fixed set on which energy gaps are measured, as in Lipsum-FT
 GAP_TEXTS = 10_000
@@ -99,7 +100,7 @@ class Bench:
     @cached_property
     def manifest(self) -> Manifest:
         """The data set."""
-        return self.kept or load_manifest(self.config.manifest)
+        return seen_by(self.config, self.kept or load_manifest(self.config.manifest))
 
     @cached_property
     def clip(self) -> Clip:
@@ -187,6 +188,14 @@ class Bench:
         """
         return self._drawn(choosing_on(config, self.manifest), config)
 
+    def chosen_by(self, config: RunConfig) -> ChosenBy:
+        """By what the selection split chooses weights: the metric that the reference is scored by.
+
+        Raises ConfigError as `selection_split` does.
+        """
+        split = self.selection_split(config)
+        return ChosenBy(self.manifest.scored_by.reference, split.groups, split.allowed)
+
     def has_selection(self, config: RunConfig) -> bool:
         """Whether there is anything to choose on; without, the last weights are kept."""
         return bool(chosen_on(config, self.manifest))
@@ -214,7 +223,7 @@ class Bench:
         if not config.shots:
             return split
         draw = rng(config.seed, f"few_shot:{split.name}")
-        return few_shot(split, config.shots, draw, self.manifest.names)
+        return few_shot(split, config.shots, draw)
 
     def reported_splits(self, config: RunConfig) -> list[Split]:
         """Reference val, where there is one, reference test, and every shift's test."""
@@ -296,7 +305,8 @@ class Benches:
         manifest = run.manifest
         # Random weights are drawn by the seed.
         seed = config.seed if config.pretrained == "none" else None
-        key = (config.model, config.pretrained, seed, manifest.digest(), _place(manifest))
+        data = (manifest.digest(), _place(manifest), manifest.trained)
+        key = (config.model, config.pretrained, seed, *data)
         if key not in self._benches:
             self._benches[key] = Bench(config, self._reading, self._gap_texts, manifest)
         bench = self._benches[key]

@@ -134,10 +134,13 @@ class Mixtures:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a chunk: labels (n,), and the classes that may be predicted; (): all."""
+    """What is known of a chunk: labels (n,), the classes that may be predicted, (): all, and those
+    that count as one.
+    """
 
     labels: Tensor
     allowed: tuple[int, ...] = ()
+    alike: tuple[tuple[int, ...], ...] = ()
 
 
 class Judge:
@@ -253,7 +256,7 @@ class EnsembleJudge(Judge):
 
 
 def _predicted(logits: Tensor, known: Known) -> Columns:
-    columns = predictions(logits, known.labels, known.allowed)
+    columns = predictions(logits, known.labels, known.allowed, known.alike)
     return dict(zip(PREDICTED, columns, strict=True))
 
 
@@ -288,7 +291,8 @@ def _score_split(
         if not len(chunk.rows):
             continue
         rows += chunk.rows.tolist()
-        for alpha, columns in judge(Known(chunk.labels, split.allowed), embeddings):
+        known = Known(chunk.labels, split.allowed, split.alike)
+        for alpha, columns in judge(known, embeddings):
             gathered = chunks_at.setdefault(alpha, {})
             for name, column in columns.items():
                 gathered.setdefault(name, []).append(column.cpu().numpy())

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from ..inputs.batches import Batch
 from ..models.embeddings import Point, embed
 from ..models.head import check_scores
 from ..models.students import Student
+from ..runs.scores import metric_statistic
 
 
 @torch.inference_mode()
@@ -25,17 +27,18 @@ def logits_of(student: Student, pixels: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def predictions(
-    logits: Tensor, labels: Tensor, allowed: Sequence[int] = ()
+    logits: Tensor, labels: Tensor, allowed: Sequence[int] = (), alike: Sequence[Sequence[int]] = ()
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (N, C), labels (N,) -> predicted class, its probability, and nats of the true class,
     each (N,).
 
     Of tied classes the lower index wins, as torch.argmax promises. allowed: the classes that may be
-    predicted, all others are masked before the softmax; (): all may. Raises WeightsError where a
-    logit is not finite.
+    predicted, all others are masked before the softmax; (): all may. alike: classes that count as
+    the first of them, whose logit is the highest of theirs. Raises WeightsError where a logit is
+    not finite.
     """
     check_scores(logits)
-    logits = logits.float()
+    logits = _joined(logits.float(), alike)
     if allowed:
         mask = torch.full_like(logits[0], -torch.inf)
         mask[list(allowed)] = 0
@@ -47,34 +50,80 @@ def predictions(
     return prediction, confidence, nll
 
 
+def _joined(logits: Tensor, alike: Sequence[Sequence[int]]) -> Tensor:
+    """Logits (N, C) in which the first of classes that are alike has the highest of their logits,
+    and the others have none.
+    """
+    if not alike:
+        return logits
+    joined = logits.clone()
+    for classes in alike:
+        joined[:, list(classes)] = -torch.inf
+        joined[:, classes[0]] = logits[:, list(classes)].amax(-1)
+    return joined
+
+
+@dataclass(frozen=True)
+class ChosenBy:
+    """By what images choose weights: the metric of the data set.
+
+    groups: of each row of their split, for the worst one. allowed: as in `predictions`.
+    """
+
+    metric: str = "accuracy"
+    groups: tuple[str, ...] = ()
+    allowed: tuple[int, ...] = ()
+
+    def accuracy(self, prediction: Tensor, labels: Tensor, rows: Tensor | None = None) -> float:
+        """The metric, a fraction, of (N,) predictions; rows: which of the split, all if not said.
+
+        Raises ConfigError for a worst group where no image is in a group.
+        """
+        group = None
+        if self.groups:
+            group = np.array(self.groups)
+            group = group if rows is None else group[rows.numpy()]
+        told = (prediction.cpu().numpy(), labels.cpu().numpy())
+        return metric_statistic(self.metric, *told, group).value
+
+
+ACCURACY = ChosenBy()
+
+
 @dataclass(frozen=True)
 class Validation:
-    """What weights are chosen by: top-1 accuracy, a fraction, and mean cross-entropy in nats."""
+    """What is said of weights: what is called accuracy, see `ChosenBy`, and mean cross-entropy."""
 
     accuracy: float
     loss: float
 
 
-def validate_on(student: Student, chunks: Iterable[Batch]) -> Validation:
+def validate_on(
+    student: Student, chunks: Iterable[Batch], chosen_by: ChosenBy = ACCURACY
+) -> Validation:
     """Accuracy and loss on decoded pixels, in evaluation mode; raises ImageError without images."""
     was_training = student.training
     student.eval()
-    correct = 0
+    predicted = []
+    labels = []
+    rows = []
     nats = 0.0
-    seen = 0
     for chunk in chunks:
         if not len(chunk.rows):
             continue
-        prediction, _, nll = predictions(logits_of(student, chunk.pixels), chunk.labels)
+        logits = logits_of(student, chunk.pixels)
+        prediction, _, nll = predictions(logits, chunk.labels, chosen_by.allowed)
         nats += float(nll.double().sum())
-        correct += int((prediction.cpu() == chunk.labels).sum())
-        seen += len(chunk.labels)
+        predicted.append(prediction.cpu())
+        labels.append(chunk.labels)
+        rows.append(chunk.rows)
     student.train(was_training)
-    if not seen:
+    if not rows:
         raise ImageError(
             "no image of the selection split can be read; the weights cannot be chosen"
         )
-    return Validation(correct / seen, nats / seen)
+    accuracy = chosen_by.accuracy(torch.cat(predicted), torch.cat(labels), torch.cat(rows))
+    return Validation(accuracy, nats / sum(map(len, rows)))
 
 
 class Heads:

@@ -140,7 +140,7 @@ def _summarise(run: Run, alphas: Sequence[float] | None) -> None:
             scores.append(split_scores)
     if not scores:
         return
-    rows = table(scores, run.reference, run.config.train_domains)
+    rows = table(scores, run.reference, run.config.train_domains, run.folder.scored_by)
     whole = pd.concat([summary, rows])
     run.folder.write_scores(whole.sort_values("alpha", kind="stable", ignore_index=True))
 

@@ -23,7 +23,7 @@ from .recorder import part_on
 Given = Run | Path | str
 
 TOLERANCE = 1e-3  # of a number or of 1, whichever is larger; what another device may add up to
-CLASSES = ("label", "prediction")  # numbers of classes: near to each other means nothing
+CLASSES = ("label", "prediction", "group")  # near to each other means nothing
 METRIC = ["alpha", "split", "metric"]  # name a row of the metrics
 NUMBERS = ["mean", "low", "high"]
 
@@ -297,7 +297,8 @@ class _Comparison:
         except RunError as error:
             self.faults.append(str(error))
             return
-        again = table(scores, self.run.reference, self.run.config.train_domains)
+        config = self.run.config
+        again = table(scores, self.run.reference, config.train_domains, folder.scored_by)
         both = recorded[recorded["alpha"].isin(self.alphas)].merge(
             again, on=METRIC, how="left", suffixes=("", "_again"), indicator=True
         )
@@ -328,8 +329,13 @@ def _sizes(before: np.ndarray, now: np.ndarray, *, is_class: bool) -> np.ndarray
     return np.nan_to_num(sizes, nan=np.inf)
 
 
-def _difference(size: float, where: str, recorded: float, again: float) -> Difference:
-    return Difference(float(size), where, recorded=f"{recorded:.9g}", again=f"{again:.9g}")
+def _difference(size: float, where: str, recorded: object, again: object) -> Difference:
+    return Difference(float(size), where, recorded=_text(recorded), again=_text(again))
+
+
+def _text(value: object) -> str:
+    """A number with nine digits; a group as it is called."""
+    return value if isinstance(value, str) else f"{value:.9g}"
 
 
 def _largest(differences: Sequence[Difference]) -> Difference | None:

@@ -72,7 +72,8 @@ def _evaluate(name: str, config: RunConfig, reading: Reading) -> pd.DataFrame:
     mixtures = Mixtures(student, start, [start], moment=lambda: no_gap, reading=reading)
     scores = score_splits(ZeroShotJudge(mixtures), bench.reported_splits(config), {})
 
-    rows = table(scores, reference_of(config, bench.manifest))
+    told = bench.manifest.scored_by
+    rows = table(scores, reference_of(config, bench.manifest), told=told)
     recipe = digest([config.model, bench.clip.digest()], 6)
     settings = {
         "manifest": bench.manifest.name,
@@ -88,4 +89,4 @@ def _evaluate(name: str, config: RunConfig, reading: Reading) -> pd.DataFrame:
     about |= {key: settings[key] for key in CONFIG_COLUMNS}
     for place, (column, value) in enumerate(about.items()):
         rows.insert(place, column, value)
-    return with_scored_by(rows, bench.manifest.scored_by)
+    return with_scored_by(rows, told)

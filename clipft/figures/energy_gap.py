@@ -103,6 +103,8 @@ def energy_gap_figure(
         models = models[models.method.isin(choice.methods)]
     if models.empty:
         reason = f"none scored at alpha {alpha:g}, or none right"
+        if SHIFT not in set(results.role):
+            reason = "they are measured under shift, and no shift is scored"
         raise ConfigError(f"no run with {x} and {y.replace('_', ' ')}: {reason}")
 
     splits = sorted(models.split.unique())

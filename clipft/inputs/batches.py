@@ -13,7 +13,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from ..config import Reading
 from ..data.images import Decoded, Transform, any_size, decode
-from ..data.splits import Split
+from ..data.splits import Split, rows_by_label
 from ..errors import ImageError
 from ..progress import write
 from .seeds import drawing, rng
@@ -273,14 +273,10 @@ class Pixels:
             self._chunks = chunks
 
 
-def few_shot(split: Split, shots: int, generator: torch.Generator, classes: Sequence[str]) -> Split:
+def few_shot(split: Split, shots: int, generator: torch.Generator) -> Split:
     """Draw `shots` rows of every class, in list order; a class with fewer gives all it has."""
-    labels = torch.as_tensor(split.labels)
     chosen: list[int] = []
-    for label in range(len(classes)):
-        rows = (labels == label).nonzero()[:, 0]
-        if not len(rows):
-            continue
+    for rows in rows_by_label(split.labels):
         order = torch.randperm(len(rows), generator=generator)
-        chosen += rows[order[:shots]].tolist()
+        chosen += rows[order[:shots].numpy()].tolist()
     return split.take(sorted(chosen))

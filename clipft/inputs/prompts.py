@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from ..data.manifests import ANY, Manifest
+from ..data.manifests import AN, ANY, Manifest
 from ..errors import ConfigError
 from ..progress import say
 
@@ -31,7 +31,16 @@ def clip_templates() -> tuple[str, ...]:
 
 def fill_in(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
     """Every name in every pattern, the names in the outer order."""
-    return [pattern.replace("{}", name) for name in names for pattern in patterns]
+    return [filled(pattern, name) for name in names for pattern in patterns]
+
+
+def filled(pattern: str, name: str) -> str:
+    """A pattern with a name for {}, and for {an} with its article before it and spaces for _."""
+    if AN in pattern:
+        words = name.replace("_", " ")
+        article = "an" if words[:1] in tuple("aeiou") else "a"
+        pattern = pattern.replace(AN, f"{article} {words}")
+    return pattern.replace("{}", name)
 
 
 def zero_shot_prompts(manifest: Manifest, tokenizer: Tokenizer) -> Tensor:
@@ -121,7 +130,7 @@ class Captions:
         names = self.names[label]
         patterns = self.templates[domain]
         pattern = patterns[pick[0] % len(patterns)]
-        text = pattern.replace("{}", names[pick[1] % len(names)])
+        text = filled(pattern, names[pick[1] % len(names)])
         if text not in self._tokens:  # the byte-pair encoder is slow; a text is encoded once
             self._tokens[text] = self.tokenizer([text])[0]
         return self._tokens[text]

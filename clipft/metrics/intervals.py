@@ -98,6 +98,20 @@ def interval(statistic: Statistic, draws: np.ndarray, level: float = LEVEL) -> t
     return bca(statistic.value, draws, [statistic.without_each()], level)
 
 
+def of_repeats(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+    """Student's interval of the mean of two or more repeats: mean -+ t s / sqrt(R).
+
+    It holds for repeats that are about normal, whatever their number.
+    """
+    from scipy import stats
+
+    count = len(values)
+    error = float(np.std(values, ddof=1)) / count**0.5
+    half = float(stats.t.ppf((1 + level) / 2, count - 1)) * error
+    mean = float(np.mean(values))
+    return mean - half, mean + half
+
+
 def interval_of_ratio(
     above: tuple[Statistic, np.ndarray], below: tuple[Statistic, np.ndarray], level: float = LEVEL
 ) -> tuple[float, float]:

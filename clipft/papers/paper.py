@@ -73,13 +73,16 @@ class Paper:
         marked = "Rows marked paper, ± its own" if made.rows else "Hollow"
         return f"{marked}: {self.title}'s {called(item.number)}. {UNLIKE}"
 
-    def file_name(self, name: str) -> str:
-        """What an item's files are called, so that they lie in order: `lipsum_ft_table_01`."""
+    def file_name(self, name: str, part: str = "") -> str:
+        """What an item's files are called, so that they lie in order: `lipsum_ft_table_01`.
+
+        part: of our runs that the item is drawn of, e.g. a model; it comes last.
+        """
         kind, _, number = name.rpartition("_")
         numbered = f"{kind}_{int(number):02d}" if number.isdigit() else name
-        return f"{self.name}_{numbered}"
+        return "_".join(filter(None, (self.name, numbered, part)))
 
-    def save_rows(self, made: Made, folder: Path | str, name: str) -> None:
+    def save_rows(self, made: Made, folder: Path | str, name: str, part: str = "") -> None:
         """Write what stands in an item as CSV beside its figure, where there is a folder for it.
 
         A table's blocks one below the other; a figure's points with the ids of our runs, their
@@ -90,4 +93,4 @@ class Paper:
         rows = made.drawn
         if made.rows:
             rows = pd.concat([frame.assign(block=title) for title, frame in made.rows.items()])
-        write_text(Path(folder) / f"{self.file_name(name)}.csv", rows.to_csv(index=False))
+        write_text(Path(folder) / f"{self.file_name(name, part)}.csv", rows.to_csv(index=False))

@@ -22,7 +22,7 @@ class HeldOut(Protocol):
         """Names of the weights that are parameters; the others are buffers, without gradient."""
 
     def accuracy(self, weights: Weights) -> float:
-        """Top-1 accuracy, a fraction."""
+        """A fraction: top-1 accuracy, or what else the data set is scored by."""
 
     def logits(self, weights: Weights) -> Tensor:
         """(N, C)."""

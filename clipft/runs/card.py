@@ -36,7 +36,6 @@ with safe_open("head.safetensors", "pt") as file:
 logits = embeddings @ weight + bias  # of unit embeddings
 label = classes[logits[0].argmax()]
 """
-MEASURED = {"accuracy": ("accuracy, %", 100), "energy_gap": ("energy gap", 1)}  # title, factor
 
 
 def model_card(run: Run, alpha: float, target: Format, *, half: bool = False) -> str:
@@ -85,7 +84,8 @@ def _front_matter(run: Run, alpha: float, target: Format, scored: pd.DataFrame |
         "tags": ["clip", "clipft", "robustness", run.name.method, *run.name.after],
     }
     if scored is not None:
-        results = [_result(run, row) for row in _rows(scored, "accuracy")]
+        is_told = scored.metric == scored.scored_by
+        results = [_result(run, row) for row in scored[is_told].to_dict("records")]
         about["model-index"] = [{"name": name, "results": results}]
     text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=100)
     return f"---\n{text}---"
@@ -96,7 +96,7 @@ def _result(run: Run, row: dict[Any, Any]) -> dict[str, Any]:
     return {
         "task": {"type": "image-classification"},
         "dataset": dataset,
-        "metrics": [{"type": "accuracy", "value": float(row["mean"])}],
+        "metrics": [{"type": row["metric"], "value": float(row["mean"])}],
     }
 
 
@@ -137,7 +137,7 @@ def _accuracies(run: Run, alpha: float, scored: pd.DataFrame | None) -> str:
     rows = []
     for split in reference_first(scored["split"].unique(), run.reference):
         rows.append(_measured(scored[scored["split"] == split]))
-    columns = ["split", "role", "images", *(title for title, _ in MEASURED.values())]
+    columns = ["split", "role", "images", f"{run.manifest.scored_by.title}, %", "energy gap"]
     of_what = "zero-shot model" if alpha == ZERO_SHOT else "model at this alpha"
     note = (
         f"Of the {of_what}, as the run recorded it: [low, high] are 95 % intervals over images."
@@ -150,7 +150,7 @@ def _measured(rows: pd.DataFrame) -> list[str]:
     """The cells of one split."""
     first = rows.iloc[0]
     cells = [str(first["split"]), str(first["role"]), str(first["n"])]
-    for metric, (_, factor) in MEASURED.items():
+    for metric, factor in ((first["scored_by"], 100), ("energy_gap", 1)):
         found = _rows(rows, metric)
         if not found:
             cells.append("")

@@ -23,7 +23,7 @@ from .identity import find_begun
 from .model_names import LOCAL, RANDOM, check_model, named
 from .presence import check_images_there, check_room, without_images
 from .recipes import posthoc_recipe
-from .rows import choosing_on, chosen_on, reference_of, reported_on, trained_on
+from .rows import choosing_on, chosen_on, reference_of, reported_on, seen_by, shifts_of, trained_on
 from .run import After, Run, open_runs
 from .scores import size_of_scores
 
@@ -44,7 +44,7 @@ def check_training(
     scored: whether the run is to be scored at its end, which asks every reported split. skip_bad:
     images that are missing are counted, and a line says so.
     """
-    manifest = load_manifest(config.manifest)
+    manifest = seen_by(config, load_manifest(config.manifest))
     check_domains(config, manifest)
     check_model(config.model, config.pretrained)
     if config.head_from and not Path(config.head_from).is_file():
@@ -112,7 +112,7 @@ def check_reported(config: RunConfig, *, skip_bad: bool = False) -> None:
 
     Of a model that is not trained here, so that no val is needed.
     """
-    manifest = load_manifest(config.manifest)
+    manifest = seen_by(config, load_manifest(config.manifest))
     config = config.model_copy(update={"selection": "last"})
     if not manifest.is_rendered:
         splits = [manifest.split(name) for name in reported_on(config, manifest)]
@@ -161,9 +161,10 @@ def check_scoring(
     needed: Counter[Path] = Counter()
     for run in runs:
         for name in reported_on(run.config, run.manifest):
-            key = (run.manifest.digest(), str(run.manifest.place), name)
+            data = run.manifest
+            key = (data.digest(), str(data.place), data.trained, name)
             if key not in splits:
-                splits[key] = run.manifest.split(name)
+                splits[key] = data.split(name)
             needed[run.path.parent] += size_of_scores(splits[key].ids, len(alphas))
     check_images_there(list(splits.values()), skip_bad=skip_bad, progress=progress)
     for folder, size in needed.items():
@@ -171,9 +172,12 @@ def check_scoring(
 
 
 def check_domains(config: RunConfig, manifest: Manifest) -> None:
-    """Raise ConfigError with the nearest name for a domain that the data set has not."""
+    """Raise ConfigError with the nearest name for a domain that the data set has not, and for a
+    shift that is none.
+    """
     for domain in (reference_of(config, manifest), *config.train_domains):
         manifest.check_domain(domain)
+    shifts_of(config, manifest)
 
 
 def check_export(

@@ -1,6 +1,7 @@
 """Choosing alpha, or a model, without labels of the shift: by reference accuracy or energy gap.
 
-    accuracy    the best accuracy on held-out reference images
+    accuracy    the best accuracy, or what else the data set is scored by, on held-out reference
+                images
     energy_gap  of all within one standard error of that best, the one with the smallest energy gap
                 on the same images
 
@@ -20,12 +21,13 @@ from ..config import TUNED
 from ..errors import ConfigError, unknown
 from ..metrics.comparison import paired_difference
 from .scores import REFERENCE, SHIFT, VAL
-from .table import RECIPE, wide
+from .table import RECIPE, scored_by, wide
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RULES = ("accuracy", "energy_gap", "oracle")
+INTERVAL = 2 * 1.96  # standard errors in a 95 % interval
 Among = Literal["alphas", "models"]
 # Rows are grouped by the first column; what a rule takes of a group is named by the second.
 AMONG = {"alphas": ("run", "alpha"), "models": ("seed", "run")}
@@ -34,7 +36,7 @@ AMONG = {"alphas": ("run", "alpha"), "models": ("seed", "run")}
 def pick(rows: pd.DataFrame, rule: str) -> Any:
     """Index of the row of `candidates` that a rule takes; of ties the first.
 
-    The standard error of an accuracy a of n images is sqrt(a (1 - a) / n).
+    Of what is within one standard error of the best: `val_error`.
     """
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
@@ -44,8 +46,7 @@ def pick(rows: pd.DataFrame, rule: str) -> Any:
         return rows.shift_accuracy.idxmax()
 
     best = rows.loc[rows.val_accuracy.idxmax()]
-    error = np.sqrt(best.val_accuracy * (1 - best.val_accuracy) / best.val_n)
-    as_good = rows[rows.val_accuracy >= best.val_accuracy - error]
+    as_good = rows[rows.val_accuracy >= best.val_accuracy - best.val_error]
     return as_good.val_gap.idxmin()
 
 
@@ -108,7 +109,8 @@ def choices(results: pd.DataFrame, among: str = "alphas") -> pd.DataFrame:
 def candidates(results: pd.DataFrame) -> pd.DataFrame:
     """One row per run and alpha, the numbers that rules go by.
 
-    val_accuracy, val_gap, val_n, reference_accuracy, shift_accuracy (mean of the shifts). Raises
+    val_accuracy, val_error (its standard error), val_gap, val_n, reference_accuracy, shift_accuracy
+    (mean of the shifts). What is called accuracy is what the data set is scored by. Raises
     ConfigError where all runs lack one of these.
     """
     rows = wide(results)
@@ -117,7 +119,7 @@ def candidates(results: pd.DataFrame) -> pd.DataFrame:
     if not {VAL, REFERENCE, SHIFT} <= set(rows.role):
         raise ConfigError(
             "a choice needs scores on validation, reference and shift images: clipft wise RUN,"
-            " where the data set has a val"
+            " where the data set has a val and a shift"
         )
 
     keys = ["run", *RECIPE, "seed", "alpha"]
@@ -126,12 +128,26 @@ def candidates(results: pd.DataFrame) -> pd.DataFrame:
     shift = rows[rows.role == SHIFT].groupby(keys)
 
     # A later column goes to the rows that are there; what is missing in one of them is dropped.
-    table = val.accuracy.first().to_frame("val_accuracy")
+    table = val.score.first().to_frame("val_accuracy")
     table["val_gap"] = val.energy_gap.first()
     table["val_n"] = val.n.first()
-    table["reference_accuracy"] = reference.accuracy.first()
-    table["shift_accuracy"] = shift.accuracy.mean()
+    table["val_error"] = _errors(results, table, keys)
+    table["reference_accuracy"] = reference.score.first()
+    table["shift_accuracy"] = shift.score.mean()
     return table.dropna().reset_index()
+
+
+def _errors(results: pd.DataFrame, table: pd.DataFrame, keys: list[str]) -> pd.Series:
+    """The standard error on val of each row of `candidates`.
+
+    Of an accuracy a of n images it is sqrt(a (1 - a) / n); of another metric its interval says it.
+    """
+    metric = scored_by(results).reference
+    if metric == "accuracy":
+        return (table.val_accuracy * (1 - table.val_accuracy) / table.val_n) ** 0.5
+    val = results[(results.role == VAL) & (results.metric == metric)]
+    rows = val.groupby(keys)
+    return (rows.high.first() - rows.low.first()) / INTERVAL
 
 
 @dataclass(frozen=True)

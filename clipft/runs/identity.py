@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import RunConfig, plain_settings
+from ..config import RunConfig, digest, plain_settings
 from ..data.manifests import Manifest, is_shipped, load_manifest
 from ..errors import ClipftError
 from .folder import RunFolder, run_folders
@@ -73,19 +73,28 @@ def find_begun(runs: Path | str, config: RunConfig) -> RunFolder | None:
         manifest = load_manifest(config.manifest)
     except ClipftError:
         return None
-    kept = as_kept(config, manifest).model_dump(mode="json")
+    return begun_runs(runs).get(begun_key(config, manifest))
+
+
+def begun_runs(runs: Path | str) -> dict[str, RunFolder]:
+    """`begun_key` -> the first of the folders under `runs` in which such a run was begun."""
     plain = plain_settings()
-    digest = manifest.digest()
+    found: dict[str, RunFolder] = {}
     for folder in run_folders(runs):
         recorded = folder.config()
-        settings = {key: recorded.get(key, plain[key]) for key in kept}
-        if (
-            settings == kept
-            and recorded.get("manifest_digest") == digest
-            and not recorded.get("after")
-        ):
-            return folder
-    return None
+        if not recorded.get("after"):
+            settings = {key: recorded.get(key, default) for key, default in plain.items()}
+            found.setdefault(_key(settings, recorded.get("manifest_digest")), folder)
+    return found
+
+
+def begun_key(config: RunConfig, manifest: Manifest) -> str:
+    """What names a run before its model is looked at: its settings, and its data set's content."""
+    return _key(as_kept(config, manifest).model_dump(mode="json"), manifest.digest())
+
+
+def _key(settings: Mapping[str, Any], manifest_digest: object) -> str:
+    return digest([settings, manifest_digest])
 
 
 def model_name(kept: str) -> str:

@@ -140,7 +140,18 @@ def open_clip_models() -> list[str]:
     """The names of open_clip's models: its own list where it is loaded, else its files."""
     if "open_clip" in sys.modules:  # a plugin may have added some
         return sys.modules["open_clip"].list_models()
-    return sorted(file.stem for file in _open_clip_folder().glob("model_configs/*.json"))
+    return list(_shipped_models())
+
+
+@functools.cache
+def _shipped_models() -> tuple[str, ...]:
+    """The names of open_clip's files; a batch asks for them once a job."""
+    return tuple(sorted(file.stem for file in _open_clip_folder().glob("model_configs/*.json")))
+
+
+def config_file(model: str) -> Path:
+    """open_clip's own description of a model of its list, there or not."""
+    return _open_clip_folder() / f"model_configs/{model}.json"
 
 
 def published_tags(model: str) -> list[str] | None:
@@ -158,9 +169,21 @@ def _open_clip_folder() -> Path:
     return Path(spec.origin).parent
 
 
+def published_address(model: str, tag: str) -> str:
+    """Where a published tag's weights are kept, OWNER/NAME/FILE on the Hugging Face hub.
+
+    "" for no such tag, one that is only kept elsewhere, and where nobody can say.
+    """
+    entry = _tables().get(plain_name(model).removesuffix(QUICK_GELU), {}).get(tag)
+    for keyword in entry.keywords if isinstance(entry, ast.Call) else ():
+        if keyword.arg == "hf_hub" and isinstance(keyword.value, ast.Constant):
+            return str(keyword.value.value)
+    return ""
+
+
 @functools.cache
-def _tags_by_model() -> dict[str, list[str]]:
-    """Model -> tags, from the tables in open_clip's source: `_RN50 = dict(openai=_pcfg(...))`.
+def _tables() -> dict[str, dict[str, ast.expr]]:
+    """Model -> tag -> its entry, from open_clip's source: `_RN50 = dict(openai=_pcfg(...))`.
 
     Empty where they are written otherwise, by another open_clip.
     """
@@ -170,19 +193,26 @@ def _tags_by_model() -> dict[str, list[str]]:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
             tables[statement.targets[0].id] = statement.value
 
-    tags: dict[str, list[str]] = {}
+    entries: dict[str, dict[str, ast.expr]] = {}
     models = tables.get("_PRETRAINED")
     if not isinstance(models, ast.Dict):
-        return tags
+        return entries
     for model, given in zip(models.keys, models.values, strict=True):
         table = tables[given.id] if isinstance(given, ast.Name) else given
         if isinstance(model, ast.Constant) and isinstance(table, ast.Call):
-            tags[str(model.value)] = [str(entry.arg) for entry in table.keywords]
-            quick_gelu = [
-                str(entry.arg) for entry in table.keywords if _has_quick_gelu(entry.value)
-            ]
-            if quick_gelu:  # has a second name, with these weights alone
-                tags[f"{model.value}-quickgelu"] = quick_gelu
+            entries[str(model.value)] = {str(entry.arg): entry.value for entry in table.keywords}
+    return entries
+
+
+@functools.cache
+def _tags_by_model() -> dict[str, list[str]]:
+    """Model -> tags; a second name in `-quickgelu` has those weights alone that want it."""
+    tags: dict[str, list[str]] = {}
+    for model, entries in _tables().items():
+        tags[model] = list(entries)
+        quick_gelu = [tag for tag, entry in entries.items() if _has_quick_gelu(entry)]
+        if quick_gelu:
+            tags[f"{model}-quickgelu"] = quick_gelu
     return tags
 
 

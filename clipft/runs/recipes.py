@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -70,6 +71,13 @@ def collections() -> dict[str, Collection]:
 
 def presets() -> dict[str, Preset]:
     """All recipes by `file/name`; raises ConfigError for a malformed file."""
+    files = sorted((manifests_folder() / "presets").glob("*.yaml"))
+    return dict(_presets(tuple((str(file), file.stat().st_mtime_ns) for file in files)))
+
+
+@functools.lru_cache(maxsize=1)
+def _presets(_files: tuple[tuple[str, int], ...]) -> dict[str, Preset]:
+    """The recipes of these files, in their state; a batch asks for them once a job."""
     recipes = {}
     for file_name, collection in collections().items():
         for name, preset in collection.presets.items():
@@ -218,6 +226,7 @@ RECORDED = {"method", "lr", "lam", "ema", "selection"}  # keys that no run's con
 def candidates(runs: Path | str) -> pd.DataFrame:
     """What a sweep tried: a row per method and value of an open key, with held-out accuracy.
 
+    What is called accuracy is what the data set is scored by; attrs["metric"] says it in words.
     Columns: method, key, value, seeds, accuracy (mean over seeds of the kept weights), error
     (standard error of that proportion over the held-out images), chosen. The rule, made before the
     sweep was run: of the values whose accuracy is within one standard error of the best, the one
@@ -235,7 +244,8 @@ def candidates(runs: Path | str) -> pd.DataFrame:
             f"{runs} holds runs of several data sets or references; a choice needs one"
         )
     first = runs_table.iloc[0]
-    count = _held_out_images(manifest_of(first.folder, first.manifest), first.reference)
+    manifest = manifest_of(first.folder, first.manifest)
+    count = _held_out_images(manifest, first.reference)
     tried["error"] = (tried.accuracy * (1 - tried.accuracy) / count) ** 0.5
     tried["chosen"] = False
     for (_, key), values in tried.groupby(["method", "key"]):
@@ -243,7 +253,9 @@ def candidates(runs: Path | str) -> pd.DataFrame:
 
     order = {name: place for place, name in enumerate(METHODS)}
     tried["place"] = tried.method.map(order).fillna(UNKNOWN)
-    return tried.sort_values(["place", "key", "value"]).drop(columns="place")
+    tried = tried.sort_values(["place", "key", "value"]).drop(columns="place")
+    tried.attrs["metric"] = manifest.scored_by.words["reference"]
+    return tried
 
 
 def _one_standard_error(values: pd.DataFrame, *, larger: bool) -> Any:
@@ -302,7 +314,7 @@ def _held_out_images(manifest: Manifest, reference: str) -> int:
     """How many images the choice is made on; reference: "" for the manifest's own."""
     if not reference:
         reference = manifest.reference
-    return len(manifest.split(str(SplitName(reference, "val"))))
+    return len(manifest.trained_on([reference]).split(str(SplitName(reference, "val"))))
 
 
 # --- what is written of it

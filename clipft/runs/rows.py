@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from ..data.splits import SplitName
-from ..errors import ConfigError
+from ..errors import ConfigError, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,20 @@ CHOSEN_ON_VAL = ("holdout", "loss")  # of `selection`
 def reference_of(config: RunConfig, manifest: Manifest) -> str:
     """The in-distribution domain."""
     return config.reference or manifest.reference
+
+
+def seen_by(config: RunConfig, manifest: Manifest) -> Manifest:
+    """The data set as a run sees it: held out of is what it trains on, which may be any domain."""
+    return manifest.trained_on({reference_of(config, manifest), *config.train_domains})
+
+
+def shifts_of(config: RunConfig, manifest: Manifest) -> list[str]:
+    """The domains that robustness is measured on; raises ConfigError for one that is no shift."""
+    known = manifest.shifts(reference_of(config, manifest))
+    for domain in config.shifts:
+        if domain not in known:
+            raise unknown(f"shift of {manifest.name}", domain, known)
+    return [domain for domain in known if domain in (config.shifts or known)]
 
 
 def trained_on(config: RunConfig, manifest: Manifest) -> list[str]:
@@ -50,12 +64,13 @@ def choosing_on(config: RunConfig, manifest: Manifest) -> list[str]:
 
 
 def reported_on(config: RunConfig, manifest: Manifest) -> list[str]:
-    """Reference val, reference test, and every shift's test.
+    """Reference val, reference test, and the test of every shift that is measured on.
 
     A val that is not there is left out where no weights were chosen on it.
     """
     reference = reference_of(config, manifest)
-    names = [str(SplitName(domain, "test")) for domain in (reference, *manifest.shifts(reference))]
+    domains = (reference, *shifts_of(config, manifest))
+    names = [str(SplitName(domain, "test")) for domain in domains]
     val = str(SplitName(reference, "val"))
     if _is_chosen_on_val(config) or manifest.has(val):
         return [val, *names]

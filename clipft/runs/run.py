@@ -18,6 +18,7 @@ from .folder import ABOUT, WANTED, RunFolder, folders_of
 from .identity import manifest_of, model_name
 from .made import Made
 from .names import MethodName, recipe_in_words
+from .rows import seen_by
 from .scores import Scores, from_frame, with_scored_by
 from .sweep import Sweep
 from .table import reference_first
@@ -202,7 +203,7 @@ class Run:
     @cached_property
     def manifest(self) -> Manifest:
         """The run's copy of its data set's manifest, or today's where an older clipft left none."""
-        return manifest_of(self.folder, self.config.manifest)
+        return seen_by(self.config, manifest_of(self.folder, self.config.manifest))
 
     @property
     def reference(self) -> str:

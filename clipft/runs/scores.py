@@ -189,10 +189,16 @@ Row = tuple[float, str, float, float, float]
 """alpha, metric, value, low, high."""
 
 
-def table(scores: Sequence[Scores], reference: str, trained: Sequence[str] = ()) -> pd.DataFrame:
+def table(
+    scores: Sequence[Scores],
+    reference: str,
+    trained: Sequence[str] = (),
+    told: ScoredBy = ScoredBy(),
+) -> pd.DataFrame:
     """Tidy rows with TABLE_COLUMNS, see `role_of`. [low, high]: 95 % over images, BCa.
 
-    relative_accuracy, of the shifts, is against the reference test split at the same alpha.
+    relative_accuracy, of the shifts, is against the reference test split at the same alpha: of what
+    the data set is scored by, see `told`.
     ece_debiased is the ECE less what noise adds to it (`ErrorOfBins`); both have one interval.
 
     Each split is resampled by itself, with the same draws at every alpha and for every model: two
@@ -214,7 +220,7 @@ def table(scores: Sequence[Scores], reference: str, trained: Sequence[str] = ())
         role = role_of(name, reference, trained)
         lines = _rows_of(statistics_of_split)
         if role == SHIFT:
-            lines += _relative_accuracy(statistics_of_split, base)
+            lines += _relative_accuracy(statistics_of_split, base, told)
         size = len(by_split[split][-1].ids)
         for alpha, *line in lines:
             where = (reference, alpha, split, name.domain, name.part, role)
@@ -246,13 +252,16 @@ def _rows_of(measured: Resampled) -> list[Row]:
     return rows
 
 
-def _relative_accuracy(shift: Resampled, reference: Resampled) -> list[Row]:
-    """Accuracy under shift over reference accuracy, at each alpha where the latter is not 0."""
+def _relative_accuracy(shift: Resampled, reference: Resampled, told: ScoredBy) -> list[Row]:
+    """Accuracy under shift over reference accuracy, at each alpha where the latter is not 0.
+
+    Accuracy is what the data set is scored by.
+    """
     rows = []
     for alpha in dict.fromkeys(alpha for alpha, _ in shift):
-        above = shift[alpha, "accuracy"]
-        below = reference.get((alpha, "accuracy"))
-        if below is None or not below[0].value:
+        above = shift.get((alpha, told.shift))
+        below = reference.get((alpha, told.reference))
+        if above is None or below is None or not below[0].value:
             continue
         ratio = metrics.relative_accuracy(above[0].value, below[0].value)
         rows.append((alpha, "relative_accuracy", ratio, *interval_of_ratio(above, below)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import DEFAULT, TUNED, ZERO_SHOT, digest, plain_settings
 from ..data.splits import ScoredBy, SplitName
-from ..errors import ConfigError, RunError, first_line
+from ..errors import ConfigError, RunError, first_line, unknown
 from ..metrics.accuracy import harmonic_mean
 from ..metrics.correlation import effective_robustness
 from ..progress import write
@@ -21,7 +21,7 @@ from .names import MethodName, is_ensemble, ordered, title_of, told_of
 from .scores import REFERENCE, SHIFT, VAL, with_scored_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pandas as pd
 
@@ -57,13 +57,14 @@ NO_RECIPE = (
 RUN_KEYS = ["run", *RECIPE, "seed", "alpha"]
 
 
-def results(runs: Any = DEFAULT_RUNS) -> pd.DataFrame:
+def results(runs: Any = DEFAULT_RUNS, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """Every scored run as one tidy table: a row per run, alpha, split and metric.
 
     The method of a combination is, say, `lipsum+tpgm`; its lr and steps are those of its first run.
 
     Arguments:
         runs: a folder of runs, a Run, its folder, or a list of these.
+        where: settings, or columns of the table, that a run must have: {"model": "ViT-B-16"}.
 
     Returns:
         Columns run, recipe (all of the configuration but the seed, as 6 letters), family (all but
@@ -74,7 +75,8 @@ def results(runs: Any = DEFAULT_RUNS) -> pd.DataFrame:
         not recorded). Unfinished runs are left out and listed in attrs["unfinished"].
 
     Raises:
-        RunError: where there is no scored run.
+        RunError: where there is no scored run, or none of these settings.
+        ConfigError: where a key is neither a setting nor a column.
 
     Example:
         >>> table = clipft.results("runs")
@@ -86,19 +88,41 @@ def results(runs: Any = DEFAULT_RUNS) -> pd.DataFrame:
 
     tables = []
     unfinished = []
+    scored = 0
     for folder in folders_of(runs):
-        if folder.is_scored:
-            tables.append(_tidy(folder))
-        else:
+        if not folder.is_scored:
             unfinished.append(folder.name)
-    if not tables:
+            continue
+        scored += 1
+        table = _tidy(folder)
+        if not where or _fits(table, folder, where):
+            tables.append(table)
+    if not scored:
         raise RunError(
             f"no scored run under {runs}; train one: clipft train,"
             " or score one: clipft evaluate RUN"
         )
+    if not tables:
+        asked = ", ".join(f"{key}={value}" for key, value in (where or {}).items())
+        raise RunError(f"none of the {scored} scored runs under {runs} has {asked}")
     table = pd.concat(tables, ignore_index=True)
     table.attrs["unfinished"] = unfinished
     return table
+
+
+def _fits(table: pd.DataFrame, folder: RunFolder, where: Mapping[str, Any]) -> bool:
+    """Whether a run has these settings, or these values in its columns of the table."""
+    settings = plain_settings() | folder.config()
+    for key, value in where.items():
+        if key in table:
+            has = table[key].iloc[0]
+        elif key in settings:
+            has = settings[key]
+        else:
+            raise unknown("setting or column", key, {*settings, *table.columns})
+        if has != value:
+            return False
+    return True
 
 
 def _tidy(folder: RunFolder) -> pd.DataFrame:
@@ -479,7 +503,9 @@ def reference_first(splits: Iterable[str], reference: str) -> list[str]:
     return sorted(splits, key=place)
 
 
-def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.DataFrame:
+def results_table(
+    results: pd.DataFrame, *, calibration: bool = False, intervals: bool = False
+) -> pd.DataFrame:
     """A table to print: a row per recipe, means over seeds with the standard deviation.
 
     Tuned accuracies (%), the best alpha by reference validation, and energy gap; where the data set
@@ -490,6 +516,7 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
     Arguments:
         results: of `clipft.results`.
         calibration: also NLL (nats) and ECE (%) on the reference and on the shifts.
+        intervals: in place of the deviation, 95 % intervals of the mean over seeds (Student's).
 
     Returns:
         Texts.
@@ -507,6 +534,7 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
     rows = wide(results)
     told = scored_by(results)
     tests = rows[rows.role != VAL]
+    spread = _interval if intervals else _spread
     lines = []
 
     zero_shot = tests[tests.alpha == ZERO_SHOT]
@@ -515,7 +543,7 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
     if len(zero_shot):
         first = zero_shot[zero_shot.run == zero_shot.run.iloc[0]]
         head = {"method": "zero-shot", "lr": "", "steps": "", "alpha": "0"}
-        lines.append(head | _line(first, told, calibration=calibration))
+        lines.append(head | _line(first, told, spread, calibration=calibration))
 
     titles = _titles(results)
     by_recipe = dict(list(tests.groupby(RECIPE)))
@@ -529,13 +557,13 @@ def results_table(results: pd.DataFrame, *, calibration: bool = False) -> pd.Dat
         about = {"method": titles[recipe], **told_of(lr, steps), "alpha": "1"}
         if TUNED in set(of_recipe.alpha):
             tuned = of_recipe[of_recipe.alpha == TUNED]
-            lines.append(about | _line(tuned, told, calibration=calibration))
+            lines.append(about | _line(tuned, told, spread, calibration=calibration))
         if best not in (ZERO_SHOT, TUNED):
             mixed = about | {"alpha": f"{best:g} (val)"}
             if not is_ensemble(name):
                 mixed["method"] += " + WiSE"
             at_best = of_recipe[of_recipe.alpha == best]
-            lines.append(mixed | _line(at_best, told, calibration=calibration))
+            lines.append(mixed | _line(at_best, told, spread, calibration=calibration))
 
     table = pd.DataFrame(lines)
     _say_what_is_unusual(table, results)
@@ -582,25 +610,30 @@ def _best_alpha(val: pd.DataFrame, runs: int) -> float:
     return TUNED if of_all.empty else float(of_all.idxmax())
 
 
-def _line(rows: pd.DataFrame, told: ScoredBy, *, calibration: bool) -> dict[str, str]:
+def _line(
+    rows: pd.DataFrame, told: ScoredBy, spread: Callable[..., str], *, calibration: bool
+) -> dict[str, str]:
     """The numbers of one line of `results_table`: rows of one recipe at one alpha."""
     columns = {"seeds": str(rows.run.nunique())}
     for split in reference_first(rows.split.unique(), rows.reference.iloc[0]):
-        columns[SplitName.parse(split).domain] = _spread(100 * rows[rows.split == split].score)
+        columns[SplitName.parse(split).domain] = spread(100 * rows[rows.split == split].score)
     shifts = rows[rows.role == SHIFT]
     of_shifts = shifts.groupby("run").score.mean()
-    columns["mean shift"] = _spread(100 * of_shifts)
-    if told.together:
+    if len(shifts):
+        columns["mean shift"] = spread(100 * of_shifts)
+    if told.together and len(shifts):
         of_reference = rows[rows.role == REFERENCE].groupby("run").score.mean()
-        columns["harmonic mean"] = _spread(100 * harmonic_mean(of_reference, of_shifts))
+        columns["harmonic mean"] = spread(100 * harmonic_mean(of_reference, of_shifts))
     if calibration:
         for metric, factor, digits in (("nll", 1, 2), ("ece", 100, 1)):
-            for role in (REFERENCE, SHIFT):
+            for role in (REFERENCE, SHIFT) if len(shifts) else (REFERENCE,):
                 means = rows[rows.role == role].groupby("run")[metric].mean()
-                columns[f"{metric.upper()} {role}"] = _spread(factor * means, digits)
+                columns[f"{metric.upper()} {role}"] = spread(factor * means, digits)
     columns["energy gap"] = ""
     if "energy_gap" in rows:
-        columns["energy gap"] = _spread(shifts.groupby("run").energy_gap.mean(), 2)
+        # Under shift, or where there is none, on the reference.
+        told_on = shifts if len(shifts) else rows
+        columns["energy gap"] = spread(told_on.groupby("run").energy_gap.mean(), 2)
     return columns
 
 
@@ -610,3 +643,13 @@ def _spread(values: pd.Series, digits: int = 1) -> str:
         return "-"
     mean = f"{values.mean():.{digits}f}"
     return mean if len(values) < 2 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
+
+
+def _interval(values: pd.Series, digits: int = 1) -> str:
+    """Mean and the 95 % interval of it over runs; a dash where there is no such number."""
+    from ..metrics.intervals import of_repeats
+
+    if len(values) < 2 or values.isna().any():
+        return _spread(values, digits)
+    low, high = of_repeats(values.to_numpy())
+    return f"{values.mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

@@ -18,7 +18,7 @@ from ..config import Reading
 from ..data.splits import Split
 from ..diagnostics.energies import energy_vectors, unit
 from ..evaluation.bench import Bench
-from ..evaluation.predictions import logits_of, validate_on
+from ..evaluation.predictions import ChosenBy, logits_of, validate_on
 from ..evaluation.recorder import record_weights, recorded
 from ..inputs.batches import Batch, Pixels, Stream, train_batches
 from ..inputs.seeds import rng
@@ -123,6 +123,10 @@ class HeldOutImages:
         transform = self._bench.selection_transform(self._config)
         return Pixels(self.split, transform, self._bench.reading)
 
+    @cached_property
+    def _chosen_by(self) -> ChosenBy:
+        return self._bench.chosen_by(self._config)
+
     @property
     def labels(self) -> Tensor:
         """(N,), in the order of `logits`."""
@@ -134,9 +138,9 @@ class HeldOutImages:
         return {name for name, _ in self.student.named_parameters()}
 
     def accuracy(self, weights: Weights) -> float:
-        """Top-1 accuracy, a fraction."""
+        """What the data set is scored by, a fraction."""
         self.student.load_state_dict(weights)
-        return validate_on(self.student, self._pixels).accuracy
+        return validate_on(self.student, self._pixels, self._chosen_by).accuracy
 
     def logits(self, weights: Weights) -> Tensor:
         """(N, C)."""

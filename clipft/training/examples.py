@@ -13,6 +13,7 @@ from ..config import RunConfig
 from ..data.images import Transform
 from ..data.splits import Split
 from ..evaluation.bench import Bench
+from ..evaluation.predictions import ACCURACY, ChosenBy
 from ..inputs.batches import Batch, Pixels, Stream, train_batches, train_transform
 from ..inputs.release import TrainPixels, both_sides
 from ..models.embeddings import extract
@@ -21,10 +22,14 @@ from ..runs.protocol import protocol_of
 
 
 class Examples(Protocol):
-    """Batches of the training split, and the selection split again and again, if there is one."""
+    """Batches of the training split, and the selection split again and again, if there is one.
+
+    chosen_by: by what that chooses weights.
+    """
 
     train: Split
     selection: Iterable[Batch] | None
+    chosen_by: ChosenBy
 
     def batches(self, steps: range) -> Iterable[Batch]:
         """The batches of these steps: the same ones whenever they are asked for."""
@@ -36,7 +41,9 @@ class PixelExamples:
     def __init__(self, bench: Bench, config: RunConfig):
         self.train = bench.train_split(config)
         self.selection: Iterable[Batch] | None = None
+        self.chosen_by = ACCURACY
         if bench.has_selection(config):
+            self.chosen_by = bench.chosen_by(config)
             transform = bench.selection_transform(config)
             self.selection = Pixels(bench.selection_split(config), transform, bench.reading)
         self._bench = bench
@@ -70,7 +77,9 @@ class EmbeddedExamples:
         self._config = config
         self._student = student
         self.selection: Iterable[Batch] | None = None
+        self.chosen_by = ACCURACY
         if bench.has_selection(config):
+            self.chosen_by = bench.chosen_by(config)
             self.selection = [self._embedded(bench.selection_split(config))]
 
     def batches(self, steps: range) -> Iterator[Batch]:

@@ -10,7 +10,7 @@ Sources: Radford et al., CLIP, arXiv:2103.00020, section 3.2; Kumar et al., LP-F
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from ..data.splits import Split
 from ..diagnostics.energies import unit
 from ..errors import ConfigError
 from ..evaluation.bench import Bench
+from ..evaluation.predictions import ACCURACY, ChosenBy, predictions
 from ..models.embeddings import extract
 from ..models.head import Head
 from ..models.students import Student
@@ -32,15 +33,17 @@ STRENGTHS = tuple(10.0**power for power in range(-4, 2))
 
 @dataclass(frozen=True)
 class Labelled:
-    """Scaled embeddings s f (N, D) with labels (N,)."""
+    """Scaled embeddings s f (N, D) with labels (N,), and by what they choose a head."""
 
     embeddings: Tensor
     labels: Tensor
+    chosen_by: ChosenBy = ACCURACY
 
     def accuracy(self, weight: Tensor, bias: Tensor) -> float:
-        """Top-1 accuracy of weight (D, C), bias (C,), as a fraction."""
-        predictions = (self.embeddings @ weight + bias).argmax(-1)
-        return float((predictions == self.labels).float().mean())
+        """Of weight (D, C), bias (C,), as a fraction: top-1 accuracy, or see `ChosenBy`."""
+        logits = self.embeddings @ weight + bias
+        prediction, _, _ = predictions(logits, self.labels, self.chosen_by.allowed)
+        return self.chosen_by.accuracy(prediction, self.labels)
 
 
 def logistic(
@@ -91,13 +94,16 @@ def probe_head(bench: Bench, config: RunConfig, student: Student) -> Head:
     scale = bench.clip.scale
     names = tuple(bench.manifest.names)
 
-    def labelled(split: Split) -> Labelled:
+    def labelled(split: Split, chosen_by: ChosenBy) -> Labelled:
         features = extract(student, split, bench.reading)
         embeddings = scale * unit(torch.from_numpy(features.embeddings))
-        return Labelled(embeddings, torch.from_numpy(features.label))
+        if chosen_by.groups:
+            group_of = dict(zip(split.ids, chosen_by.groups, strict=True))
+            chosen_by = replace(chosen_by, groups=tuple(group_of[name] for name in features.ids))
+        return Labelled(embeddings, torch.from_numpy(features.label), chosen_by)
 
-    train = labelled(bench.train_split(config))
-    held_out = labelled(bench.selection_split(config))
+    train = labelled(bench.train_split(config), ACCURACY)
+    held_out = labelled(bench.selection_split(config), bench.chosen_by(config))
     bias_is_trained = config.head == "absorbed"
     weight, bias = logistic(
         train, held_out, len(names), bias=bias_is_trained, progress=bench.reading.progress

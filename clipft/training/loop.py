@@ -184,7 +184,7 @@ def log(training: Training, state: State, loss: float, values: dict[str, float])
 
 
 def merit(found: Validation, selection: str) -> float:
-    """What is larger for better weights: the accuracy, or minus the loss."""
+    """What is larger for better weights: the accuracy, see `ChosenBy`, or minus the loss."""
     return -found.loss if selection == "loss" else found.accuracy
 
 
@@ -219,7 +219,7 @@ def validate(training: Training, state: State) -> None:
 def _validated(training: Training, state: State, selection: Iterable[Batch]) -> dict[str, float]:
     """What the selection split says of the weights, which are kept where they are the best."""
     try:
-        found = validate_on(state.kept, selection)
+        found = validate_on(state.kept, selection, training.examples.chosen_by)
     except WeightsError as error:
         advice = "the run diverged; lower lr or lam"
         raise RunError(f"validation after step {state.step}: {error}: {advice}") from None

@@ -12,6 +12,7 @@ from ..runs.names import MethodName, title_of
 
 WORDS = {  # what a setting is called, where its own name says too little
     "train_domains": "domains to train on",
+    "shifts": "shifts measured on",
     "lam": "weight of the regulariser",
     "lr": "learning rate",
     "batch_size": "images in a batch",

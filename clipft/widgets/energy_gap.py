@@ -16,6 +16,7 @@ from ..figures.style import UNITS, called, domain_of, style
 from ..figures.wise import curves_figure
 from ..metrics.correlation import Correlation
 from ..runs.run import read_sweep
+from ..runs.scores import SHIFT
 from ..runs.sweep import Sweep
 from ..runs.table import wide
 from ..runs.thumbnails import Thumbnails
@@ -59,7 +60,12 @@ class EnergyGapExplorer(Explorer):
     def __init__(self, results: Any, runs: Path | str = "", alpha: float = TUNED, **traits):
         results, runs = results_of(results, runs)
         rows = wide(results)
-        rows = rows[(rows.role == "shift") & (rows.alpha == alpha)].reset_index(drop=True)
+        if SHIFT not in set(rows.role):
+            instead = "clipft.explore(RUN) shows one run, clipft.RunBrowser(RUNS) their table"
+            raise ConfigError(
+                f"no run is scored on a shift, as where its data set has none: {instead}"
+            )
+        rows = rows[(rows.role == SHIFT) & (rows.alpha == alpha)].reset_index(drop=True)
         if rows.empty:
             command = f"clipft wise RUN --alpha {alpha:g}"
             raise ConfigError(f"no run is scored on a shift at alpha {alpha:g}: {command}")

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from clipft.batch.spec import Spec, plan
+from clipft.batch.spec import Spec, plan, read_spec
+from clipft.data.manifests import available
 from clipft.metrics.comparison import paired_difference
 from clipft.runs.claims import ahead_along_curves, claims, mixtures_above_rates
 
@@ -102,3 +103,15 @@ def _against_ft(records):
             if len(both) > 1:
                 difference = paired_difference(both[f"{role}_ft"], both[role]).points
                 yield difference.partition(", n =")[0]
+
+
+def test_the_linear_probe_is_of_every_data_set():
+    """All that come with clipft, but for those on which nothing is reported."""
+    folder = ROOT / "papermill_runs"
+    (jobs,) = plan(read_spec(folder / "linear_probe.yaml"), folder, folder / "out/linear_probe")
+    assert {job.parameters["method"] for job in jobs} == {"lp"}
+    manifests = [job.parameters["manifest"] for job in jobs]
+    assert sorted(manifests) == sorted({*available()} - {"emoji_start", "emoji_pretrain"})
+    for job in jobs:
+        built_in = job.parameters["manifest"] == "emoji_shift"
+        assert job.parameters["model"] == ("emoji-tiny" if built_in else "ViT-B-16")

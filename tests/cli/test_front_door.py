@@ -74,6 +74,8 @@ MISTAKES = [
     ("train manifest=emoji_shfit", "did you mean 'emoji_shift'"),
     ("train reference=twmoji", "did you mean 'twemoji'"),
     ("train train_domains=[lnie]", "did you mean 'line'"),
+    ("train shifts=[lnie]", "did you mean 'line'"),
+    ("train shifts=[twemoji]", "unknown shift of emoji_shift 'twemoji'"),
     ("train model=ViT-B-61", "did you mean 'ViT-B-16'"),
     ("train model=ViT-B-16", "a tag of: openai"),
     ("train model=ViT-B-16 pretrained=openia", "did you mean 'openai'"),

@@ -152,6 +152,11 @@ def test_predictions_are_in_the_words_of_the_manifest(clipft, photos):
         ("datasets new mine --root photos", ["reference: missing", "phone, sketch, studio"]),
         ("datasets new mine --root photos --reference stdio", ["no stdio", "e.g. studio"]),
         ("datasets mine --root photos", ["clipft datasets new photos --root photos"]),
+        ("datasets check", ["NAME is missing", "clipft datasets check photos"]),
+        ("datasets check mine --root photos", ["takes no --root", "clipft datasets check photos"]),
+        ("datasets check mine --table x.csv", ["takes no --table"]),
+        ("datasets check mine --reference phone", ["takes no --reference"]),
+        ("datasets check mine", ["mine"]),
         ("datasets photos", ["photos is a folder", "clipft train --data photos"]),
         ("datasets mine.yaml", ["no manifest mine.yaml", "clipft datasets new mine"]),
         ("train manifest=photos", ["photos is a folder", "--data photos --reference DOMAIN"]),
@@ -160,6 +165,9 @@ def test_predictions_are_in_the_words_of_the_manifest(clipft, photos):
         ("train --data photos reference=studio", ["--data and reference=", "one of them"]),
         ("train --data photos", ["reference: missing", "phone, sketch, studio"]),
         ("train --data photos --reference studio lr=-1", ["lr: "]),
+        ("train --data photos --reference studio --seeds 1,x", ["'x' is no seed", "0,3,7"]),
+        ("train --data photos --reference studio --seeds 4-2", ["each seed once"]),
+        ("train --data photos --reference studio --seeds 0-4 seed=1", ["--seeds and seed="]),
         ("train --data photos --reference studio mehtod=ft", ["unknown key 'mehtod'"]),
     ],
 )
@@ -169,3 +177,31 @@ def test_a_mistake_is_one_line_and_writes_nothing(clipft, photos, arguments, wor
     assert (code, err.count("\n")) == (2, 1), err
     assert [word for word in words if word not in err] == []
     assert sorted(Path().rglob("*")) == before
+
+
+def test_a_check_exits_with_1_where_something_is_wrong_and_shows_the_rest(clipft):
+    photos = draw_tree(Path("photos"), ["studio", "phone"], CLASSES, train=4, test=2)
+    clipft("datasets", "new", "photos", "--root", photos, "--reference", "studio")
+    code, out, _ = clipft("datasets", "check", "photos", "--out", "sheet")
+    assert (code, "all images are there" in out) == (0, True)
+    next((photos / "phone/bee").iterdir()).write_bytes(b"no image")
+    shutil.rmtree("sheet")
+    code, out, err = clipft("datasets", "check", "photos", "--out", "sheet")
+    assert (code, err) == (1, "")
+    assert "wrong: unreadable: 1 of " in out
+    assert Path("sheet/photos.html").is_file()
+
+
+def test_repeats_of_few_shots_are_one_command_and_one_table(clipft, photos):
+    """FLYP's protocol: as many of each class to choose on as to train on, another draw a seed."""
+    where = ["--data", "photos", "--reference", "studio", "--seeds", "0,5"]
+    few = training(clipft, shots=1, selection="loss", lr=0.0)
+    code, out, err = clipft("train", *where, *few)
+    assert code == 0, err
+    assert out.count("trained ") == 2
+    assert "2 repeats" in out
+    runs = [Run.open(line.split()[1]) for line in out.splitlines() if line.startswith("trained ")]
+    assert [run.config.seed for run in runs] == [0, 5]
+    code, out, _ = clipft("results", "--intervals")
+    assert "mean [95 % interval of it] over seeds" in out
+    assert "selection loss" in out

@@ -172,7 +172,7 @@ def test_val_and_test_are_held_out_of_a_reference_without_splits():
     assert labels_of(manifest, "studio/val") == {0: 5, 1: 5}  # a fifth of the other 24
     assert labels_of(manifest, "studio/train") == {0: 19, 1: 19}
     assert labels_of(manifest, "phone/test") == {0: 4, 1: 4}
-    with pytest.raises(ConfigError, match="to train on it, make a manifest with reference: phone"):
+    with pytest.raises(ConfigError, match="to train on it: reference=phone"):
         manifest.split("phone/train")
 
 

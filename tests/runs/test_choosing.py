@@ -71,6 +71,7 @@ def test_candidates_are_the_numbers_of_the_table():
             "val_accuracy": 0.75,
             "val_gap": 1.0,
             "val_n": 100,
+            "val_error": (0.75 * 0.25 / 100) ** 0.5,
             "reference_accuracy": 0.74,
             "shift_accuracy": 0.72,
         }

@@ -5,9 +5,11 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from clipft.errors import ConfigError
 from clipft.methods import METHODS, POSTHOC
+from clipft.metrics.intervals import of_repeats
 from clipft.runs import table as tables
 from clipft.runs.names import ordered, title_of
 from clipft.runs.table import CONFIG_COLUMNS
@@ -133,6 +135,27 @@ def test_results_table_is_pandas_means():
             == f"{shifts.energy_gap.mean():.2f} ± {shifts.energy_gap.std():.2f}"
         )
         assert tuned.loc[name, "seeds"] == "2"
+
+
+def test_repeats_have_a_mean_and_its_interval():
+    """FLYP reports the mean of 50 repeats of few shots."""
+    table = fake(recipes=[("ft", 1e-4)], seeds=range(50), alphas=(0.0, 1.0))
+    row = tables.results_table(table, intervals=True).set_index("alpha").loc["1"]
+    of_sketch = (table.metric == "accuracy") & (table.alpha == 1) & (table.split == "sketch/test")
+    values = 100 * table[of_sketch]["mean"]
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert len(values) == 50 == int(row.seeds)
+    assert row.sketch == f"{values.mean():.1f} [{low:.1f}, {high:.1f}]"
+    alone = tables.results_table(table[table.seed == 0], intervals=True)
+    assert "[" not in alone.sketch.iloc[-1]
+
+
+@pytest.mark.parametrize("repeats", [2, 5, 50])
+def test_the_interval_of_repeats_holds_the_truth_as_often_as_it_says(repeats):
+    draws = np.random.default_rng(0).normal(0.6, 0.02, (2000, repeats))
+    bounds = np.array([of_repeats(row) for row in draws])
+    held = ((bounds[:, 0] <= 0.6) & (bounds[:, 1] >= 0.6)).mean()
+    assert abs(held - 0.95) < 0.015  # three standard errors
 
 
 @pytest.mark.parametrize(("peak", "rows"), [(0.5, ["1", "0.5 (val)"]), (1.0, ["1"]), (0.0, ["1"])])

@@ -233,6 +233,14 @@ def test_any_domain_can_be_the_reference(world):
     ]
 
 
+def test_some_shifts_are_enough(world):
+    run = world.train(shifts=["clipart"])
+    names = [split.name for split in run.reported_splits()]
+    assert names == ["real/val", "real/test", "clipart/test"]
+    with pytest.raises(ConfigError, match="unknown shift of mini 'real'"):
+        world.train(shifts=["real"])
+
+
 def test_several_domains_are_joined(world):
     split = world.bench(train_domains=("real", "clipart")).train_split()
     assert split.name == "real+clipart/train"

@@ -66,6 +66,7 @@ VALID = st.builds(
     crop=st.sampled_from([(0.08, 1.0), (0.5, 0.5)]),
     betas=st.sampled_from([(0.9, 0.999), (0, 0.5)]),
     train_domains=st.sampled_from([(), ("real", "sketch")]),
+    shifts=st.sampled_from([(), ("clipart",)]),
     options=st.sampled_from([{}, {"tau": 2, "mask": True}]),
     clip_norm=st.none() | st.floats(1e-300, 10),
     ema=st.none() | st.floats(0, 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,8 @@ class Asked:
 
     place: of the files of this domain. inside: the same as seen from the data set's root, which
     paths begin with; "" for the root itself. folders: class folder -> label. heading: of the data
-    set, for errors.
+    set, for errors. cache: where images that lie in arrays are taken out to, and what their paths
+    are seen from.
     """
 
     place: Path
@@ -25,6 +27,7 @@ class Asked:
     domain: str
     folders: Mapping[str, int]
     heading: str
+    cache: Path = Path()
 
     def file(self, *parts: str) -> Path:
         """A file or folder of the domain; raises ConfigError where it is not there."""
@@ -44,6 +47,18 @@ class Asked:
             raise ConfigError(f"{where}: {unknown('class', folder, self.folders)}")
         return self.folders[folder]
 
+    def without_image(self, rows: Rows) -> list[str]:
+        """The class folders of which there is no row, in the order of labels."""
+        there = set(rows.labels)
+        return [folder for folder, label in self.folders.items() if label not in there]
+
+    def check_every_class(self, rows: Rows, where: Path) -> None:
+        """Raise ConfigError where a class has no row."""
+        missing = self.without_image(rows)
+        if missing:
+            wanted = f"wanted: {self.heading} as its card says, see clipft datasets"
+            raise ConfigError(f"{where} has no image of {listed(missing)}; {wanted}")
+
 
 @dataclass
 class Rows:
@@ -53,6 +68,9 @@ class Rows:
     labels: list[int] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what a person should know, a line each
+    border: int = 0  # pixels of each image that are cut off at each side
+    # labels that count as the first of them: one class here, several of the data set
+    alike: tuple[tuple[int, ...], ...] = ()
 
     def add(self, path: str, label: int, group: str | None = None) -> None:
         """Add an image."""
@@ -65,32 +83,53 @@ class Rows:
 Reader = Callable[[Asked], dict[str, Rows]]  # part -> its rows
 
 
-def class_folders(asked: Asked, *parts: str, label_of: Callable[[str], int] | None = None) -> Rows:
+def class_folders(
+    asked: Asked, *parts: str, label_of: Callable[[str], int | None] | None = None
+) -> Rows:
     """The images of a folder of class folders, in the order of labels and then of paths.
 
-    label_of: makes a label of a class folder; else it is looked up in `asked`. Raises ConfigError
-    for a folder of no class, and where there is no image.
+    label_of: makes a label of a class folder, None where it is left out; else it is looked up in
+    `asked`. Raises ConfigError for a folder of no class, and where there is no image.
     """
     top = asked.file(*parts)
     found = find_images(top)
-    rows = []
-    labels: dict[str, int] = {}
-    outside = []
-    for image in found.images:
-        folder, _, name = image.partition("/")
-        if not name:
-            outside.append(image)
-            continue
-        if folder not in labels:
-            labels[folder] = (
-                asked.label(folder, top / folder) if label_of is None else label_of(folder)
-            )
-        rows.append((labels[folder], asked.path("/".join([*parts, image]))))
-    if not rows:
+    runs, outside = _runs_of_folders(found.images)
+    labelled = []
+    for folder, run in runs:
+        label = asked.label(folder, top / folder) if label_of is None else label_of(folder)
+        if label is not None:
+            labelled.append((label, run))
+    if not labelled:
         raise ConfigError(f"no image in a class folder of {top}")
-    rows.sort()
-    notes = notes_on(top, found.left_out, outside)
-    return Rows([path for _, path in rows], [label for label, _ in rows], notes=notes)
+
+    before = "/".join([*filter(None, [asked.inside]), *parts, ""])
+    rows = Rows(notes=notes_on(top, found.left_out, outside))
+    # Paths of folders of one label stay in order: runs are.
+    for label, run in sorted(labelled, key=lambda pair: pair[0]):
+        rows.ids += [before + image for image in found.images[run]]
+        rows.labels += [label] * (run.stop - run.start)
+    return rows
+
+
+def _runs_of_folders(images: Sequence[str]) -> tuple[list[tuple[str, slice]], list[str]]:
+    """((first folder, where its images are) in order, images in none), of sorted paths.
+
+    By folders, since ImageNet has a thousand of them and a million images.
+    """
+    runs = []
+    outside = []
+    start = 0
+    while start < len(images):
+        folder, slash, _ = images[start].partition("/")
+        if not slash:
+            outside.append(images[start])
+            start += 1
+            continue
+        # The sign behind the slash: all that begins with the folder sorts before it.
+        stop = bisect_left(images, f"{folder}0", lo=start)
+        runs.append((folder, slice(start, stop)))
+        start = stop
+    return runs, outside
 
 
 def notes_on(place: Path, left_out: LeftOut, outside: Sequence[str]) -> list[str]:

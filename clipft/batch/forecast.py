@@ -1,0 +1,445 @@
+"""A batch looked at before it runs: jobs, what is missing, hours and disk. Nothing is written."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import util
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from ..config import RunConfig
+from ..data.manifests import load_manifest
+from ..data.splits import SplitName
+from ..errors import ClipftError, ConfigError
+from ..methods import POSTHOC
+from ..runs.estimate import (
+    ALIKE,
+    TRAINED_STATE,
+    Costs,
+    Images,
+    costs,
+    macs_of_step,
+    measured_steps,
+    size_of_weights,
+    towers_of,
+)
+from ..runs.folder import run_folders
+from ..runs.identity import begun_key, begun_runs, model_name
+from ..runs.machine import cpu_name
+from ..runs.model_names import (
+    HUB,
+    RANDOM,
+    check_model,
+    model_folder,
+    published_address,
+    weights_path,
+)
+from ..runs.rows import chosen_on, reported_on, trained_on
+from ..runs.scores import size_of_scores
+from .machine import gpu_names
+from .spec import Job, Spec, choose, in_small, place_of, plan, read_spec
+from .work import Work
+
+if TYPE_CHECKING:
+    from ..data.manifests import Manifest
+
+EVALUATED = "32-true"  # the precision in which models are scored
+NAME = 40 * "x"  # the path of an image, where none is at hand
+# files of the weights of a repository, in the order in which open_clip looks for them
+WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+NOTEBOOKS = ("papermill", "nbconvert", "ipykernel")  # of the extra `notebooks`, what a batch asks
+
+
+@dataclass
+class StageForecast:
+    """What one stage has to do: jobs, runs to train, seconds, and bytes that it leaves."""
+
+    notebook: str
+    jobs: int = 0
+    done: int = 0
+    trainings: int = 0
+    seconds: float = 0.0
+    size: int = 0
+
+    @property
+    def to_do(self) -> int:
+        """How many jobs are left."""
+        return self.jobs - self.done
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What is not here: of which kind, its name, and the line that says where it is expected."""
+
+    kind: str
+    name: str
+    line: str
+
+
+@dataclass
+class Forecast:
+    """What a batch will do, and what it needs first; `notes` say what the numbers stand on."""
+
+    name: str
+    out: Path
+    stages: list[StageForecast] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    unit: str = "GPU hours"  # of its time; hours where all was measured on a processor
+
+    @property
+    def size(self) -> int:
+        """Bytes that all stages leave."""
+        return sum(stage.size for stage in self.stages)
+
+
+def forecast(
+    path: Path | str,
+    out: Path | str | None = None,
+    only: Sequence[str] = (),
+    *,
+    small: bool = False,
+) -> Forecast:
+    """Look at a batch without running it; arguments as those of `runner.run_batch`.
+
+    Data and weights may be absent: they are listed. Raises ConfigError where the spec is wrong.
+    """
+    path = Path(path)
+    spec = read_spec(path)
+    if small:
+        spec = in_small(spec, path.parent)
+    place = place_of(spec, path, out)
+    absent: dict[str, str] = {}
+    stages = choose(plan(spec, path.parent, place, absent), only)
+
+    ahead = Forecast(spec.name, place)
+    price = _Price(absent, _measured(place, stages))
+    for stage in stages:
+        ahead.stages.append(_of_stage(stage, price))
+    ahead.missing = list(_missing(stages, price))
+    ahead.notes = list(_notes(ahead, price, spec))
+    if price.sources and all(source == price.measured_here for source in price.sources):
+        ahead.unit = "GPU hours" if gpu_names() else "hours"
+    return ahead
+
+
+def _of_stage(stage: Sequence[Job], price: _Price) -> StageForecast:
+    names = dict.fromkeys(job.notebook.stem for job in stage)
+    found = StageForecast(" ".join(names) or "nothing", jobs=len(stage))
+    for job in stage:
+        if job.done:
+            found.done += 1
+            continue
+        cost = price.of_job(job)
+        found.trainings += cost.trainings
+        found.seconds += cost.seconds
+        found.size += cost.size
+    return found
+
+
+# --- what is here
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set as a price needs it: how many images, None where nobody says, and classes."""
+
+    images: Images | None
+    classes: int
+
+
+def _measured(out: Path, stages: Sequence[Sequence[Job]]) -> dict[tuple[Any, ...], list[float]]:
+    """Seconds of a step in runs that this machine trained: those of this batch, and of others."""
+    places = {file.parent for file in out.parent.glob("*/runs/*")}
+    for job in itertools.chain.from_iterable(stages):
+        runs = job.parameters.get("runs")
+        if isinstance(runs, str):
+            places.add((job.notebook.parent / runs).resolve())
+    folders = itertools.chain.from_iterable(map(run_folders, sorted(places)))
+    return measured_steps(folders, _device())
+
+
+def _device() -> str:
+    """The name, in the records of runs, of what a batch would train on here."""
+    names = gpu_names()
+    return names[0] if names else cpu_name()
+
+
+@dataclass
+class Cost:
+    """Of one job: runs to train, seconds, bytes."""
+
+    trainings: int = 0
+    seconds: float = 0.0
+    size: int = 0
+
+
+class _Price:
+    """What jobs cost; each run is trained once, by the first job that asks for it."""
+
+    def __init__(
+        self, absent: Mapping[str, str], measured: Mapping[tuple[Any, ...], Sequence[float]]
+    ):
+        self.absent = absent
+        self.measured = measured
+        self.costs: Costs = costs()
+        self.measured_here = f"measured on {_device()}"
+        self.priced: set[tuple[str, str]] = set()
+        self.sources: Counter[str] = Counter()  # where the seconds of trainings are from
+        self.largest = 0  # bytes of the largest weights that are trained
+        self._manifests: dict[str, Manifest | None] = {}
+        self._data: dict[tuple[str, str, str], Data] = {}
+        self._begun: dict[Path, dict[str, Any]] = {}
+        self._scores: dict[tuple[int, int], int] = {}
+
+    def of_job(self, job: Job) -> Cost:
+        """What is left to do of a job."""
+        cost = Cost()
+        for config in job.work.trainings:
+            key = (job.runs, config.id)
+            if key in self.priced or self._is_trained(job, config):
+                continue
+            self.priced.add(key)
+            self._add_training(cost, config)
+        if job.work.trainings:
+            self._add_making(cost, job.work)
+            self._add_scoring(cost, job.work)
+        return cost
+
+    def _add_training(self, cost: Cost, config: RunConfig) -> None:
+        data = self.data(config)
+        cost.trainings += 1
+        seconds, source = self._seconds_of_training(config, data)
+        self.sources[source] += 1
+        cost.seconds += seconds
+        cost.size += self._size(config, data)
+        self.largest = max(self.largest, self._size(config, data))
+
+    def _seconds_of_training(self, config: RunConfig, data: Data) -> tuple[float, str]:
+        """Seconds, validations included, and where they are from: a device, a card, or unknown."""
+        towers = towers_of(config.model)
+        key = (model_name(config.model), *(getattr(config, name) for name in ALIKE[1:]))
+        forward = 0.0 if towers is None else self.costs.seconds(towers.image.macs, EVALUATED)
+        if self.measured.get(key):
+            values = self.measured[key]
+            return config.steps * sum(values) / len(values), self.measured_here
+        step = self.costs.of_steps(config)
+        source = "measured, see data_manifests/cost/steps.yaml"
+        if math.isnan(step):
+            if towers is None:
+                return 0.0, "not known"
+            macs = macs_of_step(config, towers, data.classes)
+            step = self.costs.seconds(macs, config.precision)
+            source = f"estimated for {self.costs.card}"
+        seconds = config.steps * step if config.entry.trains != "head" else 0.0
+        if data.images is not None:
+            validations = config.steps // config.eval_every
+            if config.entry.trains != "head":
+                seconds += validations * data.images.val * forward
+            if config.entry.head == "probe":
+                seconds += data.images.train * forward
+        return seconds, source
+
+    def _add_making(self, cost: Cost, work: Work) -> None:
+        """What a post-hoc method takes: steps of its own, and weights, but of an ensemble."""
+        if not work.combines:
+            return
+        first = work.trainings[0]
+        method = POSTHOC[work.combines]
+        options: dict[str, Any] = {**method.options, **work.options}
+        data = self.data(first)
+        if not method.ensemble:
+            cost.size += self._size(first, data)
+        towers = towers_of(first.model)
+        if towers is not None and "steps" in options:
+            macs = options["steps"] * options["batch"] * 3 * towers.image.macs
+            cost.seconds += self.costs.seconds(macs, EVALUATED)
+
+    def _add_scoring(self, cost: Cost, work: Work) -> None:
+        """Every image once at every alpha."""
+        first = work.trainings[0]
+        data = self.data(first)
+        if not work.alphas or data.images is None:
+            return
+        images = data.images.val + data.images.tests
+        towers = towers_of(first.model)
+        if towers is not None:
+            macs = images * work.alphas * towers.image.macs
+            cost.seconds += self.costs.seconds(macs, EVALUATED)
+        key = (images, work.alphas)
+        if key not in self._scores:
+            self._scores[key] = size_of_scores([NAME] * images, work.alphas)
+        cost.size += self._scores[key]
+
+    def _size(self, config: RunConfig, data: Data) -> int:
+        towers = towers_of(config.model)
+        return 0 if towers is None else size_of_weights(config, towers, data.classes)
+
+    def _is_trained(self, job: Job, config: RunConfig) -> bool:
+        """Whether the job's folder of runs holds this one, finished."""
+        manifest = self.manifest(config.manifest)
+        runs = job.parameters.get("runs")
+        if manifest is None or not isinstance(runs, str):
+            return False
+        place = (job.notebook.parent / runs).resolve()
+        if place not in self._begun:
+            self._begun[place] = begun_runs(place)
+        if not self._begun[place]:
+            return False
+        folder = self._begun[place].get(begun_key(config, manifest))
+        return folder is not None and folder.has_weights
+
+    def manifest(self, name: str) -> Manifest | None:
+        """A data set's manifest, opened once; None where it cannot be."""
+        if name not in self._manifests:
+            try:
+                self._manifests[name] = load_manifest(name)
+            except ConfigError:
+                self._manifests[name] = None
+        return self._manifests[name]
+
+    def data(self, config: RunConfig) -> Data:
+        """How many images and classes there are, here or as published."""
+        key = (config.manifest, config.reference, config.selection)
+        if key not in self._data:
+            self._data[key] = self._count(config)
+        return self._data[key]
+
+    def _count(self, config: RunConfig) -> Data:
+        manifest = self.manifest(config.manifest)
+        published = self.costs.images.get(Path(config.manifest).stem)
+        if manifest is None or config.manifest in self.absent:
+            return Data(published, classes=0)
+        classes = len(manifest.class_names)
+        images = images_of(config, manifest)
+        return Data(images or published, classes)
+
+
+def images_of(config: RunConfig, manifest: Manifest) -> Images | None:
+    """The images that a run trains on, chooses on and is reported on; None where they are not here.
+
+    What is rendered on first use need not be there to be counted.
+    """
+    if manifest.emoji is not None:
+        classes = len(manifest.class_names)
+        count = Counter(
+            {part: number * classes for part, number in manifest.emoji.per_class.items()}
+        )
+        tests = count["test"] * len(manifest.domains)
+        return Images(train=count["train"], val=count["val"], tests=tests)
+    try:
+        if not manifest.place.is_dir():
+            return None
+        counts = []
+        for names in (trained_on, chosen_on, reported_on):
+            counts.append(sum(len(manifest.split(name)) for name in names(config, manifest)))
+    except ClipftError:
+        return None
+    train, val, reported = counts
+    has_val = any(SplitName.parse(name).part == "val" for name in reported_on(config, manifest))
+    return Images(train=train, val=val, tests=reported - val if has_val else reported)
+
+
+# --- what is missing
+
+
+def _missing(stages: Sequence[Sequence[Job]], price: _Price) -> Iterator[Missing]:
+    """Data sets, weights and extras that are not here, a line each."""
+    todo = [job for job in itertools.chain.from_iterable(stages) if not job.done]
+    configs = {}
+    for job in todo:
+        for config in job.work.trainings:
+            configs[config.manifest, config.model, config.pretrained] = config
+    for name in dict.fromkeys(manifest for manifest, _, _ in configs):
+        line = _data_line(name, price)
+        if line:
+            yield Missing("data", name, line)
+    for model, pretrained in dict.fromkeys((model, tag) for _, model, tag in configs):
+        line = _weights_line(model, pretrained)
+        if line:
+            yield Missing("weights", f"{model} {pretrained}".strip(), line)
+    lacking = [name for name in NOTEBOOKS if util.find_spec(name) is None]
+    if lacking:
+        yield Missing("extra", ", ".join(lacking), "pip install 'clipft[notebooks]'")
+
+
+def _data_line(name: str, price: _Price) -> str:
+    """Where a data set is expected; "" where it is."""
+    if name in price.absent:
+        return price.absent[name]
+    manifest = load_manifest(name)
+    if manifest.is_rendered:
+        return ""
+    try:
+        place = manifest.place
+    except ConfigError:
+        place = Path("$CLIPFT_DATA") / manifest.name
+        return f"expected in {place}: set CLIPFT_DATA; how to get it: clipft datasets {name}"
+    if place.is_dir():
+        return ""
+    return f"expected in {place}; how to get it: clipft datasets {name}"
+
+
+def _weights_line(model: str, pretrained: str) -> str:
+    """Where weights are expected; "" where they are. Nothing is downloaded."""
+    try:
+        check_model(model, pretrained)
+    except ConfigError as error:
+        return str(error)
+    if model_folder(model) is not None or pretrained == RANDOM or weights_path(pretrained):
+        return ""
+    address = model.removeprefix(HUB) if model.startswith(HUB) else ""
+    place = PurePosixPath(address or published_address(model, pretrained)).parts
+    repository = place[:2]  # owner and name; then perhaps a file
+    if not repository:
+        return "not in a cache of the Hugging Face hub; bring a file and say pretrained: FILE"
+    if any(_cached(repository, file) for file in place[2:] or WEIGHTS):
+        return ""
+    where = f"{PurePosixPath(*repository)} is not in the cache of the Hugging Face hub"
+    return f"{where}; it is downloaded on first use, or: pretrained: FILE"
+
+
+def _cached(repository: Sequence[str], file: str) -> list[Path]:
+    """Where a file of a repository lies in the hub's cache, in any of its revisions."""
+    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    folder = hub / "--".join(("models", *repository))
+    return [path for path in folder.glob(f"snapshots/*/{file}") if path.is_file()]
+
+
+# --- what the numbers stand on
+
+
+def _notes(ahead: Forecast, price: _Price, spec: Spec) -> Iterator[str]:
+    """Where the hours are from, and whether the disk has room."""
+    told = [f"{count} {source}" for source, count in price.sources.most_common()]
+    if told:
+        yield f"seconds of a step, of {price.sources.total()} runs: {', '.join(told)}"
+    if any(source.startswith("estimated") for source in price.sources):
+        table = price.costs
+        reached = ", ".join(
+            f"{table.share[name]:.0%} of {table.peak[name]:g} TFLOP/s in {name}"
+            for name in table.peak
+        )
+        yield f"estimates: {reached} (assumed); multiply-adds of both towers; not measured yet"
+    if price.largest:
+        free = _free(ahead.out)
+        room = f"{ahead.size / 1e9:.3g} GB at most"
+        more = f"{TRAINED_STATE * price.largest / 1e9:.2g} GB more for each run while it trains"
+        enough = "" if free > ahead.size else ": too few"
+        yield f"disk: {room}, {more}; {free / 1e9:.3g} GB are free{enough}"
+    if spec.small is not None and not spec.name.endswith("_small"):
+        yield "the same in small, on EmojiShift: --small"
+
+
+def _free(folder: Path) -> int:
+    """Free bytes on the disk of a folder, there or not."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

@@ -1,0 +1,80 @@
+"""What a job's parameters ask for: the runs it trains, what is made of them, what is scored.
+
+A notebook is known by the names in its `parameters` cell: one that trains (01_fine_tune) has
+`preset`, `method` and `settings`, one that combines (07_soups) has `members` and `name`. Others
+look at finished runs and ask for no work that is foreseen here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..config import ALPHAS, RunConfig, digest
+from ..runs.recipes import posthoc_recipe, recipe
+from .notebook import Parameters
+
+TRAINS = {"preset", "method", "settings", "seed"}
+COMBINES = {"name", "members", "options", "seed"}
+# parameters of a notebook that trains which are settings of their own, where no preset is named
+NAMED = (
+    *("manifest", "reference", "model", "pretrained", "method"),
+    *("lr", "steps", "batch_size", "crop", "eval_every"),
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Runs to train, a post-hoc method and its options where one is applied to them.
+
+    alphas: at how many mixtures the outcome is scored, zero-shot among them; 0: it is not scored.
+    """
+
+    trainings: tuple[RunConfig, ...] = ()
+    combines: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    alphas: int = 0
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        """A name of each run that the job writes where it is not there yet."""
+        runs = [config.id for config in self.trainings]
+        if not self.combines:
+            return tuple(runs)
+        return (*runs, digest([self.combines, self.options, runs]))
+
+
+def is_training(wanted: Parameters) -> bool:
+    """Whether a notebook trains one run, of `preset`, or its named parameters, and `settings`."""
+    return wanted.kinds.keys() >= TRAINS
+
+
+def is_combining(wanted: Parameters) -> bool:
+    """Whether a notebook trains `members` and makes something of them."""
+    return wanted.kinds.keys() >= COMBINES
+
+
+def base_of(wanted: Parameters, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a training notebook begins with: its preset, or its named parameters."""
+    values = {**wanted.defaults, **parameters}
+    if values["preset"]:
+        return {"preset": values["preset"]}
+    return {key: values[key] for key in NAMED if key in values}
+
+
+def work_of(wanted: Parameters, parameters: Mapping[str, Any]) -> Work:
+    """What a job asks for, checked; raises ConfigError for a preset, method or setting that is
+    none, before anything runs.
+    """
+    values = {**wanted.defaults, **parameters}
+    alphas = len(values.get("alphas", ALPHAS))
+    if is_combining(wanted):
+        trainings = [recipe(member, seed=values["seed"]) for member in values["members"]]
+        method, options = posthoc_recipe(values["name"], values["options"])
+        method.check(len(trainings), options)
+        return Work(tuple(trainings), method.name, options, alphas)
+    if is_training(wanted):
+        own = {"seed": values["seed"]} | values["settings"]
+        return Work((recipe(base_of(wanted, parameters), **own),), alphas=alphas)
+    return Work()
