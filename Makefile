@@ -41,7 +41,7 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadgroup
 
 # the notebooks and pages in a headless Chromium, which must be there; screenshots in papermill_runs/out/screenshots
 test-browser: $(READY)

@@ -31,6 +31,9 @@ from clipft.runs.folder import THUMBNAILS
 from clipft.runs.run import Run
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+LEAN = str(Path(__file__).parent / "lean")  # what processes that the tests start do without
+if LEAN not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LEAN, os.environ.get("PYTHONPATH")]))
 torch.set_num_threads(1)
 
 CLASSES = ["apple", "bee", "ice_cream", "zebra"]
@@ -129,6 +132,51 @@ def one_tokenizer():
         once = functools.cache(open_clip.SimpleTokenizer)
         patch.setattr("open_clip.factory.SimpleTokenizer", once)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def read_once(shared):
+    """What runs are made of and no test changes is read once by each worker: the zero-shot models
+    in the folder of all workers, and Fabric's search through all installed packages.
+
+    A model that is no longer what was read fails whoever asks for it next.
+    """
+    from lightning_fabric import fabric
+
+    from clipft.evaluation import bench
+    from clipft.models import load
+
+    plain, kept = bench.load_clip, {}
+
+    def load_clip(model: str, pretrained: str = "", device="cpu", *, recorded: bool = False):
+        model_path = Path(model.removeprefix("local-dir:"))
+        if not (model_path.is_relative_to(shared) and Path(pretrained).is_relative_to(shared)):
+            return plain(model, pretrained, device, recorded=recorded)
+        key = (model, pretrained, str(device), recorded)
+        if key not in kept:
+            said = []
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(load, "_say", said.append)
+                clip = plain(model, pretrained, device, recorded=recorded)
+            kept[key] = clip, said, _state_of(clip.model)
+        clip, said, state = kept[key]
+        assert _state_of(clip.model) == state, f"{pretrained} was changed where it was in use"
+        for line in said:
+            load._say(line)
+        return clip
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "load_clip", load_clip)
+        callbacks = functools.cache(fabric._load_external_callbacks)
+        patch.setattr(fabric, "_load_external_callbacks", callbacks)
+        yield
+
+
+def _state_of(net: torch.nn.Module) -> list:
+    """What another value, another place, gradients or the mode of training would change."""
+    tensors = [*net.parameters(), *net.buffers()]
+    places = [(each.data_ptr(), each._version, each.requires_grad) for each in tensors]
+    return [*places, *[module.training for module in net.modules()]]
 
 
 def write_model(folder: Path, config: dict) -> None:

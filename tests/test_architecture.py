@@ -43,8 +43,10 @@ MODULES = {module_of(file) for file in FILES} | {"clipft"}
 
 
 def statements(node, inside_functions=True):
-    """Every node that runs: `if TYPE_CHECKING:` blocks are left out."""
+    """Every statement that runs: `if TYPE_CHECKING:` blocks are left out."""
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr):
+            continue
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             continue
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not inside_functions:

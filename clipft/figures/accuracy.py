@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from ..config import TUNED, ZERO_SHOT
 from ..runs.table import scored_by
 from .marks import BAR_NUMBERS
-from .style import GREY, LAYOUT, OTHER_COLOURS, domains_of
+from .style import GREY, OTHER_COLOURS, domains_of, layout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,4 +48,4 @@ def accuracy_figure(
         look = {"name": TITLES.get(alpha, f"WiSE, alpha {alpha:g}"), "marker_color": colour}
         figure.add_bar(x=domains_of(bars.split), y=100 * bars["mean"], **look, **BAR_NUMBERS)
     title = f"{told.title} (%)"
-    return figure.update_layout(**LAYOUT, height=400, barmode="group", yaxis_title=title)
+    return figure.update_layout(**layout(), height=400, barmode="group", yaxis_title=title)

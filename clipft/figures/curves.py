@@ -13,7 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .marks import CUSTOM, SILENT
-from .style import GREY, LAYOUT, Look, height_beside
+from .style import GREY, Look, height_beside, layout
 
 # Values of a point's column `mark`.
 START = "start"  # the zero-shot model
@@ -115,7 +115,7 @@ def curves_figure(
     x_title, y_title = titles
     figure.update_xaxes(title_text=x_title, **drawing.axis(points.reference))
     figure.update_yaxes(title_text=y_title, **drawing.axis(points["shift"]))
-    return figure.update_layout(**LAYOUT, height=height_beside(len(figure.data)))
+    return figure.update_layout(**layout(), height=height_beside(len(figure.data)))
 
 
 def _at(rows: pd.DataFrame, drawing: Drawing) -> dict[str, Any]:

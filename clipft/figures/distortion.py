@@ -25,7 +25,7 @@ from .marks import (
     ring,
 )
 from .panels import panel_row
-from .style import BELOW, LAYOUT, Look, called, domain_of, domains_of, layout, style, titled
+from .style import BELOW, Look, called, domain_of, domains_of, layout, style, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +136,7 @@ def distortion_bars_figure(results: pd.DataFrame, alpha: float = TUNED) -> go.Fi
         figure.add_scatter(**points, **hover_of_runs(here, "distortion %{y:.3f}"), **group)
     figure.update_yaxes(title_text=f"feature distortion {NORMS['raw']}", rangemode="tozero")
     layouts = {"barmode": "group", "scattermode": "group", "title": "Feature distortion by tuning"}
-    return figure.update_layout(**LAYOUT, height=480, **layouts)
+    return figure.update_layout(**layout(), height=480, **layouts)
 
 
 def _ends(rows: pd.DataFrame) -> list[float]:

@@ -22,7 +22,6 @@ from .style import (
     BELOW,
     COLOURS,
     GREY,
-    LAYOUT,
     UNITS,
     Look,
     called,
@@ -352,7 +351,7 @@ def leave_one_out_figure(
     figure.update_xaxes(title_text="Pearson's r", range=[-1.05, 1.05])
     figure.update_yaxes(autorange="reversed", automargin=True)
     title = "Does the correlation hang on one method?"
-    return figure.update_layout(**LAYOUT, height=200 + 28 * most, title=title)
+    return figure.update_layout(**layout(), height=200 + 28 * most, title=title)
 
 
 def _interval(name: str, of: Correlation) -> tuple[str, float | None, float | None, float | None]:
@@ -401,7 +400,7 @@ def class_figure(table: pd.DataFrame, labels: int = 5) -> go.Figure:
     figure.update_xaxes(title_text="mean energy gap of the class (squared logits)")
     figure.update_yaxes(title_text="accuracy, tuned minus zero-shot (points)")
     title = f"Which classes moved, {len(rows)} classes"
-    return figure.update_layout(**LAYOUT, height=TALL + 130, title=title)
+    return figure.update_layout(**layout(), height=TALL + 130, title=title)
 
 
 def _name_classes(figure: go.Figure, rows: pd.DataFrame, labels: int) -> None:

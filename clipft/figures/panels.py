@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from .marks import ON_PAGE, hover
-from .style import GREY, LAYOUT, LEGEND_LINE, height_beside, layout, look_of
+from .style import GREY, LEGEND_LINE, height_beside, layout, look_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,11 +126,11 @@ def line_figure(points: pd.DataFrame, x: str, y: str, *, names: Sequence[str] = 
             trace = {"x": rows.x, "y": rows.y, "customdata": rows.label, "hovertemplate": texts}
             figure.add_scatter(**trace, **shown, mode="lines+markers", line=line)
     height = height_beside(len(figure.data))
-    return figure.update_layout(**LAYOUT, height=height, xaxis_title=x, yaxis_title=y)
+    return figure.update_layout(**layout(), height=height, xaxis_title=x, yaxis_title=y)
 
 
 def empty_figure(why: str) -> go.Figure:
     """A figure that says why it is empty."""
     place = {"x": 0.5, "y": 0.5, **ON_PAGE}
     figure = go.Figure().add_annotation(text=why, showarrow=False, font={"color": GREY}, **place)
-    return figure.update_layout(**LAYOUT, height=220, xaxis_visible=False, yaxis_visible=False)
+    return figure.update_layout(**layout(), height=220, xaxis_visible=False, yaxis_visible=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..data.splits import SplitName
@@ -12,6 +13,7 @@ from ..runs.names import MethodName, ordered, recipe_in_words, title_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
 INK = "#000000"  # the text's own colour: the painter turns it white in the dark
 # Methods: Okabe and Ito's, which people with any colour vision tell apart.
@@ -67,12 +69,8 @@ THEMES = {
     # Where nothing repaints it, in a notebook without a kernel: to be read on either ground.
     "either": _theme(CLEAR, "#7a7a7a", "rgba(128,128,128,0.3)", "rgba(128,128,128,0.15)"),
 }
-LAYOUT: dict[str, Any] = {
-    "template": THEMES["light"],
-    "font": {"family": "Helvetica, Arial, sans-serif", "size": 14},
-    "margin": {"l": 70, "r": 20, "t": 70, "b": 60},
-    "hoverlabel": {"namelength": -1},
-}
+FONT = {"family": "Helvetica, Arial, sans-serif", "size": 14}
+MARGIN = {"l": 70, "r": 20, "t": 70, "b": 60}
 BELOW = {"orientation": "h", "y": -0.2}  # a legend below the panels
 ABOVE = {"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"}  # between title and axes
 IN_CORNER = {  # a short legend at the upper edge, to the right of the title
@@ -144,8 +142,24 @@ def look_of(number: int, title: str) -> Look:
 
 
 def layout(**margin: int) -> dict[str, Any]:
-    """LAYOUT with other margins, in pixels: l, r, t, b."""
-    return LAYOUT | {"margin": LAYOUT["margin"] | margin}
+    """The layout that all figures begin with; margins that are given, in pixels: l, r, t, b."""
+    from plotly.io import templates
+
+    return {
+        "template": _light_upon(templates.default),
+        "font": FONT,
+        "margin": MARGIN | margin,
+        "hoverlabel": {"namelength": -1},
+    }
+
+
+@cache
+def _light_upon(default: str | None) -> go.layout.Template:
+    """The light theme merged into plotly's default one, which takes as long as drawing a figure."""
+    from plotly.graph_objects import Figure
+
+    figure = Figure(layout={"template": default})
+    return figure.update_layout(template=THEMES["light"]).layout.template
 
 
 def height_beside(legend_lines: int) -> int:

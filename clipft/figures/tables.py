@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 
 from .marks import ON_PAGE
-from .style import LAYOUT, layout
+from .style import FONT, layout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ def tables_figure(frames: Mapping[str, pd.DataFrame]) -> go.Figure:
         figure.add_table(header=head, **_columns(frame, height=LINE), domain=domain)
         top = bottom
     widest = max(sum(_widths(frame)) for frame in frames.values())
-    small = LAYOUT["font"] | {"size": SIZE if SIZE * widest <= NARROW_PAGE else SIZE - 2}
+    small = FONT | {"size": SIZE if SIZE * widest <= NARROW_PAGE else SIZE - 2}
     return figure.update_layout(**EDGE | {"font": small}, height=height + 20)
 
 

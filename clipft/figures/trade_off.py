@@ -10,7 +10,7 @@ from ..config import TUNED
 from ..errors import ConfigError
 from ..runs.table import changes, scored_by
 from .marks import DASHED, SILENT, diagonal, hover, hover_of_runs
-from .style import GREY, LAYOUT, SYMBOLS, Look, height_beside, layout, look_of, style, titled
+from .style import GREY, SYMBOLS, Look, height_beside, layout, look_of, style, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,7 @@ def trade_off_figure(
     figure.add_vline(x=0, line=DASHED)
     figure.update_xaxes(title_text=f"reference {words['reference']}, against zero-shot (points)")
     figure.update_yaxes(title_text=f"mean {words['shift']} under shift, against zero-shot (points)")
-    return figure.update_layout(**LAYOUT, height=height_beside(len(figure.data)), title=title)
+    return figure.update_layout(**layout(), height=height_beside(len(figure.data)), title=title)
 
 
 def _add_published(figure: go.Figure, published: pd.DataFrame, looks: dict[str, Look]) -> None:

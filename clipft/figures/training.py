@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from .marks import FIRST, SECOND, SILENT, hover
-from .style import LAYOUT, OTHER_COLOURS, layout, titled
+from .style import OTHER_COLOURS, layout, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ def training_figure(
     figure.update_xaxes(title_text="step")
     if last_step is not None:
         figure.update_xaxes(range=[0, last_step])
-    figure.update_layout(**LAYOUT, height=380, legend={"orientation": "h", "y": -0.25})
+    figure.update_layout(**layout(), height=380, legend={"orientation": "h", "y": -0.25})
     if title:
         figure.update_layout(**layout(t=90), height=400, title=titled(title))
     # Painted again while it trains, it keeps how far somebody zoomed in.

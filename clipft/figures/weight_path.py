@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from .marks import in_panel
-from .style import LAYOUT, domain_of, layout, look_of, style
+from .style import domain_of, layout, look_of, style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ def path_figure(table: pd.DataFrame) -> go.Figure:
                 figure.add_scatter(**curve, **line, name=f"{look.title}, {title}", **place)
     figure.update_xaxes(title_text="alpha: 0 zero-shot ... 1 tuned")
     title = "The linear path, in weights and in logits"
-    return figure.update_layout(**LAYOUT, height=460, title=title)
+    return figure.update_layout(**layout(), height=460, title=title)
 
 
 def layer_figure(tables: Mapping[str, pd.DataFrame]) -> go.Figure:

@@ -22,7 +22,6 @@ from .style import (
     COLOURS,
     GREY,
     IN_CORNER,
-    LAYOUT,
     Look,
     domains_of,
     layout,
@@ -206,7 +205,7 @@ def wise_curve_figure(results: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(title_text=f"mean {words['shift']} under shift (%)")
     details = f"large marker: tuned; {runs_and_seeds(results)}"
     title = titled("WiSE curves of every recipe", details)
-    return figure.update_layout(**LAYOUT, height=max(520, 200 + 31 * len(looks)), title=title)
+    return figure.update_layout(**layout(), height=max(520, 200 + 31 * len(looks)), title=title)
 
 
 def sweep_figure(

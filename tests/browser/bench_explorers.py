@@ -63,6 +63,12 @@ DRAW = """async ([number, plot]) => {
 }"""
 
 
+@pytest.fixture(scope="package")
+def forks():
+    """None: a kernel imports what it needs, as a user's does."""
+    return {}
+
+
 @pytest.fixture(scope="module")
 def desk(server, browser, demo_runs):
     sources = [SET_UP.format(runs=str(demo_runs)), *CELLS, LARGE]

@@ -4,13 +4,13 @@ look at.
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
-import yaml
 from conftest import made_once
 
-from . import lab
+from . import kernels, lab
 from .desk import CELLS, SET_UP
 
 
@@ -64,22 +64,13 @@ def _train_four(base: Path) -> None:
             score(run, [0.0, 0.25, 0.5, 0.75, 1.0], reading=reading)
 
 
-def _small_emoji_shift(folder: Path, classes: int = 12) -> Path:
+def _small_emoji_shift(folder: Path) -> Path:
     """A manifest of EmojiShift's first classes with fewer images: the whole takes ten seconds to
     score.
     """
-    source = lab.ROOT / "data_manifests"
-    values = yaml.safe_load((source / "emoji_shift.yaml").read_text())
-    names = yaml.safe_load((source / values["classes"]).read_text())[:classes]
-    (folder / "emoji_demo.classes.yaml").write_text(yaml.safe_dump(names))
-    values |= {
-        "name": "emoji_demo",
-        "title": f"EmojiShift, {classes} classes",
-        "classes": "emoji_demo.classes.yaml",
-    }
-    values["emoji"] |= {"per_class": {"train": 8, "val": 5, "test": 8}, "artwork": "", "lists": ""}
-    (folder / "emoji_demo.yaml").write_text(yaml.safe_dump(values))
-    return folder / "emoji_demo.yaml"
+    return lab.first_classes(
+        "emoji_shift", folder, name="emoji_demo", count=12, train=8, val=5, test=8
+    )
 
 
 # Of the package, not of the session: an open Chromium leaves an asyncio loop running in this thread, which other tests
@@ -87,9 +78,17 @@ def _small_emoji_shift(folder: Path, classes: int = 12) -> Path:
 
 
 @pytest.fixture(scope="package")
-def server(tmp_path_factory, demo_cache):
+def forks():
+    """What an environment needs so that kernels begin with torch imported."""
+    with tempfile.TemporaryDirectory(prefix="forks-") as folder:  # a socket's path must be short
+        with kernels.ready(Path(folder)) as env:
+            yield env
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory, demo_cache, forks):
     """A JupyterLab on an empty folder, server.root."""
-    env = {} if demo_cache is None else {"CLIPFT_CACHE": str(demo_cache)}
+    env = forks | ({} if demo_cache is None else {"CLIPFT_CACHE": str(demo_cache)})
     with lab.server(tmp_path_factory.mktemp("notebooks"), env) as running:
         yield running
 

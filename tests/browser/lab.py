@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.request import ProxyHandler, Request, build_opener
 
 import nbformat
+import yaml
 
 try:
     from playwright.sync_api import expect, sync_playwright
@@ -314,8 +315,8 @@ def notebook(path: Path, sources) -> Path:
     return path
 
 
-def copy(source: Path, folder: Path, **parameters) -> Path:
-    """Copy a notebook into a folder and set these in its parameters cell."""
+def copy(source: Path, folder: Path, before: str = "", **parameters) -> Path:
+    """Copy a notebook into a folder and set these in its parameters cell, behind this code."""
     book = nbformat.read(source, 4)
     (cell,) = [cell for cell in book.cells if "parameters" in cell.metadata.get("tags", ())]
     for name, value in parameters.items():
@@ -324,8 +325,24 @@ def copy(source: Path, folder: Path, **parameters) -> Path:
             lambda match, value=value: f"{match[1]}= {value!r}", cell.source
         )
         assert count == 1, f"{source.name} has no parameter {name}"
+    cell.source = before + cell.source
     nbformat.write(book, folder / source.name)
     return folder / source.name
+
+
+def first_classes(source: str, folder: Path, *, name: str, count: int, **per_class: int) -> Path:
+    """Write a shipped manifest of emoji with its first classes only, and so many images of each."""
+    manifests = ROOT / "data_manifests"
+    values = yaml.safe_load((manifests / f"{source}.yaml").read_text())
+    classes = yaml.safe_load((manifests / values["classes"]).read_text())[:count]
+    (folder / f"{name}.classes.yaml").write_text(yaml.safe_dump(classes))
+    title = f"{values['title']}, {count} classes"
+    values |= {"name": name, "title": title, "classes": f"{name}.classes.yaml"}
+    # what is drawn of fewer classes has other digests
+    values["emoji"] |= {"artwork": "", "lists": ""}
+    values["emoji"]["per_class"] |= per_class
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(values))
+    return folder / f"{name}.yaml"
 
 
 def open_notebook(page, server: Server, path: Path) -> None:

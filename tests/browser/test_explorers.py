@@ -5,7 +5,6 @@ Here: what all share, and WiSE. The others have files of their own.
 
 import re
 
-import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
@@ -392,13 +391,14 @@ def test_a_saved_notebook_shows_the_static_twins(desk):
 
 
 def test_start_here_from_nothing(page, server, tmp_path):
-    """The first notebook with an empty cache and an empty folder of runs; fewer steps and alphas."""
+    """The first notebook with an empty cache and an empty folder of runs; fewer classes, steps and
+    alphas.
+    """
+    manifest = lab.first_classes("emoji_start", tmp_path, name="start_demo", count=20)
     few = {"steps": 10, "alphas": [0.0, 0.4, 1.0], "runs": str(tmp_path / "runs")}
-    path = lab.copy(lab.ROOT / "notebooks/00_start_here.ipynb", server.root, **few)
-    book = nbformat.read(path, 4)
-    parameters = next(each for each in book.cells if each.cell_type == "code")
-    parameters.source = f"%env CLIPFT_CACHE={tmp_path / 'cache'}\n{parameters.source}"
-    nbformat.write(book, path)
+    few["manifest"] = str(manifest)
+    own_cache = f"%env CLIPFT_CACHE={tmp_path / 'cache'}\n"
+    path = lab.copy(lab.ROOT / "notebooks/00_start_here.ipynb", server.root, own_cache, **few)
     lab.open_notebook(page, server, path)
     lab.theme(page, lab.LIGHT)
     lab.run_all(page)

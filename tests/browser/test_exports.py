@@ -34,7 +34,7 @@ def click_slider(page, fraction: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, demo_runs, demo_cache):
+def folder(tmp_path_factory, demo_runs, demo_cache, forks):
     """A folder with run.ipynb and run.html, executed as a batch does, in a process of its own."""
     base = tmp_path_factory.mktemp("executed")
     env = os.environ | {
@@ -42,6 +42,7 @@ def folder(tmp_path_factory, demo_runs, demo_cache):
         "IPYTHONDIR": str(base / "ipython"),
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
+    env |= forks
     env |= {} if demo_cache is None else {"CLIPFT_CACHE": str(demo_cache)}
     write_json(base / "params.json", {"runs": str(demo_runs)})
     notebook = lab.ROOT / f"notebooks/{NAME}.ipynb"

@@ -11,7 +11,12 @@ from .lab import PLOT, ask, run_cells
 from .test_explorers import show
 
 FORM, WAIT, LAST = 2, 4, 8  # places of cells in the notebook, markdown counted
-STEPS = 60  # at least 3 s; a stop comes some 5 steps after the page has seen what it waits for
+STEPS = 60  # 4 s with SLOWLY; a stop comes some 5 steps after the page has seen what it waits for
+# A step waits for the page rather than being long, and the machine may do something else.
+SLOWLY = """import time
+from torch.optim.optimizer import register_optimizer_step_post_hook
+register_optimizer_step_post_hook(lambda *_: time.sleep(0.06))
+"""
 HALF = re.compile(r"step [345]\d of 60, .* left")  # a state after the validation in the middle
 SUBSHELLS = ("perCommTarget", "disabled")  # Lab's setting: its default, and none
 
@@ -23,7 +28,7 @@ def tiny(demo_runs, folder, **more) -> dict:
     return {
         "manifest": str(own) if own.exists() else about["manifest"],
         "method": "ft",
-        "batch_size": 32,
+        "batch_size": 8,
         "alphas": [0.0, 1.0],
         "runs": str(folder),
         "device": "cpu",
@@ -121,7 +126,7 @@ def test_fields_have_labels_and_a_recipe_fills_them(page, server):
 def test_run_and_stop_and_go_on_until_it_is_finished(page, server, demo_runs, tmp_path):
     """The button, all cells, one cell: each is stopped, and the end is the same to the bit."""
     parameters = tiny(demo_runs, tmp_path / "runs", steps=STEPS, eval_every=STEPS // 2)
-    path = lab.copy(lab.ROOT / "notebooks/01_fine_tune.ipynb", server.root, **parameters)
+    path = lab.copy(lab.ROOT / "notebooks/01_fine_tune.ipynb", server.root, SLOWLY, **parameters)
     lab.open_notebook(page, server, path)
     lab.theme(page, lab.LIGHT)
     state = state_of(page)

@@ -24,7 +24,7 @@ def figures(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         gallery.made_up(patch)
         # Plotly checks it at every change of a layout, and what draws a page puts another there.
-        patch.setitem(style.LAYOUT, "template", None)
+        patch.setattr(style, "_light_upon", lambda default: None)
         drawn = gallery.gallery() | gallery.items(tmp_path_factory.mktemp("runs"))
     return {name: figure.to_json() for name, figure in drawn.items()}
 

@@ -144,7 +144,7 @@ def test_a_text_rate_slows_the_text_tower_alone(world, tmp_path):
     assert same(frozen.tuned, image.tuned)  # a text tower of rate 0 is one that does not train
     half = world.train(method="flyp", text_rate=0.5, logit_scale="frozen")
     whole = world.train(method="flyp", logit_scale="frozen")
-    first = {name: world.train(method="flyp", lr=0.0).tuned[name] for name in whole.tuned}
+    first = world.train(method="flyp", lr=0.0).tuned
     texts = [name for name in whole.tuned if name.startswith("clip.token_embedding")]
     assert texts
     for name in texts:
