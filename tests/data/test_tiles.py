@@ -77,7 +77,7 @@ def test_a_class_that_a_domain_lacks_is_a_grey_tile(tree, manifest_file, monkeyp
     manifest = load_manifest(str(manifest_file))
     split = manifest.split("sketch/test")
     rows = [row for row, label in enumerate(split.labels) if label != 3]
-    manifest._splits["sketch/test"] = split.take(rows)
+    manifest.reader._splits["sketch/test"] = split.take(rows)
 
     names, tiles = sample_tiles(manifest, classes=2, size=20)
     assert names == ["apple", "zebra"]

@@ -304,14 +304,16 @@ def test_results_are_one_table_of_the_finished_runs(tmp_path):
     table = results(tmp_path)
     split = ["split", "domain", "part", "role"]
     rest = ["reference", "alpha", *split, "metric", "mean", "low", "high", "n"]
+    rest += ["scored_by", "together"]
     assert list(table.columns) == [
         *("run", "recipe", "family", *CONFIG_COLUMNS, *rest, *MADE_COLUMNS)
     ]
     split = ["real/test", "real", "test", "reference"]
     same = [1e-5, 10, 3, "holdout", "real", 1.0, *split, "accuracy"]
+    scored = ["accuracy", ""]
     assert table.drop(columns=["recipe", "family", *MADE_COLUMNS]).values.tolist() == [
-        ["aa", "x", "xx", "y", "yy", "ft", *same, 0.25, 0.25 - 0.1, 0.25 + 0.1, 50],
-        ["bb", "x", "xx", "y", "yy", "lipsum", *same, 0.5, 0.5 - 0.1, 0.5 + 0.1, 50],
+        ["aa", "x", "xx", "y", "yy", "ft", *same, 0.25, 0.25 - 0.1, 0.25 + 0.1, 50, *scored],
+        ["bb", "x", "xx", "y", "yy", "lipsum", *same, 0.5, 0.5 - 0.1, 0.5 + 0.1, 50, *scored],
     ]
     assert table.recipe.nunique() == 2
     assert table.attrs["unfinished"] == ["cc"]

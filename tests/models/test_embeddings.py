@@ -1,5 +1,6 @@
 """Embeddings against open_clip, and how often an image is looked at for them."""
 
+import copy
 import os
 import shutil
 from dataclasses import replace
@@ -322,9 +323,10 @@ def test_other_texts_or_another_clip_are_other_entries(world, tmp_path):
     run = world.bench()
     one = features.texts(run.clip, run.prompts[:, 0], "some")
     two = features.texts(run.clip, run.prompts[:, 1], "some")
+    another = copy.deepcopy(run.clip)
     with torch.no_grad():
-        run.clip.model.token_embedding.weight[:] *= 1.5
-        run.clip._digest = ""
-    three = features.texts(run.clip, run.prompts[:, 0], "some")
+        another.model.token_embedding.weight[:] *= 1.5
+        another._digest = ""
+    three = features.texts(another, run.prompts[:, 0], "some")
     assert not torch.equal(one, two) and not torch.equal(one, three)
-    torch.testing.assert_close(three, run.clip.embed_texts(run.prompts[:, 0]))
+    torch.testing.assert_close(three, another.embed_texts(run.prompts[:, 0]))
