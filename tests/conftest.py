@@ -135,6 +135,14 @@ def one_tokenizer():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def unsynced():
+    """No file of a test must outlive the machine: the disk is not waited for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def read_once(shared):
     """What runs are made of and no test changes is read once by each worker: the zero-shot models
     in the folder of all workers, and Fabric's search through all installed packages.

@@ -2,7 +2,7 @@
 
 They share a JupyterLab, a Chromium and a page of explorers. xdist's own `xdist_group` does nothing
 with pytest 9.2 (it writes `item._nodeid`, which pytest no longer reads), so a group is told by the
-place of its tests here. Files that make runs or a kernel for themselves stay together, too. All
+place of its tests here. Files that make runs, a kernel or many answers for themselves stay together, too. All
 other tests go one by one to the worker that is free: what several of them lean on is made once for
 all workers, see `shared` in conftest.py.
 """
@@ -16,6 +16,7 @@ TOGETHER = (
     "tests/browser/test_e",
     "tests/browser/",
     "tests/batch/test_notebooks.py",
+    "tests/cli/test_front_door.py",
     "tests/reports/",
     "tests/runs/test_run.py",
     "tests/test_documents.py",
@@ -29,8 +30,8 @@ def group_of(nodeid: str) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """For `-n auto`: one more than cores, since the browser's tests wait for pages and kernels."""
-    return (os.cpu_count() or 1) + 1
+    """For `-n auto`: two more than cores, since tests wait: for pages, kernels and processes."""
+    return (os.cpu_count() or 1) + 2
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -43,10 +43,13 @@ def test_tables_of_another_open_clip_refuse_nothing(tmp_path, monkeypatch):
     (tmp_path / "pretrained.py").write_text("TABLES = {}")
     monkeypatch.delitem(sys.modules, "open_clip")
     monkeypatch.setattr(model_names, "_open_clip_folder", lambda: tmp_path)
-    model_names._tags_by_model.cache_clear()
+    cached = (model_names._shipped_models, model_names._tables, model_names._tags_by_model)
+    for read in cached:
+        read.cache_clear()
     try:
         model_names.check_model("ViT-X", "any_tag")
         with pytest.raises(ConfigError, match="unknown model 'ViT-Y'; did you mean 'ViT-X'"):
             model_names.check_model("ViT-Y", "any_tag")
     finally:
-        model_names._tags_by_model.cache_clear()
+        for read in cached:
+            read.cache_clear()
