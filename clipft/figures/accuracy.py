@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from ..config import TUNED, ZERO_SHOT
-from ..runs.table import scored_by
+from ..runs.table import score_rows, scored_by
 from .marks import BAR_NUMBERS
 from .style import GREY, OTHER_COLOURS, domains_of, layout
 
@@ -38,14 +38,12 @@ def accuracy_figure(
         >>> [bars.name for bars in figure.data]
         ['zero-shot', 'WiSE, alpha 0.3', 'tuned']
     """
-    told = scored_by(scores)
-    is_score = scores.metric == (scores.scored_by if "scored_by" in scores else told.reference)
-    rows = scores[is_score & (scores.role != "val")]
+    rows = score_rows(scores[scores.role != "val"])
 
     figure = go.Figure()
     for colour, alpha in zip((GREY, *OTHER_COLOURS), alphas, strict=False):
         bars = rows[rows.alpha == alpha]
         look = {"name": TITLES.get(alpha, f"WiSE, alpha {alpha:g}"), "marker_color": colour}
         figure.add_bar(x=domains_of(bars.split), y=100 * bars["mean"], **look, **BAR_NUMBERS)
-    title = f"{told.title} (%)"
+    title = f"{scored_by(scores).title} (%)"
     return figure.update_layout(**layout(), height=400, barmode="group", yaxis_title=title)

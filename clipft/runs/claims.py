@@ -27,7 +27,7 @@ from ..metrics.correlation import FEWEST, correlation
 from ..metrics.curves import ahead
 from .names import title_of
 from .scores import REFERENCE, SHIFT, VAL
-from .table import best_by_val, changes, check_comparable, paths, wide
+from .table import best_by_val, changes, check_comparable, paths, score_rows, wide
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,7 +188,7 @@ def lipsum_keeps(results: pd.DataFrame) -> Iterator[Evidence]:
 def wise_lifts(results: pd.DataFrame) -> Iterator[Evidence]:
     """FT mixed with zero-shot, against FT; of the alphas between, the best on validation."""
     runs = _of_best(results, "ft")
-    val = runs[(runs.metric == "accuracy") & (runs.role == VAL)]
+    val = score_rows(runs[runs.role == VAL])
     inner = val[(val.alpha > ZERO_SHOT) & (val.alpha < TUNED)]
     if inner.empty:
         return
@@ -266,7 +266,7 @@ def _curves(results: pd.DataFrame, method: str) -> dict[int, pd.DataFrame]:
     runs = runs[runs.run.isin(runs.run[runs.alpha == TUNED])]
     if not _ends(runs):
         return {}
-    val = runs[(runs.role == VAL) & (runs.metric == "accuracy") & (runs.alpha == TUNED)]
+    val = score_rows(runs[(runs.role == VAL) & (runs.alpha == TUNED)])
     families = val.groupby("family").agg(rates=("lr", "nunique"), best=("mean", "max"))
     family = families.sort_values(["rates", "best"]).index[-1]
     rows = paths(runs[runs.family == family])

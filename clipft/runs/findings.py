@@ -17,8 +17,8 @@ from ..data.splits import SplitName
 from ..metrics.comparison import PairedDifference, paired_difference
 from ..metrics.correlation import FEWEST, Correlation, correlation
 from .names import NOT_TRAINED, ordered, title_of
-from .scores import REFERENCE, SHIFT
-from .table import COMPARABLE, RUN_KEYS, changes, paths, recipes, wide
+from .scores import SHIFT
+from .table import COMPARABLE, RUN_KEYS, changes, paths, recipes, score_rows, scored_by, wide
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -116,7 +116,8 @@ class _Facts:
     def __init__(self, results: pd.DataFrame):
         self.results = results
         self.reference = str(results.reference.iloc[0])
-        tests = results[results.role.isin([REFERENCE, SHIFT]) & (results.metric == "accuracy")]
+        self.told = scored_by(results)
+        tests = score_rows(results)
         shifts = sorted(tests[tests.role == SHIFT].split.unique())
         self.shifts = [SplitName.parse(split).domain for split in shifts]
         # recipes are held against each other over the same seeds only
@@ -240,6 +241,8 @@ def _zero_shot(facts: _Facts) -> str:
     first = rows.iloc[0]
     sentence = f"Before tuning, zero-shot, the model has {100 * first.reference_accuracy:.1f} %"
     sentence += f" on {facts.reference}"
+    if set(facts.told) != {"accuracy"}:
+        sentence = f"In {facts.told.title}: {sentence[0].lower()}{sentence[1:]}"
     if facts.shifts:
         sentence += f" and {100 * first.shift_accuracy:.1f} % under shift"
         if len(facts.shifts) > 1:
@@ -293,7 +296,8 @@ def _against_plain(facts: _Facts) -> str:
     more = sum(difference.mean > 0 for difference, *_ in kept)
     sure = sum(difference.low > 0 for difference, *_ in kept)
     sentence = f"At the same learning rate and steps {more} of {_count(len(pairs), 'recipe')} of"
-    sentence += f" other methods {_has(more)} more accuracy under shift than {title}; the best"
+    measure = facts.told.words["shift"]
+    sentence += f" other methods {_has(more)} more {measure} under shift than {title}; the best"
     sentence += f" of them, {facts.called(best)}, has {facts.both(best)}"
     sentence += f" ({facts.reference} / shift), {title} {facts.both(beside)}."
     if most.n < 2:

@@ -207,6 +207,13 @@ def _said_to_score(results: pd.DataFrame) -> ScoredBy:
     return ScoredBy(**metric_by_kind, together=together)
 
 
+def score_rows(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the metric by which each split is scored."""
+    told = _said_to_score(results)
+    is_shift = results.role == SHIFT
+    return results[results.metric == is_shift.map({True: told.shift, False: told.reference})]
+
+
 def mixture(results: pd.DataFrame) -> str:
     """One line that says which protocols, precisions, versions, devices and threads are mixed.
 
@@ -484,8 +491,8 @@ def best_by_val(results: pd.DataFrame) -> dict[str, str]:
         >>> sorted(clipft.best_by_val(clipft.results("runs")))
         ['ft', 'lipsum']
     """
-    is_val = (results.role == VAL) & (results.metric == scored_by(results).reference)
-    val = results[is_val & (results.alpha == TUNED)]
+    rows = score_rows(results)
+    val = rows[(rows.role == VAL) & (rows.alpha == TUNED)]
     if val.empty:
         tuned = "no run is scored on validation images at alpha 1, the tuned model"
         raise ConfigError(f"{tuned}: clipft evaluate RUN, where its data set has a val")
