@@ -222,6 +222,38 @@ def test_val_as_it_comes_is_val_in_folders(copied, manifest, write):
     assert all((copied / path).is_file() for path in flat.ids)
 
 
+def _cut_solution(root):
+    _write_solution(root, _flatten(root))
+    file = root / "LOC_val_solution.csv"
+    file.write_text(file.read_text().rpartition(",")[0] + "\n")
+
+
+def _cut_devkit(root):
+    _write_devkit(root, _flatten(root))
+    file = root / "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
+    file.write_text(file.read_text() + "99\n")
+
+
+def _cut_places(root):
+    file = root / "objectnet-1.0/mappings/pytorch_to_imagenet_2012_id.json"
+    file.write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("split", "hurt", "named"),
+    [
+        ("imagenet/test", _cut_solution, "LOC_val_solution.csv"),
+        ("imagenet/test", _cut_devkit, "data"),
+        ("objectnet/test", _cut_places, "mappings"),
+    ],
+)
+def test_a_cut_file_of_labels_is_one_line(copied, split, hurt, named):
+    hurt(copied)
+    with pytest.raises(ConfigError, match=rf"/{named} is not as it was published \(") as caught:
+        imagenet_manifest(copied).split(split)
+    assert "\n" not in str(caught.value)
+
+
 def test_the_devkit_is_read_as_torchvision_reads_it(copied, monkeypatch):
     _write_devkit(copied, _flatten(copied))
     archive = shutil.make_archive(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...errors import ConfigError, unknown
+from ...errors import ClipftError, ConfigError, first_line, unknown
 from ..folders import class_key, listed
 from ..found import LeftOut, find_images
 
@@ -130,6 +131,21 @@ def _runs_of_folders(images: Sequence[str]) -> tuple[list[tuple[str, slice]], li
         runs.append((folder, slice(start, stop)))
         start = stop
     return runs, outside
+
+
+@contextmanager
+def in_known_form(file: Path) -> Iterator[None]:
+    """Turn what goes wrong with the content of a data set's own file into one line.
+
+    Raises ConfigError.
+    """
+    try:
+        yield
+    except ClipftError:
+        raise
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        fault = f"{file} is not as it was published ({first_line(error)})"
+        raise ConfigError(f"{fault}; wanted: the file as it was downloaded") from None
 
 
 def notes_on(place: Path, left_out: LeftOut, outside: Sequence[str]) -> list[str]:

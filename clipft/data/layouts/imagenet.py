@@ -16,7 +16,7 @@ from ...errors import ConfigError, unknown
 from ..class_lists import synsets
 from ..folders import listed
 from ..found import find_images
-from .asked import Asked, Rows, class_folders
+from .asked import Asked, Rows, class_folders, in_known_form
 
 BORDER = 2  # pixels of ObjectNet's red border that its users cut off
 FLAT = "ILSVRC2012_val_"  # how images of val are called before they are sorted into folders
@@ -63,17 +63,17 @@ def _labels_of_val(asked: Asked) -> tuple[dict[str, str], Path]:
     """(name of an image -> its synset, the file that says so)."""
     solution = asked.place / SOLUTION
     if solution.is_file():
-        with solution.open(encoding="utf-8", newline="") as lines:
+        with in_known_form(solution), solution.open(encoding="utf-8", newline="") as lines:
             rows = csv.reader(lines)
             next(rows, None)  # ImageId,PredictionString
             return {row[0]: row[1].split()[0] for row in rows if row}, solution
 
     truth = asked.place.joinpath(*DEVKIT, "ILSVRC2012_validation_ground_truth.txt")
     if truth.is_file():
-        synset_of = _synsets_of_devkit(asked)
-        numbers = truth.read_text(encoding="utf-8").split()
-        named = enumerate(numbers, 1)
-        return {f"{FLAT}{number:08d}": synset_of[int(own)] for number, own in named}, truth
+        with in_known_form(truth.parent):
+            synset_of = _synsets_of_devkit(asked)
+            named = enumerate(truth.read_text(encoding="utf-8").split(), 1)
+            return {f"{FLAT}{number:08d}": synset_of[int(own)] for number, own in named}, truth
 
     problem = f"{asked.place / 'val'} has no class folders, and no {SOLUTION} or devkit lies beside"
     raise ConfigError(f"{problem} it; wanted: one of them, or run valprep.sh in val")
@@ -142,7 +142,8 @@ def objectnet(asked: Asked) -> dict[str, Rows]:
 
     Such classes are alike: whichever of them is predicted, it is that class of ObjectNet.
     """
-    classes = _classes_of_objectnet(asked)
+    with in_known_form(asked.place / "mappings"):
+        classes = _classes_of_objectnet(asked)
     labels = {folder: found[0] for folder, found in classes.items() if found}
     test = class_folders(asked, "images", label_of=_looked_up(asked, classes))
     empty = sorted(folder for folder, label in labels.items() if label not in set(test.labels))
