@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from ..config import TUNED, ZERO_SHOT
+from .given import check_table
 from .marks import BAR_NUMBERS
 from .style import GREY, LAYOUT, OTHER_COLOURS, domains_of
 
@@ -35,6 +36,7 @@ def accuracy_figure(
         >>> [bars.name for bars in figure.data]
         ['zero-shot', 'WiSE, alpha 0.3', 'tuned']
     """
+    check_table(scores, ("metric", "role", "alpha", "split", "mean"), "Run.table")
     rows = scores[(scores.metric == "accuracy") & (scores.role != "val")]
 
     figure = go.Figure()

@@ -254,6 +254,8 @@ def paths(results: pd.DataFrame) -> pd.DataFrame:
         22
     """
     rows = wide(results)
+    if "accuracy" not in rows:
+        raise ConfigError("no accuracy in this table; wanted: the rows of clipft.results(RUNS)")
     of_reference = rows[rows.role == REFERENCE].set_index(RUN_KEYS)["accuracy"]
     of_shifts = rows[rows.role == SHIFT].groupby(RUN_KEYS)["accuracy"].mean()
     tests = rows[rows.role != VAL]
