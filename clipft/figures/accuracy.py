@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from ..config import TUNED, ZERO_SHOT
 from ..runs.table import score_rows, scored_by
+from .given import check_table
 from .marks import BAR_NUMBERS
 from .style import GREY, OTHER_COLOURS, domains_of, layout
 
@@ -38,6 +39,7 @@ def accuracy_figure(
         >>> [bars.name for bars in figure.data]
         ['zero-shot', 'WiSE, alpha 0.3', 'tuned']
     """
+    check_table(scores, ("metric", "role", "alpha", "split", "mean"), "Run.table")
     rows = score_rows(scores[scores.role != "val"])
 
     figure = go.Figure()

@@ -13,6 +13,7 @@ from ..config import TUNED, ZERO_SHOT
 from ..methods import METHODS
 from ..metrics.calibration import BINS, Reliability
 from ..runs.names import MethodName
+from .given import check_named
 from .marks import FIRST, diagonal, hover
 from .moves import NEAREST, add_slider
 from .style import ABOVE, CLEAR, GREY, Look, layout, look_of, style, titled
@@ -43,6 +44,7 @@ def reliability_figure(diagrams: Mapping[str, Reliability], title: str = "") -> 
         >>> after = clipft.reliability_of(run, "sketch/test")
         >>> figure = clipft.reliability_figure({"zero-shot": before, run.config.method: after})
     """
+    check_named(diagrams, Reliability, "clipft.reliability_of")
     figure = _two_panels()
     for name, look in _looks(diagrams).items():
         _add_model(figure, diagrams[name], look, group=name)

@@ -12,6 +12,7 @@ from ..config import TUNED
 from ..errors import ConfigError
 from ..runs.scores import VAL
 from ..runs.table import reference_first
+from .given import check_table
 from .marks import (
     CUSTOM,
     FIRST,
@@ -59,6 +60,7 @@ def distortion_figure(
         >>> table = clipft.distortion_table(clipft.open_runs("runs"))
         >>> figure = clipft.distortion_figure(table, kind="normalised")
     """
+    check_table(table, ("kind", "verdict", "shifted"), "clipft.distortion_table")
     rows = table[table.kind == kind]
     if rows.empty:
         raise ConfigError(f"no feature distortion of kind {kind!r} to draw; known: raw, normalised")
@@ -115,6 +117,7 @@ def distortion_bars_figure(results: pd.DataFrame, alpha: float = TUNED) -> go.Fi
         >>> figure.layout.yaxis.title.text
         'feature distortion ||F - F0||'
     """
+    check_table(results, ("metric", "role", "alpha", "method"), "clipft.results")
     rows = results[(results.metric == "feature_distortion") & (results.alpha == alpha)]
     rows = rows[rows.role != VAL]
     if rows.empty:

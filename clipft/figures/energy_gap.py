@@ -16,6 +16,7 @@ from ..metrics.correlation import Correlation, correlation, fit_line, influentia
 from ..runs.names import title_of
 from ..runs.scores import SHIFT
 from ..runs.table import check_comparable, wide
+from .given import check_named, check_table
 from .marks import CUSTOM, DASHED, FIRST, SILENT, hover, hover_of_run, in_panel, numbered, ring
 from .panels import panel_row
 from .style import (
@@ -334,6 +335,7 @@ def leave_one_out_figure(
         >>> parts = clipft.leave_one_out(gap, accuracy, method)
         >>> figure = clipft.leave_one_out_figure({"sketch": (whole, parts)})
     """
+    check_named(panels, tuple, "(clipft.correlation, clipft.leave_one_out)")
     figure = panel_row(list(panels))
     most = 0
     for column, (whole, without) in enumerate(panels.values(), start=1):
@@ -382,6 +384,7 @@ def class_figure(table: pd.DataFrame, labels: int = 5) -> go.Figure:
         >>> run = clipft.open_runs("runs")[0]
         >>> figure = clipft.class_figure(clipft.class_table(run, "sketch/test"))
     """
+    check_table(table, ("change",), "clipft.class_table")
     if "energy_gap" not in table:
         raise ConfigError("these classes have no energy gap: an ensemble has none; use its members")
     rows = table.dropna().sort_values("energy_gap", ascending=False, ignore_index=True)

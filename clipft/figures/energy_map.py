@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ..errors import ConfigError, unknown
+from .given import check_fields
 from .marks import FIRST, SECOND, SILENT, hover
 from .style import BELOW, GREY, OTHER_COLOURS, SYMBOLS, Look, domain_of, layout, look_of, titled
 
@@ -84,6 +85,7 @@ def energy_map_figure(
         ['zero-shot', 'tuned']
         >>> arrows = clipft.energy_map_figure(places, run.sweep(), places="both", colour="class")
     """
+    check_fields(energy_map, ("split", "before", "after"), "what clipft.energy_map gives")
     for kind, given, known in (("places", places, Places), ("colour", colour, Colouring)):
         if given not in get_args(known):
             raise unknown(kind, given, get_args(known))

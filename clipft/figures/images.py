@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from .given import check_named
 from .style import layout
 
 
@@ -26,6 +27,7 @@ def contact_sheet_figure(
         >>> names, tiles = clipft.sample_tiles(run.manifest)
         >>> figure = clipft.contact_sheet_figure(tiles, names, title="Every class, every domain")
     """
+    check_named(tiles, (list, tuple, np.ndarray), "an image of each class")
     stacked = np.array(list(tiles.values()))  # (R, C, S, S, 3)
     rows, columns, size = stacked.shape[:3]
     grid = stacked.swapaxes(1, 2).reshape(rows * size, columns * size, 3)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
+from .given import check_fields
 from .marks import ON_PAGE
 from .style import FONT, layout
 
@@ -36,6 +37,7 @@ def table_figure(frame: pd.DataFrame) -> go.Figure:
     Example:
         >>> figure = clipft.table_figure(clipft.results_table(clipft.results("runs")))
     """
+    check_fields(frame, ("columns",), "a table, e.g. of clipft.results_table")
     head = {"values": [f"<b>{name}</b>" for name in frame], **LEFT}
     figure = go.Figure(go.Table(header=head, **_columns(frame, height=26)))
     figure.update_layout(**EDGE, height=80 + LINE * len(frame))
@@ -71,7 +73,9 @@ def _height(frame: pd.DataFrame) -> int:
 def _widths(frame: pd.DataFrame) -> list[float]:
     """Of each column, in heights of its letters: of its longest text and the room around it."""
     columns = frame.to_dict("list")
-    return [AROUND + max(map(_width, [str(name), *texts])) for name, texts in columns.items()]
+    return [
+        AROUND + max(map(_width, [str(name), *map(str, texts)])) for name, texts in columns.items()
+    ]
 
 
 def _width(text: str) -> float:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from ..config import TUNED
 from ..errors import ConfigError
 from ..runs.table import changes, scored_by
+from .given import check_table
 from .marks import DASHED, SILENT, diagonal, hover, hover_of_runs
 from .style import GREY, SYMBOLS, Look, height_beside, layout, look_of, style, titled
 
@@ -105,6 +106,7 @@ def choice_figure(table: pd.DataFrame, caption: str = "") -> go.Figure:
         >>> chosen = clipft.choices(clipft.results("runs"))
         >>> figure = clipft.choice_figure(chosen, caption=str(clipft.verdict(chosen)))
     """
+    check_table(table, CHOSEN, "clipft.choices")
     looks = style(table.method.unique()) if "method" in table else {"": look_of(0, "models")}
 
     figure = go.Figure()

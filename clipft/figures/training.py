@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from .given import check_table
 from .marks import FIRST, SECOND, SILENT, hover
 from .style import OTHER_COLOURS, layout, titled
 
@@ -39,6 +40,7 @@ def training_figure(
         >>> figure = clipft.training_figure(run.history(), title=run.title)
     """
     if not isinstance(history, Sequence):
+        check_table(history, ("step",), "Run.history")
         history = [row.dropna().to_dict() for _, row in history.iterrows()]
     figure = make_subplots(1, 2, subplot_titles=[LOSS, ACCURACY], horizontal_spacing=0.1)
 

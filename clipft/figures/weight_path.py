@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from .given import check_named, check_table
 from .marks import in_panel
 from .style import domain_of, layout, look_of, style
 
@@ -33,6 +34,7 @@ def path_figure(table: pd.DataFrame) -> go.Figure:
         >>> run = clipft.open_runs("runs")[0]
         >>> figure = clipft.path_figure(clipft.path_table(run, alphas=[0, 0.5, 1]))
     """
+    check_table(table, ("role", "wise_accuracy"), "clipft.path_table")
     rows = table[table.role != "val"].sort_values("alpha")
     titles = ["accuracy (%)", "NLL (nats)"]
     figure = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.09)
@@ -71,6 +73,9 @@ def layer_figure(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
         >>> [line.name for line in figure.data]
         ['FT', 'Lipsum-FT']
     """
+    check_named(tables, object, "clipft.layer_table")
+    for table in tables.values():
+        check_table(table, ("layer", "relative"), "clipft.layer_table")
     figure = go.Figure()
     for method, look in style(tables).items():
         moved = tables[method].query("relative > 0")

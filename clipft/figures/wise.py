@@ -14,6 +14,7 @@ from ..data.splits import SplitName
 from ..errors import ConfigError
 from ..runs.names import NOT_TRAINED, recipe_in_words
 from ..runs.table import RECIPE, best_by_val, recipes, reference_first, scored_by
+from .given import check_fields
 from .marks import BAR_NUMBERS, FIRST, ON_PAGE, SECOND, SILENT, THIRD, hover, leads_to_recipe
 from .moves import ROOM, States, add_slider
 from .style import (
@@ -232,6 +233,7 @@ def sweep_figure(
         >>> len(figure.layout.sliders[0].steps)
         11
     """
+    check_fields(sweep, ("alphas", "prediction"), "what clipft.read_sweep gives")
     if len(sweep.alphas) > MOST_STEPS:
         thumbnails = None
     looks = looks_of([sweep, *beside])

@@ -319,8 +319,8 @@ def paths(results: pd.DataFrame) -> pd.DataFrame:
         >>> len(clipft.paths(clipft.results("runs")))  # two runs, 11 alphas
         22
     """
-    scored_by(results)  # raises
     rows = wide(results)
+    scored_by(results)  # raises
     of_reference = rows[rows.role == REFERENCE].set_index(RUN_KEYS)["score"]
     of_shifts = rows[rows.role == SHIFT].groupby(RUN_KEYS)["score"].mean()
     tests = rows[rows.role != VAL]

@@ -193,8 +193,8 @@ def tuned_accuracies(results: pd.DataFrame) -> pd.DataFrame:
 
     Raises ConfigError where no run is scored there.
     """
-    scored_by(results)  # raises
     rows = wide(results)
+    scored_by(results)  # raises
     tuned = rows[(rows.alpha == TUNED) & (rows.role != "val")]
     if tuned.empty:
         raise ConfigError("no run is scored at alpha 1, the tuned model: clipft evaluate RUN")
