@@ -128,10 +128,14 @@ def advice_on(endings: Counter[str]) -> str:
 
 @dataclass
 class Found:
-    """The images below a folder, relative to it and in order, and what is left out of it."""
+    """The images below a folder, relative to it and in order, and what is left out of it.
+
+    deepest: how many folders lie one in the other.
+    """
 
     images: list[str]
     left_out: LeftOut
+    deepest: int = 0
 
 
 def find_images(folder: Path) -> Found:
@@ -152,6 +156,7 @@ def _look_into(folder: Path, inside: str, above: frozenset[str], found: Found) -
     if here in above:
         found.left_out.add("a link to a folder it lies in", inside.rstrip("/"))
         return
+    found.deepest = max(found.deepest, inside.count("/"))
     for entry in _entries(folder):
         path = inside + entry.name
         if _is_plain_image(entry):

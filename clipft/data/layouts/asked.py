@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ...errors import ClipftError, ConfigError, first_line, unknown
 from ..folders import class_key, listed
-from ..found import LeftOut, find_images
+from ..found import LeftOut
+from ..walks import walk
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def class_folders(
     `asked`. Raises ConfigError for a folder of no class, and where there is no image.
     """
     top = asked.file(*parts)
-    found = find_images(top)
+    found = walk(top)
     runs, outside = _runs_of_folders(found.images)
     labelled = []
     for folder, run in runs:
