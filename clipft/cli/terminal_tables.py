@@ -60,7 +60,6 @@ def show_frame(frame: pd.DataFrame, title: str) -> None:
 
 def print_scores(scores: pd.DataFrame, alphas: Sequence[float], config: RunConfig) -> None:
     """Print a run's scores at these alphas, a row per split, and how its weights were chosen."""
-    from ..runs.scores import SHIFT
     from ..runs.table import scored_by
 
     told = scored_by(scores)
@@ -71,8 +70,7 @@ def print_scores(scores: pd.DataFrame, alphas: Sequence[float], config: RunConfi
     rows = []
     for measured in by_split.to_dict("records"):
         row = {name: measured[name] for name in ("alpha", "split", "role")}
-        metric = told.shift if row["role"] == SHIFT else told.reference
-        row[told.title] = f"{100 * measured[metric]:.1f} %"
+        row[told.title] = f"{100 * measured[told.on(row['role'])]:.1f} %"
         for name, column in COLUMNS.items():
             value = measured.get(name, math.nan)
             row[column] = "" if math.isnan(value) else f"{value:.3f}"

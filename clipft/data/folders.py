@@ -35,6 +35,8 @@ SPELLINGS = {
     "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+# split numbers of Waterbirds, CelebA and others
+NUMBERED = {"0": "train", "1": "val", "2": "test"}
 WHOLE = ""  # the part of a domain whose folders name none
 LISTED = 5  # names in a note; then "..."
 EXAMPLE = "studio/mug/1.jpg"  # what a tree should look like

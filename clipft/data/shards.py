@@ -24,6 +24,7 @@ from ..progress import progress_bar
 from .folders import part_of
 from .found import find_images
 from .tables import CALLED, PARQUET, Table, class_labels, columns_of, names_in, texts_of
+from .taken_out import numbered, stamp
 from .tars import TARS, Sample, is_tar, names_beside, samples_of_tar
 
 if TYPE_CHECKING:
@@ -184,8 +185,7 @@ def unpacked_place(source: Path, name: str) -> Path:
         raise ConfigError(f"no table {source}; {wanted} {name}/{source.name}")
     stamps = []
     for shard in shards_of(source):
-        state = shard.file.stat()
-        stamps.append([shard.file.name, shard.split, state.st_size, state.st_mtime_ns])
+        stamps.append([shard.file.name, shard.split, *stamp(shard.file)])
     return cache_dir() / f"{name}-{digest([FORMAT, stamps], 8)}"
 
 
@@ -205,7 +205,7 @@ def unpack(source: Path, place: Path, *, outside: bool = False) -> Path:
                 imageless.append(sample.where)
                 continue
             ending = next((ENDINGS[mark] for mark in ENDINGS if sample.image.startswith(mark)), "")
-            path = f"{number // 1000:05d}/{number:07d}{ending}"
+            path = numbered(number, ending)
             file = temporary / path
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(sample.image)

@@ -44,6 +44,10 @@ class ScoredBy:
         """What a manifest says: a metric of all images, or one of each kind."""
         return cls(said, said) if isinstance(said, str) else cls(**said)
 
+    def on(self, role: str) -> str:
+        """The metric of a split in this role: shift, or any other."""
+        return self.shift if role == "shift" else self.reference
+
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys((self.reference, self.shift)))
 

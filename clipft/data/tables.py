@@ -21,7 +21,7 @@ import numpy as np
 
 from ..errors import ConfigError, first_line
 from .columns import Columns, Words, distinct, remembered
-from .folders import WHOLE, Layout, Parts, Tree, class_key, listed, part_of
+from .folders import NUMBERED, WHOLE, Layout, Parts, Tree, class_key, listed, part_of
 from .found import IMAGES, LeftOut, ending_of
 from .lists import ListFile, are_plain, read_text, reason_of
 
@@ -48,7 +48,6 @@ CALLED = {
     "group": ("group", "groupname", "groupid", "groups"),
 }
 NEEDED = ("path", "label")
-OF_WILDS = {"0": "train", "1": "val", "2": "test"}  # split numbers of Waterbirds, CelebA and others
 SAMPLE = 100  # rows whose files are looked for before a manifest is written
 
 
@@ -155,8 +154,8 @@ class Table:
         words = set(self._columns.words["split"].texts)
         if words <= {""}:
             return {"": WHOLE}
-        if words - {""} == OF_WILDS.keys():
-            return OF_WILDS
+        if words - {""} == NUMBERED.keys():
+            return NUMBERED
         parts = {word: part for word in words if (part := part_of(word))}
         if not parts:
             column = f"{self.file}: {self.names['split']}: {listed(sorted(words))}"

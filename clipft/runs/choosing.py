@@ -13,7 +13,7 @@ no one has it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,14 +21,13 @@ from ..config import TUNED
 from ..errors import ConfigError, unknown
 from ..metrics.comparison import paired_difference
 from .scores import REFERENCE, SHIFT, VAL
-from .table import RECIPE, scored_by, wide
+from .table import RECIPE, score_rows, scored_by, wide
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RULES = ("accuracy", "energy_gap", "oracle")
 INTERVAL = 2 * 1.96  # standard errors in a 95 % interval
-Among = Literal["alphas", "models"]
 # Rows are grouped by the first column; what a rule takes of a group is named by the second.
 AMONG = {"alphas": ("run", "alpha"), "models": ("seed", "run")}
 
@@ -145,8 +144,7 @@ def _errors(results: pd.DataFrame, table: pd.DataFrame, keys: list[str]) -> pd.S
     metric = scored_by(results).reference
     if metric == "accuracy":
         return (table.val_accuracy * (1 - table.val_accuracy) / table.val_n) ** 0.5
-    val = results[(results.role == VAL) & (results.metric == metric)]
-    rows = val.groupby(keys)
+    rows = score_rows(results[results.role == VAL]).groupby(keys)
     return (rows.high.first() - rows.low.first()) / INTERVAL
 
 

@@ -21,7 +21,7 @@ from .names import MethodName, recipe_in_words
 from .rows import seen_by
 from .scores import Scores, from_frame, with_scored_by
 from .sweep import Sweep
-from .table import reference_first
+from .table import reference_first, score_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -174,7 +174,7 @@ class Run:
         import pandas as pd
 
         table = self.table()
-        tests = table[(table.metric == table.scored_by) & (table.part == "test")]
+        tests = score_rows(table[table.part == "test"])
         rows = []
         for split in reference_first(tests["split"].unique(), self.reference):
             row = {"split": split}

@@ -132,8 +132,7 @@ def from_frame(frame: pd.DataFrame) -> list[Scores]:
 
 def with_scored_by(rows: pd.DataFrame, scored_by: ScoredBy) -> pd.DataFrame:
     """The rows of `table` with a column that says which metric their split is scored by."""
-    by_role = (rows["role"] == SHIFT).map({True: scored_by.shift, False: scored_by.reference})
-    return rows.assign(scored_by=by_role)
+    return rows.assign(scored_by=rows["role"].map(scored_by.on))
 
 
 def metric_statistic(

@@ -209,9 +209,7 @@ def _said_to_score(results: pd.DataFrame) -> ScoredBy:
 
 def score_rows(results: pd.DataFrame) -> pd.DataFrame:
     """The rows of the metric by which each split is scored."""
-    told = _said_to_score(results)
-    is_shift = results.role == SHIFT
-    return results[results.metric == is_shift.map({True: told.shift, False: told.reference})]
+    return results[results.metric == results.role.map(_said_to_score(results).on)]
 
 
 def mixture(results: pd.DataFrame) -> str:

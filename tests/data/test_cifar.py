@@ -8,7 +8,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from miniatures.cifar import as_images, cifar_manifest, made, write_cifar10, write_cifar100
+from miniatures.cifar import WRITERS, as_images, cifar_manifest, made
+from miniatures.drawing import write_all
 from PIL import Image
 from torchvision.datasets import CIFAR10, CIFAR100
 
@@ -16,7 +17,6 @@ from clipft.data.layouts import arrays
 from clipft.data.manifests import load_manifest
 from clipft.errors import ConfigError
 
-WRITERS = {"cifar10": write_cifar10, "cifar100": write_cifar100}
 FOLDERS = {
     "cifar10": {"python": "cifar-10-batches-py", "binary": "cifar-10-batches-bin"},
     "cifar100": {"python": "cifar-100-python", "binary": "cifar-100-binary"},
@@ -26,10 +26,7 @@ FOLDERS = {
 @pytest.fixture(scope="module")
 def wholes(tmp_path_factory):
     """Both data sets, and what was taken out of them."""
-    base = tmp_path_factory.mktemp("cifar")
-    for name, write in WRITERS.items():
-        write(base / name)
-    return base
+    return write_all(WRITERS, tmp_path_factory.mktemp("cifar"))
 
 
 @pytest.fixture(autouse=True)
@@ -222,7 +219,7 @@ def _swapped_names(*parts):
 
 def _binary_cut(root):
     shutil.rmtree(root / "cifar-10-batches-py")
-    write_cifar10(root / "x", "binary")
+    WRITERS["cifar10"](root / "x", "binary")
     shutil.move(root / "x" / "cifar-10-batches-bin", root)
     _cut("cifar-10-batches-bin", "test_batch.bin")(root)
 

@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from miniatures.drawing import samples, write_all
 from miniatures.transfer import PCAM, WRITERS, annotations
 from PIL import Image
 from scipy.io import loadmat, savemat
@@ -32,10 +33,7 @@ SIZES = {  # images of a miniature: train, val, test
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     """The folder that CLIPFT_DATA names; not to be changed."""
-    base = tmp_path_factory.mktemp("transfer")
-    for name, write in WRITERS.items():
-        write(base / name)
-    return base
+    return write_all(WRITERS, tmp_path_factory.mktemp("transfer"))
 
 
 @pytest.fixture
@@ -47,10 +45,7 @@ def data(here, tmp_path, monkeypatch):
 
 def rows(manifest, part):
     """(path on this disk, label) of a split, in its order."""
-    split = manifest.split(f"{manifest.reference}/{part}")
-    return [
-        (str(split.root / path), label) for path, label in zip(split.ids, split.labels, strict=True)
-    ]
+    return samples(manifest.split(f"{manifest.reference}/{part}"))
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -17,8 +17,10 @@ from PIL import Image
 from ...disk.files import atomic_folder
 from ...errors import ConfigError, first_line
 from ...progress import progress_bar
+from ..taken_out import numbered, stamp
 from .asked import Asked, Rows
 
+PNG = ".png"
 ROWS = "rows.json"  # beside the images: which files they are of, and their labels
 
 
@@ -113,10 +115,7 @@ def taken_out(asked: Asked, part: str, files: Sequence[Path], read: Callable[[],
     """
     inside = f"{asked.domain}/{part}"
     place = asked.cache / inside
-    stamps = []
-    for file in files:
-        state = file.stat()
-        stamps.append([file.name, state.st_size, state.st_mtime_ns])
+    stamps = [[file.name, *stamp(file)] for file in files]
 
     known = place / ROWS
     made: dict[str, Any] = json.loads(known.read_text("utf-8")) if known.is_file() else {}
@@ -128,11 +127,7 @@ def taken_out(asked: Asked, part: str, files: Sequence[Path], read: Callable[[],
         _write(place, images, made, title=f"images of {asked.domain} {part}")
 
     labels = made["labels"]
-    return Rows([f"{inside}/{_name(number)}" for number in range(len(labels))], labels)
-
-
-def _name(number: int) -> str:
-    return f"{number // 1000:05d}/{number:07d}.png"
+    return Rows([f"{inside}/{numbered(number, PNG)}" for number in range(len(labels))], labels)
 
 
 def _check(asked: Asked, files: Sequence[Path], images: Images, labels: np.ndarray) -> None:
@@ -156,8 +151,7 @@ def _check(asked: Asked, files: Sequence[Path], images: Images, labels: np.ndarr
 def _write(place: Path, images: Images, made: dict[str, Any], title: str) -> None:
     with atomic_folder(place, instead="set CLIPFT_CACHE to another folder") as temporary:
         for number, pixels in enumerate(progress_bar(images, title, "image")):
-            file = temporary / _name(number)
-            if number % 1000 == 0:
-                file.parent.mkdir()
+            file = temporary / numbered(number, PNG)
+            file.parent.mkdir(exist_ok=True)
             Image.fromarray(pixels).save(file)
         (temporary / ROWS).write_text(json.dumps(made), encoding="utf-8")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import ClipftError, ConfigError, first_line, unknown
-from ..folders import class_key, listed
+from ..folders import listed
 from ..found import LeftOut
 from ..walks import walk
 
@@ -155,9 +155,3 @@ def notes_on(place: Path, left_out: LeftOut, outside: Sequence[str]) -> list[str
     if outside:
         notes.append(f"left out, in no class folder: {listed(outside)}")
     return [f"{place}: {note}" for note in notes]
-
-
-def same_class(folders: Mapping[str, int], name: str) -> int | None:
-    """The label of a class by its name in any spelling: case, blanks, _ and - do not count."""
-    keys = {class_key(folder): label for folder, label in folders.items()}
-    return keys.get(class_key(name))

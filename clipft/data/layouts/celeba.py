@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import ConfigError
+from ..folders import NUMBERED
 from .asked import Asked, Rows
 from .listed import checked, read_columns, read_fields
 
@@ -15,7 +16,6 @@ TARGET = "Blond_Hair"
 BESIDE = "Male"
 HAIR = {"-1": "not_blond", "1": "blond"}  # value of the attribute -> class folder of the manifest
 PEOPLE = {"-1": "women", "1": "men"}
-PARTS = {"0": "train", "1": "val", "2": "test"}
 
 
 def celeba(asked: Asked) -> dict[str, Rows]:
@@ -28,7 +28,7 @@ def celeba(asked: Asked) -> dict[str, Rows]:
         count = f"{len(without)} of {len(attributes)} images of {file} are in no part"
         raise ConfigError(f"{count}, e.g. {without[0]}; wanted: all in list_eval_partition")
 
-    parts = {part: Rows() for part in PARTS.values()}
+    parts = {part: Rows() for part in NUMBERED.values()}
     for image, (hair, person) in attributes.items():
         name = HAIR[hair]
         group = f"{name.replace('_', ' ')} {PEOPLE[person]}"
@@ -72,9 +72,9 @@ def _partition(asked: Asked) -> dict[str, str]:
     else:
         pairs = [(image, number) for image, number in _rows_of(file, 2)]
     for image, number in pairs:
-        if number not in PARTS:
+        if number not in NUMBERED:
             raise ConfigError(f"{file}: {image} has {number!r}; wanted: 0, 1 or 2")
-    return {image: PARTS[number] for image, number in pairs}
+    return {image: NUMBERED[number] for image, number in pairs}
 
 
 def _rows_of(file: Path, count: int, *, head: int = 0) -> list[list[str]]:

@@ -203,8 +203,7 @@ def _classes_of_objectnet(asked: Asked) -> dict[str, tuple[int, ...]]:
 
 def _check_all(asked: Asked, rows: Rows, folders: Sequence[str] | Any, *parts: str) -> None:
     """Raise ConfigError where a class has no image: its score would be of fewer classes."""
-    found = set(rows.labels)
-    empty = sorted(folder for folder in folders if asked.folders[folder] not in found)
+    empty = sorted({*folders}.intersection(asked.without_image(rows)))
     _say_missing(asked.place.joinpath(*parts), empty, len(folders))
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import ConfigError, first_line
+from ..folders import NUMBERED
 from .asked import Asked, Rows
 from .listed import check_domain, check_words, checked, read_columns, whole_numbers
 
@@ -30,7 +31,6 @@ OOD_TEST = 2016  # and from this year on they are the test
 SEQUESTERED = "seq"
 PLACES = ("land", "water")  # of Waterbirds, by number
 BIRDS = ("landbird", "waterbird")  # by label
-NUMBERED = {"0": "train", "1": "val", "2": "test"}
 
 
 def iwildcam(asked: Asked) -> dict[str, Rows]:

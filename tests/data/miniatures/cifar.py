@@ -103,3 +103,6 @@ def _binary(file: Path, data: np.ndarray, *labels: np.ndarray) -> None:
 def cifar_manifest(name: str, root: Path) -> Manifest:
     """The manifest that ships, with its data below a root."""
     return load_manifest(name).model_copy(update={"root": str(root)})
+
+
+WRITERS = {"cifar10": write_cifar10, "cifar100": write_cifar100}

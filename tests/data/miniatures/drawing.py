@@ -1,5 +1,6 @@
-"""Small images that miniature data sets are made of."""
+"""Small images that miniature data sets are made of, and what tests of all of them ask."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,3 +20,16 @@ def draw(file: Path, label: int, number: int, size: int = SIZE) -> None:
     """Write an image, and the folders above it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels(label, number, size)).save(file)
+
+
+def write_all(writers: Mapping[str, Callable[[Path], object]], base: Path) -> Path:
+    """Each miniature in a folder of its name below `base`, which CLIPFT_DATA may name."""
+    for name, write in writers.items():
+        write(base / name)
+    return base
+
+
+def samples(split) -> list[tuple[str, int]]:
+    """(path on this disk, label) of a split, in its order, as torchvision's `samples`."""
+    pairs = zip(split.ids, split.labels, strict=True)
+    return [(str(split.root / path), label) for path, label in pairs]

@@ -24,6 +24,7 @@ OBJECTS = {
     "cabinet": ("Cabinet", PAIRS[1]),
     "t-shirt": ("T-shirt", (OF_R[0],)),
 }
+CLASSES = [row for row in imagenet_classes() if row["folder"] in SYNSETS]
 BORDER = 2
 
 
@@ -89,6 +90,5 @@ def draw(file: Path, seed: int, border: int = 0, size: int = 32) -> None:
 def imagenet_manifest(root: Path, **changes) -> Manifest:
     """The manifest that ships, of SYNSETS alone, with its images below a root."""
     file = manifests_folder() / "imagenet.yaml"
-    rows = [row for row in imagenet_classes() if row["folder"] in SYNSETS]
-    values = yaml.safe_load(file.read_text()) | {"classes": rows, "root": str(root)}
+    values = yaml.safe_load(file.read_text()) | {"classes": CLASSES, "root": str(root)}
     return Manifest.of(values | changes, file)
