@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -30,6 +30,7 @@ def seed_of(seed: int, purpose: str) -> int:
 
 ZERO_SHOT, TUNED = 0.0, 1.0  # the ends of alpha
 DEFAULT = "clipft"  # protocol of a run
+Precision = Literal["32-true", "tf32", "bf16-mixed"]  # of a forward pass
 ALPHAS = tuple(tenth / 10 for tenth in range(11))  # what a sweep scores unless told otherwise
 
 
@@ -50,6 +51,8 @@ class Reading:
             that is faster.
         skip_bad: leave unreadable images out, and say how many, instead of ending at the first.
         progress: show progress bars.
+        precision: in which models are scored and embed images; "": that of the run.
+        checkpointing: of a training step keep less in memory, and compute it twice.
 
     Example:
         >>> quiet = clipft.Reading(device="cpu", progress=False)
@@ -60,11 +63,16 @@ class Reading:
     workers: int | Literal["auto"] = "auto"
     skip_bad: bool = False
     progress: bool = True
+    precision: Literal["", "32-true", "tf32", "bf16-mixed"] = ""
+    checkpointing: bool = False
 
     def __post_init__(self) -> None:
         is_number = isinstance(self.workers, int) and self.workers >= 0
         if self.workers != "auto" and not is_number:
             raise ConfigError(f"workers is {self.workers!r}, expected auto, or 0 or more")
+        known = ("", *get_args(Precision))
+        if self.precision not in known:
+            raise unknown("precision", self.precision, get_args(Precision))
 
 
 class Record(BaseModel):
@@ -197,7 +205,13 @@ class RunConfig(Record):
         captions: of contrastive methods: a random template and name, or the first.
         text_count: random texts a step (M).
         text_length: tokens in each of them (L).
-        precision: of the forward pass.
+        precision: of the forward pass; tf32 is 32-true with TensorFloat-32 products on a card.
+        accumulate: parts in which a batch goes through the model, one after the other.
+        compile: the student's forward pass by torch.compile.
+        decoder: pillow, the pixels that open_clip sees; fast, torchcodec, whose resized pixels
+            differ by up to 1 of 255.
+        shrink: training images first become so small, pixels of the shorter side, as `clipft
+            datasets pack` keeps them; 0: they stay as they are.
         eval_every: steps between two validations.
         selection: which weights are kept: holdout, of the best accuracy on held-out training
             images; loss, of the least cross-entropy on them, theta0 included (as FLYP's few-shot);
@@ -256,7 +270,11 @@ class RunConfig(Record):
     captions: Literal["sampled", "fixed"] = "sampled"
     text_count: int = Field(80, ge=1)
     text_length: int = Field(8, ge=1)
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Precision = "32-true"
+    accumulate: int = Field(1, ge=1)
+    compile: bool = False
+    decoder: Literal["pillow", "fast"] = "pillow"
+    shrink: int = Field(0, ge=0)
 
     eval_every: int = Field(1000, ge=1)
     selection: Literal["holdout", "loss", "paper", "last"] = "holdout"

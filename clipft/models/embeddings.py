@@ -24,6 +24,7 @@ from ..inputs.batches import Batch, pixel_chunks
 from ..posthoc.weights import Weights
 from ..progress import progress_bar
 from .clip import Clip
+from .precision import computing_in
 from .students import Student
 from .text_tower import is_cut
 
@@ -31,6 +32,7 @@ NamedEmbeddings = Iterator[tuple[Hashable, Tensor]]
 
 FORWARD = 256  # images in one forward pass
 KIND = "embeddings"
+PRECISIONS = {"32-true": "fp32", "tf32": "tf32", "bf16-mixed": "bf16"}  # as keys call them
 ROWS = 8192  # of embeddings at a time, where all of them come from the cache
 
 
@@ -61,8 +63,11 @@ class Features:
 
 @torch.inference_mode()
 def embed(student: Student, pixels: Tensor) -> Tensor:
-    """uint8 (N, 3, H, W) -> embeddings before normalising (N, D), on the student's device."""
-    parts = [student(images.to(student.device))[0].float() for images in pixels.split(FORWARD)]
+    """uint8 (N, 3, H, W) -> embeddings before normalising (N, D), on the student's device, in its
+    precision.
+    """
+    with computing_in(student.precision, student.device):
+        parts = [student(images.to(student.device))[0].float() for images in pixels.split(FORWARD)]
     return torch.cat(parts)
 
 
@@ -140,7 +145,11 @@ class SplitMemory:
         towers = dict.fromkeys(point.digest for point in points.values())
         towers.pop(None, None)  # a point without a digest is neither looked up nor kept
         files = files_digest(split) if towers else ""  # a look at every file
-        self.key = {"files": files, "preprocessing": digest(values), "precision": "fp32"}
+        self.key = {
+            "files": files,
+            "preprocessing": digest(values),
+            "precision": PRECISIONS[student.precision],
+        }
         self.key |= student.activation
         if split.decoding.look != "file":  # keys are older
             self.key["look"] = split.decoding.look

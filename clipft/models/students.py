@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..config import Precision
 from ..diagnostics.energies import unit
 from ..errors import ConfigError
 from .clip import Clip
@@ -17,10 +18,12 @@ from .text_tower import encode_texts
 class Student(nn.Module):
     """Images to embeddings (`forward`), embeddings to `logits`, and the head itself (`linear`).
 
-    `transform` makes its input of a decoded image; `preprocessing` names it.
+    `transform` makes its input of a decoded image; `preprocessing` names it. `precision`: in which
+    it is evaluated, see `embeddings.embed`.
     """
 
     clamped = False
+    precision: Precision = "32-true"
     mean: Tensor
     std: Tensor
 

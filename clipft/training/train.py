@@ -110,7 +110,8 @@ def train(
 def _fabric(device: str, config: RunConfig) -> Fabric:
     kind, _, index = pick_device(device).partition(":")
     devices = [int(index)] if index else 1
-    return Fabric(accelerator=kind, devices=devices, precision=config.precision)
+    mixed = config.precision == "bf16-mixed"  # tf32 is a way to compute in fp32
+    return Fabric(accelerator=kind, devices=devices, precision="bf16-mixed" if mixed else "32-true")
 
 
 def _ignore(row: dict[str, Any]) -> None:
