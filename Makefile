@@ -11,7 +11,7 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "clipft needs Python >= 3.11, got $$($(PYTHON) --version); set PYTHON=..."; exit 2; }
-	@$(PYTHON) -c 'import shutil, sys; sys.exit(shutil.disk_usage(".").free < $(ROOM) * 1e9)' || { echo "clipft needs $(ROOM) GB of free disk to set itself up, here are $$(df -h . | awk 'NR == 2 { print $$4 }'); make room, or clone to another disk"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -c 'import shutil, sys; sys.exit(shutil.disk_usage(".").free < $(ROOM) * 1e9)' || { echo "clipft needs $(ROOM) GB of free disk to set itself up, here are $$(df -h . | awk 'NR == 2 { print $$4 }'); make room, or clone to another disk"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing clipft and what it needs into .venv (a few minutes the first time) ..."
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
