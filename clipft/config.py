@@ -306,6 +306,13 @@ class RunConfig(Record):
             raise ValueError(f"crop is {self.crop}, expected two fractions 0 < low <= high <= 1")
         return self
 
+    @model_validator(mode="after")
+    def _parts_have_images(self) -> Self:
+        if self.accumulate > self.batch_size:
+            wanted = f"expected at most batch_size, {self.batch_size}"
+            raise ValueError(f"accumulate is {self.accumulate}, {wanted}")
+        return self
+
     @property
     def entry(self) -> Method:
         """What its method is and trains; raises ConfigError where the method is unknown here."""

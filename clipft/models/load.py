@@ -17,6 +17,7 @@ from typing import Any
 
 import open_clip
 import torch
+from torch.nn import Conv2d
 from torchvision.transforms import Compose, Normalize, ToTensor
 
 from ..data.images import Transform
@@ -121,6 +122,8 @@ def load_clip(
     if source.file:
         _say("; ".join([checkpoints[-1].found, *notes]))
     net.requires_grad_(False).eval()
+    if _wants_channels_last(net, device):
+        net.to(memory_format=torch.channels_last)
     visual: Any = net.visual  # open_clip's kinds of CLIP have no typed base
     config = {"model_cfg": source.config, "preprocess_cfg": dict(visual.preprocess_cfg)}
     name = f"{model} {pretrained}".strip()
@@ -287,6 +290,14 @@ def _built(source: Source, device: str | torch.device) -> tuple[Any, Any]:
             **_preprocessing(source),
         )
     return net, preprocess
+
+
+def _wants_channels_last(net: Any, device: str | torch.device) -> bool:
+    """Whether a GPU will convolve beyond the patches that a transformer begins with: its kernels
+    for low precision read channels-last. What is copied of the model, or into it, keeps the order.
+    """
+    convolutions = [module for module in net.visual.modules() if isinstance(module, Conv2d)]
+    return torch.device(device).type == "cuda" and len(convolutions) > 1
 
 
 def _preprocessing(source: Source) -> Config:

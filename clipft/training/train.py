@@ -32,6 +32,7 @@ from ..runs.run import Run
 from .examples import EmbeddedExamples, Examples, PixelExamples
 from .linear_probe import probe_head
 from .loop import Training, fit
+from .memory import check_parts, keep_less
 from .observer import Observer
 from .state import State
 
@@ -81,6 +82,7 @@ def train(
     bench = Bench(config, replace(reading, device=str(fabric.device)))
     bench.check(config)
     _check_texts(bench, config)
+    check_parts(bench.clip.model.visual, config)
     made_of = bench.made_of(config)
 
     kept = as_kept(config, bench.manifest)
@@ -201,6 +203,8 @@ def _begun_state(bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fab
     if not resumed:
         _start_head(bench, config, student)
     state = State.begin(student, config, method.ema if config.ema is None else config.ema, fabric)
+    if bench.reading.checkpointing:
+        keep_less(student, config.model)
     if resumed:
         state.restore(folder.checkpoint_file)
     folder.forget_after(state.step)
