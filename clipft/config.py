@@ -206,8 +206,9 @@ class RunConfig(Record):
         text_count: random texts a step (M).
         text_length: tokens in each of them (L).
         precision: of the forward pass; tf32 is 32-true with TensorFloat-32 products on a card.
-        accumulate: parts in which a batch goes through the model, one after the other.
-        compile: the student's forward pass by torch.compile.
+        accumulate: parts in which a batch goes through the model, one after the other; the
+            gradient is the whole batch's.
+        compile: images go through the vision towers by torch.compile, where that works.
         decoder: pillow, the pixels that open_clip sees; fast, torchcodec, whose resized pixels
             differ by up to 1 of 255.
         shrink: training images first become so small, pixels of the shorter side, as `clipft

@@ -37,5 +37,6 @@ def try_compiled(forward: Forward, model: nn.Module, pixels: Tensor) -> Forward 
     finally:
         model.zero_grad()
         for name, tensor in model.named_buffers():
-            tensor.copy_(buffers[name])
+            if not torch.equal(tensor, buffers[name]):  # statistics of BatchNorm
+                tensor.copy_(buffers[name])
     return compiled

@@ -185,9 +185,10 @@ class Observer:
         """(B, D) the same images through theta0; absent where the method does not need it."""
         if "anchor" not in self._method.needs:
             return ABSENT
-        with torch.no_grad(), self._fabric.autocast():
+        with torch.inference_mode(), self._fabric.autocast():
             normalised = self._student.pixels(shown.pixels)
-            return self._encode(normalised).float()
+            embeddings = self._encode(normalised).float()
+        return embeddings.clone()  # what was made inside may not be kept for a gradient
 
     def _try_compiled(self, pixels: Tensor) -> None:
         """Compile what images go through, where that works on these."""
@@ -198,7 +199,7 @@ class Observer:
         with drawn, self._fabric.autocast():
             self._student.compiled = try_compiled(visual.forward, visual, normalised)
             if self._student.compiled is not None and "anchor" in self._method.needs:
-                with torch.no_grad():
+                with torch.inference_mode():
                     self._encode = try_compiled(clip.encode_image, clip, normalised) or self._encode
 
     def _random_texts(self, step: int) -> Tensor:
