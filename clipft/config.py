@@ -208,8 +208,10 @@ class RunConfig(Record):
         precision: of the forward pass; tf32 is 32-true with TensorFloat-32 products on a card.
         accumulate: parts in which a batch goes through the model, one after the other.
         compile: the student's forward pass by torch.compile.
-        decoder: pillow, the pixels that open_clip sees; fast, torchcodec, whose resized pixels
-            differ by up to 1 of 255.
+        decoder: pillow, the pixels that open_clip sees; fast, torchcodec and torchvision, in half
+            the time: resized, 1 of 200 values is off by 1 of 255, and where an image is enlarged
+            a few by up to 4. What torchcodec reads otherwise goes by Pillow. protocol:
+            release resizes in its own way: there fast changes no pixel of training.
         shrink: training images first become so small, pixels of the shorter side, as `clipft
             datasets pack` keeps them; 0: they stay as they are.
         eval_every: steps between two validations.

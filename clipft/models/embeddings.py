@@ -151,10 +151,7 @@ class SplitMemory:
             "precision": PRECISIONS[student.precision],
         }
         self.key |= student.activation
-        if split.decoding.look != "file":  # keys are older
-            self.key["look"] = split.decoding.look
-        if split.decoding.border:
-            self.key["border"] = str(split.decoding.border)
+        self.key |= split.decoding.changes()
         for tower in towers:
             arrays = default_cache().find(KIND, {"tower": tower} | self.key)
             if arrays is not None:
