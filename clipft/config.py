@@ -209,9 +209,9 @@ class RunConfig(Record):
         accumulate: parts in which a batch goes through the model, one after the other.
         compile: the student's forward pass by torch.compile.
         decoder: pillow, the pixels that open_clip sees; fast, torchcodec and torchvision, in half
-            the time: resized, 1 of 200 values is off by 1 of 255, and where an image is enlarged
-            a few by up to 4. What torchcodec reads otherwise goes by Pillow. protocol:
-            release resizes in its own way: there fast changes no pixel of training.
+            the time: resized, some values are off by 1 of 255 (0.5 % from 500 pixels to 224), and
+            where an image is enlarged a few by up to 4. What torchcodec reads otherwise goes by
+            Pillow. protocol: release resizes in its own way: fast changes no pixel of its training.
         shrink: training images first become so small, pixels of the shorter side, as `clipft
             datasets pack` keeps them; 0: they stay as they are.
         eval_every: steps between two validations.

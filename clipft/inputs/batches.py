@@ -1,7 +1,7 @@
 """From a split's rows to pixels: decode, transform, chunk; and the endless training stream."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Self
 
@@ -13,11 +13,11 @@ from torchvision.transforms import v2
 from ..config import Reading
 from ..data.images import Decoded, Transform, any_size, decode
 from ..data.splits import Split, rows_by_label
-from ..errors import ImageError
+from ..errors import ImageError, RunError
 from ..progress import write
 from .decoding import FAST, decode_fast, pixels_of
 from .seeds import drawing, rng
-from .workers import worker_count
+from .workers import AHEAD, on_card, worker_count
 
 KEEP_BYTES = 2 << 30  # decoded training images are kept in memory up to this size
 CHUNK_BYTES = 1 << 30  # and evaluation pixels are held this many at a time
@@ -43,6 +43,13 @@ def train_transform(size: Size, crop: tuple[float, float], flip: bool) -> Transf
     return v2.Compose(steps)
 
 
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """A tensor on the device: a card copies it from pinned memory while we go on."""
+    if torch.device(device).type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Rows of a split that were read, and the numbers of those that could not be (skip_bad)."""
@@ -61,6 +68,11 @@ class Batch:
         rows = torch.cat([batch.rows for batch in batches])
         bad = chain.from_iterable(batch.bad for batch in batches)
         return cls(pixels, labels, rows, bad=tuple(bad))
+
+    def pin_memory(self) -> Self:
+        """The same in pinned memory, as DataLoader asks it where a card waits."""
+        pixels, labels = self.pixels.pin_memory(), self.labels.pin_memory()
+        return replace(self, pixels=pixels, labels=labels)
 
     @classmethod
     def unread(cls, row: int) -> Self:
@@ -148,15 +160,19 @@ class Stream:
 
     def __iter__(self) -> Iterator[list[Draw]]:
         epoch = -1
-        order: list[int] = []
+        order = torch.empty(0)
         for step in self.steps:
-            batch = []
-            for draw in self._draws(step):
+            batch: list[Draw] = []
+            draws = self._draws(step)
+            while len(batch) < len(draws):
+                draw = draws[len(batch)]
                 if draw // self.rows != epoch:
                     epoch = draw // self.rows
                     generator = rng(self.seed, f"shuffle:{epoch}")
-                    order = torch.randperm(self.rows, generator=generator).tolist()
-                batch.append((order[draw % self.rows], draw))
+                    order = torch.randperm(self.rows, generator=generator)
+                first = draw % self.rows
+                rows = order[first : first + len(draws) - len(batch)].tolist()
+                batch += zip(rows, range(draw, draw + len(rows)), strict=True)
             yield batch
 
     def _draws(self, step: int) -> range:
@@ -188,7 +204,8 @@ def train_batches(
     workers = worker_count(reading, split, images=draws, batch_size=size, training=True)
     if workers == 0:  # else every worker process would keep its own
         images.keep_bytes = keep_bytes
-    return _load(images, workers, batch_sampler=stream)
+    pinned = on_card(reading.device)  # uint8 goes to the card, which normalises it
+    return _load(images, workers, batch_sampler=stream, pin_memory=pinned)
 
 
 def pixel_chunks(
@@ -226,9 +243,16 @@ def pixel_chunks(
 
 
 def _load(images: Images, workers: int, **batching: Any) -> Iterator[Batch]:
+    if workers:
+        batching["prefetch_factor"] = AHEAD
     loader = DataLoader(images, collate_fn=Batch.join, num_workers=workers, **batching)
     try:
         yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        fault = "a process that decodes images was ended from outside, perhaps for its memory"
+        raise RunError(f"{fault}; try fewer: --workers 1, or --workers 0 for none") from None
     except ImageError as error:
         # From a worker process its text is a whole traceback; the last line is ours.
         line = str(error).strip().splitlines()[-1]

@@ -61,8 +61,8 @@ class Resizing(transforms.Compose):
     torchvision.
 
     Images are resized by Pillow, as open_clip does it. Pixels are resized as uint8, with
-    antialiasing, in a quarter of the time: 1 of 200 values is off by 1 of 255, and where an image
-    is enlarged a few by up to 4.
+    antialiasing, in a quarter of the time: some values are off by 1 of 255 (0.5 % from 500 pixels
+    to 224, mean 0.005), and where an image is enlarged a few by up to 4.
     """
 
     def __call__(self, image: Decoded | Tensor) -> Any:

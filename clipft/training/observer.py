@@ -16,7 +16,7 @@ from ..config import RunConfig
 from ..data.splits import Split
 from ..diagnostics.energies import energy_vectors, unit
 from ..evaluation.bench import Bench
-from ..inputs.batches import Batch
+from ..inputs.batches import Batch, to_device
 from ..inputs.prompts import random_texts
 from ..inputs.seeds import rng
 from ..methods import METHODS
@@ -54,7 +54,7 @@ class Observer:
     def __call__(self, batch: Batch, step: int) -> Step:
         """What the method sees of the batch of this step."""
         needs = self._method.needs
-        pixels = batch.pixels.to(self._fabric.device)
+        pixels = to_device(batch.pixels, self._fabric.device)
         # Each draw has its own seed, so the order of what follows draws nothing else.
         captions = self._image_captions(batch, step) if "captions" in needs else ABSENT
         class_captions = self._class_captions(step) if "class_captions" in needs else ABSENT
@@ -65,7 +65,7 @@ class Observer:
         scale: Any = self._student.scale
         return Step(
             images=images,  # (B, D)
-            labels=batch.labels.to(self._fabric.device),
+            labels=to_device(batch.labels, self._fabric.device),
             scale=scale,
             logits=self._logits(images, class_rows, scale),
             anchor=anchor,
