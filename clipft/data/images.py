@@ -49,6 +49,20 @@ def decode(
         raise ImageError(f"image unreadable: {path} ({first_line(error)})") from None
 
 
+def as_image(pixels: np.ndarray) -> Image.Image:
+    """Pixels (H, W, 3), uint8, as an image of its own."""
+    return Image.fromarray(pixels)
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Width and height that an image's file states; None where it is unreadable."""
+    try:
+        with any_size(), _opened(path, None) as image:
+            return image.size
+    except Exception:  # of a damaged file Pillow's readers raise anything
+        return None
+
+
 def _within(image: Image.Image, border: int, path: Path) -> Image.Image:
     """An image without its border."""
     if not border:

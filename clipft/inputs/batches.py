@@ -11,11 +11,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from ..config import Reading
-from ..data.images import Decoded, Transform, any_size, decode
+from ..data.images import Decoded, Transform, any_size, as_image, decode
+from ..data.packs import Packs
 from ..data.splits import Split, rows_by_label
 from ..errors import ImageError, RunError
 from ..progress import write
-from .decoding import FAST, decode_fast, pixels_of
+from .decoding import FAST, decode_fast, packed_pixels, pixels_of
 from .seeds import drawing, rng
 from .workers import AHEAD, on_card, worker_count
 
@@ -98,6 +99,9 @@ class Images(Dataset):
     skip_bad: bool = False
     decoded: dict[int, Decoded | Tensor] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.packs = Packs(self.split)
+
     def __len__(self) -> int:
         return len(self.split)
 
@@ -130,8 +134,11 @@ class Images(Dataset):
     def _image(self, row: int) -> Decoded | Tensor:
         if row in self.decoded:
             return self.decoded[row]
-        file = self.split.root / self.split.ids[row]
         decoding = self.split.decoding
+        packed = self.packs.find(row)
+        if packed is not None:
+            return packed_pixels(packed) if decoding.decoder == FAST else as_image(packed)
+        file = self.split.root / self.split.ids[row]
         image = decode_fast(file, decoding) if decoding.decoder == FAST else decode(file, decoding)
         size = image.nbytes if isinstance(image, Tensor) else 3 * image.width * image.height
         if size <= self.keep_bytes:

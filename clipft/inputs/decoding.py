@@ -12,6 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms import v2
@@ -27,6 +29,11 @@ FAST = "fast"  # `decoder` of a configuration
 def pixels_of(image: Decoded | Tensor) -> Tensor:
     """An image as its pixels (3, H, W), uint8; pixels stay what they are."""
     return image if isinstance(image, Tensor) else pil_to_tensor(image)
+
+
+def packed_pixels(packed: np.ndarray) -> Tensor:
+    """A copy of packed pixels (H, W, 3) as uint8 (3, H, W)."""
+    return torch.from_numpy(packed.copy()).permute(2, 0, 1)
 
 
 def decode_fast(path: Path, decoding: Decoding) -> Tensor:

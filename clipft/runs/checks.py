@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..config import DEFAULT, RunConfig, check_alpha, digest, plain_settings
 from ..data.manifests import Manifest, load_manifest
 from ..data.splits import Split
-from ..disk.files import check_target
+from ..disk.files import check_room, check_target
 from ..errors import ConfigError, ImageError, MissingExtra, RunError
 from ..methods import TURNED
 from .adopted import check_name
@@ -22,7 +22,7 @@ from .folder import RunFolder
 from .formats import DEFAULT_FORMAT, FORMATS, HEAD, Format, check_replaceable, format_of, record_of
 from .identity import find_begun
 from .model_names import LOCAL, RANDOM, check_model, named
-from .presence import check_images_there, check_room, without_images
+from .presence import check_images_there, without_images
 from .recipes import posthoc_recipe
 from .rows import choosing_on, chosen_on, reference_of, reported_on, seen_by, shifts_of, trained_on
 from .run import After, Run, open_runs
