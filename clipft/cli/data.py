@@ -49,8 +49,8 @@ def datasets(
     skip_bad: SkipBad = False,
     as_markdown: Markdown = False,
 ) -> None:
-    """List the data sets, show the card of one, make one (new NAME --root PATH --reference D), check
-    its images (check NAME), or keep them decoded (pack NAME).
+    """List the data sets, show the card of one, make one (new NAME --root PATH --reference D),
+    check its images (check NAME), or keep them decoded (pack NAME).
     """
     from ..data.manifests import available, load_manifest
 
