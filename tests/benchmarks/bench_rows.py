@@ -62,10 +62,10 @@ for split in (whole, whole.take(range(1000))):
     next(batches)
     if split is whole:
         print("first batch", time.process_time() - began, file=sys.stderr)
-    before = time.process_time()
+    start = time.process_time()
     for _ in range(40):
         next(batches)
-    seconds.append(time.process_time() - before)
+    seconds.append(time.process_time() - start)
 print(seconds[0] / seconds[1], "times", file=sys.stderr)
 assert seconds[0] / seconds[1] < 1.5
 """
