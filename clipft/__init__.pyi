@@ -5,6 +5,7 @@ from .config import Reading as Reading, RunConfig as RunConfig
 from .data.images import sample_tiles as sample_tiles
 from .data.manifests import load_manifest as load_manifest
 from .data.own import new_manifest as new_manifest
+from .data.packs import pack as pack
 from .diagnostics.energy_gap import energy_gap as energy_gap
 from .diagnostics.feature_distortion import feature_distortion as feature_distortion
 from .errors import ClipftError as ClipftError

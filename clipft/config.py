@@ -209,8 +209,10 @@ class RunConfig(Record):
         accumulate: parts in which a batch goes through the model, one after the other; the
             gradient is the whole batch's.
         compile: images go through the vision towers by torch.compile, where that works.
-        decoder: pillow, the pixels that open_clip sees; fast, torchcodec, whose resized pixels
-            differ by up to 1 of 255.
+        decoder: pillow, the pixels that open_clip sees; fast, torchcodec and torchvision, in half
+            the time: resized, some values are off by 1 of 255 (0.5 % from 500 pixels to 224), and
+            where an image is enlarged a few by up to 4. What torchcodec reads otherwise goes by
+            Pillow. protocol: release resizes in its own way: fast changes no pixel of its training.
         shrink: training images first become so small, pixels of the shorter side, as `clipft
             datasets pack` keeps them; 0: they stay as they are.
         eval_every: steps between two validations.

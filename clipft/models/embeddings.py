@@ -20,7 +20,7 @@ from ..config import Reading, digest
 from ..data.splits import Split
 from ..disk.cache import default_cache
 from ..errors import ImageError
-from ..inputs.batches import Batch, pixel_chunks
+from ..inputs.batches import Batch, pixel_chunks, to_device
 from ..posthoc.weights import Weights
 from ..progress import progress_bar
 from .clip import Clip
@@ -67,7 +67,10 @@ def embed(student: Student, pixels: Tensor) -> Tensor:
     precision.
     """
     with computing_in(student.precision, student.device):
-        parts = [student(images.to(student.device))[0].float() for images in pixels.split(FORWARD)]
+        parts = [
+            student(to_device(images, student.device))[0].float()
+            for images in pixels.split(FORWARD)
+        ]
     return torch.cat(parts)
 
 
@@ -151,10 +154,7 @@ class SplitMemory:
             "precision": PRECISIONS[student.precision],
         }
         self.key |= student.activation
-        if split.decoding.look != "file":  # keys are older
-            self.key["look"] = split.decoding.look
-        if split.decoding.border:
-            self.key["border"] = str(split.decoding.border)
+        self.key |= split.decoding.changes()
         for tower in towers:
             arrays = default_cache().find(KIND, {"tower": tower} | self.key)
             if arrays is not None:

@@ -18,11 +18,12 @@ from typing import Any
 import open_clip
 import torch
 from torch.nn import Conv2d
-from torchvision.transforms import Compose, Normalize, ToTensor
+from torchvision.transforms import Normalize, ToTensor
 
 from ..data.images import Transform
 from ..disk.files import read_foreign_json, read_json, write_json
 from ..errors import ClipftError, ConfigError, MissingExtra, WeightsError, first_line
+from ..inputs.decoding import Resizing
 from ..progress import write
 from ..runs.machine import cpu_name
 from ..runs.model_names import (
@@ -453,7 +454,7 @@ def _until_tensor(preprocess: Any) -> Transform:
     if not (isinstance(last[0], ToTensor) and isinstance(last[1], Normalize)):
         wanted = "ToTensor and Normalize"
         raise ConfigError(f"this model's preprocessing ends with {last}, expected {wanted}")
-    return Compose(preprocess.transforms[:-2])
+    return Resizing(preprocess.transforms[:-2])
 
 
 def pick_device(name: str = "auto") -> str:

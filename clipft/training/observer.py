@@ -17,7 +17,7 @@ from ..config import RunConfig
 from ..data.splits import Split
 from ..diagnostics.energies import energy_vectors, unit
 from ..evaluation.bench import Bench
-from ..inputs.batches import Batch
+from ..inputs.batches import Batch, to_device
 from ..inputs.prompts import random_texts
 from ..inputs.seeds import drawing, rng
 from ..methods import METHODS
@@ -137,14 +137,14 @@ class Observer:
     def shown(self, batch: Batch, step: int) -> Shown:
         """The batch of this step on the device, and what is drawn for it."""
         needs = self._method.needs
-        pixels = batch.pixels.to(self._fabric.device)
+        pixels = to_device(batch.pixels, self._fabric.device)
         if self._compiles:
             self._try_compiled(pixels.tensor_split(self._config.accumulate)[0])
             self._compiles = False
         # Each draw has its own seed, so the order of what follows draws nothing else.
         return Shown(
             pixels=pixels,
-            labels=batch.labels.to(self._fabric.device),
+            labels=to_device(batch.labels, self._fabric.device),
             captions=self._image_captions(batch, step) if "captions" in needs else None,
             class_captions=self._class_captions(step) if "class_captions" in needs else None,
             random_texts=self._random_texts(step) if "random_texts" in needs else ABSENT,

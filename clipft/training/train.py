@@ -14,6 +14,7 @@ import torch
 from lightning_fabric import Fabric
 
 from ..config import Reading, RunConfig, plain_settings
+from ..disk.files import check_room
 from ..errors import ConfigError, RunError
 from ..evaluation.bench import Bench, compare_digests
 from ..evaluation.recorder import TrainingRecord
@@ -27,7 +28,7 @@ from ..progress import write
 from ..runs.checks import check_probe
 from ..runs.folder import RunFolder
 from ..runs.identity import PLACED, as_kept, run_id
-from ..runs.presence import check_images_there, check_room, say_classes_without_images
+from ..runs.presence import check_images_there, say_classes_without_images
 from ..runs.run import Run
 from .examples import EmbeddedExamples, Examples, PixelExamples
 from .linear_probe import probe_head
