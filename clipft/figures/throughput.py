@@ -32,6 +32,7 @@ def throughput_figure(table: pd.DataFrame) -> go.Figure:
         ConfigError: for another table.
 
     Example:
+        >>> import pandas
         >>> columns = ["part", "rate", "unit", "by", "of_ft"]
         >>> rows = [["load", 310.0, "images", "2 processes", float("nan")]]
         >>> rows += [["ft", 890.0, "images", "a card", 1.0]]

@@ -35,6 +35,7 @@ from ..inputs.batches import Batch, Images
 from ..inputs.prompts import random_texts
 from ..inputs.seeds import rng
 from ..inputs.workers import MOST, worker_count
+from ..methods import METHODS as TRAINABLE
 from ..models.embeddings import embed
 from ..models.load import device_name, pick_device
 from ..progress import progress_bar
@@ -88,9 +89,9 @@ def throughput(
         ConfigError: for an unknown model, method or device.
 
     Example:
-        >>> table = clipft.throughput("emoji-tiny", methods=["lipsum"])
-        >>> table.part.tolist()
-        ['decode', 'resize', 'load', 'forward', 'ft', 'lipsum', 'texts']
+        >>> clipft.throughput("ViT-B-33")
+        Traceback (most recent call last):
+        clipft.errors.ConfigError: ...
     """
     import pandas as pd
 
@@ -98,6 +99,8 @@ def throughput(
     if batch_size < 0:
         raise ConfigError(f"batch_size is {batch_size}, expected 1 or more, or 0: as it fits")
     methods = tuple(dict.fromkeys([BASE, *methods]))
+    if heads := [name for name in methods if TRAINABLE[name].trains == "head"]:
+        raise ConfigError(f"{heads[0]} sees embeddings, no images; name methods that train a tower")
     reading = reading or Reading()
     device = pick_device(reading.device)
     on_card = torch.device(device).type != "cpu"
