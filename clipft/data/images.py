@@ -188,6 +188,25 @@ def any_size() -> Iterator[None]:
                 Image.MAX_IMAGE_PIXELS = _usual_limit
 
 
+# --- made up
+
+
+def made_photograph(seed: int, width: int = 500, height: int = 375) -> Image.Image:
+    """An image that is as much work to decode and resize as a photograph, but shows nothing.
+
+    Smooth shapes of every size, faint where they are small, and a little noise: as a JPEG of
+    quality 90 it has 1.5 to 3 bits a pixel.
+    """
+    draw = np.random.default_rng(seed)
+    pixels = np.full((height, width, 3), 128.0)
+    for cells in (2, 4, 8, 16, 32, 64, 128):
+        shapes = draw.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
+        smooth = Image.fromarray(shapes).resize((width, height), Image.Resampling.BICUBIC)
+        pixels += (np.asarray(smooth) - 127.5) * 0.8 / cells**0.4
+    pixels += draw.normal(0, 4, pixels.shape)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
 # --- colours
 
 

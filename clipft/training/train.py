@@ -167,15 +167,32 @@ def _train(
     bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fabric, watch: Watch
 ) -> None:
     """Set up what the loop needs, from the start or from the last checkpoint, and run it."""
+    training, state = begun(bench, config, folder, watch, fabric=fabric)
+    training.record.begin(state.step)
+    fit(training, state)
+
+
+def begun(
+    bench: Bench,
+    config: RunConfig,
+    folder: RunFolder,
+    watch: Watch,
+    *,
+    fabric: Fabric | None = None,
+    examples: Examples | None = None,
+) -> tuple[Training, State]:
+    """What `fit` takes, from the start or from the last checkpoint in the folder.
+
+    examples: other than the data set's own.
+    """
+    fabric = fabric or _fabric(bench.device, config)
     record = TrainingRecord(folder, fabric.device, config.precision)
     method = METHODS[config.method]
     is_probe = method.trains == "head"
     with record.aside():
         state = _begun_state(bench, config, folder, fabric)
-        if is_probe:
-            examples: Examples = EmbeddedExamples(bench, config, state.student)
-        else:
-            examples = PixelExamples(bench, config)
+        if examples is None:
+            examples = _examples(bench, config, state)
         observe = Observer(bench, config, state, fabric, examples.train)
     training = Training(
         config=config,
@@ -190,8 +207,14 @@ def _train(
         # The solution of a logistic probe is its start.
         steps=0 if is_probe and config.solver == "logistic" else config.steps,
     )
-    record.begin(state.step)
-    fit(training, state)
+    return training, state
+
+
+def _examples(bench: Bench, config: RunConfig, state: State) -> Examples:
+    """What a training of this configuration is shown."""
+    if METHODS[config.method].trains == "head":
+        return EmbeddedExamples(bench, config, state.student)
+    return PixelExamples(bench, config)
 
 
 def _begun_state(bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fabric) -> State:
