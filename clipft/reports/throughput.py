@@ -166,7 +166,7 @@ class _Parts:
         device = torch.device(self.bench.device)
         few = self.split.take(range(16))
         files = [few.root / name for name in few.ids]
-        decoded = {row: decode(file) for row, file in enumerate(files)}
+        decoded: dict[int, Any] = {row: decode(file) for row, file in enumerate(files)}
         images = Images(few, self.bench.clip.transform, decoded=decoded)
         here = processes(1)
 
