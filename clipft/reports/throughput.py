@@ -277,11 +277,17 @@ class OneBatch:
 
 
 def timed_config(base: RunConfig, method: str, every: int) -> RunConfig:
-    """A training of this method that tells of itself every so many steps, and never ends."""
+    """A training of this method that tells of itself every so many steps, and never ends.
+
+    Random texts come in the papers' proportion to images, so that small batches are like theirs.
+    """
     steps = every * LOGGED
+    papers = RunConfig()
+    text_count = -(-papers.text_count * base.batch_size // papers.batch_size)
     return RunConfig(
-        **base.model_dump(exclude={"method", "steps", "eval_every", "lr"}),
+        **base.model_dump(exclude={"method", "steps", "eval_every", "lr", "text_count"}),
         method=method,
+        text_count=text_count,
         steps=steps,
         eval_every=10 * steps,
         lr=1e-6,  # of random weights nothing is learnt: they only must not diverge

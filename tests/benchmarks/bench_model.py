@@ -11,7 +11,7 @@ least and the largest. Each section is a process of its own, so that its peak me
 What it is measured against:
 - step: `Bare`, the fastest plain loop that we can write with open_clip: fused AdamW, gradients set
   to None, the same precision and batch, nothing read back. clipft's is its own loop, `fit`, with
-  the batch in memory.
+  the batch in memory. Random texts are as many to an image as in the papers, 80 to 256.
 - sweep: decoding every image once, and bare forwards of every alpha on pixels that are decoded; and
   the usual way, as in the released WiSE-FT code: a checkpoint per alpha, every image decoded again.
 - extraction: a plain DataLoader with as many processes, and a forward; and what bounds any of them.
@@ -119,13 +119,13 @@ SMALL = Size(
     step=("ViT-B-32", "RN50"),
     sweep=("ViT-B-32",),
     extract=("ViT-B-32",),
-    alphas=tuple(sixth / 5 for sixth in range(6)),
+    alphas=(0.0, 0.3, 0.6, 1.0),
     splits=1,
     images=32,
     extracted=48,
     gap=200_000,
     steps=1,
-    batch_size=dict.fromkeys(MODELS, 8),
+    batch_size=dict.fromkeys(MODELS, 4) | {"ViT-B-32": 16},
 )
 FULL = replace(
     SMALL,
@@ -137,7 +137,7 @@ FULL = replace(
     images=48,
     extracted=256,
     gap=1_000_000,
-    batch_size={"ViT-B-32": 16, "ViT-B-16": 8, "ViT-L-14": 4, "RN50": 16},
+    batch_size={"ViT-B-32": 64, "ViT-B-16": 16, "ViT-L-14": 4, "RN50": 16},
 )
 ON_CARD = replace(
     FULL,
