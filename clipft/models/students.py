@@ -24,6 +24,7 @@ class Student(nn.Module):
 
     clamped = False
     precision: Precision = "32-true"
+    most_images: int | None = None  # of a forward pass, once its device had no room for more
     mean: Tensor
     std: Tensor
 

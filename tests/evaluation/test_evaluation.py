@@ -56,7 +56,7 @@ def run(world, shared):
 
 def scores_of(run, alphas, splits=None, adaptive=None, known=()):
     refine = None if adaptive is None else Refine(adaptive)
-    return run.mixtures.score(splits or run.reported_splits(), alphas, refine, known)
+    return list(run.mixtures.score(splits or run.reported_splits(), alphas, refine, known))
 
 
 def line(run, start, tuned):
