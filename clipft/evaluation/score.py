@@ -19,7 +19,7 @@ from ..models.outgoing import Outgoing
 from ..posthoc.weights import Weights
 from ..posthoc.wise import wise
 from ..runs.card import model_card
-from ..runs.checks import check_export, check_scoring
+from ..runs.checks import check_export, check_precision, check_scoring
 from ..runs.formats import DEFAULT_FORMAT
 from ..runs.made import SCORING
 from ..runs.run import Run, open_runs
@@ -60,7 +60,8 @@ def score(
         The runs.
 
     Raises:
-        ConfigError: for an alpha outside 0 ... 1, and adaptive alphas of an ensemble.
+        ConfigError: for an alpha outside 0 ... 1, adaptive alphas of an ensemble, and a precision
+            other than that of the scores that a run has.
         RunError: where another process writes a folder, or the model is no longer what a run was
             made of.
 
@@ -81,6 +82,7 @@ def score(
         if refine is not None or not set(wanted) <= _scored_alphas(run, summarised=summarise):
             unscored.append(run)
     look = reading or Reading()
+    check_precision(scored, look.precision)
     check_scoring(unscored, wanted, skip_bad=look.skip_bad, progress=look.progress)
     for run in scored:
         if refine is not None and run.is_ensemble:
@@ -116,12 +118,13 @@ def _score_images(bench: Bench, run: Run, alphas: Sequence[float], refine: Refin
     if not missing and refine is None:
         return
     splits = bench.reported_splits(run.config)
-    about = {"gap_texts": bench.gap_texts}
+    mixtures = bench.mixtures(run)
+    about = {"gap_texts": bench.gap_texts, "precision": mixtures.student.precision}
     with (
         recorded(run.folder, bench.device, SCORING, **about) as part,
         run.folder.scratch() as scratch,
     ):
-        more = bench.mixtures(run).score(splits, missing, refine, known, scratch)
+        more = mixtures.score(splits, missing, refine, known, scratch)
         part["alphas"] = more.alphas
         if more:
             run.folder.add_images(more)

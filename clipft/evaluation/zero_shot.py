@@ -68,6 +68,7 @@ def _evaluate(name: str, config: RunConfig, reading: Reading) -> pd.DataFrame:
     """The rows of one model."""
     bench = Bench(config, reading)
     student = bench.student(config)
+    student.precision = reading.precision or config.precision
     start = student.state_dict()
     no_gap = torch.full((1, 1), torch.nan)  # nothing moved
     mixtures = Mixtures(student, start, [start], moment=lambda: no_gap, reading=reading)
