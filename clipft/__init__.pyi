@@ -5,6 +5,7 @@ from .config import Reading as Reading, RunConfig as RunConfig
 from .data.images import sample_tiles as sample_tiles
 from .data.manifests import load_manifest as load_manifest
 from .data.own import new_manifest as new_manifest
+from .data.packs import pack as pack
 from .diagnostics.energy_gap import energy_gap as energy_gap
 from .diagnostics.feature_distortion import feature_distortion as feature_distortion
 from .errors import ClipftError as ClipftError
@@ -27,6 +28,7 @@ from .figures.energy_map import energy_map_figure as energy_map_figure
 from .figures.images import contact_sheet_figure as contact_sheet_figure
 from .figures.pages import save_figure as save_figure
 from .figures.tables import table_figure as table_figure
+from .figures.throughput import throughput_figure as throughput_figure
 from .figures.trade_off import choice_figure as choice_figure, trade_off_figure as trade_off_figure
 from .figures.training import training_figure as training_figure
 from .figures.weight_path import layer_figure as layer_figure, path_figure as path_figure
@@ -43,6 +45,7 @@ from .papers.published import published as published, published_rows as publishe
 from .posthoc.wise import wise as wise
 from .reports.energy_gap import gap_table as gap_table
 from .reports.energy_map import energy_map as energy_map
+from .reports.throughput import throughput as throughput
 from .reports.weight_paths import layer_table as layer_table, path_table as path_table
 from .runs.choosing import choices as choices, ordered_pairs as ordered_pairs, verdict as verdict
 from .runs.claims import claims as claims

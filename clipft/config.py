@@ -206,10 +206,13 @@ class RunConfig(Record):
         text_count: random texts a step (M).
         text_length: tokens in each of them (L).
         precision: of the forward pass; tf32 is 32-true with TensorFloat-32 products on a card.
-        accumulate: parts in which a batch goes through the model, one after the other.
-        compile: the student's forward pass by torch.compile.
-        decoder: pillow, the pixels that open_clip sees; fast, torchcodec, whose resized pixels
-            differ by up to 1 of 255.
+        accumulate: parts in which a batch goes through the model, one after the other; the
+            gradient is the whole batch's.
+        compile: images go through the vision towers by torch.compile, where that works.
+        decoder: pillow, the pixels that open_clip sees; fast, torchcodec and torchvision, in half
+            the time: resized, some values are off by 1 of 255 (0.5 % from 500 pixels to 224), and
+            where an image is enlarged a few by up to 4. What torchcodec reads otherwise goes by
+            Pillow. protocol: release resizes in its own way: fast changes no pixel of its training.
         shrink: training images first become so small, pixels of the shorter side, as `clipft
             datasets pack` keeps them; 0: they stay as they are.
         eval_every: steps between two validations.
@@ -304,6 +307,13 @@ class RunConfig(Record):
     def _crop_is_a_range(self) -> Self:
         if not 0 < self.crop[0] <= self.crop[1] <= 1:
             raise ValueError(f"crop is {self.crop}, expected two fractions 0 < low <= high <= 1")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_have_images(self) -> Self:
+        if self.accumulate > self.batch_size:
+            wanted = f"expected at most batch_size, {self.batch_size}"
+            raise ValueError(f"accumulate is {self.accumulate}, {wanted}")
         return self
 
     @property

@@ -80,7 +80,8 @@ class Method(Entry):
 
     The penalty is `function(step, **options)`; without one the loss is cross-entropy. Text-side
     needs: captions (one an image), class_captions (one a class, every step: the logits then come
-    from the text tower instead of a head).
+    from the text tower instead of a head). per_image: the penalty is a mean over images, or reads
+    none; then the parts of a batch (`accumulate`) go through the model once, else twice.
     """
 
     needs: AbstractSet[Need] = frozenset()
@@ -91,6 +92,7 @@ class Method(Entry):
     head: Literal["zero_shot", "zeros", "probe"] = "zero_shot"
     # decay of the averaged weights that are kept in place of the trained ones
     ema: float | None = None
+    per_image: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,6 +110,14 @@ class Method(Entry):
         """Whether the head is built from the text tower; else it is a layer of its own."""
         return self.trains in ("image", "both")
 
+    @property
+    def is_mean(self) -> bool:
+        """Whether the loss of a batch is the mean of those of its parts, computed alone.
+
+        Captions of all classes belong to no part.
+        """
+        return (self.function is None or self.per_image) and "class_captions" not in self.needs
+
     def check(self, config: RunConfig) -> None:
         """Raise ConfigError for a setting that is not known here or that would do nothing."""
         check_options(self.name, config.options, self.options)
@@ -116,6 +126,8 @@ class Method(Entry):
             fault = f"has no regulariser, so lam={config.lam:g} would do nothing; leave it out"
         elif config.text_rate != 1 and self.trains != "both":
             fault = "trains no text tower, so text_rate would do nothing; leave it out"
+        elif self.trains == "head" and (config.accumulate > 1 or config.compile):
+            fault = "trains no tower, so accumulate and compile would do nothing; leave them out"
         elif not fault and config.solver == "adamw":
             fault = self._solver_fault()
         elif not fault and config.protocol == "release":
@@ -263,15 +275,15 @@ METHODS = Registry("method", Method, [
     Method("lp_ft", "LP-FT", "arXiv:2202.10054", head="probe"),
     Method("ema", "EMA", "arXiv:2404.00860", ema=0.999),
     Method("l2sp", "L2-SP", "arXiv:1802.01483", "clipft.objectives.l2sp:l2sp",
-           needs={"weights"}, lam=0.01),
+           needs={"weights"}, lam=0.01, per_image=True),
     Method("kd", "KD", "arXiv:1503.02531", "clipft.objectives.kd:kd",
-           needs={"anchor"}, lam=1.0, options={"tau": 1.0}),
+           needs={"anchor"}, lam=1.0, options={"tau": 1.0}, per_image=True),
     Method("feat_kd", "FeatKD", "arXiv:2404.00860", "clipft.objectives.feat_kd:feat_kd",
-           needs={"anchor"}, lam=1.0),
+           needs={"anchor"}, lam=1.0, per_image=True),
     Method("car", "CAR-FT", "arXiv:2211.16175", "clipft.objectives.car:car",
-           needs={"anchor", "context"}, lam=1.0, options={"tau": 1.0}),
+           needs={"anchor", "context"}, lam=1.0, options={"tau": 1.0}, per_image=True),
     Method("lipsum", "Lipsum-FT", "arXiv:2404.00860", "clipft.objectives.lipsum:lipsum",
-           needs={"anchor", "random_texts"}, lam=1.0),
+           needs={"anchor", "random_texts"}, lam=1.0, per_image=True),
     Method("flyp", "FLYP", "arXiv:2212.00638", "clipft.objectives.flyp:flyp",
            needs={"captions"}, trains="both", options={"mask": False}),
     Method("flyp_image", "FLYP, image tower", "arXiv:2212.00638", "clipft.objectives.flyp:flyp",
@@ -280,12 +292,13 @@ METHODS = Registry("method", Method, [
     Method("flyp_with_ce", "FLYP + CE", "arXiv:2212.00638", "clipft.objectives.flyp:flyp",
            needs={"captions", "class_captions"}, lam=1.0, trains="both", options={"mask": False}),
     Method("mse_class", "MSE, class head", "arXiv:2404.00860",
-           "clipft.objectives.ablations:mse_class", needs={"anchor"}, lam=1.0),
+           "clipft.objectives.ablations:mse_class", needs={"anchor"}, lam=1.0, per_image=True),
     Method("mse_context", "MSE, context", "arXiv:2404.00860",
-           "clipft.objectives.ablations:mse_context", needs={"anchor", "context"}, lam=1.0),
+           "clipft.objectives.ablations:mse_context", needs={"anchor", "context"}, lam=1.0,
+           per_image=True),
     Method("kld_random", "KLD, random texts", "arXiv:2404.00860",
            "clipft.objectives.ablations:kld_random", needs={"anchor", "random_texts"}, lam=1.0,
-           options={"tau": 1.0}),
+           options={"tau": 1.0}, per_image=True),
 ])
 
 GIVEN, TURNED = "given", "turned"  # order of runs of one accuracy: as given, or from the last on

@@ -5,9 +5,10 @@ time.
 """
 
 import inspect
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from .objectives.step import ABSENT, Step, readable
 from .options import check_options, defaults
 
 SCALE = 10.0
+BY_IMAGE = ("images", "labels", "logits", "anchor", "captions")  # fields with a row for each image
 
 
 def check_method(method: Method | str) -> None:
@@ -30,7 +32,8 @@ def check_method(method: Method | str) -> None:
     Its options are numbers, true or false with a default. From a step that holds no more than what
     it `needs`, it makes one finite number, the same every time, and leaves the step as it was. A
     finite gradient reaches the images, captions or weights, at the start of training too, where the
-    model is still theta0. With lam 0 the loss is cross-entropy, bit for bit.
+    model is still theta0. What says `per_image` is a mean over images, or reads none. With lam 0
+    the loss is cross-entropy, bit for bit.
 
     Arguments:
         method: an entry, or its name.
@@ -55,6 +58,7 @@ def check_method(method: Method | str) -> None:
         for at_theta0 in (False, True):
             _check_value(entry, at_theta0=at_theta0)
             _check_gradient(entry, at_theta0=at_theta0)
+        _check_parts(entry)
     for at_theta0 in (False, True):
         _check_loss(entry, at_theta0=at_theta0)
 
@@ -210,6 +214,24 @@ def _check_gradient(method: Method, *, at_theta0: bool) -> None:
         if not gradient.isfinite().all():
             fault = f"the gradient to the {name} is not finite {toy.where}"
             raise _breach(method, f"{fault}; e.g. a root at 0")
+
+
+def _check_parts(method: Method) -> None:
+    """Whether what says `per_image` is on a batch what it is on its parts, by their size."""
+    if not method.per_image:
+        return
+    step = Toy(method).step
+    count = len(step.labels)
+    parts = 0.0
+    for rows in (slice(0, 2), slice(2, count)):
+        fields: dict[str, Any] = {}
+        for field in BY_IMAGE:
+            value = getattr(step, field)
+            fields[field] = value if value is ABSENT else value[rows]
+        part = replace(step, **fields)
+        parts += len(part.labels) / count * _penalty(method, part).item()
+    if not math.isclose(parts, _penalty(method, step).item(), rel_tol=1e-4, abs_tol=1e-6):
+        raise _breach(method, "it says per_image and is no mean over images; leave per_image out")
 
 
 def _check_loss(method: Method, *, at_theta0: bool) -> None:

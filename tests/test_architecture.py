@@ -313,7 +313,7 @@ def test_who_writes_to_disk():
     the exception.
     """
     writers = {short(file) for file in FILES if writes(file.read_text(encoding="utf-8"))}
-    disk = {"disk/files.py", "disk/cache.py"}
+    disk = {"disk/files.py", "disk/cache.py", "disk/packed.py"}
     temporary = {
         "data/emoji_shift.py",
         "data/shards.py",
@@ -368,9 +368,11 @@ def test_nothing_reads_a_pickle_or_keeps_one():
         for file in FILES
         if (calls := readers_and_writers(file.read_text(encoding="utf-8")))
     }
-    assert found.keys() == {"arrays.py", "cache.py", "shapes.py", "state_dicts.py"}
+    assert found.keys() == {"arrays.py", "cache.py", "packed.py", "shapes.py", "state_dicts.py"}
     assert set(found["arrays.py"]) == {("np.load", True)}  # data sets that come as arrays
     assert set(found["cache.py"]) == {("np.load", True), ("np.save", True)}
+    # Plain bytes beside an index.
+    assert set(found["packed.py"]) == {("np.load", True), ("np.save", True), ("np.memmap", False)}
     # Checkpoints of others, in one place; of TorchScript the tensors alone are taken.
     assert found["shapes.py"] == [("jit.load", False), ("torch.load", True)]
     # tensors alone, for libraries that read nothing else

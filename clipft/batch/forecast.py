@@ -18,6 +18,7 @@ from ..data.manifests import load_manifest
 from ..data.splits import SplitName
 from ..errors import ClipftError, ConfigError
 from ..methods import POSTHOC
+from ..runs.checks import without_decoder
 from ..runs.estimate import (
     ALIKE,
     TRAINED_STATE,
@@ -364,9 +365,18 @@ def _missing(stages: Sequence[Sequence[Job]], price: _Price) -> Iterator[Missing
         line = _weights_line(model, pretrained)
         if line:
             yield Missing("weights", f"{model} {pretrained}".strip(), line)
-    lacking = [name for name in NOTEBOOKS if util.find_spec(name) is None]
-    if lacking:
-        yield Missing("extra", ", ".join(lacking), "pip install 'clipft[notebooks]'")
+    yield from _extras({config.decoder for job in todo for config in job.work.trainings})
+
+
+def _extras(decoders: set[str]) -> Iterator[Missing]:
+    """Extras that every batch asks, or the runs' decoders."""
+    lacking = {"notebooks": [name for name in NOTEBOOKS if util.find_spec(name) is None]}
+    for decoder in sorted(decoders):
+        lacking[decoder] = [without_decoder(decoder)]
+    for extra, packages in lacking.items():
+        names = ", ".join(filter(None, packages))
+        if names:
+            yield Missing("extra", names, f"pip install 'clipft[{extra}]'")
 
 
 def _data_line(name: str, price: _Price) -> str:

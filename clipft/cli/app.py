@@ -62,6 +62,9 @@ Workers = Annotated[
 SkipBad = Annotated[
     bool, Option("--skip-bad-images", help="leave unreadable images out, and say how many")
 ]
+Checkpointing = Annotated[
+    bool, Option("--checkpointing", help="a step keeps less in memory, and computes blocks twice")
+]
 Markdown = Annotated[bool, Option("--markdown", help="as Markdown tables")]
 Plugin = Annotated[
     list[str] | None,

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Exit, Option
 
 from ..errors import ConfigError
-from .app import Markdown
+from .app import Markdown, SkipBad
 from .completion import dataset_names, preset_names
 from .terminal_tables import show
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..data.manifests import Manifest
     from ..data.own import OwnData
 
@@ -22,11 +24,12 @@ def datasets(
     name: Annotated[
         str | None,
         Argument(
-            help="show this one's card; or the word new or check", autocompletion=dataset_names
+            help="show this one's card; or the word new, check or pack",
+            autocompletion=dataset_names,
         ),
     ] = None,
     own: Annotated[
-        str | None, Argument(metavar="[NAME]", help="after new or check: the name")
+        str | None, Argument(metavar="[NAME]", help="after new, check or pack: the name")
     ] = None,
     root: Annotated[
         str, Option(help="new: folder of class folders, of tars or datasets; or a CSV or parquet")
@@ -39,33 +42,64 @@ def datasets(
     outside: Annotated[
         bool, Option("--outside", help="new: rows may name images out of the root")
     ] = False,
+    size: Annotated[int, Option(min=0, help="pack: the shorter side in pixels, as shrink=")] = 0,
+    domain: Annotated[
+        list[str] | None, Option(help="pack: one to train on; repeatable; else the reference")
+    ] = None,
+    skip_bad: SkipBad = False,
     as_markdown: Markdown = False,
 ) -> None:
-    """List the data sets, show the card of one, or make one: new NAME --root PATH --reference D."""
+    """List the data sets, show the card of one, make one (new NAME --root PATH --reference D),
+    check its images (check NAME), or keep them decoded (pack NAME).
+    """
     from ..data.manifests import available, load_manifest
 
+    given = {"--root": root, "--table": table, "--reference": reference, "--outside": outside}
+    if name == "pack":
+        _refuse("pack", own, given | {"--out": out})
+        _pack(own, size, domain or (), skip_bad=skip_bad)
+        return
+    if size or domain or skip_bad:
+        wanted = "wanted: clipft datasets pack photos --size 256"
+        raise ConfigError(f"--size, --domain and --skip-bad-images pack a data set; {wanted}")
     if name == "new":
         _new(own, root, table, reference=reference, out=out, outside=outside)
         return
     if name == "check":
-        given = {"--root": root, "--table": table, "--reference": reference, "--outside": outside}
-        for option, value in given.items():
-            if value:
-                wanted = (
-                    "wanted: clipft datasets check photos, after clipft datasets new photos ..."
-                )
-                raise ConfigError(
-                    f"datasets check takes no {option}, the manifest says it; {wanted}"
-                )
+        _refuse("check", own, given)
         _check(own, out, as_markdown)
         return
-    if own or root or table or reference or out or outside:
+    if any([own, out, *given.values()]):
         wanted = "wanted: clipft datasets new photos --root photos --reference studio"
         raise ConfigError(f"--root, --reference and --out make a new data set; {wanted}")
     if name is None:
         _list(available(), as_markdown)
     else:
         _show_card(load_manifest(name))
+
+
+def _refuse(verb: str, name: str | None, given: dict[str, Any]) -> None:
+    """Raise ConfigError for an option that goes with `new` alone, and where the name is missing."""
+    for option, value in given.items():
+        if value:
+            wanted = f"wanted: clipft datasets {verb} photos, after clipft datasets new photos ..."
+            raise ConfigError(f"datasets {verb} takes no {option}, the manifest says it; {wanted}")
+    if name is None:
+        raise ConfigError(
+            f"datasets {verb}: NAME is missing; wanted: clipft datasets {verb} photos"
+        )
+
+
+def _pack(name: str | None, size: int, domains: Sequence[str], *, skip_bad: bool) -> None:
+    """Pack training images; print where they lie and how a run reads them."""
+    from ..data.packs import pack
+
+    assert name is not None
+    for made in pack(name, size, domains, skip_bad=skip_bad):
+        left_out = f", {made.unreadable} unreadable ones left out" if made.unreadable else ""
+        print(f"{made.images} images{left_out}, {made.size / 1e6:.1f} MB in {made.folder}")
+    setting = f"shrink={size}" if size else "shrink=0, the default"
+    print(f"read by every training with {setting}, which is the same run without the copy")
 
 
 def _list(names: list[str], as_markdown: bool) -> None:
@@ -125,8 +159,7 @@ def _check(name: str | None, out: str, as_markdown: bool) -> None:
     from ..data.check import check_images
     from ..data.manifests import load_manifest
 
-    if name is None:
-        raise ConfigError("datasets check: NAME is missing; wanted: clipft datasets check photos")
+    assert name is not None
     manifest = load_manifest(name)
     report = check_images(manifest)
     _print_counts(report.counts, as_markdown=as_markdown)

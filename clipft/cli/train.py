@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from ..errors import ConfigError
 from . import completion
-from .app import Device, Plugin, Runs, SkipBad, Workers
+from .app import Checkpointing, Device, Plugin, Runs, SkipBad, Workers
 from .terminal_tables import print_scores, show
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def train(
     device: Device = "auto",
     workers: Workers = "auto",
     skip_bad: SkipBad = False,
+    checkpointing: Checkpointing = False,
     score: Annotated[bool, Option(help="sweep WiSE over all splits at the end")] = True,
     plugin: Plugin = None,
 ) -> None:
@@ -50,7 +51,9 @@ def train(
     from ..runs.recipes import fitting_recipe
 
     use_plugins(plugin or ())
-    reading = Reading(device=device, workers=workers, skip_bad=skip_bad)
+    reading = Reading(
+        device=device, workers=workers, skip_bad=skip_bad, checkpointing=checkpointing
+    )
     values: dict[str, Any] = {"preset": preset} if preset else {}
     if config:
         values |= _read_settings(config)
@@ -117,7 +120,7 @@ def _own_data(data: Path | None, reference: str, values: dict[str, Any]) -> dict
 
 def _refuse_options(values: Mapping[str, Any]) -> None:
     """Raise ConfigError for an option of the command that is written as a setting."""
-    for name in ("runs", "device", "workers", "config", "plugin"):
+    for name in ("runs", "device", "workers", "checkpointing", "config", "plugin"):
         if name in values:
             raise ConfigError(f"{name} is no setting but an option: --{name} {values[name]}")
 

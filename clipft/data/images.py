@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from ..errors import ImageError, first_line
 from ..progress import say
@@ -26,13 +26,13 @@ DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras, scanners and their files
 
 
 Decoded = Image.Image
-Transform = Callable[[Decoded], Any]  # to an image, or to the pixels of one
+Transform = Callable[[Any], Any]  # of an image or its pixels, uint8 (3, H, W), to one of these
 
 
 def decode(
     path: Path, decoding: Decoding = Decoding(), content: bytes | None = None
 ) -> Image.Image:
-    """An image file as RGB; raises ImageError that names the file and what is wrong with it.
+    """An image file as RGB, by Pillow; raises ImageError that names the file and what is wrong.
 
     content: of the file, where it was read already.
     """
@@ -40,13 +40,27 @@ def decode(
         with any_size(), _opened(path, content) as image:
             _check_size(image, path, decoding.megapixels)
             seen = as_seen(image) if decoding.look == "viewer" else as_rgb(image)
-            return _within(seen, decoding.border, path)
+            return shrunk(_within(seen, decoding.border, path), decoding.shrink)
     except ImageError:
         raise
     except FileNotFoundError:
         raise ImageError(f"image missing: {path}") from None
     except Exception as error:  # of a damaged file Pillow's readers raise anything
         raise ImageError(f"image unreadable: {path} ({first_line(error)})") from None
+
+
+def as_image(pixels: np.ndarray) -> Image.Image:
+    """Pixels (H, W, 3), uint8, as an image of its own."""
+    return Image.fromarray(pixels)
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Width and height that an image's file states; None where it is unreadable."""
+    try:
+        with any_size(), _opened(path, None) as image:
+            return image.size
+    except Exception:  # of a damaged file Pillow's readers raise anything
+        return None
 
 
 def _within(image: Image.Image, border: int, path: Path) -> Image.Image:
@@ -57,6 +71,63 @@ def _within(image: Image.Image, border: int, path: Path) -> Image.Image:
         size = f"{image.width} x {image.height}"
         raise ImageError(f"image too small: {path} is {size} with a border of {border} pixels")
     return image.crop((border, border, image.width - border, image.height - border))
+
+
+def shrunk(image: Image.Image, shorter: int) -> Image.Image:
+    """An image whose shorter side has so many pixels at most, by Pillow's bicubic; 0: as it is."""
+    size = shrunk_size(image.size, shorter)
+    return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
+
+
+def shrunk_size(size: tuple[int, int], shorter: int) -> tuple[int, int]:
+    """Width and height that `shrunk` makes of an image of this width and height."""
+    least = min(size)
+    if not shorter or least <= shorter:
+        return size
+    width, height = (max(shorter, round(side * shorter / least)) for side in size)
+    return width, height
+
+
+def plain_format(content: bytes, decoding: Decoding) -> str:
+    """JPEG, PNG, WEBP or AVIF, where any reader makes of a file's content what `decode` does.
+
+    "" where `decode` is to read it: another format, an image that is too large, a border or
+    shrinking, and what readers take differently: a camera's note of its direction, more than 8
+    bits, CMYK, films, transparency of AVIF; for a viewer all transparency and profiles of colours.
+    """
+    if decoding.border or decoding.shrink:
+        return ""
+    try:
+        with any_size(), Image.open(io.BytesIO(content), formats=list(PLAIN)) as image:
+            if image.width * image.height // 10**6 > decoding.megapixels:
+                return ""
+            return _format_if_plain(image, content, decoding.look)
+    except Exception:  # of a damaged file Pillow's readers raise anything; `decode` names it
+        return ""
+
+
+PLAIN = {  # format -> modes that every reader makes the same RGB of
+    "JPEG": {"RGB", "L"},
+    "PNG": {"RGB", "L", "P", "1", "RGBA", "LA"},
+    "WEBP": {"RGB", "RGBA"},
+    "AVIF": {"RGB", "L"},
+}
+DEPTH_OF_PNG = 24  # the byte that holds its bits
+UPRIGHT = (None, 1)  # what a camera notes of it
+
+
+def _format_if_plain(image: Image.Image, content: bytes, look: str) -> str:
+    kind = image.format or ""
+    is_deep = kind == "PNG" and content[DEPTH_OF_PNG] > 8
+    is_film = getattr(image, "is_animated", False)
+    notes = Image.Image.getexif(image)  # that of PNG would decode all of it
+    is_turned = notes.get(ExifTags.Base.Orientation) not in UPRIGHT
+    if image.mode not in PLAIN.get(kind, ()) or is_deep or is_film or is_turned:
+        return ""
+    if look == "viewer":
+        odd = {"icc_profile", "transparency"} & image.info.keys()
+        return "" if odd or image.mode in TRANSPARENT else kind
+    return kind
 
 
 def _opened(path: Path, content: bytes | None) -> Image.Image:
@@ -115,6 +186,25 @@ def any_size() -> Iterator[None]:
             _without_limit -= 1
             if not _without_limit:
                 Image.MAX_IMAGE_PIXELS = _usual_limit
+
+
+# --- made up
+
+
+def made_photograph(seed: int, width: int = 500, height: int = 375) -> Image.Image:
+    """An image that is as much work to decode and resize as a photograph, but shows nothing.
+
+    Smooth shapes of every size, faint where they are small, and a little noise: as a JPEG of
+    quality 90 it has 1.5 to 3 bits a pixel.
+    """
+    draw = np.random.default_rng(seed)
+    pixels = np.full((height, width, 3), 128.0)
+    for cells in (2, 4, 8, 16, 32, 64, 128):
+        shapes = draw.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
+        smooth = Image.fromarray(shapes).resize((width, height), Image.Resampling.BICUBIC)
+        pixels += (np.asarray(smooth) - 127.5) * 0.8 / cells**0.4
+    pixels += draw.normal(0, 4, pixels.shape)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
 # --- colours

@@ -133,6 +133,7 @@ class Manifest(Record):
     _class_rows: list[Any] | None = PrivateAttr(default=None)  # of a copy; else they are a file
     _reader: SplitReader | None = PrivateAttr(default=None)
     _trained: tuple[str, ...] = PrivateAttr(default=())  # domains; else the reference
+    _decoder: str = PrivateAttr(default=Decoding().decoder)
 
     @classmethod
     def open(cls, path: Path) -> Manifest:
@@ -327,6 +328,15 @@ class Manifest(Record):
         seen._reader = None
         return seen
 
+    def decoded_by(self, decoder: str) -> Manifest:
+        """The data set as a run with this setting sees it; its digest stays."""
+        if decoder == self._decoder:
+            return self
+        seen: Manifest = self.model_copy()
+        seen._decoder = decoder
+        seen._reader = None
+        return seen
+
     @property
     def is_rendered(self) -> bool:
         """Whether files and lists are made of the manifest itself, on first use: EmojiShift."""
@@ -459,7 +469,7 @@ class Manifest(Record):
     @property
     def decoding(self) -> Decoding:
         """How the image files become pixels."""
-        return Decoding(self.look, self.megapixels)
+        return Decoding(self.look, self.megapixels, decoder=self._decoder)
 
 
 def available() -> list[str]:

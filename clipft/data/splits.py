@@ -70,15 +70,29 @@ class Decoding:
     look: file, as it is stored, which is how open_clip reads it; viewer, as a viewer shows it:
     upright, its colours in sRGB, on white where it is transparent. megapixels: of the largest image
     that is read. border: pixels that are cut off at each side, before anything else is done.
+    decoder: of `RunConfig`; images become the same pixels by each, and are resized by its library.
+    shrink: of `RunConfig`, pixels that the shorter side has at most; 0: any number.
     """
 
     look: str = "file"
     megapixels: int = MEGAPIXELS
     border: int = 0
+    decoder: str = "pillow"
+    shrink: int = 0
 
     def __post_init__(self) -> None:
         if self.look not in get_args(Look):
             raise unknown("look", self.look, get_args(Look))
+
+    def changes(self) -> dict[str, str]:
+        """What of it makes other pixels than the default does, for keys; older keys have none."""
+        plain = Decoding()
+        names = ("look", "border", "decoder", "shrink")
+        return {
+            name: str(getattr(self, name))
+            for name in names
+            if getattr(self, name) != getattr(plain, name)
+        }
 
 
 @dataclass(frozen=True, order=True)

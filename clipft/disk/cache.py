@@ -26,13 +26,16 @@ from ..config import digest
 from ..errors import RunError, StorageError, first_line
 from ..progress import write
 from .files import atomic_folder, cache_dir, disk, read_json
+from .packed import FOLDER
 
 Arrays = Mapping[str, np.ndarray]
 Key = Mapping[str, Any]
 
 FORMAT = 1  # of the entries; another number finds none of the old ones
 META = "meta.json"
-DATA_SET = "data set"  # the kind of what was rendered: listed, never pruned
+DATA_SET = "data set"  # the kind of what was rendered
+PACKED = "packed images"
+KEPT = (DATA_SET, PACKED)  # kinds that are listed, never pruned
 BLOCK = 1 << 24  # bytes that are read at once
 HOUR = 3600  # seconds
 DAY = 24 * HOUR
@@ -217,20 +220,25 @@ class Cache:
                 meta = read_json(place / META)
                 entries.append(Entry.at(place, meta["kind"], meta["title"]))
 
+        for place in _folders(self.folder / FOLDER):
+            with contextlib.suppress(RunError, KeyError, TypeError):
+                entries.append(Entry.at(place, PACKED, read_json(place / META)["title"]))
+
         for place in _folders(self.folder):
-            if place != self.arrays:
+            if place not in (self.arrays, self.folder / FOLDER):
                 entries.append(Entry.at(place, DATA_SET, place.name))
         return sorted(entries, key=attrgetter("used"))
 
     def prune(self, days: float = 0) -> list[Entry]:
         """Remove the entries unused for so many days, and what a killed process left behind.
 
-        Returns the entries that were removed. Data sets stay: remove their folders by hand.
+        Returns the entries that were removed. Data sets stay, and packed images, which no run makes
+        again: remove their folders by hand.
         Raises StorageError where the disk refuses.
         """
         now = time.time()
         old = [entry for entry in self.entries() if entry.used <= now - days * DAY]
-        unused = [entry for entry in old if entry.kind != DATA_SET]
+        unused = [entry for entry in old if entry.kind not in KEPT]
 
         with disk(self.arrays):
             for entry in unused:

@@ -169,6 +169,17 @@ def check_target(path: Path | str, *, folder: bool = False) -> None:
             raise StorageError(f"cannot write {path}: not permitted; choose another folder")
 
 
+def check_room(folder: Path, needed: int) -> None:
+    """Raise StorageError where the disk of a folder, there or not, has fewer free bytes."""
+    nearest = folder.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    free = shutil.disk_usage(nearest).free
+    if free < needed:
+        room = f"{needed / 1e9:.2g} GB are needed in {folder}, {free / 1e9:.2g} GB are free"
+        raise StorageError(f"{room}; free some space or choose another folder")
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write a text file, whole or not at all."""
     with atomic(path) as temporary:

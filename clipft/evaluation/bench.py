@@ -5,7 +5,7 @@ random texts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from ..models.load import Clip, load_clip, pick_device
 from ..models.students import Classifier, Student, TwoTowers
 from ..posthoc.weights import Weights, check_finite
 from ..progress import write
-from ..runs.checks import check_domains
+from ..runs.checks import check_decoder, check_domains
 from ..runs.folder import RunFolder
 from ..runs.made import scoring_precision
 from ..runs.protocol import protocol_of
@@ -177,11 +177,16 @@ class Bench:
     def check(self, config: RunConfig) -> None:
         """Raise ConfigError for a name or setting that cannot be trained; nothing is loaded."""
         check_domains(config, self.manifest)
+        check_decoder(config.decoder)
         config.entry.check(config)
 
     def train_split(self, config: RunConfig) -> Split:
-        """The rows to train on: the reference or all train_domains; `shots` of each class."""
-        return self._drawn(trained_on(config, self.manifest), config)
+        """The rows to train on: the reference or all train_domains; `shots` of each class.
+
+        They alone are shrunk.
+        """
+        split = self._drawn(trained_on(config, self.manifest), config)
+        return replace(split, decoding=replace(split.decoding, shrink=config.shrink))
 
     def selection_split(self, config: RunConfig) -> Split:
         """The rows on which the weights are chosen: held-out val, or the reported test with
@@ -317,7 +322,7 @@ class Benches:
         # Random weights are drawn by the seed.
         seed = config.seed if config.pretrained == "none" else None
         data = (manifest.digest(), _place(manifest), manifest.trained)
-        key = (config.model, config.pretrained, seed, *data)
+        key = (config.model, config.pretrained, seed, *data, config.decoder)
         if key not in self._benches:
             self._benches[key] = Bench(config, self._reading, self._gap_texts, manifest)
         bench = self._benches[key]

@@ -1,23 +1,24 @@
 """From a split's rows to pixels: decode, transform, chunk; and the endless training stream."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
-from torchvision.transforms.functional import pil_to_tensor
+from torchvision.transforms import v2
 
 from ..config import Reading
-from ..data.images import Decoded, Transform, any_size, decode
+from ..data.images import Decoded, Transform, any_size, as_image, decode
+from ..data.packs import Packs
 from ..data.splits import Split, rows_by_label
-from ..errors import ImageError
+from ..errors import ImageError, RunError
 from ..progress import write
+from .decoding import FAST, decode_fast, packed_pixels, pixels_of
 from .seeds import drawing, rng
-from .workers import worker_count
+from .workers import AHEAD, on_card, worker_count
 
 KEEP_BYTES = 2 << 30  # decoded training images are kept in memory up to this size
 SELECTION_BYTES = 1 << 30  # and the pixels of a split that is gone through several times
@@ -31,15 +32,24 @@ Draw = tuple[int, int]  # a row, and its number in the stream
 def train_transform(size: Size, crop: tuple[float, float], flip: bool) -> Transform:  # noqa: FBT001
     """Random-resized crop (area as a fraction of the image) and horizontal flip, as the papers.
 
-    After the size the words of a recipe, in its order. On purpose unlike Lipsum-FT's release, which
-    does neither: Pillow resizes with antialiasing and rounds to 8 bits. `protocol: release` is as
-    there, see `inputs.release`.
+    After the size the words of a recipe, in its order. An image becomes an image, pixels, uint8
+    (3, H, W), become pixels: by the same draws the same crop, resized by Pillow or by torchvision,
+    whose values are seldom off by 1 of 255, and in crops that are enlarged rarely by up to 4.
+    On purpose unlike Lipsum-FT's release, which does neither: both resize with antialiasing and
+    round to 8 bits. `protocol: release` is as there, see `inputs.release`.
     """
-    bicubic = transforms.InterpolationMode.BICUBIC
-    steps: list[Any] = [transforms.RandomResizedCrop(size, scale=crop, interpolation=bicubic)]
+    bicubic = v2.InterpolationMode.BICUBIC
+    steps: list[Any] = [v2.RandomResizedCrop(size, scale=crop, interpolation=bicubic)]
     if flip:
-        steps.append(transforms.RandomHorizontalFlip())
-    return transforms.Compose(steps)
+        steps.append(v2.RandomHorizontalFlip())
+    return v2.Compose(steps)
+
+
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """A tensor on the device: a card copies it from pinned memory while we go on."""
+    if torch.device(device).type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +70,11 @@ class Batch:
         rows = torch.cat([batch.rows for batch in batches])
         bad = chain.from_iterable(batch.bad for batch in batches)
         return cls(pixels, labels, rows, bad=tuple(bad))
+
+    def pin_memory(self) -> Self:
+        """The same in pinned memory, as DataLoader asks it where a card waits."""
+        pixels, labels = self.pixels.pin_memory(), self.labels.pin_memory()
+        return replace(self, pixels=pixels, labels=labels)
 
     @classmethod
     def join_all(cls, batches: list[Self]) -> Self:
@@ -90,7 +105,10 @@ class Images(Dataset):
     keep_bytes: int = 0  # room for decoded images
     once: bool = False
     skip_bad: bool = False
-    decoded: dict[int, Decoded] = field(default_factory=dict)
+    decoded: dict[int, Decoded | Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.packs = Packs(self.split)
 
     def __len__(self) -> int:
         return len(self.split)
@@ -118,16 +136,19 @@ class Images(Dataset):
                 return Batch.unread(row)
             raise
         with any_size():
-            pixels = self.transform(image)
-        if not isinstance(pixels, Tensor):
-            pixels = pil_to_tensor(pixels)
+            pixels = pixels_of(self.transform(image))
         return Batch(pixels[None], torch.tensor([self.split.labels[row]]), torch.tensor([row]))
 
-    def _image(self, row: int) -> Decoded:
+    def _image(self, row: int) -> Decoded | Tensor:
         if row in self.decoded:
             return self.decoded[row]
-        image = decode(self.split.root / self.split.ids[row], self.split.decoding)
-        size = 3 * image.width * image.height
+        decoding = self.split.decoding
+        packed = self.packs.find(row)
+        if packed is not None:
+            return packed_pixels(packed) if decoding.decoder == FAST else as_image(packed)
+        file = self.split.root / self.split.ids[row]
+        image = decode_fast(file, decoding) if decoding.decoder == FAST else decode(file, decoding)
+        size = image.nbytes if isinstance(image, Tensor) else 3 * image.width * image.height
         if size <= self.keep_bytes:
             self.decoded[row] = image
             self.keep_bytes -= size
@@ -154,15 +175,19 @@ class Stream:
 
     def __iter__(self) -> Iterator[list[Draw]]:
         epoch = -1
-        order: list[int] = []
+        order = torch.empty(0)
         for step in self.steps:
-            batch = []
-            for draw in self._draws(step):
+            batch: list[Draw] = []
+            draws = self._draws(step)
+            while len(batch) < len(draws):
+                draw = draws[len(batch)]
                 if draw // self.rows != epoch:
                     epoch = draw // self.rows
                     generator = rng(self.seed, f"shuffle:{epoch}")
-                    order = torch.randperm(self.rows, generator=generator).tolist()
-                batch.append((order[draw % self.rows], draw))
+                    order = torch.randperm(self.rows, generator=generator)
+                first = draw % self.rows
+                rows = order[first : first + len(draws) - len(batch)].tolist()
+                batch += zip(rows, range(draw, draw + len(rows)), strict=True)
             yield batch
 
     def _draws(self, step: int) -> range:
@@ -194,7 +219,8 @@ def train_batches(
     workers = worker_count(reading, split, images=draws, batch_size=size, training=True)
     if workers == 0:  # else every worker process would keep its own
         images.keep_bytes = keep_bytes
-    return _load(images, workers, batch_sampler=stream)
+    pinned = on_card(reading.device)  # uint8 goes to the card, which normalises it
+    return _load(images, workers, batch_sampler=stream, pin_memory=pinned)
 
 
 def pixel_chunks(
@@ -231,9 +257,16 @@ def pixel_chunks(
 
 
 def _load(images: Images, workers: int, **batching: Any) -> Iterator[Batch]:
+    if workers:
+        batching["prefetch_factor"] = AHEAD
     loader = DataLoader(images, collate_fn=Batch.join, num_workers=workers, **batching)
     try:
         yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        fault = "a process that decodes images was ended from outside, perhaps for its memory"
+        raise RunError(f"{fault}; try fewer: --workers 1, or --workers 0 for none") from None
     except ImageError as error:
         # From a worker process its text is a whole traceback; the last line is ours.
         line = str(error).strip().splitlines()[-1]

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
 from ..data.images import Decoded
+from .decoding import pixels_of
 
 TABLE = 1024  # places between two pixels that the kernel is known at
 ASPECT = (3 / 4, 4 / 3)  # width by height
@@ -139,9 +139,9 @@ class TrainPixels:
     area: tuple[float, float]
     flip: bool
 
-    def __call__(self, image: Decoded) -> Tensor:
-        """An image -> floats (3, *size), 0 ... 255 and a little beyond."""
-        pixels = pil_to_tensor(image)
+    def __call__(self, image: Decoded | Tensor) -> Tensor:
+        """An image or its pixels -> floats (3, *size), 0 ... 255 and a little beyond."""
+        pixels = pixels_of(image)
         height, width = pixels.shape[1:]
         box = random_box(height, width, self.area)
         if box is None or (box.height, box.width) == (height, width):
@@ -158,7 +158,7 @@ class CentralPixels:
 
     size: tuple[int, int]
 
-    def __call__(self, image: Decoded) -> Tensor:
-        """An image -> floats (3, *size), 0 ... 255 and a little beyond."""
-        pixels = pil_to_tensor(image)
+    def __call__(self, image: Decoded | Tensor) -> Tensor:
+        """An image or its pixels -> floats (3, *size), 0 ... 255 and a little beyond."""
+        pixels = pixels_of(image)
         return resize(central_box(*pixels.shape[1:]).cut(pixels), self.size)

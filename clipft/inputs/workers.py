@@ -30,7 +30,7 @@ def worker_count(
     """
     if reading.workers != "auto":
         return int(reading.workers)
-    if not _can_fork() or (training and not _on_card(reading.device)):
+    if not _can_fork() or (training and not on_card(reading.device)):
         return 0
     size = _mean_size(split)
     if size < SMALL or size * images < WORTH:
@@ -44,7 +44,8 @@ def _can_fork() -> bool:
     return method == "fork" and not multiprocessing.current_process().daemon
 
 
-def _on_card(device: str) -> bool:
+def on_card(device: str) -> bool:
+    """Whether a reading's device is a card."""
     if device == "auto":
         return torch.cuda.is_available()
     return device.startswith("cuda")

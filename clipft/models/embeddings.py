@@ -21,7 +21,7 @@ from ..config import Reading, digest
 from ..data.splits import Split
 from ..disk.cache import Draft, default_cache
 from ..errors import ConfigError, ImageError
-from ..inputs.batches import Batch, pixel_chunks
+from ..inputs.batches import Batch, pixel_chunks, to_device
 from ..posthoc.weights import Weights
 from ..progress import progress_bar, write
 from .clip import Clip
@@ -85,7 +85,7 @@ def _forward(student: Student, images: Tensor) -> Tensor | None:
     """Embeddings of some images; None where the device has no room for so many."""
     with computing_in(student.precision, student.device):
         try:
-            return student(images.to(student.device, non_blocking=True))[0].float()
+            return student(to_device(images, student.device))[0].float()
         except torch.OutOfMemoryError:
             return None
 
@@ -188,10 +188,7 @@ class SplitMemory:
             "precision": PRECISIONS[student.precision],
         }
         self.key |= student.activation
-        if split.decoding.look != "file":  # keys are older
-            self.key["look"] = split.decoding.look
-        if split.decoding.border:
-            self.key["border"] = str(split.decoding.border)
+        self.key |= split.decoding.changes()
         for tower in towers:
             arrays = default_cache().find(KIND, {"tower": tower} | self.key)
             if arrays is not None:

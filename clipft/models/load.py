@@ -17,11 +17,13 @@ from typing import Any
 
 import open_clip
 import torch
-from torchvision.transforms import Compose, Normalize, ToTensor
+from torch.nn import Conv2d
+from torchvision.transforms import Normalize, ToTensor
 
 from ..data.images import Transform
 from ..disk.files import read_foreign_json, read_json, write_json
 from ..errors import ClipftError, ConfigError, MissingExtra, WeightsError, first_line
+from ..inputs.decoding import Resizing
 from ..progress import write
 from ..runs.machine import cpu_name
 from ..runs.model_names import (
@@ -121,6 +123,8 @@ def load_clip(
     if source.file:
         _say("; ".join([checkpoints[-1].found, *notes]))
     net.requires_grad_(False).eval()
+    if _wants_channels_last(net, device):
+        net.to(memory_format=torch.channels_last)
     visual: Any = net.visual  # open_clip's kinds of CLIP have no typed base
     config = {"model_cfg": source.config, "preprocess_cfg": dict(visual.preprocess_cfg)}
     name = f"{model} {pretrained}".strip()
@@ -289,6 +293,14 @@ def _built(source: Source, device: str | torch.device) -> tuple[Any, Any]:
     return net, preprocess
 
 
+def _wants_channels_last(net: Any, device: str | torch.device) -> bool:
+    """Whether a GPU will convolve beyond the patches that a transformer begins with: its kernels
+    for low precision read channels-last. What is copied of the model, or into it, keeps the order.
+    """
+    convolutions = [module for module in net.visual.modules() if isinstance(module, Conv2d)]
+    return torch.device(device).type == "cuda" and len(convolutions) > 1
+
+
 def _preprocessing(source: Source) -> Config:
     """The keyword arguments of open_clip that set a preprocessing."""
     given = source.preprocessing or {}
@@ -442,7 +454,7 @@ def _until_tensor(preprocess: Any) -> Transform:
     if not (isinstance(last[0], ToTensor) and isinstance(last[1], Normalize)):
         wanted = "ToTensor and Normalize"
         raise ConfigError(f"this model's preprocessing ends with {last}, expected {wanted}")
-    return Compose(preprocess.transforms[:-2])
+    return Resizing(preprocess.transforms[:-2])
 
 
 def pick_device(name: str = "auto") -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -15,15 +16,24 @@ def computing_in(precision: Precision, device: torch.device | str) -> Iterator[N
     bf16-mixed is autocast. torch would have TensorFloat-32 in a convolution unless told otherwise:
     here it is in none but tf32.
     """
-    products = torch.backends.cuda.matmul.fp32_precision
-    convolutions = torch.backends.cudnn.conv.fp32_precision
-    wanted = "tf32" if precision == "tf32" else "ieee"
     is_mixed = precision == "bf16-mixed"
-    try:
-        torch.backends.cuda.matmul.fp32_precision = wanted
-        torch.backends.cudnn.conv.fp32_precision = wanted
+    with products_in(precision):
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=is_mixed):
             yield
+
+
+@contextlib.contextmanager
+def products_in(precision: Precision) -> Iterator[None]:
+    """Products of fp32 numbers have TensorFloat-32 inside where this precision is tf32, else none
+    has. Autocast is as it was.
+    """
+    backends: Any = torch.backends  # whose stubs know no cudnn.conv
+    kinds = (backends.cuda.matmul, backends.cudnn.conv)
+    before = [kind.fp32_precision for kind in kinds]
+    try:
+        for kind in kinds:
+            kind.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+        yield
     finally:
-        torch.backends.cuda.matmul.fp32_precision = products
-        torch.backends.cudnn.conv.fp32_precision = convolutions
+        for kind, wanted in zip(kinds, before, strict=True):
+            kind.fp32_precision = wanted

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +20,14 @@ class Student(nn.Module):
     """Images to embeddings (`forward`), embeddings to `logits`, and the head itself (`linear`).
 
     `transform` makes its input of a decoded image; `preprocessing` names it. `precision`: in which
-    it is evaluated, see `embeddings.embed`.
+    it is evaluated, see `embeddings.embed`. `compiled`: its vision tower's forward pass in
+    training, where that is compiled.
     """
 
     clamped = False
     precision: Precision = "32-true"
     most_images: int | None = None  # of a forward pass, once its device had no room for more
+    compiled: Callable[[Tensor], Any] | None = None
     mean: Tensor
     std: Tensor
 
@@ -64,8 +67,15 @@ class Student(nn.Module):
 
     def tower(self, visual: nn.Module, images: Tensor) -> Tensor:
         """uint8 images -> embeddings before normalising (B, D); CoCa's gives its tokens, too."""
-        embeddings = visual(self.pixels(images))
+        forward = visual
+        if self.compiled is not None and torch.is_grad_enabled():
+            forward = self.compiled
+        embeddings = forward(self.pixels(images))
         return embeddings[0] if isinstance(embeddings, tuple) else embeddings
+
+    def trained_towers(self) -> dict[str, nn.Module]:
+        """The towers that training changes, by what they read."""
+        raise NotImplementedError
 
     @torch.no_grad()
     def clamp(self) -> None:
@@ -100,6 +110,10 @@ class Classifier(Student):
         self.weight = nn.Parameter(head.clone(), requires_grad=convention != "frozen")
         if logit_scale != "frozen":
             self.logit_scale = nn.Parameter(clip.model.logit_scale.detach().clone())
+
+    def trained_towers(self) -> dict[str, nn.Module]:
+        """The vision tower."""
+        return {"image": self.visual}
 
     def _present_scale(self) -> float | Tensor:
         """The trained s where it trains, else the pre-trained one."""
@@ -173,6 +187,17 @@ class TwoTowers(Student):
         names = {name for name, _ in self.named_parameters()}
         vision = {name for name in names if name.startswith("clip.visual.")}
         return names - vision - {"clip.logit_scale"}
+
+    def trained_towers(self) -> dict[str, nn.Module]:
+        """The vision tower, and the text tower where it is not frozen."""
+        towers = {"image": self.clip.visual}
+        if any(tensor.requires_grad for tensor in self._text_tower().parameters()):
+            towers["text"] = self._text_tower()
+        return towers
+
+    def _text_tower(self) -> Any:
+        """The module that texts go through: of open_clip's plain CLIP its transformer."""
+        return self.clip.text if hasattr(self.clip, "text") else self.clip.transformer
 
     def linear(self) -> tuple[Tensor, Tensor]:
         """The present text tower's head on unit embeddings, scale included: (D, C), zeros (C,)."""

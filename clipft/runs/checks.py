@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import DEFAULT, RunConfig, check_alpha, digest
+from ..config import DEFAULT, RunConfig, check_alpha, digest, plain_settings
 from ..data.manifests import Manifest, load_manifest
 from ..data.splits import Split
-from ..disk.files import check_target
-from ..errors import ConfigError, ImageError, RunError
+from ..disk.files import check_room, check_target
+from ..errors import ConfigError, ImageError, MissingExtra, RunError
 from ..methods import TURNED
 from .adopted import check_name
 from .folder import RunFolder
@@ -22,7 +23,7 @@ from .formats import DEFAULT_FORMAT, FORMATS, HEAD, Format, check_replaceable, f
 from .identity import find_begun
 from .made import scoring_precision
 from .model_names import LOCAL, RANDOM, check_model, named
-from .presence import check_images_there, check_room, without_images
+from .presence import check_images_there, without_images
 from .recipes import posthoc_recipe
 from .rows import choosing_on, chosen_on, reference_of, reported_on, seen_by, shifts_of, trained_on
 from .run import After, Run, open_runs
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
     from ..methods import Posthoc
 
+DECODERS = {"pillow": "", "fast": "torchcodec"}  # package beside those of every installation
 # of runs that can be combined; the digests are of the zero-shot weights and of the data set
-ALIKE = ("manifest_digest", "model_digest", "head", "selection")
+ALIKE = ("manifest_digest", "model_digest", "head", "selection", "decoder")
 
 
 def check_training(
@@ -47,6 +49,7 @@ def check_training(
     """
     manifest = seen_by(config, load_manifest(config.manifest))
     check_domains(config, manifest)
+    check_decoder(config.decoder)
     check_model(config.model, config.pretrained)
     if config.head_from and not Path(config.head_from).is_file():
         raise ConfigError(
@@ -161,6 +164,7 @@ def check_scoring(
     splits = {}
     needed: Counter[Path] = Counter()
     for run in runs:
+        check_decoder(run.config.decoder)
         for name in reported_on(run.config, run.manifest):
             data = run.manifest
             key = (data.digest(), str(data.place), data.trained, name)
@@ -176,6 +180,19 @@ def check_precision(runs: Sequence[Run], asked: str) -> None:
     """Raise ConfigError where one of the runs was scored in another precision than is asked for."""
     for run in runs:
         scoring_precision(run, asked)
+
+
+def check_decoder(decoder: str) -> None:
+    """Raise MissingExtra where a decoder is not installed."""
+    missing = without_decoder(decoder)
+    if missing:
+        raise MissingExtra(missing, decoder)
+
+
+def without_decoder(decoder: str) -> str:
+    """The package that a decoder lacks; "" where it is there."""
+    package = DECODERS[decoder]
+    return package if package and util.find_spec(package) is None else ""
 
 
 def check_domains(config: RunConfig, manifest: Manifest) -> None:
@@ -316,14 +333,16 @@ def _check_alike(members: Sequence[Run]) -> None:
     """Raise RunError for an ensemble, ConfigError where runs do not belong together."""
     first = members[0].folder
     mine = first.config()
+    plain = plain_settings()  # an older record lacks newer keys
     for member in members:
         folder = member.folder
         if member.is_ensemble:
             check_weights(member)
         theirs = folder.config()
         for key in ALIKE:
-            if mine.get(key) != theirs.get(key):
-                pair = f"{folder} has {key} {theirs.get(key)!r}, {first} {mine.get(key)!r}"
+            one, other = (record.get(key, plain.get(key)) for record in (mine, theirs))
+            if one != other:
+                pair = f"{folder} has {key} {other!r}, {first} {one!r}"
                 raise ConfigError(f"{pair}; keep to one")
         if member.reference != members[0].reference:
             pair = f"{member.reference!r}, {first} {members[0].reference!r}"

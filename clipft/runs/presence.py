@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections import Counter, defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError, ImageError, StorageError
+from ..errors import ConfigError, ImageError
 from ..progress import progress_bar, write
 
 if TYPE_CHECKING:
@@ -100,14 +98,3 @@ def say_classes_without_images(train: Split, names: Sequence[str]) -> None:
     if empty:
         share = f"{len(empty)} of {len(names)} classes have no image in {train.name}"
         write(f"{share}, the first is {empty[0]!r}; only the zero-shot model knows them")
-
-
-def check_room(folder: Path, needed: int) -> None:
-    """Raise StorageError where the disk of a folder, there or not, has fewer free bytes."""
-    nearest = folder.absolute()
-    while not nearest.exists():
-        nearest = nearest.parent
-    free = shutil.disk_usage(nearest).free
-    if free < needed:
-        room = f"{needed / 1e9:.2g} GB are needed in {folder}, {free / 1e9:.2g} GB are free"
-        raise StorageError(f"{room}; free some space or choose another folder")

@@ -24,8 +24,11 @@ def reference_of(config: RunConfig, manifest: Manifest) -> str:
 
 
 def seen_by(config: RunConfig, manifest: Manifest) -> Manifest:
-    """The data set as a run sees it: held out of is what it trains on, which may be any domain."""
-    return manifest.trained_on({reference_of(config, manifest), *config.train_domains})
+    """The data set as a run sees it: held out of is what it trains on, which may be any domain, and
+    its decoder reads the images.
+    """
+    trained = {reference_of(config, manifest), *config.train_domains}
+    return manifest.trained_on(trained).decoded_by(config.decoder)
 
 
 def shifts_of(config: RunConfig, manifest: Manifest) -> list[str]:

@@ -10,24 +10,23 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
 from ..config import Reading, RunConfig
 from ..errors import ImageError, RunError, WeightsError
 from ..evaluation.predictions import Validation, validate_on
 from ..evaluation.recorder import TrainingRecord, record_weights
 from ..inputs.batches import Batch, skipped
-from ..inputs.seeds import drawing
 from ..methods import Method
 from ..models.checkpoints import write_weights
-from ..objectives.loss import loss_terms
-from ..objectives.step import Step
+from ..models.precision import products_in
+from ..models.students import Student
 from ..progress import progress_bar, write
 from ..runs.folder import RunFolder
 from ..runs.protocol import protocol_of
 from .examples import Examples
+from .gradients import Gradients
+from .memory import fitting
 from .observer import Observer
 from .state import State
 
@@ -88,13 +87,15 @@ class Training:
         """Whether the weights after so many steps are validated and saved."""
         return step % self.config.eval_every == 0 or step == self.steps
 
-    def terms(self, observed: Step) -> dict[str, Tensor]:
-        """The weighted terms of the loss by name."""
-        return loss_terms(self.method, observed, self.config.lam, **self.config.options)
+    @property
+    def gradients(self) -> Gradients:
+        """What adds the gradient of a batch's loss to the weights."""
+        return Gradients(self.config, self.method, self.fabric, self.observe)
 
-    def drawing_at(self, step: int) -> AbstractContextManager[None]:
-        """Dropout and the like follow from the step, too, so that a resumed run repeats them."""
-        return drawing(self.config.seed, f"forward:{step}", self.fabric.device)
+    def fitting(self, student: Student) -> AbstractContextManager[None]:
+        """What runs out of memory inside is one line with what to try."""
+        kept = str(self.folder) if self.folder.is_resumable else ""
+        return fitting(student, self.config, self.reading, kept)
 
 
 def fit(training: Training, state: State) -> None:
@@ -110,19 +111,18 @@ def fit(training: Training, state: State) -> None:
     with progress_bar(training.steps, title, "step", show=show, initial=state.step) as bar:
         for batch in training.examples.batches(steps):
             require_images(batch, state)
-
-            with training.drawing_at(state.step):
-                observed = training.observe(batch, state.step)
-                terms = training.terms(observed)
-            values = finite_values(terms, training, state)
-
-            take_step(training, state, terms)
+            with training.fitting(state.student):
+                take_step(training, state, batch)
             bar.update()
 
-            loss = sum(values.values())
-            if state.step % training.log_every == 0:
-                log(training, state, loss, values)
-            if training.is_validated_at(state.step):
+            is_logged = state.step % training.log_every == 0
+            is_validated = training.is_validated_at(state.step)
+            if is_logged or is_validated:
+                check_losses(training, state)
+            loss = sum(state.losses.last.values())
+            if is_logged:
+                log(training, state, loss)
+            if is_validated:
                 validate(training, state)
             about = {"loss": f"{loss:.3f}"}
             if training.examples.selection is not None:
@@ -144,24 +144,21 @@ def require_images(batch: Batch, state: State) -> None:
         )
 
 
-def finite_values(terms: dict[str, Tensor], training: Training, state: State) -> dict[str, float]:
-    """The terms of the loss as numbers; raises RunError where one is not finite."""
-    values = {name: float(term.detach()) for name, term in terms.items()}
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise RunError(
-                f"{name} is {value} at step {state.step + 1}: the run diverged; lower lr or lam"
-                f" (the checkpoint of the last validation is kept in {training.folder})"
-            )
-    return values
+def take_step(training: Training, state: State, batch: Batch) -> None:
+    """One step of the optimiser along the gradient of the batch's loss.
 
-
-def take_step(training: Training, state: State, terms: dict[str, Tensor]) -> None:
-    """One step of the optimiser along the gradient of the terms' sum."""
+    Raises RunError where a loss is not finite: before the step, or where they are read only now and
+    then, at the next reading.
+    """
     for group in state.optimizer.param_groups:
         group["lr"] = group["rate"] * learning_rate(state.step, training.config)
     state.optimizer.zero_grad()
-    training.fabric.backward(torch.stack(list(terms.values())).sum())
+    with products_in(training.config.precision):
+        terms = training.gradients.of(batch, state.step)
+    state.losses.add(state.step + 1, terms)
+    if state.losses.is_due:
+        check_losses(training, state)
+
     if training.config.clip_norm is not None:
         training.fabric.clip_gradients(
             state.module, state.optimizer, max_norm=training.config.clip_norm
@@ -173,12 +170,23 @@ def take_step(training: Training, state: State, terms: dict[str, Tensor]) -> Non
     state.step += 1
 
 
-def log(training: Training, state: State, loss: float, values: dict[str, float]) -> None:
+def check_losses(training: Training, state: State) -> None:
+    """Read the losses since the last reading; raises RunError at the first that is not finite."""
+    for step, terms in state.losses.read():
+        for name, value in terms.items():
+            if not math.isfinite(value):
+                raise RunError(
+                    f"{name} is {value} at step {step}: the run diverged; lower lr or lam"
+                    f" (the checkpoint of the last validation is kept in {training.folder})"
+                )
+
+
+def log(training: Training, state: State, loss: float) -> None:
     """Add the loss, its terms where there are several, and the learning rate to the history."""
     lr = learning_rate(state.step - 1, training.config)
     row: dict[str, Any] = {"step": state.step, "loss": loss, "lr": lr}
-    if len(values) > 1:
-        row |= values
+    if len(state.losses.last) > 1:
+        row |= state.losses.last
     training.folder.log(row)
     training.watch(row)
 

@@ -5,8 +5,9 @@ computed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning_fabric import Fabric
@@ -16,14 +17,90 @@ from ..config import RunConfig
 from ..data.splits import Split
 from ..diagnostics.energies import energy_vectors, unit
 from ..evaluation.bench import Bench
-from ..inputs.batches import Batch
+from ..inputs.batches import Batch, to_device
 from ..inputs.prompts import random_texts
-from ..inputs.seeds import rng
+from ..inputs.seeds import drawing, rng
 from ..methods import METHODS
 from ..objectives.step import ABSENT, Step
 from ..runs.protocol import protocol_of
 from ..runs.rows import reference_of
+from .compiled import try_compiled
 from .state import State, trained_tensors
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A batch on the device, with what was drawn for it."""
+
+    pixels: Tensor  # (B, 3, H, W)
+    labels: Tensor  # (B,)
+    captions: Any = None  # (B, context) tokens of a caption for each image
+    class_captions: Any = None  # (C, context) of one for each class
+    random_texts: Tensor = ABSENT  # (M, D) unit rows
+
+    def parts(self, count: int) -> list[Shown]:
+        """So many of about equal size, none without an image; the first has the class captions."""
+        count = min(count, len(self.labels))
+        if count == 1:
+            return [self]
+        captions = [None] * count if self.captions is None else self.captions.tensor_split(count)
+        parts = []
+        for number, pixels in enumerate(self.pixels.tensor_split(count)):
+            labels = self.labels.tensor_split(count)[number]
+            class_captions = None if number else self.class_captions
+            part = Shown(pixels, labels, captions[number], class_captions, self.random_texts)
+            parts.append(part)
+        return parts
+
+
+class Embedded(NamedTuple):
+    """What the student makes of a batch, or the gradient to that.
+
+    Images (B, D) before normalising; captions (B, D) and classes (C, D) as unit rows.
+    """
+
+    images: Tensor
+    captions: Any = None
+    classes: Any = None
+
+    @classmethod
+    def join(cls, parts: Sequence[Embedded]) -> Embedded:
+        """One of several, in their order; the first has the classes."""
+        images = torch.cat([part.images for part in parts])
+        captions = [part.captions for part in parts if part.captions is not None]
+        return cls(images, torch.cat(captions) if captions else None, parts[0].classes)
+
+    def tensors(self) -> list[Tensor]:
+        """Those that are there."""
+        return [tensor for tensor in self if tensor is not None]
+
+    def gradients(self) -> Embedded:
+        """The gradients that came to these leaves; 0 where none did."""
+        return Embedded(*map(_gradient, self))
+
+    def parts(self, sizes: list[int]) -> list[Embedded]:
+        """The same, in parts of so many images; the first has the classes."""
+        images = self.images.split(sizes)
+        captions = [None] * len(sizes) if self.captions is None else self.captions.split(sizes)
+        parts = []
+        for number in range(len(sizes)):
+            classes = None if number else self.classes
+            parts.append(Embedded(images[number], captions[number], classes))
+        return parts
+
+    def product(self, gradient: Embedded) -> Tensor:
+        """A number whose gradient to these is the one given."""
+        products = []
+        for tensor, direction in zip(self, gradient, strict=True):
+            if tensor is not None:
+                products.append((tensor * direction).sum())
+        return torch.stack(products).sum()
+
+
+def _gradient(leaf: Tensor | None) -> Any:
+    if leaf is None:
+        return None
+    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
 
 
 class Observer:
@@ -36,6 +113,8 @@ class Observer:
         self._module = state.module
         self._fabric = fabric
         self._split = split
+        self._encode = bench.clip.model.encode_image
+        self._compiles = config.compile
         self._method = METHODS[config.method]
         needs = self._method.needs
         self._captions = None
@@ -53,26 +132,45 @@ class Observer:
 
     def __call__(self, batch: Batch, step: int) -> Step:
         """What the method sees of the batch of this step."""
-        needs = self._method.needs
-        pixels = batch.pixels.to(self._fabric.device)
-        # Each draw has its own seed, so the order of what follows draws nothing else.
-        captions = self._image_captions(batch, step) if "captions" in needs else ABSENT
-        class_captions = self._class_captions(step) if "class_captions" in needs else ABSENT
-        texts = self._random_texts(step) if "random_texts" in needs else ABSENT
-        anchor = self._anchor(pixels) if "anchor" in needs else ABSENT
+        return self.seen(self.shown(batch, step))
 
-        images, caption_rows, class_rows = self._module(pixels, captions, class_captions)
+    def shown(self, batch: Batch, step: int) -> Shown:
+        """The batch of this step on the device, and what is drawn for it."""
+        needs = self._method.needs
+        pixels = to_device(batch.pixels, self._fabric.device)
+        if self._compiles:
+            self._try_compiled(pixels.tensor_split(self._config.accumulate)[0])
+            self._compiles = False
+        # Each draw has its own seed, so the order of what follows draws nothing else.
+        return Shown(
+            pixels=pixels,
+            labels=to_device(batch.labels, self._fabric.device),
+            captions=self._image_captions(batch, step) if "captions" in needs else None,
+            class_captions=self._class_captions(step) if "class_captions" in needs else None,
+            random_texts=self._random_texts(step) if "random_texts" in needs else ABSENT,
+        )
+
+    def embed(self, shown: Shown) -> Embedded:
+        """What the student makes of it."""
+        return Embedded(*self._module(shown.pixels, shown.captions, shown.class_captions))
+
+    def seen(self, shown: Shown, embedded: Embedded | None = None, anchor: Tensor = ABSENT) -> Step:
+        """What the method sees of it; embedded, anchor: as they were made already."""
+        if anchor is ABSENT:
+            anchor = self.anchor(shown)
+        if embedded is None:
+            embedded = self.embed(shown)
         scale: Any = self._student.scale
         return Step(
-            images=images,  # (B, D)
-            labels=batch.labels.to(self._fabric.device),
+            images=embedded.images,  # (B, D)
+            labels=shown.labels,
             scale=scale,
-            logits=self._logits(images, class_rows, scale),
+            logits=self._logits(embedded.images, embedded.classes, scale),
             anchor=anchor,
             zero_shot=ABSENT if anchor is ABSENT else self._bench.zero_shot,
             context=self._context,
-            random_texts=texts,
-            captions=caption_rows,  # (B, D)
+            random_texts=shown.random_texts,
+            captions=embedded.captions,  # (B, D)
             weights=self._weights,
             start=self._start,
         )
@@ -83,11 +181,26 @@ class Observer:
             return energy_vectors(unit(images), class_rows, scale)
         return self._student.logits(images) if self._method.uses_cross_entropy else ABSENT
 
-    def _anchor(self, pixels: Tensor) -> Tensor:
-        """(B, D) the same images through theta0."""
-        with torch.no_grad(), self._fabric.autocast():
-            normalised = self._student.pixels(pixels)
-            return self._bench.clip.model.encode_image(normalised).float()
+    def anchor(self, shown: Shown) -> Tensor:
+        """(B, D) the same images through theta0; absent where the method does not need it."""
+        if "anchor" not in self._method.needs:
+            return ABSENT
+        with torch.inference_mode(), self._fabric.autocast():
+            normalised = self._student.pixels(shown.pixels)
+            embeddings = self._encode(normalised).float()
+        return embeddings.clone()  # what was made inside may not be kept for a gradient
+
+    def _try_compiled(self, pixels: Tensor) -> None:
+        """Compile what images go through, where that works on these."""
+        visual = self._student.trained_towers()["image"]
+        clip = self._bench.clip.model
+        normalised = self._student.pixels(pixels)
+        drawn = drawing(self._config.seed, "compile", self._fabric.device)
+        with drawn, self._fabric.autocast():
+            self._student.compiled = try_compiled(visual.forward, visual, normalised)
+            if self._student.compiled is not None and "anchor" in self._method.needs:
+                with torch.inference_mode():
+                    self._encode = try_compiled(clip.encode_image, clip, normalised) or self._encode
 
     def _random_texts(self, step: int) -> Tensor:
         """(M, D) unit rows of fresh random texts."""

@@ -19,6 +19,7 @@ from ..models.students import Student
 from ..posthoc.weights import Weights
 from ..runs.protocol import protocol_of
 from .coarse_adamw import CoarseAdamW
+from .losses import Losses
 
 
 @dataclass
@@ -27,7 +28,7 @@ class State:
     they have come.
 
     module: the student as the forward pass goes through it. unread: rows of images that were left
-    out.
+    out. losses: those of the last steps, of which nothing is saved.
     """
 
     student: Student
@@ -37,6 +38,7 @@ class State:
     step: int = 0
     best: float | None = None  # merit of the weights that are kept; None: none yet
     unread: set[int] = field(default_factory=set)
+    losses: Losses = field(default_factory=Losses)
 
     @classmethod
     def begin(cls, student: Student, config: RunConfig, ema: float | None, fabric: Fabric) -> State:
@@ -57,7 +59,7 @@ class State:
             average = AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(ema))
             # The first call copies: the average starts at theta0.
             average.update_parameters(student)
-        return cls(student, module, wrapped, average)
+        return cls(student, module, wrapped, average, losses=Losses.on(fabric.device))
 
     @property
     def kept(self) -> Student:
@@ -94,6 +96,14 @@ class State:
             moments.setdefault(int(index), {})[key] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self._order_moments()
+
+    def _order_moments(self) -> None:
+        """Moments lie in memory as their weights do, which a file does not keep (channels-last)."""
+        for weight, moments in self.optimizer.state.items():
+            for name, tensor in moments.items():
+                if tensor.shape == weight.shape and tensor.stride() != weight.stride():
+                    moments[name] = torch.empty_like(weight).copy_(tensor)
 
 
 def parameter_groups(student: Student, text_rate: float) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import torch
 from lightning_fabric import Fabric
 
 from ..config import Reading, RunConfig, plain_settings
+from ..disk.files import check_room
 from ..errors import ConfigError, RunError
 from ..evaluation.bench import Bench, compare_digests
 from ..evaluation.recorder import TrainingRecord
@@ -27,11 +28,12 @@ from ..progress import write
 from ..runs.checks import check_probe
 from ..runs.folder import RunFolder
 from ..runs.identity import PLACED, as_kept, run_id
-from ..runs.presence import check_images_there, check_room, say_classes_without_images
+from ..runs.presence import check_images_there, say_classes_without_images
 from ..runs.run import Run
 from .examples import EmbeddedExamples, Examples, PixelExamples
 from .linear_probe import probe_head
 from .loop import Training, fit
+from .memory import check_parts, keep_less
 from .observer import Observer
 from .state import State
 
@@ -81,6 +83,7 @@ def train(
     bench = Bench(config, replace(reading, device=str(fabric.device)))
     bench.check(config)
     _check_texts(bench, config)
+    check_parts(bench.clip.model.visual, config)
     made_of = bench.made_of(config)
 
     kept = as_kept(config, bench.manifest)
@@ -164,15 +167,32 @@ def _train(
     bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fabric, watch: Watch
 ) -> None:
     """Set up what the loop needs, from the start or from the last checkpoint, and run it."""
+    training, state = begun(bench, config, folder, watch, fabric=fabric)
+    training.record.begin(state.step)
+    fit(training, state)
+
+
+def begun(
+    bench: Bench,
+    config: RunConfig,
+    folder: RunFolder,
+    watch: Watch,
+    *,
+    fabric: Fabric | None = None,
+    examples: Examples | None = None,
+) -> tuple[Training, State]:
+    """What `fit` takes, from the start or from the last checkpoint in the folder.
+
+    examples: other than the data set's own.
+    """
+    fabric = fabric or _fabric(bench.device, config)
     record = TrainingRecord(folder, fabric.device, config.precision)
     method = METHODS[config.method]
     is_probe = method.trains == "head"
     with record.aside():
         state = _begun_state(bench, config, folder, fabric)
-        if is_probe:
-            examples: Examples = EmbeddedExamples(bench, config, state.student)
-        else:
-            examples = PixelExamples(bench, config)
+        if examples is None:
+            examples = _examples(bench, config, state)
         observe = Observer(bench, config, state, fabric, examples.train)
     training = Training(
         config=config,
@@ -187,8 +207,14 @@ def _train(
         # The solution of a logistic probe is its start.
         steps=0 if is_probe and config.solver == "logistic" else config.steps,
     )
-    record.begin(state.step)
-    fit(training, state)
+    return training, state
+
+
+def _examples(bench: Bench, config: RunConfig, state: State) -> Examples:
+    """What a training of this configuration is shown."""
+    if METHODS[config.method].trains == "head":
+        return EmbeddedExamples(bench, config, state.student)
+    return PixelExamples(bench, config)
 
 
 def _begun_state(bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fabric) -> State:
@@ -201,6 +227,8 @@ def _begun_state(bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fab
     if not resumed:
         _start_head(bench, config, student)
     state = State.begin(student, config, method.ema if config.ema is None else config.ema, fabric)
+    if bench.reading.checkpointing:
+        keep_less(student, config.model)
     if resumed:
         state.restore(folder.checkpoint_file)
     folder.forget_after(state.step)

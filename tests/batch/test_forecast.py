@@ -280,6 +280,11 @@ def test_an_extra_that_is_missing_is_named(tmp_path, monkeypatch):
     path = spec_file(tmp_path, stages=[{"notebook": TRAIN}])
     (row,) = forecast(path).missing
     assert (row.kind, row.line) == ("extra", "pip install 'clipft[notebooks]'")
+    fast = {"settings": {"decoder": "fast"}}
+    path = spec_file(tmp_path, stages=[{"notebook": TRAIN, "parameters": fast}])
+    _, row = forecast(path).missing
+    want = ("extra", "torchcodec", "pip install 'clipft[fast]'")
+    assert (row.kind, row.name, row.line) == want
 
 
 # --- what is wrong is said before anything runs

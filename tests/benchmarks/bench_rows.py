@@ -43,6 +43,32 @@ splits = [manifest.split(f"photo/{part}") for part in ("train", "val", "test")]
 drawn = few_shot(splits[0], 16, rng(0, "few_shot"))
 assert (len(splits[0]) > 1_200_000, len(drawn)) == (True, 16 * 1000)
 """
+STEPS = """
+import sys, time
+from pathlib import Path
+from clipft.config import Reading
+from clipft.data.manifests import Manifest
+from clipft.inputs.batches import Stream, train_batches, train_transform
+from clipft.runs.rows import rows_digest
+
+began = time.process_time()
+whole = Manifest.open(Path(sys.argv[1])).split("photo/train")
+rows_digest([whole])
+seconds = []
+for split in (whole, whole.take(range(1000))):
+    stream = Stream(len(split), 8, range(41), 0)
+    transform = train_transform(32, (0.5, 1.0), True)
+    batches = train_batches(split, transform, stream, Reading(workers=0, skip_bad=True), 0)
+    next(batches)
+    if split is whole:
+        print("first batch", time.process_time() - began, file=sys.stderr)
+    start = time.process_time()
+    for _ in range(40):
+        next(batches)
+    seconds.append(time.process_time() - start)
+print(seconds[0] / seconds[1], "times", file=sys.stderr)
+assert seconds[0] / seconds[1] < 1.5
+"""
 # pyarrow is loaded before the clock starts; so is torch, which the draw needs.
 MEASURED = """
 import resource, time
@@ -103,3 +129,13 @@ def test_a_million_rows(tmp_path, kind):
         )
         assert ratio <= limit
         assert megabytes <= MEGABYTES
+
+
+def test_the_first_batch_and_a_step(tmp_path):
+    """Under 6 s and 1 GB; a step takes what one of 1000 rows takes. Files are not there: what is
+    measured is the rows.
+    """
+    manifest, _ = write_rows(tmp_path, "list")
+    seconds, megabytes = cost(STEPS, manifest, tmp_path)
+    print(f"\nto the first batch, and 81 steps: {seconds:.2f} s of a core, {megabytes:.0f} MB")
+    assert seconds < 6 and megabytes < 1000

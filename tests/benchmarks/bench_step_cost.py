@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from clipft.config import RunConfig
 from clipft.inputs.batches import Batch
 from clipft.methods import METHODS
-from clipft.training.loop import Training, finite_values, take_step
+from clipft.training.loop import Training, take_step
 from clipft.training.observer import Observer
 from clipft.training.state import State
 
@@ -47,11 +47,7 @@ class Begun:
         )
 
     def step(self) -> None:
-        with self.training.drawing_at(self.state.step):
-            observed = self.training.observe(self.batch, self.state.step)
-            terms = self.training.terms(observed)
-        finite_values(terms, self.training, self.state)
-        take_step(self.training, self.state, terms)
+        take_step(self.training, self.state, self.batch)
 
 
 def test_step_cost_relative_to_ft():

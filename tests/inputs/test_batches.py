@@ -1,6 +1,8 @@
 """From files to pixels: broken images are named, the stream is a function of seed and step."""
 
 import io
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +15,14 @@ from PIL import Image
 from clipft.config import Reading
 from clipft.data.images import decode
 from clipft.data.splits import Split
-from clipft.errors import ImageError
+from clipft.errors import ImageError, RunError
 from clipft.inputs.batches import (
     Batch,
     Pixels,
     Stream,
     few_shot,
     pixel_chunks,
+    to_device,
     train_batches,
     train_transform,
 )
@@ -193,6 +196,53 @@ def test_a_bad_image_stops_or_is_left_out(split, workers):
     batches = list(augmented(split, range(6), workers=workers, skip_bad=True))
     assert [row for batch in batches for row in batch.bad] == [7, 7]  # once in each of two epochs
     assert [len(batch.rows) + len(batch.bad) for batch in batches] == [4] * 6
+
+
+def test_a_worker_that_is_killed_is_one_line(split):
+    def killed(image):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(RunError, match=r"ended from outside, .*; try fewer: --workers 1"):
+        list(pixel_chunks(split, killed, Reading(workers=1)))
+
+
+class Card:
+    """A tensor on its way to a card, and what was asked of it."""
+
+    device = torch.device("cpu")
+
+    def __init__(self):
+        self.asked = []
+
+    def pin_memory(self):
+        self.asked.append("pinned")
+        return self
+
+    def to(self, device, **how):
+        self.asked.append((device, how))
+        return self
+
+
+@pytest.mark.parametrize("device", ["cuda:1", "cpu"])
+def test_a_card_copies_from_pinned_memory_without_waiting(device):
+    card = to_device(Card(), device)
+    waits_not = ["pinned", ("cuda:1", {"non_blocking": True})]
+    assert card.asked == (waits_not if device == "cuda:1" else [("cpu", {})])
+
+
+def test_batches_for_a_card_are_pinned(split, monkeypatch):
+    asked = []
+
+    def loader(images, **options):
+        asked.append(options["pin_memory"])
+        return iter(())
+
+    monkeypatch.setattr("clipft.inputs.batches.DataLoader", loader)
+    for device in ("cpu", "cuda:0"):
+        list(augmented(split, range(1), device=device))
+    assert asked == [False, True]
+    batch = Batch(Card(), Card(), torch.tensor([1])).pin_memory()
+    assert batch.pixels.asked == batch.labels.asked == ["pinned"]
 
 
 @pytest.mark.parametrize("bad", [0, ROWS - 1])

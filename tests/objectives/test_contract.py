@@ -49,8 +49,8 @@ def recorded(monkeypatch):
     found = []
     take_step = loop.take_step
 
-    def recording(training, state, terms):
-        take_step(training, state, terms)
+    def recording(training, state, batch):
+        take_step(training, state, batch)
         found.append({name: tensor.clone() for name, tensor in state.student.state_dict().items()})
 
     monkeypatch.setattr(loop, "take_step", recording)

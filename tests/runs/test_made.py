@@ -87,10 +87,10 @@ def test_resumed_parts_add_up(world, monkeypatch):
     """Killed at step 6: the four steps to the last validation count, the two after it do not."""
     take_step = loop.take_step
 
-    def dying(training, state, terms):
+    def dying(training, state, batch):
         if state.step == 6:
             raise Killed
-        take_step(training, state, terms)
+        take_step(training, state, batch)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "take_step", dying)

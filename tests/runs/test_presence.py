@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from clipft.data.splits import Split
+from clipft.disk.files import check_room
 from clipft.errors import ConfigError, ImageError, StorageError
-from clipft.runs.presence import check_images_there, check_room, say_classes_without_images
+from clipft.runs.presence import check_images_there, say_classes_without_images
 
 
 @pytest.fixture

@@ -55,10 +55,10 @@ def killed_at(monkeypatch, step):
     """Let the loop die in the middle of this step, before anything of it is kept."""
     take_step = loop.take_step
 
-    def dying(training, state, terms):
+    def dying(training, state, batch):
         if state.step == step:
             raise Killed
-        take_step(training, state, terms)
+        take_step(training, state, batch)
 
     monkeypatch.setattr(loop, "take_step", dying)
 
@@ -491,8 +491,8 @@ def test_a_run_whose_weights_are_not_finite_is_not_validated(world, monkeypatch)
     """The loss before the step is a number, the weights after it are none."""
     take_step = loop.take_step
 
-    def spoiling(training, state, terms):
-        take_step(training, state, terms)
+    def spoiling(training, state, batch):
+        take_step(training, state, batch)
         with torch.no_grad():
             state.student.weight[0, 0] = float("nan")
 

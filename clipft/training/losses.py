@@ -1,0 +1,45 @@
+"""The terms of the loss as they come, on the device until somebody asks for numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+EVERY = 50  # steps: to read a number of a card is to wait for it
+
+
+@dataclass
+class Losses:
+    """Of the last steps, read `every` so many; what is read is forgotten, but for the last."""
+
+    every: int = 1
+    last: dict[str, float] = field(default_factory=dict)
+    _unread: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
+
+    @classmethod
+    def on(cls, device: torch.device) -> Losses:
+        """Of a training on this device; on a processor a number costs nothing to read."""
+        return cls(1 if device.type == "cpu" else EVERY)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether as many wait as shall be read at once."""
+        return len(self._unread) >= self.every
+
+    def add(self, step: int, terms: dict[str, Tensor]) -> None:
+        """Note the terms of a step."""
+        self._unread.append((step, terms))
+
+    def read(self) -> list[tuple[int, dict[str, float]]]:
+        """(step, terms as numbers) of all that were not read yet; the device is waited for once."""
+        if not self._unread:
+            return []
+        numbers = torch.stack([torch.stack([*terms.values()]) for _, terms in self._unread])
+        read = []
+        for (step, terms), values in zip(self._unread, numbers.tolist(), strict=True):
+            read.append((step, dict(zip(terms, values, strict=True))))
+        self._unread.clear()
+        _, self.last = read[-1]
+        return read
