@@ -50,7 +50,7 @@ from .work import Work
 if TYPE_CHECKING:
     from ..data.manifests import Manifest
 
-EVALUATED = "32-true"  # the precision in which models are scored
+STEPPED = "32-true"  # the precision in which post-hoc methods take their steps
 NAME = 40 * "x"  # the path of an image, where none is at hand
 # files of the weights of a repository, in the order in which open_clip looks for them
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -226,7 +226,7 @@ class _Price:
         """Seconds, validations included, and where they are from: a device, a card, or unknown."""
         towers = towers_of(config.model)
         key = (model_name(config.model), *(getattr(config, name) for name in ALIKE[1:]))
-        forward = 0.0 if towers is None else self.costs.seconds(towers.image.macs, EVALUATED)
+        forward = 0.0 if towers is None else self.costs.seconds(towers.image.macs, config.precision)
         if self.measured.get(key):
             values = self.measured[key]
             return config.steps * sum(values) / len(values), self.measured_here
@@ -260,7 +260,7 @@ class _Price:
         towers = towers_of(first.model)
         if towers is not None and "steps" in options:
             macs = options["steps"] * options["batch"] * 3 * towers.image.macs
-            cost.seconds += self.costs.seconds(macs, EVALUATED)
+            cost.seconds += self.costs.seconds(macs, STEPPED)
 
     def _add_scoring(self, cost: Cost, work: Work) -> None:
         """Every image once at every alpha."""
@@ -272,7 +272,7 @@ class _Price:
         towers = towers_of(first.model)
         if towers is not None:
             macs = images * work.alphas * towers.image.macs
-            cost.seconds += self.costs.seconds(macs, EVALUATED)
+            cost.seconds += self.costs.seconds(macs, first.precision)
         key = (images, work.alphas)
         if key not in self._scores:
             self._scores[key] = size_of_scores([NAME] * images, work.alphas)

@@ -36,6 +36,7 @@ META = "meta.json"
 DATA_SET = "data set"  # the kind of what was rendered
 PACKED = "packed images"
 KEPT = (DATA_SET, PACKED)  # kinds that are listed, never pruned
+BLOCK = 1 << 24  # bytes that are read at once
 HOUR = 3600  # seconds
 DAY = 24 * HOUR
 
@@ -57,6 +58,94 @@ class Entry:
         return cls(kind, title, size=size, used=path.stat().st_mtime, path=path)
 
 
+@dataclass(frozen=True)
+class Entered:
+    """What is said of an entry beside its arrays."""
+
+    kind: str
+    title: str
+    key: Key
+
+    def write_meta(self, folder: Path, checksums: Mapping[str, int]) -> None:
+        """Leave it, and the arrays' checksums, beside the arrays."""
+        meta = {"kind": self.kind, "title": self.title, "key": dict(self.key)}
+        content = json.dumps(meta | {"crc32": dict(checksums)})
+        (folder / META).write_text(content, encoding="utf-8")
+
+
+class Draft:
+    """An array of the cache that is written by rows, in order, and never held.
+
+    Within `with`; at its end it becomes an entry if all rows are there, else nothing is left of it.
+    Where the disk refuses, all goes on without it, and one line says so.
+    """
+
+    def __init__(self, cache: "Cache", entered: Entered, shape: tuple[int, int]):
+        self._cache = cache
+        self._entered = entered
+        self._shape = shape
+        self._rows = 0
+        self._checksum = 0
+        self._open = contextlib.ExitStack()
+        self._folder = Path()
+        self._file: Any = None
+        self._refused = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, rows: np.ndarray) -> None:
+        """The next rows (n, D)."""
+        if self._refused:
+            return
+        content = np.ascontiguousarray(rows, np.float32).tobytes()
+        try:
+            with disk(self._cache.arrays):
+                file = self._file or self._begin()
+                file.write(content)
+        except StorageError as error:
+            self._refuse(error)
+            return
+        self._rows += len(rows)
+        self._checksum = zlib.crc32(content, self._checksum)
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if self._file is None or self._refused:
+            return
+        if error is not None or self._rows != self._shape[0]:
+            self._drop()
+            return
+        try:
+            with disk(self._cache.arrays):
+                self._file.close()
+                self._entered.write_meta(self._folder, {self._entered.kind: self._checksum})
+                self._open.close()
+        except StorageError as refusal:
+            self._refuse(refusal)
+
+    def _begin(self) -> Any:
+        place = self._cache.place(self._entered.kind, self._entered.key)
+        self._folder = self._open.enter_context(atomic_folder(place))
+        self._file = (self._folder / f"{self._entered.kind}.npy").open("wb")
+        header = {"descr": "<f4", "fortran_order": False, "shape": self._shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+        return self._file
+
+    def _drop(self) -> None:
+        """Remove what was written."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        unfinished = InterruptedError("not all rows came")
+        with contextlib.suppress(StorageError):
+            self._open.__exit__(InterruptedError, unfinished, None)
+
+    def _refuse(self, error: StorageError) -> None:
+        self._refused = True
+        self._cache.complain(error)
+        if self._file is not None:
+            self._drop()
+
+
 class Cache:
     """The entries in `arrays` of a folder; data sets, which others render, lie beside `arrays`.
 
@@ -75,7 +164,7 @@ class Cache:
 
         A damaged entry is removed, and a line says so.
         """
-        place = self._place(kind, key)
+        place = self.place(kind, key)
         try:
             if not place.is_dir():
                 return None
@@ -94,20 +183,21 @@ class Cache:
 
     def keep(self, kind: str, title: str, key: Key, arrays: Arrays) -> Arrays:
         """Write an entry, return it memory-mapped; where the disk refuses, the arrays as given."""
-        place = self._place(kind, key)
+        place = self.place(kind, key)
         try:
             with atomic_folder(place) as folder:
                 checksums = {name: _write(folder, name, array) for name, array in arrays.items()}
-                meta = {"kind": kind, "title": title, "key": dict(key), "crc32": checksums}
-                (folder / META).write_text(json.dumps(meta), encoding="utf-8")
+                Entered(kind, title, key).write_meta(folder, checksums)
         except StorageError as error:
-            if not self.complained:
-                self.complained = True
-                write(f"the cache is off, all is computed anew: {error}, or set CLIPFT_CACHE")
+            self.complain(error)
             return arrays
 
         mapped = self.find(kind, key)
         return arrays if mapped is None else mapped
+
+    def draft(self, kind: str, title: str, key: Key, shape: tuple[int, int]) -> "Draft":
+        """An entry of one fp32 array of this shape, called as its kind, that is written by rows."""
+        return Draft(self, Entered(kind, title, key), shape)
 
     def remember(self, kind: str, title: str, key: Key, make: Callable[[], Arrays]) -> Arrays:
         """The arrays under this key; made, and kept, where there are none yet."""
@@ -115,6 +205,12 @@ class Cache:
         if arrays is None:
             return self.keep(kind, title, key, arrays=make())
         return arrays
+
+    def complain(self, error: StorageError) -> None:
+        """Say once that the disk refused."""
+        if not self.complained:
+            self.complained = True
+            write(f"the cache is off, all is computed anew: {error}, or set CLIPFT_CACHE")
 
     def entries(self) -> list[Entry]:
         """All entries, and the data sets that were rendered, the longest unused first."""
@@ -153,7 +249,8 @@ class Cache:
                     shutil.rmtree(unfinished)
         return unused
 
-    def _place(self, kind: str, key: Key) -> Path:
+    def place(self, kind: str, key: Key) -> Path:
+        """The folder of an entry, there or not."""
         return self.arrays / digest([FORMAT, kind, dict(key)], 24)
 
     def _open(self, place: Path) -> dict[str, np.ndarray]:
@@ -167,7 +264,7 @@ class Cache:
         version = (place, (place / META).stat().st_mtime_ns)
         if version not in self.verified:
             for name, expected in checksums.items():
-                if _crc32(arrays[name]) != expected:
+                if _crc32_of_file(place / f"{name}.npy", arrays[name]) != expected:
                     raise ValueError(f"{name}.npy has another checksum")
             self.verified.add(version)
         return arrays
@@ -181,6 +278,13 @@ def default_cache() -> Cache:
     return _off.get() or _cache_of(cache_dir())
 
 
+class NoDraft(Draft):
+    """Rows that are not kept."""
+
+    def add(self, rows: np.ndarray) -> None:
+        """Nothing."""
+
+
 class Forgetful(Cache):
     """A cache that holds nothing: all is made anew."""
 
@@ -191,6 +295,10 @@ class Forgetful(Cache):
     def keep(self, kind: str, title: str, key: Key, arrays: Arrays) -> Arrays:  # noqa: ARG002
         """The arrays as given."""
         return arrays
+
+    def draft(self, kind: str, title: str, key: Key, shape: tuple[int, int]) -> Draft:
+        """One that keeps nothing."""
+        return NoDraft(self, Entered(kind, title, key), shape)
 
 
 _off: ContextVar[Cache | None] = ContextVar("cache that is off", default=None)
@@ -214,6 +322,18 @@ def _write(folder: Path, name: str, array: np.ndarray) -> int:
 
 def _crc32(array: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+def _crc32_of_file(file: Path, mapped: np.ndarray) -> int:
+    """The checksum of a mapped array's numbers; read by blocks, so that none of them stays."""
+    if not isinstance(mapped, np.memmap):
+        return _crc32(mapped)
+    checksum = 0
+    with file.open("rb") as opened:
+        opened.seek(mapped.offset)
+        while block := opened.read(BLOCK):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
 
 
 def _folders(parent: Path) -> Iterator[Path]:

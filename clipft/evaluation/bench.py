@@ -32,6 +32,7 @@ from ..posthoc.weights import Weights, check_finite
 from ..progress import write
 from ..runs.checks import check_decoder, check_domains
 from ..runs.folder import RunFolder
+from ..runs.made import scoring_precision
 from ..runs.protocol import protocol_of
 from ..runs.rows import choosing_on, chosen_on, reported_on, rows_digest, seen_by, trained_on
 from ..runs.run import Run
@@ -150,7 +151,9 @@ class Bench:
         return Captions(self.manifest, self.clip.tokenizer)
 
     def student(self, config: RunConfig) -> Student:
-        """The module that a run's method trains, at the zero-shot weights."""
+        """The module that a run's method trains, at the zero-shot weights; evaluated in the
+        precision that the run trains in.
+        """
         method = config.entry
         if method.two_towers:
             frozen_text = method.trains == "image"
@@ -161,6 +164,7 @@ class Bench:
         else:
             scale = config.logit_scale or "frozen"
             student = Classifier(self.clip, self.zero_shot, config.head, scale)
+        student.precision = config.precision
         return student.to(self.device)
 
     def given_head(self, config: RunConfig) -> Head:
@@ -269,10 +273,17 @@ class Bench:
         return {name: tensor.to(self.device) for name, tensor in weights.items()}
 
     def mixtures(self, run: Run) -> Mixtures:
-        """The run's model at any alpha; an ensemble's ends are its members'."""
+        """The run's model at any alpha, in the precision of its scores; an ensemble's ends are its
+        members'.
+
+        Raises ConfigError where the reading asks for another precision than it was scored in.
+        """
+        precision = scoring_precision(run, self.reading.precision)
         members = run.members if run.is_ensemble else [run]
+        student = self.student(run.config)
+        student.precision = precision
         return Mixtures(
-            student=self.student(run.config),
+            student=student,
             start=self.student(run.config).state_dict(),
             ends=[self.tuned(member) for member in members],
             moment=self.gap_moment,

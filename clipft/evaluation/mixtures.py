@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,12 @@ from ..posthoc.ensemble import distance, output_ensemble
 from ..posthoc.weights import Weights, check_same_shape
 from ..posthoc.wise import mix_into, wise
 from ..progress import progress_bar
-from ..runs.scores import PREDICTED, Scores
+from ..runs.image_scores import Gathered
+from ..runs.scores import PREDICTED, Scores, ScoreStore, as_store
 from .predictions import Heads, predictions
 
 MOST_ALPHAS = 65  # where refinement stops
-Columns = dict[str, "Tensor"]
+Columns = dict[str, Tensor]
 Embeddings = Iterator[tuple[Any, Tensor]]
 
 
@@ -43,12 +45,13 @@ class Refine:
     tolerance: float
     most: int = MOST_ALPHAS
 
-    def next_alphas(self, scores: Sequence[Scores], splits: Sequence[Split]) -> list[float]:
-        """Alphas to score next: the middles of the intervals at which the accuracy bends."""
-        accuracy = {}
-        for split_scores in scores:
-            key = (split_scores.split, split_scores.alpha)
-            accuracy[key] = float(split_scores.correct.mean())
+    def next_alphas(
+        self, accuracy: Mapping[tuple[str, float], float], splits: Sequence[Split]
+    ) -> list[float]:
+        """Alphas to score next: the middles of the intervals at which the accuracy bends.
+
+        accuracy: of each split at each alpha that was scored.
+        """
         alphas = sorted({alpha for _, alpha in accuracy})
         curves = []
         for alpha in alphas:
@@ -96,40 +99,60 @@ class Mixtures:
         alphas: Sequence[float],
         refine: Refine | None = None,
         known: Sequence[Scores] = (),
-    ) -> list[Scores]:
+        folder: Path | None = None,
+    ) -> ScoreStore:
         """Score the model at every alpha on every split; each image is decoded once for the whole
-        sweep.
+        sweep, and what is said of it goes to the disk as it comes.
 
-        known: scores of earlier sweeps, which are not made again. Raises ConfigError for an alpha
-        outside 0 ... 1, WeightsError where the models differ, ImageError for an unreadable image
-        unless skip_bad, which leaves it out and says so.
+        known: scores of earlier sweeps, which are not made again. folder: where the scores lie;
+        without one they go with what is returned. Raises ConfigError for an alpha outside 0 ... 1,
+        WeightsError where the models differ, ImageError for an unreadable image unless skip_bad,
+        which leaves it out and says so.
         """
         for end in self.ends:
             check_same_shape(self.start, end)
-        scored = {scores.alpha for scores in known}
-        todo = [check_alpha(alpha) for alpha in alphas if alpha not in scored]
-        if self.is_ensemble:
-            if refine is not None:
-                raise ConfigError(
-                    "adaptive alphas are for runs with weights;"
-                    " give an ensemble's alphas one by one"
-                )
-            return score_splits(EnsembleJudge(self, todo), splits, {})
-
-        scores = list(known)
-        moment = self.moment().to(self.student.device)
-        pixels = {}
+        known = as_store(known)
+        todo = [check_alpha(alpha) for alpha in alphas if alpha not in known.alphas]
+        scores = Gathered(folder)
         if refine is not None:
-            # Several passes over the same images: decoded once, kept as far as memory goes.
-            for split in splits:
-                pixels[split.name] = Pixels(split, self.student.transform, self.reading)
-            if not todo:
-                # Every alpha that was asked for is there: look only where a curve still bends.
-                todo = refine.next_alphas(scores, splits)
+            self._score_adaptively(splits, todo, refine, known, scores)
+        elif todo and self.is_ensemble:
+            score_splits(EnsembleJudge(self, todo), splits, scores)
+        elif todo:
+            score_splits(WiseJudge(self, todo, self._moment()), splits, scores)
+        return scores
+
+    def _moment(self) -> Tensor:
+        return self.moment().to(self.student.device)
+
+    def _score_adaptively(
+        self,
+        splits: Sequence[Split],
+        todo: list[float],
+        refine: Refine,
+        known: ScoreStore,
+        scores: Gathered,
+    ) -> None:
+        """Score these alphas, then those at which a curve bends, until none does."""
+        if self.is_ensemble:
+            raise ConfigError(
+                "adaptive alphas are for runs with weights; give an ensemble's alphas one by one"
+            )
+        moment = self._moment()
+        # Several passes over the same images: decoded once, kept as far as memory goes.
+        pixels = {}
+        for split in splits:
+            pixels[split.name] = Pixels(split, self.student.transform, self.reading)
+        accuracy = {(of.split, of.alpha): float(of.correct.mean()) for of in known}
+        if not todo:
+            # Every alpha that was asked for is there: look only where a curve still bends.
+            todo = refine.next_alphas(accuracy, splits)
         while todo:
-            scores += score_splits(WiseJudge(self, todo, moment), splits, pixels)
-            todo = [] if refine is None else refine.next_alphas(scores, splits)
-        return scores[len(known) :]
+            score_splits(WiseJudge(self, todo, moment), splits, scores, pixels)
+            for key in scores.keys:
+                if key not in accuracy:
+                    accuracy[key] = float(scores.read(key).correct.mean())
+            todo = refine.next_alphas(accuracy, splits)
 
 
 @dataclass(frozen=True)
@@ -261,48 +284,26 @@ def _predicted(logits: Tensor, known: Known) -> Columns:
 
 
 def score_splits(
-    judge: Judge, splits: Sequence[Split], pixels: Mapping[str, Pixels]
-) -> list[Scores]:
-    """Show every split to every point, chunk by chunk; gather what the judge says at each alpha."""
+    judge: Judge, splits: Sequence[Split], scores: Gathered, pixels: Mapping[str, Pixels] = {}
+) -> None:
+    """Show every split to every point, chunk by chunk; add what the judge says at each alpha."""
     images = sum(len(split) for split in splits)
     show = judge.mixtures.reading.progress
-    scores = []
     with progress_bar(images * len(judge.points), "scoring", "image", show=show) as bar:
         for split in splits:
-            scores += _score_split(judge, split, pixels.get(split.name), bar.update)
-    return scores
-
-
-def _score_split(
-    judge: Judge, split: Split, pixels: Pixels | None, progress: Callable[[int], object]
-) -> list[Scores]:
-    mixtures = judge.mixtures
-    rows: list[int] = []
-    chunks_at: dict[float, dict[str, list[np.ndarray]]] = {}
-    chunks = stream(
-        mixtures.student,
-        judge.points,
-        split,
-        chunks=pixels,
-        reading=mixtures.reading,
-        progress=progress,
-    )
-    for chunk, embeddings in chunks:
-        if not len(chunk.rows):
-            continue
-        rows += chunk.rows.tolist()
-        known = Known(chunk.labels, split.allowed, split.alike)
-        for alpha, columns in judge(known, embeddings):
-            gathered = chunks_at.setdefault(alpha, {})
-            for name, column in columns.items():
-                gathered.setdefault(name, []).append(column.cpu().numpy())
-
-    read = split if len(rows) == len(split) else split.take(rows)
-    if read.groups:
-        for gathered in chunks_at.values():
-            gathered["group"] = [np.asarray(read.groups)]
-    scores = []
-    for alpha, gathered in chunks_at.items():
-        arrays = {name: np.concatenate(chunks) for name, chunks in gathered.items()}
-        scores.append(Scores(read.name, alpha, read.ids, np.asarray(read.labels), **arrays))
-    return scores
+            chunks = stream(
+                judge.mixtures.student,
+                judge.points,
+                split,
+                chunks=pixels.get(split.name),
+                reading=judge.mixtures.reading,
+                progress=bar.update,
+            )
+            for chunk, embeddings in chunks:
+                if not len(chunk.rows):
+                    continue
+                rows = chunk.rows.numpy()
+                known = Known(chunk.labels, split.allowed, split.alike)
+                for alpha, columns in judge(known, embeddings):
+                    arrays = {name: column.cpu().numpy() for name, column in columns.items()}
+                    scores.add(split, alpha, rows, arrays)

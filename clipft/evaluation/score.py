@@ -19,11 +19,11 @@ from ..models.outgoing import Outgoing
 from ..posthoc.weights import Weights
 from ..posthoc.wise import wise
 from ..runs.card import model_card
-from ..runs.checks import check_export, check_scoring
+from ..runs.checks import check_export, check_precision, check_scoring
 from ..runs.formats import DEFAULT_FORMAT
 from ..runs.made import SCORING
 from ..runs.run import Run, open_runs
-from ..runs.scores import from_frame, table, to_frame
+from ..runs.scores import Listed, ScoreStore, table
 from .bench import GAP_TEXTS, Bench, Benches
 from .mixtures import Refine
 from .recorder import recorded
@@ -60,7 +60,8 @@ def score(
         The runs.
 
     Raises:
-        ConfigError: for an alpha outside 0 ... 1, and adaptive alphas of an ensemble.
+        ConfigError: for an alpha outside 0 ... 1, adaptive alphas of an ensemble, and a precision
+            other than that of the scores that a run has.
         RunError: where another process writes a folder, or the model is no longer what a run was
             made of.
 
@@ -81,6 +82,7 @@ def score(
         if refine is not None or not set(wanted) <= _scored_alphas(run, summarised=summarise):
             unscored.append(run)
     look = reading or Reading()
+    check_precision(scored, look.precision)
     check_scoring(unscored, wanted, skip_bad=look.skip_bad, progress=look.progress)
     for run in scored:
         if refine is not None and run.is_ensemble:
@@ -103,28 +105,29 @@ def _scored_alphas(run: Run, *, summarised: bool) -> set[float]:
     if not folder.images_file.exists():
         return set()
     if not summarised:
-        return set(folder.images()["alpha"])
+        return set(folder.image_scores(with_ids=False).alphas)
     return set(folder.scores()["alpha"]) if folder.is_scored else set()
 
 
 def _score_images(bench: Bench, run: Run, alphas: Sequence[float], refine: Refine | None) -> None:
     """Add what the model says at the missing alphas to images.parquet."""
-    import pandas as pd
-
-    known = run.folder.images() if run.folder.images_file.exists() else None
-    scores = [] if known is None else from_frame(known)
-    scored = {split_scores.alpha for split_scores in scores}
-    missing = [alpha for alpha in alphas if alpha not in scored]
+    known: ScoreStore = Listed([])
+    if run.folder.images_file.exists():
+        known = run.folder.image_scores(with_ids=False)
+    missing = [alpha for alpha in alphas if alpha not in known.alphas]
     if not missing and refine is None:
         return
     splits = bench.reported_splits(run.config)
-    about = {"gap_texts": bench.gap_texts}
-    with recorded(run.folder, bench.device, SCORING, **about) as part:
-        more = bench.mixtures(run).score(splits, missing, refine, scores)
-        part["alphas"] = sorted({split_scores.alpha for split_scores in more})
+    mixtures = bench.mixtures(run)
+    about = {"gap_texts": bench.gap_texts, "precision": mixtures.student.precision}
+    with (
+        recorded(run.folder, bench.device, SCORING, **about) as part,
+        run.folder.scratch() as scratch,
+    ):
+        more = mixtures.score(splits, missing, refine, known, scratch)
+        part["alphas"] = more.alphas
         if more:
-            images = pd.concat([known, to_frame(more)])
-            run.folder.write_images(images.sort_values("alpha", kind="stable", ignore_index=True))
+            run.folder.add_images(more)
 
 
 def _summarise(run: Run, alphas: Sequence[float] | None) -> None:
@@ -133,14 +136,16 @@ def _summarise(run: Run, alphas: Sequence[float] | None) -> None:
 
     summary = run.folder.scores() if run.folder.is_scored else None
     summarised = set() if summary is None else set(summary["alpha"])
-    scores = []
-    for split_scores in from_frame(run.folder.images()):
-        is_asked_for = alphas is None or split_scores.alpha in alphas
-        if is_asked_for and split_scores.alpha not in summarised:
-            scores.append(split_scores)
-    if not scores:
+    scores = run.folder.image_scores(with_ids=False)
+    keys = []
+    for split, alpha in scores.keys:
+        is_asked_for = alphas is None or alpha in alphas
+        if is_asked_for and alpha not in summarised:
+            keys.append((split, alpha))
+    if not keys:
         return
-    rows = table(scores, run.reference, run.config.train_domains, run.folder.scored_by)
+    told = run.folder.scored_by
+    rows = table(scores.among(keys), run.reference, run.config.train_domains, told)
     whole = pd.concat([summary, rows])
     run.folder.write_scores(whole.sort_values("alpha", kind="stable", ignore_index=True))
 

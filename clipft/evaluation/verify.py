@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from ..config import Reading, check_alpha
 from ..disk.cache import without_memory
@@ -16,7 +15,7 @@ from ..errors import ImageError, RunError, WeightsError
 from ..runs.checks import check_scoring, check_verifiable, weight_bearers
 from ..runs.made import SCORING, Made, is_alike
 from ..runs.run import Run
-from ..runs.scores import Scores, from_frame, table
+from ..runs.scores import Listed, Scores, ScoreStore, table
 from .bench import GAP_TEXTS, Bench, Benches, compare_digests
 from .recorder import part_on
 
@@ -150,21 +149,21 @@ def verify_runs(
         run = Run.open(given)
         check_verifiable(run)
         try:
-            recorded = run.folder.images()
+            recorded = run.folder.image_scores()
         except RunError as error:  # the file is damaged
             yield Verification(run.id, 0, (), tolerance, (str(error),))
             continue
-        chosen = _chosen_alphas(run, alphas, set(recorded["alpha"]))
+        chosen = _chosen_alphas(run, alphas, recorded.alphas)
         comparison = _Comparison(run, recorded, chosen)
         with without_memory():
             comparison.score_again(reading, benches)
         yield comparison.verification(tolerance)
 
 
-def _chosen_alphas(run: Run, alphas: Sequence[float], recorded: set[float]) -> list[float]:
+def _chosen_alphas(run: Run, alphas: Sequence[float], recorded: Sequence[float]) -> list[float]:
     for alpha in alphas:
         if check_alpha(alpha) not in recorded:
-            there = ", ".join(f"{known:g}" for known in sorted(recorded))
+            there = ", ".join(f"{known:g}" for known in recorded)
             raise RunError(f"{run.folder} is not scored at alpha {alpha:g}; recorded: {there}")
     return sorted(set(alphas) or recorded)
 
@@ -172,10 +171,10 @@ def _chosen_alphas(run: Run, alphas: Sequence[float], recorded: set[float]) -> l
 class _Comparison:
     """The recorded scores of a run beside those that are made again, and what is not alike."""
 
-    def __init__(self, run: Run, images: pd.DataFrame, alphas: Sequence[float]):
+    def __init__(self, run: Run, recorded: ScoreStore, alphas: Sequence[float]):
         self.run = run
         self.alphas = alphas
-        self.recorded = images[images["alpha"].isin(alphas)]
+        self.recorded = recorded.among([key for key in recorded.keys if key[1] in alphas])
         self.made = Made.of(run.folder)
         self.faults: list[str] = []
         self.of_images: list[Difference] = []
@@ -186,19 +185,20 @@ class _Comparison:
     def score_again(self, reading: Reading, benches: dict[int, Benches]) -> None:
         """Score at every alpha, on as many random texts as then; compare images, then metrics."""
         self._check_weights()
-        scores: list[Scores] = []
+        parts: list[ScoreStore] = []
         try:
             check_scoring([self.run], skip_bad=reading.skip_bad, progress=reading.progress)
             for texts, alphas in self._by_texts().items():
                 bench = benches.setdefault(texts, Benches(reading, texts)).of(self.run)
                 self._check_rows(bench)
                 splits = bench.reported_splits(self.run.config)
-                scores += bench.mixtures(self.run).score(splits, alphas)
+                parts.append(bench.mixtures(self.run).score(splits, alphas))
                 self.other = self.other or self._scored_otherwise(bench.device)
         except (RunError, WeightsError, ImageError) as error:
             # What follows ; is advice to somebody who trains.
             self.faults.append(str(error).partition(";")[0])
             return
+        scores = Listed(parts)
         self._compare_images(scores)
         self._compare_metrics(scores)
 
@@ -258,13 +258,16 @@ class _Comparison:
                 return f"{then.versions} on {then.devices}, threads {then.threads}"
         return ""
 
-    def _compare_images(self, scores: Sequence[Scores]) -> None:
-        again = {(of.split, of.alpha): of for of in scores}
-        for old in from_frame(self.recorded):
-            new = again.pop((old.split, old.alpha), None)
-            if new is None:
+    def _compare_images(self, scores: ScoreStore) -> None:
+        again = list(scores.keys)
+        for old in self.recorded:
+            key = (old.split, old.alpha)
+            if key not in again:
                 self.faults.append(f"{old.split} is recorded, but is no reported split now")
-            elif old.ids != new.ids:
+                continue
+            again.remove(key)
+            new = scores.read(key)
+            if old.ids != new.ids:
                 counts = f"{len(old.ids)} recorded, {len(new.ids)} now"
                 self.faults.append(f"{old.split} at alpha {old.alpha:g} has other images: {counts}")
             else:
@@ -287,7 +290,7 @@ class _Comparison:
                     where = f"{name} of {old.ids[at]} ({old.split}, alpha {old.alpha:g})"
                     self.of_images.append(_difference(size, where, before[at], now[name][at]))
 
-    def _compare_metrics(self, scores: Sequence[Scores]) -> None:
+    def _compare_metrics(self, scores: ScoreStore) -> None:
         """Each metric and its interval against those of the scores that were made again."""
         folder = self.run.folder
         if not folder.is_scored:

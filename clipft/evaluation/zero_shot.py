@@ -11,6 +11,7 @@ from ..config import Reading, RunConfig, digest
 from ..progress import progress_bar
 from ..runs.checks import check_evaluation
 from ..runs.identity import model_name
+from ..runs.image_scores import Gathered
 from ..runs.rows import reference_of
 from ..runs.scores import table, with_scored_by
 from ..runs.table import CONFIG_COLUMNS
@@ -67,10 +68,12 @@ def _evaluate(name: str, config: RunConfig, reading: Reading) -> pd.DataFrame:
     """The rows of one model."""
     bench = Bench(config, reading)
     student = bench.student(config)
+    student.precision = reading.precision or config.precision
     start = student.state_dict()
     no_gap = torch.full((1, 1), torch.nan)  # nothing moved
     mixtures = Mixtures(student, start, [start], moment=lambda: no_gap, reading=reading)
-    scores = score_splits(ZeroShotJudge(mixtures), bench.reported_splits(config), {})
+    scores = Gathered()
+    score_splits(ZeroShotJudge(mixtures), bench.reported_splits(config), scores)
 
     told = bench.manifest.scored_by
     rows = table(scores, reference_of(config, bench.manifest), told=told)

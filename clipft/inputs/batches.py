@@ -21,7 +21,8 @@ from .seeds import drawing, rng
 from .workers import AHEAD, on_card, worker_count
 
 KEEP_BYTES = 2 << 30  # decoded training images are kept in memory up to this size
-CHUNK_BYTES = 1 << 30  # and evaluation pixels are held this many at a time
+SELECTION_BYTES = 1 << 30  # and the pixels of a split that is gone through several times
+CHUNK_BYTES = 32 << 20  # evaluation pixels are held this many at a time, or READ images
 READ = 256  # images that a process reads at once to evaluate
 
 Size = int | tuple[int, int]  # height and width
@@ -74,6 +75,13 @@ class Batch:
         """The same in pinned memory, as DataLoader asks it where a card waits."""
         pixels, labels = self.pixels.pin_memory(), self.labels.pin_memory()
         return replace(self, pixels=pixels, labels=labels)
+
+    @classmethod
+    def join_all(cls, batches: list[Self]) -> Self:
+        """One batch of a list's, which is empty then: nothing is held twice, and one not copied."""
+        whole = batches[0] if len(batches) == 1 else cls.join(batches)
+        batches.clear()
+        return whole
 
     @classmethod
     def unread(cls, row: int) -> Self:
@@ -239,12 +247,11 @@ def pixel_chunks(
         size += batch.pixels.nbytes
         unread_rows += batch.bad
         if size > chunk_bytes:
-            yield Batch.join(batches)
-            batches = []
+            yield Batch.join_all(batches)
             size = 0
 
     if batches:
-        yield Batch.join(batches)
+        yield Batch.join_all(batches)
     if unread_rows and announce:
         write(skipped(split, unread_rows))
 
@@ -281,7 +288,7 @@ class Pixels:
     split: Split
     transform: Transform
     reading: Reading = field(default_factory=Reading)
-    keep_bytes: int = CHUNK_BYTES
+    keep_bytes: int = SELECTION_BYTES
     _chunks: list[Batch] | None = field(default=None, init=False)
     _announce: bool = field(default=True, init=False)
 

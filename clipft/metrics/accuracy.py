@@ -21,7 +21,7 @@ def mean(values: np.ndarray) -> Statistic:
     values = checked(values)
     of_one_kind = values.dtype == bool and bool(values.all() or not values.any())
     own = _interval_at_the_end if of_one_kind else None
-    return Statistic(values.astype(float)[:, None], _mean_of_sums, own)
+    return Statistic(values[:, None], _mean_of_sums, own)
 
 
 def f1(prediction: np.ndarray, label: np.ndarray) -> Statistic:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RESAMPLES = 1000
 LEVEL = 0.95
-AT_ONCE = 4_000_000  # image counts of resamples, or sums without an image, in memory
+AT_ONCE = 4_000_000  # image counts of resamples, or sums without an image, in memory: 64 MB
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -29,8 +29,9 @@ Name = TypeVar("Name", bound=Hashable)
 class Statistic:
     """A number that depends on images through sums alone.
 
-    parts (N, K): what each image adds to K sums. finish: sums (B, K) and N to values (B,).
-    own: its interval at a level, where BCa would not hold; None: BCa.
+    parts (N, K): what each image adds to K sums, as small as its numbers are; sums are fp64.
+    finish: sums (B, K) and N to values (B,). own: its interval at a level, where BCa would not
+    hold; None: BCa.
     """
 
     parts: Any  # an array or a sparse one; SciPy's have no types
@@ -39,7 +40,7 @@ class Statistic:
 
     def of(self, counts: np.ndarray) -> np.ndarray:
         """Its value where image n stands counts[b, n] times: (B, N) -> (B,)."""
-        return self.finish((self.parts.T @ counts.T).T, self.parts.shape[0])
+        return self.finish((self._exact_parts().T @ counts.T).T, self.parts.shape[0])
 
     @property
     def value(self) -> float:
@@ -53,9 +54,9 @@ class Statistic:
             return np.full(n, self.value)
 
         # Equal rows have equal keys; that two others have is next to impossible.
-        keys = self.parts @ np.random.default_rng(0).random(width)
+        keys = self._exact_parts() @ np.random.default_rng(0).random(width)
         _, rows, place = np.unique(keys, return_index=True, return_inverse=True)
-        sums = (self.parts.T @ np.ones((n, 1))).T  # (1, K)
+        sums = (self._exact_parts().T @ np.ones((n, 1))).T  # (1, K)
         values = []
         chunk = max(1, AT_ONCE // width)
         for start in range(0, len(rows), chunk):
@@ -63,6 +64,10 @@ class Statistic:
             dense = parts if isinstance(parts, np.ndarray) else parts.toarray()
             values.append(self.finish(sums - dense, n - 1))
         return np.concatenate(values)[place]
+
+    def _exact_parts(self) -> Any:
+        """The parts as they are added up; of sparse ones SciPy makes fp64 itself."""
+        return self.parts.astype(float) if isinstance(self.parts, np.ndarray) else self.parts
 
 
 def resampled(
@@ -80,15 +85,22 @@ def resampled(
     chunks: dict[Name, list[np.ndarray]] = {name: [] for name in statistics}
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
-        # Resample b counts its images in a range of its own, so one bincount serves all of them.
-        picks = random.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
-        counted = np.bincount(picks.reshape(-1), minlength=size * n).reshape(size, n)
-        # In this order sparse parts multiply it without a copy of their own.
-        counts = np.asfortranarray(counted, dtype=float)
+        counts = _counts(random, size, n)
         for name, statistic in statistics.items():
             chunks[name].append(statistic.of(counts))
 
     return {name: np.concatenate(values) for name, values in chunks.items()}
+
+
+def _counts(random: np.random.Generator, size: int, n: int) -> np.ndarray:
+    """How often each image is in each of `size` resamples: (size, N)."""
+    picks = random.integers(0, n, (size, n))
+    # Resample b counts its images in a range of its own, so one bincount serves all of them.
+    picks += n * np.arange(size)[:, None]
+    counted = np.bincount(picks.reshape(-1), minlength=size * n).reshape(size, n)
+    del picks
+    # In this order sparse parts multiply it without a copy of their own.
+    return np.asfortranarray(counted, dtype=float)
 
 
 def interval(statistic: Statistic, draws: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
@@ -179,12 +191,19 @@ def bca(
 
 
 def one_hot(column: np.ndarray, size: int, values: np.ndarray | None = None) -> sparse.csr_array:
-    """One entry a row, in the given column (N,), of value 1 unless given (N,): sparse (N, size)."""
+    """One entry a row, in the given column (N,), of value 1 unless given (N,): sparse (N, size).
+
+    Truths, and ones, take a byte each.
+    """
     from scipy import sparse
 
     n = len(column)
-    entries = np.ones(n) if values is None else np.asarray(values, dtype=float)
-    return sparse.csr_array((entries, column, np.arange(n + 1)), shape=(n, size))
+    entries = np.ones(n, np.int8) if values is None else np.asarray(values)
+    if entries.dtype == bool:
+        entries = entries.astype(np.int8)
+    places = np.asarray(column, dtype=np.int32)
+    rows = np.arange(n + 1, dtype=np.int32)
+    return sparse.csr_array((entries, places, rows), shape=(n, size))
 
 
 def side_by_side(*parts: sparse.csr_array) -> sparse.csr_array:

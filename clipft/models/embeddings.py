@@ -6,6 +6,7 @@ any head follow from embeddings by one product, so heads are no part of it: ever
 zero-shot model shares its embeddings, and a linear probe shares them with zero-shot.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -18,11 +19,11 @@ from torch import Tensor
 
 from ..config import Reading, digest
 from ..data.splits import Split
-from ..disk.cache import default_cache
-from ..errors import ImageError
+from ..disk.cache import Draft, default_cache
+from ..errors import ConfigError, ImageError
 from ..inputs.batches import Batch, pixel_chunks, to_device
 from ..posthoc.weights import Weights
-from ..progress import progress_bar
+from ..progress import progress_bar, write
 from .clip import Clip
 from .precision import computing_in
 from .students import Student
@@ -66,12 +67,43 @@ def embed(student: Student, pixels: Tensor) -> Tensor:
     """uint8 (N, 3, H, W) -> embeddings before normalising (N, D), on the student's device, in its
     precision.
     """
-    with computing_in(student.precision, student.device):
-        parts = [
-            student(to_device(images, student.device))[0].float()
-            for images in pixels.split(FORWARD)
-        ]
+    parts: list[Tensor] = []
+    done = 0
+    while done < len(pixels):
+        size = min(FORWARD, student.most_images or FORWARD)
+        images = pixels[done : done + size]
+        embeddings = _forward(student, images)
+        if embeddings is None:
+            _take_fewer(student, images)
+            continue
+        parts.append(embeddings)
+        done += len(images)
     return torch.cat(parts)
+
+
+def _forward(student: Student, images: Tensor) -> Tensor | None:
+    """Embeddings of some images; None where the device has no room for so many."""
+    with computing_in(student.precision, student.device):
+        try:
+            return student(to_device(images, student.device))[0].float()
+        except torch.OutOfMemoryError:
+            return None
+
+
+def _take_fewer(student: Student, images: Tensor) -> None:
+    """Halve the images of a forward pass, and say so once; raises ConfigError where it is one."""
+    shape = " x ".join(map(str, images.shape[1:]))
+    if student.device.type == "cuda":
+        torch.cuda.empty_cache()
+    if len(images) == 1:
+        raise ConfigError(
+            f"{student.device} has no room for this model and one image of {shape}; free some of"
+            " its memory, or try --precision bf16-mixed, a smaller model or --device cpu"
+        )
+    if student.most_images is None:
+        count = f"{len(images)} images of {shape}"
+        write(f"{student.device} has no room for {count} at once; it takes fewer, as many as fit")
+    student.most_images = len(images) // 2
 
 
 def tower_digest(weights: Weights) -> str:
@@ -122,27 +154,29 @@ def stream(
 
     student.eval()
     unreadable = 0
-    for chunk in chunks:
-        unreadable += len(chunk.bad)
-        progress(len(chunk.bad) * len(points))
-        yield chunk, memory.embeddings_of(chunk, progress)
+    with memory.drafts:
+        for chunk in chunks:
+            unreadable += len(chunk.bad)
+            progress(len(chunk.bad) * len(points))
+            yield chunk, memory.embeddings_of(chunk, progress)
 
     if unreadable == len(split):
         first = split.root / split.ids[0]
         raise ImageError(f"no image of {split.name} can be read, the first is {first}")
-    if not unreadable:
-        memory.keep()
 
 
 class SplitMemory:
-    """Embeddings of a split by the digest of the tower: `cached` are there, `fresh` are new."""
+    """Embeddings of a split by the digest of the tower: `cached` are there, `fresh` are new, and
+    written as they come. At the end of `drafts` they are kept, if they are of all rows.
+    """
 
     def __init__(self, student: Student, split: Split, points: Mapping[Any, Point]):
         self.student = student
         self.split = split
         self.points = points
         self.cached: dict[str | None, np.ndarray] = {}
-        self.fresh: dict[str, np.ndarray] = {}
+        self.fresh: dict[str, Draft] = {}
+        self.drafts = contextlib.ExitStack()
 
         values = {name: repr(value) for name, value in student.preprocessing.items()}
         towers = dict.fromkeys(point.digest for point in points.values())
@@ -177,21 +211,17 @@ class SplitMemory:
                 embeddings = embed(self.student, chunk.pixels)
                 if tower is not None:
                     by_tower[tower] = embeddings
-                    self._add(tower, rows, embeddings)
+                    self._add(tower, embeddings)
             progress(len(rows))
             yield name, embeddings
 
-    def _add(self, tower: str, rows: np.ndarray, embeddings: Tensor) -> None:
+    def _add(self, tower: str, embeddings: Tensor) -> None:
         if tower not in self.fresh:
-            shape = (len(self.split), embeddings.shape[1])
-            self.fresh[tower] = np.empty(shape, np.float32)
-        self.fresh[tower][rows] = embeddings.cpu().numpy()
-
-    def keep(self) -> None:
-        """Put what is fresh into the cache; to be called when all rows are there."""
-        for tower, embeddings in self.fresh.items():
             title = f"{self.split.name}, {len(self.split)} images, tower {tower}"
-            default_cache().keep(KIND, title, {"tower": tower} | self.key, {KIND: embeddings})
+            shape = (len(self.split), embeddings.shape[1])
+            draft = default_cache().draft(KIND, title, {"tower": tower} | self.key, shape)
+            self.fresh[tower] = self.drafts.enter_context(draft)
+        self.fresh[tower].add(embeddings.cpu().numpy())
 
 
 def _rows_alone(split: Split) -> Iterator[Batch]:
@@ -209,21 +239,26 @@ def extract(student: Student, split: Split, reading: Reading = Reading()) -> Fea
     it they raise ImageError, as does a split of which no image can be read.
     """
     points = {"": Point(_do_nothing, tower_digest(student.state_dict()))}
-    rows: list[int] = []
-    parts: list[np.ndarray] = []
+    rows: list[np.ndarray] = []
+    embeddings = np.empty((0, 0), np.float32)
+    count = 0
     was_training = student.training
     bar = progress_bar(len(split), f"embedding {split.name}", "image", show=reading.progress)
     chunks = stream(student, points, split, reading=reading, progress=bar.update)
     try:
         with bar:
             for chunk, named in chunks:
-                rows += chunk.rows.tolist()
-                parts += [embeddings.cpu().numpy() for _, embeddings in named]
+                rows.append(chunk.rows.numpy())
+                for _, part in named:
+                    if not count:
+                        embeddings = np.empty((len(split), part.shape[1]), np.float32)
+                    embeddings[count : count + len(part)] = part.cpu().numpy()
+                    count += len(part)
     finally:
         student.train(was_training)
 
-    readable = split.take(rows)
-    return Features(split.name, readable.ids, np.asarray(readable.labels), np.concatenate(parts))
+    readable = split if count == len(split) else split.take(np.concatenate(rows).tolist())
+    return Features(split.name, readable.ids, np.asarray(readable.labels), embeddings[:count])
 
 
 def texts(

@@ -26,6 +26,7 @@ class Student(nn.Module):
 
     clamped = False
     precision: Precision = "32-true"
+    most_images: int | None = None  # of a forward pass, once its device had no room for more
     compiled: Callable[[Tensor], Any] | None = None
     mean: Tensor
     std: Tensor

@@ -21,6 +21,7 @@ from .adopted import check_name
 from .folder import RunFolder
 from .formats import DEFAULT_FORMAT, FORMATS, HEAD, Format, check_replaceable, format_of, record_of
 from .identity import find_begun
+from .made import scoring_precision
 from .model_names import LOCAL, RANDOM, check_model, named
 from .presence import check_images_there, without_images
 from .recipes import posthoc_recipe
@@ -173,6 +174,12 @@ def check_scoring(
     check_images_there(list(splits.values()), skip_bad=skip_bad, progress=progress)
     for folder, size in needed.items():
         check_room(folder, size)
+
+
+def check_precision(runs: Sequence[Run], asked: str) -> None:
+    """Raise ConfigError where one of the runs was scored in another precision than is asked for."""
+    for run in runs:
+        scoring_precision(run, asked)
 
 
 def check_decoder(decoder: str) -> None:

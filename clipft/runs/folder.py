@@ -26,18 +26,23 @@ from typing import TYPE_CHECKING, Any
 
 from ..disk.files import (
     append_json,
+    atomic,
     disk,
     read_json,
     read_jsonl,
+    scratch_folder,
     write_json,
     write_parquet,
     write_text,
 )
 from ..disk.lock import lock
 from ..errors import RunError
+from .image_scores import ImagesFile, reading, write_images
+from .scores import Listed, ScoreStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     import pandas as pd
 
@@ -263,12 +268,23 @@ class RunFolder:
             )
         return read_scores(self.images_file, alpha=alpha)
 
-    def write_images(self, frame: pd.DataFrame) -> None:
-        """Write scores of single images; a summary of other images goes first."""
-        if not self.images_file.exists():
+    def image_scores(self, *, with_ids: bool = True) -> ImagesFile:
+        """The same a split and an alpha at a time; raises RunError where the file is damaged."""
+        return ImagesFile(self.images_file, with_ids=with_ids)
+
+    def add_images(self, scores: ScoreStore) -> None:
+        """Add scores of single images at other alphas; a summary of other images goes first."""
+        stores = [scores]
+        if self.images_file.exists():
+            stores.insert(0, self.image_scores())
+        else:
             self.scores_file.unlink(missing_ok=True)
-        names = {"split": "category", "domain": "category", "part": "category", "id": "category"}
-        write_parquet(self.images_file, frame.astype(names))
+        with atomic(self.images_file) as temporary:
+            write_images(temporary, Listed(stores))
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """A temporary folder in this one; what a killed process left of another goes first."""
+        return scratch_folder(self.path, ".scores.")
 
     def scores(self) -> pd.DataFrame:
         """Metrics with intervals; raises RunError if missing, damaged or of an older clipft."""
@@ -327,12 +343,8 @@ def read_scores(path: Path, *, alpha: float | None = None, mend: str = "") -> pd
     import pandas as pd
 
     filters = None if alpha is None else [("alpha", "==", alpha)]
-    try:
+    with reading(path, mend):
         return with_split_columns(pd.read_parquet(path, filters=filters))
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-        reason = str(error).splitlines()[0]
-        command = mend or f"clipft wise {path.parent}"
-        raise RunError(f"{path} is damaged ({reason}); delete it, then: {command}") from None
 
 
 def with_split_columns(frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,18 +8,22 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import nan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from ..errors import ConfigError
 from . import machine
 
 if TYPE_CHECKING:
+    from ..config import Precision
     from .folder import RunFolder
+    from .run import Run
 
 # kinds of work
 TRAINING, COMBINING = "training", "combining"
 ADOPTING, SCORING = "adopting", "scoring"
 PACKAGES = ("torch", "open_clip_torch")  # whose versions a run records, by pip's names
 SAME = ("versions", "commit", "clean", "device", "threads")  # alike in what is done alike
+PLAIN = "32-true"  # the precision of scores of which nothing says it
 UNKNOWN = "not recorded"  # of an older run
 AND = " + "  # between several devices or versions of one run
 
@@ -98,6 +102,26 @@ class Made:
         if self.seconds_per_step > 0:
             line += f", {self.seconds_per_step:.3g} s a step"
         return f"{line}; {self.parts[-1].get('date', UNKNOWN)}"
+
+
+def scoring_precision(run: Run, asked: str = "") -> Precision:
+    """In which a run is scored: what its scores were made in; else what is asked for, or what it
+    trained in.
+
+    All scores of a run are of one precision; older ones, of which nothing says it, are of 32-true.
+    Raises ConfigError where another one is asked for.
+    """
+    folder = run.folder
+    if not folder.images_file.exists():
+        return cast("Precision", asked or run.config.precision)
+    parts = Made.of(folder).of_work(SCORING)
+    recorded = parts[-1].get("precision", PLAIN) if parts else PLAIN
+    if asked and asked != recorded:
+        fault = f"precision {asked} is asked for, and {folder} was scored in {recorded}"
+        raise ConfigError(
+            f"{fault}; leave it out, or remove {folder.images_file.name} and score the run anew"
+        )
+    return recorded
 
 
 def words_of(text: str) -> list[str]:

@@ -5,8 +5,10 @@ asked here.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +20,7 @@ from ..metrics.comparison import Comparison, mcnemar
 from ..metrics.intervals import Statistic, interval, interval_of_ratio, resampled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator
 
     import pandas as pd
 
@@ -91,13 +93,89 @@ class Scores:
         return columns
 
 
+ROWS = 1 << 18  # of images.parquet that are written, or read, at once
+RESAMPLED = 1 << 20  # rows of images and alphas that are resampled at once; about 100 bytes each
+Key = tuple[str, float]
+"""Split and alpha."""
+
+
+class ScoreStore(Sequence[Scores]):
+    """Scores of several splits and alphas that are read one by one, never all of them at once."""
+
+    keys: Sequence[Key]
+
+    def read(self, key: Key) -> Scores:
+        """The scores of one split at one alpha."""
+        raise NotImplementedError
+
+    def frames(self, key: Key) -> Iterator[pd.DataFrame]:
+        """The same as rows of `to_frame`, at most ROWS of them at a time."""
+        yield to_frame([self.read(key)])
+
+    def columns(self, key: Key) -> list[str]:
+        """The names of the arrays that it has."""
+        return list(self.read(key).columns())
+
+    @property
+    def alphas(self) -> list[float]:
+        """All of them, rising."""
+        return sorted({alpha for _, alpha in self.keys})
+
+    def among(self, keys: Sequence[Key]) -> ScoreStore:
+        """The same with these keys alone."""
+        fewer = copy(self)
+        fewer.keys = keys
+        return fewer
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self.read(key) for key in self.keys[place]]
+        return self.read(self.keys[place])
+
+
+class Listed(ScoreStore):
+    """Scores that are in memory, or in several stores."""
+
+    def __init__(self, scores: Sequence[Scores] | Sequence[ScoreStore]):
+        self._places: dict[Key, Scores | ScoreStore] = {}
+        for held in scores:
+            for key in held.keys if isinstance(held, ScoreStore) else [(held.split, held.alpha)]:
+                self._places[key] = held
+        self.keys = list(self._places)
+
+    def read(self, key: Key) -> Scores:
+        """See `ScoreStore`."""
+        held = self._places[key]
+        return held.read(key) if isinstance(held, ScoreStore) else held
+
+    def frames(self, key: Key) -> Iterator[pd.DataFrame]:
+        """See `ScoreStore`."""
+        held = self._places[key]
+        return held.frames(key) if isinstance(held, ScoreStore) else super().frames(key)
+
+    def columns(self, key: Key) -> list[str]:
+        """See `ScoreStore`."""
+        held = self._places[key]
+        return held.columns(key) if isinstance(held, ScoreStore) else super().columns(key)
+
+
+def as_store(scores: Sequence[Scores]) -> ScoreStore:
+    """The scores themselves, or a store of those in a list."""
+    return scores if isinstance(scores, ScoreStore) else Listed(scores)
+
+
 def size_of_scores(ids: Sequence[str], alphas: int) -> int:
     """At most so many bytes of images.parquet are of these images: numbers as they are in memory,
-    names once, and which row has which.
+    names once in every ROWS rows, and which row has which.
     """
     numbers = 8 * len(IMAGE_COLUMNS)
     places = 2 * 4
-    return sum(len(name) for name in ids) + alphas * len(ids) * (numbers + places)
+    rows = alphas * len(ids)
+    written = min(alphas, -(-rows // ROWS))
+    return written * sum(len(name) for name in ids) + rows * (numbers + places)
 
 
 def to_frame(scores: Sequence[Scores]) -> pd.DataFrame:
@@ -119,15 +197,21 @@ def to_frame(scores: Sequence[Scores]) -> pd.DataFrame:
 
 def from_frame(frame: pd.DataFrame) -> list[Scores]:
     """The Scores that `to_frame` wrote, in its order."""
-    names = [name for name in IMAGE_COLUMNS if name in frame.columns]
     scores = []
     for key, rows in frame.groupby(["split", "alpha"], sort=False, observed=True):
         split, alpha = key
-        # Of another split a column may be there: this one has none of it.
-        there = [name for name in names if name != "group" or rows[name].notna().all()]
-        columns = {name: rows[name].to_numpy() for name in there}
-        scores.append(Scores(str(split), alpha, tuple(rows["id"]), **columns))
+        scores.append(scores_of_rows((str(split), alpha), rows))
     return scores
+
+
+def scores_of_rows(key: Key, rows: pd.DataFrame) -> Scores:
+    """The rows of one split at one alpha; without ids where they have no column of them."""
+    names = [name for name in IMAGE_COLUMNS if name in rows.columns]
+    # Of another split a column may be there: this one has none of it.
+    there = [name for name in names if name != "group" or rows[name].notna().all()]
+    columns = {name: rows[name].to_numpy() for name in there}
+    ids = tuple(rows["id"]) if "id" in rows.columns else ()
+    return Scores(*key, ids, **columns)
 
 
 def with_scored_by(rows: pd.DataFrame, scored_by: ScoredBy) -> pd.DataFrame:
@@ -205,27 +289,45 @@ def table(
     """
     import pandas as pd
 
-    by_split: dict[str, list[Scores]] = {}
-    for split_scores in scores:
-        by_split.setdefault(split_scores.split, []).append(split_scores)
-    measured = {
-        split: resampled_statistics(split, of_split) for split, of_split in by_split.items()
-    }
-    base = measured.get(str(SplitName(reference, "test")), {})
+    store = as_store(scores)
+    by_split: dict[str, list[Key]] = {}
+    for key in store.keys:
+        by_split.setdefault(key[0], []).append(key)
+
+    base: Resampled = {}
+    for of_some, _ in _resampled_in_parts(
+        store, by_split.get(str(SplitName(reference, "test")), [])
+    ):
+        for (alpha, metric), measured in of_some.items():
+            if metric == told.reference:
+                base[alpha, metric] = measured
 
     rows = []
-    for split, statistics_of_split in measured.items():
+    for split, keys in by_split.items():
         name = SplitName.parse(split)
         role = role_of(name, reference, trained)
-        lines = _rows_of(statistics_of_split)
-        if role == SHIFT:
-            lines += _relative_accuracy(statistics_of_split, base, told)
-        size = len(by_split[split][-1].ids)
-        for alpha, *line in lines:
-            where = (reference, alpha, split, name.domain, name.part, role)
-            rows.append((*where, *line, size))
+        where = (split, name.domain, name.part, role)
+        for of_some, size in _resampled_in_parts(store, keys):
+            lines = _rows_of(of_some)
+            if role == SHIFT:
+                lines += _relative_accuracy(of_some, base, told)
+            rows += [(reference, alpha, *where, *line, size) for alpha, *line in lines]
     frame = pd.DataFrame(rows, columns=TABLE_COLUMNS)
     return frame.sort_values("alpha", kind="stable", ignore_index=True)
+
+
+def _resampled_in_parts(store: ScoreStore, keys: Sequence[Key]) -> Iterator[tuple[Resampled, int]]:
+    """`resampled_statistics` of one split at some alphas at a time, and the number of its images.
+
+    As many as have RESAMPLED rows together: a part draws the resamples again.
+    """
+    waiting: list[Scores] = []
+    for key in keys:
+        waiting.append(store.read(key))
+        size = len(waiting[-1].label)
+        if (len(waiting) + 1) * size > RESAMPLED or key == keys[-1]:
+            yield resampled_statistics(key[0], waiting), size
+            waiting = []
 
 
 def resampled_statistics(split: str, of_split: Iterable[Scores]) -> Resampled:

@@ -164,7 +164,8 @@ def test_a_forecast_counts_jobs_hours_and_bytes(tmp_path, monkeypatch):
     step = 10 * 3 * forward * 2 / (312e12 * 0.35)
     assert first.seconds == pytest.approx(2 * 100 * step)
     projection = 200 * 64 * 3 * forward * 2 / (19.5e12 * 0.6)
-    scoring = (12091 + 124993) * 2 * forward * 2 / (19.5e12 * 0.6)
+    # scored as it trained
+    scoring = (12091 + 124993) * 2 * forward * 2 / (312e12 * 0.35)
     assert second.seconds == pytest.approx(2 * (projection + scoring))
     weights = 4 * (86192640 + 345 * 513)
     assert first.size == 2 * weights

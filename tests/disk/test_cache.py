@@ -176,8 +176,8 @@ def test_damage_that_cannot_be_removed_does_no_harm(monkeypatch, capsys):
 def test_checksums_are_compared_once_in_a_process(monkeypatch):
     remember()
     fresh = Cache(default_cache().folder)
-    seen, crc32 = [], module._crc32
-    monkeypatch.setattr(module, "_crc32", lambda array: seen.append(1) or crc32(array))
+    seen, crc32 = [], module._crc32_of_file
+    monkeypatch.setattr(module, "_crc32_of_file", lambda *given: seen.append(1) or crc32(*given))
     for _ in range(3):
         remember(cache=fresh)
     assert len(seen) == len(ARRAYS)
@@ -247,6 +247,53 @@ def test_a_killed_writer_leaves_nothing_that_is_read(cache, at):
     hours_ago = time.time() - 7200
     os.utime(left, (hours_ago, hours_ago))
     cache.prune()
+    assert list(cache.arrays.iterdir()) == []
+
+
+# --- an array that is written by rows
+
+
+def drafted(parts, rows=4, key=None):
+    with default_cache().draft("embeddings", "by rows", key or {"x": 1}, (rows, 3)) as draft:
+        for part in parts:
+            draft.add(part)
+
+
+def test_rows_that_are_written_as_they_come_are_an_entry_like_any_other(cache):
+    whole = np.arange(12.0, dtype=np.float32).reshape(4, 3)
+    drafted([whole[:3], whole[3:]])
+    assert np.array_equal(cache.find("embeddings", {"x": 1})["embeddings"], whole)
+    again = Cache(cache.folder)  # which compares checksums
+    assert np.array_equal(again.find("embeddings", {"x": 1})["embeddings"], whole)
+    cache.keep("embeddings", "at once", {"x": 2}, {"embeddings": whole})
+    files = [
+        (path / "embeddings.npy").read_bytes() for path in (entry.path for entry in cache.entries())
+    ]
+    assert files[0] == files[1]
+
+
+def test_rows_that_are_missing_leave_nothing(cache):
+    rows = np.ones((2, 3), np.float32)
+    drafted([rows])
+    with pytest.raises(KeyError):
+        drafted(broken(rows))
+    assert cache.entries() == [] and list(cache.arrays.iterdir()) == []
+
+
+def broken(rows):
+    yield rows
+    yield rows
+    raise KeyError
+
+
+@pytest.mark.parametrize("step", ["tempfile.mkdtemp", "os.rename"])
+def test_rows_for_which_the_disk_has_no_room_are_said_once(cache, step, monkeypatch, capsys):
+    rows = np.ones((2, 3), np.float32)
+    with monkeypatch.context() as patch:
+        patch.setattr(step, full)
+        for number in range(3):
+            drafted([rows, rows], key={"x": number})
+    assert capsys.readouterr().out.count("the cache is off") == 1
     assert list(cache.arrays.iterdir()) == []
 
 

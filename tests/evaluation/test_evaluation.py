@@ -33,6 +33,7 @@ from clipft.models.embeddings import embed, extract
 from clipft.models.load import Clip
 from clipft.models.students import Student
 from clipft.posthoc.wise import mix_into
+from clipft.runs.made import SCORING, Made
 from clipft.runs.run import Run
 from clipft.runs.scores import (
     Scores,
@@ -56,7 +57,7 @@ def run(world, shared):
 
 def scores_of(run, alphas, splits=None, adaptive=None, known=()):
     refine = None if adaptive is None else Refine(adaptive)
-    return run.mixtures.score(splits or run.reported_splits(), alphas, refine, known)
+    return list(run.mixtures.score(splits or run.reported_splits(), alphas, refine, known))
 
 
 def line(run, start, tuned):
@@ -805,3 +806,28 @@ def test_scores_that_are_not_finite(value):
     logits[[1, 4], 2] = value
     with pytest.raises(WeightsError, match=f"a score of 2 of 5 images is {value}, so this model"):
         predictions(logits, torch.zeros(5, dtype=torch.long))
+
+
+# --- precision
+
+
+def test_a_run_is_scored_in_one_precision(run):
+    bf16 = replace(QUIET, precision="bf16-mixed")
+    half = run.score([0.0, 1.0], reading=bf16)
+    assert Made.of(run.folder).of_work(SCORING)[-1]["precision"] == "bf16-mixed"
+    again = Run.open(run.path)
+    with pytest.raises(ConfigError, match=r"32-true is asked for, .* was scored in bf16-mixed"):
+        score(again, [0.5], reading=replace(QUIET, precision="32-true"))
+    score(again, [0.5], reading=QUIET, gap_texts=FEW_TEXTS)  # as the others
+    assert len(Made.of(run.folder).of_work(SCORING)) == 1
+    assert run.bench.mixtures(run).student.precision == "bf16-mixed"
+
+    (run.path / "images.parquet").unlink()
+    whole = run.score([0.0, 1.0])
+    assert Made.of(run.folder).of_work(SCORING)[-1]["precision"] == "32-true"
+    # Of 4 classes and some 16 images a split: one image may go over to another class.
+    means = [table[table.metric == "accuracy"]["mean"].to_numpy() for table in (half, whole)]
+    images = whole[whole.metric == "accuracy"]["n"].to_numpy()
+    assert (np.abs(means[0] - means[1]) <= 1 / images).all()
+    nats = [table[table.metric == "nll"]["mean"].to_numpy() for table in (half, whole)]
+    assert 0 < np.abs(nats[0] - nats[1]).max() < 0.05  # embeddings are not shared

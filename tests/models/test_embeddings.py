@@ -15,7 +15,7 @@ from clipft.config import Reading
 from clipft.data.images import decode as decode_
 from clipft.data.splits import Decoding
 from clipft.disk.cache import default_cache
-from clipft.errors import ImageError
+from clipft.errors import ConfigError, ImageError
 from clipft.inputs import batches as data
 from clipft.models import embeddings as features
 from clipft.models.load import Clip, load_clip
@@ -330,3 +330,41 @@ def test_other_texts_or_another_clip_are_other_entries(world, tmp_path):
     three = features.texts(another, run.prompts[:, 0], "some")
     assert not torch.equal(one, two) and not torch.equal(one, three)
     torch.testing.assert_close(three, another.embed_texts(run.prompts[:, 0]))
+
+
+# --- a device without room
+
+
+class Narrow(torch.nn.Module):
+    """A student whose device has room for so many images."""
+
+    precision = "32-true"
+    most_images = None
+    device = torch.device("cpu")
+
+    def __init__(self, room):
+        super().__init__()
+        self.room = room
+        self.sizes = []
+
+    def forward(self, images):
+        self.sizes.append(len(images))
+        if len(images) > self.room:
+            raise torch.OutOfMemoryError("no room")
+        return images.float().mean((2, 3)), None, None
+
+
+def test_a_forward_pass_takes_as_many_images_as_there_is_room_for(capsys):
+    pixels = torch.arange(600 * 3 * 2 * 2).reshape(600, 3, 2, 2).to(torch.uint8)
+    student = Narrow(40)
+    for _ in range(2):
+        found = features.embed(student, pixels)
+        assert torch.equal(found, pixels.float().mean((2, 3)))
+    assert student.sizes[:4] == [256, 128, 64, 32]
+    assert max(student.sizes[3:]) == 32  # it does not try again what did not fit
+    assert capsys.readouterr().out.count("no room") == 1
+
+
+def test_no_room_for_one_image_is_one_line():
+    with pytest.raises(ConfigError, match="no room for this model and one image of 3 x 2 x 2"):
+        features.embed(Narrow(0), torch.zeros(5, 3, 2, 2, dtype=torch.uint8))

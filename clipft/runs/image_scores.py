@@ -1,0 +1,261 @@
+"""What a model says of every image of a sweep, on disk: as it comes, and then as images.parquet.
+
+Both are read and written a part at a time, so that memory does not grow with a sweep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..disk.files import append_bytes, folder_of
+from ..errors import RunError
+from .scores import IMAGE_COLUMNS, ROWS, Key, Scores, ScoreStore, scores_of_rows, to_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pandas as pd
+    import pyarrow as pa
+
+    from ..data.splits import Split
+
+TEXTS = ("split", "domain", "part", "id")  # columns whose texts come again and again
+ROW = "row"  # of the split, in a record
+
+
+@contextlib.contextmanager
+def reading(path: Path, mend: str = "") -> Iterator[None]:
+    """Within, a parquet file of scores that is damaged raises RunError, with what to do."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        reason = str(error).splitlines()[0]
+        command = mend or f"clipft wise {path.parent}"
+        raise RunError(f"{path} is damaged ({reason}); delete it, then: {command}") from None
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A split with its labels as an array."""
+
+    split: Split
+    label: np.ndarray
+
+
+class Gathered(ScoreStore):
+    """What a sweep says, written as it comes: a file of records for each split and alpha.
+
+    folder: where they lie; without one in a temporary folder, which goes with this object.
+    """
+
+    def __init__(self, folder: Path | None = None):
+        self._folder = folder or folder_of(self)
+        self._splits: dict[str, _Rows] = {}
+        self._records: dict[Key, np.dtype] = {}
+
+    @property
+    def keys(self) -> Sequence[Key]:  # type: ignore[override]
+        """See `ScoreStore`; in the order in which they came."""
+        return list(self._records)
+
+    def add(
+        self, split: Split, alpha: float, rows: np.ndarray, columns: Mapping[str, np.ndarray]
+    ) -> None:
+        """What the model at an alpha says of some rows (n,) of a split: columns (n,) of `Scores`.
+
+        Raises StorageError where the disk refuses.
+        """
+        key = (split.name, alpha)
+        if split.name not in self._splits:
+            self._splits[split.name] = _Rows(split, np.asarray(split.labels))
+        if key not in self._records:
+            fields = [(ROW, np.dtype(np.int32))]
+            fields += [(name, column.dtype) for name, column in columns.items()]
+            self._records[key] = np.dtype(fields)
+        records = np.empty(len(rows), self._records[key])
+        records[ROW] = rows
+        for name, column in columns.items():
+            records[name] = column
+        append_bytes(self._file(key), records.tobytes())
+
+    def read(self, key: Key) -> Scores:
+        """See `ScoreStore`."""
+        return self._scores(key, np.frombuffer(self._file(key).read_bytes(), self._records[key]))
+
+    def frames(self, key: Key) -> Iterator[pd.DataFrame]:
+        """See `ScoreStore`."""
+        dtype = self._records[key]
+        with self._file(key).open("rb") as file:
+            while content := file.read(ROWS * dtype.itemsize):
+                yield to_frame([self._scores(key, np.frombuffer(content, dtype))])
+
+    def columns(self, key: Key) -> list[str]:
+        """See `ScoreStore`."""
+        columns = _columns_of(self._records[key])
+        return [*columns, "group"] if self._splits[key[0]].split.groups else columns
+
+    def _file(self, key: Key) -> Path:
+        return self._folder / f"{list(self._records).index(key)}.records"
+
+    def _scores(self, key: Key, records: np.ndarray) -> Scores:
+        split = self._splits[key[0]].split
+        rows = records[ROW]
+        names = _columns_of(records.dtype)
+        columns = {name: np.ascontiguousarray(records[name]) for name in names}
+        if split.groups:
+            columns["group"] = np.asarray(_taken(split.groups, rows))
+        label = self._splits[key[0]].label[rows]
+        return Scores(*key, _taken(split.ids, rows), label, **columns)
+
+
+def _columns_of(records: np.dtype) -> list[str]:
+    return [name for name in records.names or () if name != ROW]
+
+
+def _taken(column: tuple[str, ...], rows: np.ndarray) -> tuple[str, ...]:
+    """The texts of these rows, which rise; all of them, or a piece, without a look at each."""
+    first = int(rows[0])
+    last = int(rows[-1]) + 1
+    if last - first == len(rows):
+        return column[first:last]
+    return tuple(map(column.__getitem__, rows.tolist()))
+
+
+class ImagesFile(ScoreStore):
+    """images.parquet of a run; without ids where they are not asked for, which take most room.
+
+    Raises RunError where the file is damaged, here and when it is read.
+    """
+
+    def __init__(self, path: Path, *, with_ids: bool = True):
+        import pyarrow.parquet as pq
+
+        self._path = path
+        with reading(path), pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            self._names = [name for name in IMAGE_COLUMNS if name in names]
+            if with_ids:
+                self._names.append("id")
+            self._places: dict[Key, list[tuple[int, int, int]]] = {}
+            for group in range(file.num_row_groups):
+                for key, first, count in _stretches(file.read_row_group(group, ["split", "alpha"])):
+                    self._places.setdefault(key, []).append((group, first, count))
+        self.keys = list(self._places)
+        self._held: tuple[int, Any] = (-1, None)
+
+    def read(self, key: Key) -> Scores:
+        """See `ScoreStore`."""
+        import pyarrow as pa
+
+        parts = [self._part(*place) for place in self._places[key]]
+        return scores_of_rows(key, pa.concat_tables(parts).to_pandas())
+
+    def frames(self, key: Key) -> Iterator[pd.DataFrame]:
+        """See `ScoreStore`."""
+        for group, first, count in self._places[key]:
+            for offset in range(first, first + count, ROWS):
+                part = self._part(group, offset, min(ROWS, first + count - offset))
+                # Of an id that is in the row group alone there is no category.
+                yield to_frame([scores_of_rows(key, part.to_pandas())])
+
+    def columns(self, key: Key) -> list[str]:  # noqa: ARG002
+        """See `ScoreStore`; some of them may be empty there."""
+        return [name for name in self._names if name != "id"]
+
+    def _part(self, group: int, first: int, count: int) -> pa.Table:
+        import pyarrow.parquet as pq
+
+        if self._held[0] != group:
+            self._held = (-1, None)
+            with reading(self._path), pq.ParquetFile(self._path) as file:
+                self._held = (group, file.read_row_group(group, self._names))
+        return self._held[1].slice(first, count)
+
+
+def _stretches(table: pa.Table) -> Iterator[tuple[Key, int, int]]:
+    """Rows of one split and alpha that follow each other: which, the first, and how many."""
+    import pyarrow as pa
+
+    splits = table["split"].combine_chunks()
+    if not pa.types.is_dictionary(splits.type):
+        splits = splits.dictionary_encode()
+    code = splits.indices.to_numpy(zero_copy_only=False)
+    alpha = table["alpha"].to_numpy()
+    is_first = np.ones(len(code), bool)
+    is_first[1:] = (code[1:] != code[:-1]) | (alpha[1:] != alpha[:-1])
+    starts = np.flatnonzero(is_first)
+    ends = [*starts[1:], len(code)]
+    for first, end in zip(starts.tolist(), ends, strict=True):
+        key = (str(splits.dictionary[code[first]]), float(alpha[first]))
+        yield key, first, int(end) - first
+
+
+def write_images(path: Path, store: ScoreStore) -> None:
+    """Write all scores as a parquet file, in the order of alphas; no more than ROWS are held."""
+    columns = dict.fromkeys(name for key in store.keys for name in store.columns(key))
+    writer = _Writer(path, list(columns))
+    try:
+        for key in sorted(store.keys, key=lambda key: key[1]):
+            for frame in store.frames(key):
+                writer.add(frame)
+        writer.flush()
+    finally:
+        writer.close()
+
+
+class _Writer:
+    """Frames become row groups of at most ROWS rows; texts are written once in each."""
+
+    def __init__(self, path: Path, columns: Sequence[str]):
+        self._path = path
+        self._columns = columns
+        self._file: Any = None
+        self._waiting: list[pd.DataFrame] = []
+        self._rows = 0
+
+    def add(self, frame: pd.DataFrame) -> None:
+        if self._rows + len(frame) > ROWS:
+            self.flush()
+        self._waiting.append(frame)
+        self._rows += len(frame)
+
+    def flush(self) -> None:
+        import pandas as pd
+        import pyarrow.parquet as pq
+
+        if not self._waiting:
+            return
+        frame = pd.concat(self._waiting, ignore_index=True)
+        self._waiting = []
+        self._rows = 0
+        table = self._table(frame.astype(dict.fromkeys(TEXTS, "category")))
+        if self._file is None:
+            self._file = pq.ParquetWriter(self._path, table.schema)
+        self._file.write_table(table)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _table(self, frame: pd.DataFrame) -> pa.Table:
+        import pyarrow as pa
+
+        if self._file is not None:
+            return pa.Table.from_pandas(frame, self._file.schema, preserve_index=False)
+        for name in self._columns:
+            if name not in frame:  # those of later rows have it
+                frame[name] = np.nan if name != "group" else None
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        schema = table.schema
+        for place, name in enumerate(schema.names):
+            if name in TEXTS:
+                text = pa.dictionary(pa.int32(), pa.string())
+                schema = schema.set(place, schema.field(place).with_type(text))
+            elif name == "group":
+                schema = schema.set(place, schema.field(place).with_type(pa.string()))
+        return table.cast(schema)
