@@ -29,6 +29,15 @@ def read_workers(text: str) -> int | Literal["auto"]:
     return int(text)
 
 
+def check_precision(precision: str) -> str:
+    """`--precision`, "" for that of the run; raises ConfigError for one that there is not."""
+    if precision:
+        from ..config import Reading
+
+        Reading(precision=precision)  # type: ignore[arg-type]
+    return precision
+
+
 def _say_version(asked: bool) -> None:
     if asked:
         from .. import __version__
@@ -58,6 +67,14 @@ Device = Annotated[str, Option(help="auto, cpu, cuda or mps", callback=check_dev
 Workers = Annotated[
     Any,  # what `parser` makes of it: auto, or a number
     Option(parser=read_workers, metavar="auto|N", help="processes that decode images"),
+]
+Precision = Annotated[
+    Any,  # what `check_precision` lets pass
+    Option(
+        parser=check_precision,
+        metavar="32-true|tf32|bf16-mixed",
+        help="in which the model computes; by default as a run was scored, or trained",
+    ),
 ]
 SkipBad = Annotated[
     bool, Option("--skip-bad-images", help="leave unreadable images out, and say how many")

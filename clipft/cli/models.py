@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from ..runs.formats import CARD, DEFAULT_FORMAT, FORMATS
-from .app import Alpha, Device, RunPath, SkipBad, Workers
+from .app import Alpha, Device, Precision, RunPath, SkipBad, Workers
 from .terminal_tables import show
 
 
@@ -55,6 +55,7 @@ def predict(
     megapixels: Annotated[int, Option(min=1, help="of the largest image that is read")] = 178,
     device: Device = "auto",
     workers: Workers = "auto",
+    precision: Precision = "32-true",
     skip_bad: SkipBad = False,
 ) -> None:
     """Classify image files with an exported model; its own classes, or others by their names."""
@@ -76,7 +77,7 @@ def predict(
     from ..models.predict import Predictor
 
     predictor = Predictor(folder, pick_device(device), classes=names, abstain=abstain)
-    reading = Reading(workers=workers, skip_bad=skip_bad)
+    reading = Reading(workers=workers, skip_bad=skip_bad, precision=precision)
     predictions = predictor.predict(images, top, reading, look=look, megapixels=megapixels)
     if csv:
         write_text(csv, predictions.to_csv(index=False))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Exit, Option
 
 from ..errors import ConfigError
-from .app import Alpha, Device, Markdown, RunPath, Runs, SkipBad, Workers
+from .app import Alpha, Device, Markdown, Precision, RunPath, Runs, SkipBad, Workers
 from .terminal_tables import print_models, print_scores, show, show_frame
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def evaluate(
     as_markdown: Markdown = False,
     device: Device = "auto",
     workers: Workers = "auto",
+    precision: Precision = "",
     skip_bad: SkipBad = False,
 ) -> None:
     """Score a finished run's zero-shot and tuned model on every split; or, by --model and
@@ -38,7 +39,7 @@ def evaluate(
     """
     from ..config import TUNED, ZERO_SHOT, Reading
 
-    reading = Reading(device=device, workers=workers, skip_bad=skip_bad)
+    reading = Reading(device=device, workers=workers, skip_bad=skip_bad, precision=precision)
     of_model = {"--pretrained": pretrained, "--manifest": manifest, "--reference": reference}
     of_model |= {"--csv": csv, "--markdown": as_markdown}
     given = [name for name, value in of_model.items() if value]
@@ -103,6 +104,7 @@ def wise(
     ] = 0.0,
     device: Device = "auto",
     workers: Workers = "auto",
+    precision: Precision = "",
     skip_bad: SkipBad = False,
 ) -> None:
     """Sweep WiSE-FT's alpha over a finished run: 0, 0.1 ... 1 unless given, or 0, 0.25 ... and
@@ -111,7 +113,7 @@ def wise(
     from ..config import ALPHAS, Reading
 
     default = COARSE if adaptive else ALPHAS
-    reading = Reading(device=device, workers=workers, skip_bad=skip_bad)
+    reading = Reading(device=device, workers=workers, skip_bad=skip_bad, precision=precision)
     _sweep(run, alpha or default, reading, adaptive=adaptive)
 
 
@@ -136,7 +138,9 @@ def _sweep(folder: Path, alphas: Sequence[float], reading: Reading, adaptive: fl
     print_scores(scores, alphas, run.config)
 
 
-def diagnose(run: RunPath, alpha: Alpha = 1.0, device: Device = "auto") -> None:
+def diagnose(
+    run: RunPath, alpha: Alpha = 1.0, device: Device = "auto", precision: Precision = ""
+) -> None:
     """Energy gap and its errors, feature distortion, loss barrier, and how far each layer moved."""
     from ..config import ALPHAS, Reading, check_alpha
     from ..runs.checks import check_weights
@@ -151,7 +155,7 @@ def diagnose(run: RunPath, alpha: Alpha = 1.0, device: Device = "auto") -> None:
     from ..reports.energy_gap import gap_table
     from ..reports.weight_paths import layer_table
 
-    reading = Reading(device=device)
+    reading = Reading(device=device, precision=precision)
     score(opened, [*ALPHAS, alpha], summarise=False, reading=reading)
     gaps = gap_table(opened, alpha, reading)
     units = f"squared logits, s = {gaps.attrs['scale']:.4g}; cosine_gap = energy_gap / s^2"
@@ -236,6 +240,7 @@ def verify(
     ] = None,
     device: Device = "auto",
     workers: Workers = "auto",
+    precision: Precision = "",
     skip_bad: SkipBad = False,
 ) -> None:
     """Score runs again from their weights and compare; nothing is written. Exit 1: not as recorded.
@@ -256,7 +261,7 @@ def verify(
 
     if tolerance is None:
         tolerance = TOLERANCE
-    reading = Reading(device=device, workers=workers, skip_bad=skip_bad)
+    reading = Reading(device=device, workers=workers, skip_bad=skip_bad, precision=precision)
     all_hold = True
     for verification in verify_runs(opened, alphas, tolerance=tolerance, reading=reading):
         print(verification)

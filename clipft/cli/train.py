@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from ..errors import ConfigError
 from . import completion
-from .app import Checkpointing, Device, Plugin, Runs, SkipBad, Workers
+from .app import Checkpointing, Device, Plugin, Precision, Runs, SkipBad, Workers
 from .terminal_tables import print_scores, show
 
 if TYPE_CHECKING:
@@ -189,6 +189,7 @@ def adopt(
     runs: Runs = "runs",
     device: Device = "auto",
     workers: Workers = "auto",
+    precision: Precision = "",
     skip_bad: SkipBad = False,
     score: Annotated[bool, Option(help="sweep WiSE over all splits at the end")] = True,
 ) -> None:
@@ -207,7 +208,7 @@ def adopt(
 
     from ..training.adopt import adopt as adopt_run
 
-    reading = Reading(device=device, workers=workers, skip_bad=skip_bad)
+    reading = Reading(device=device, workers=workers, skip_bad=skip_bad, precision=precision)
     run = adopt_run(checkpoint, reading=reading, **given, **settings)
     print(f"adopted {run.folder}")
     if score:

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import tempfile
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,29 +98,6 @@ def atomic_folder(path: Path, instead: str = "choose another folder") -> Iterato
 
 
 @contextlib.contextmanager
-def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """Yield a temporary folder in `parent` and remove it; those that killed processes left, too.
-
-    For one process at a time. Raises StorageError where the disk refuses.
-    """
-    with disk(parent):
-        for left_over in parent.glob(f"{prefix}*.tmp"):
-            shutil.rmtree(left_over, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix, suffix=".tmp"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def folder_of(owner: object) -> Path:
-    """A new temporary folder, which is removed with its owner, an object of ours."""
-    folder = Path(tempfile.mkdtemp(prefix="clipft-"))
-    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-@contextlib.contextmanager
 def staged_folder(path: Path, old: Sequence[str], new: Sequence[str]) -> Iterator[Path]:
     """Yield a temporary folder; on success its files are those of `path`, in place of `old` ones.
 
@@ -201,12 +177,6 @@ def append_json(path: Path | str, row: dict[str, Any]) -> None:
     """Add one line to a .jsonl file; raises StorageError where the disk refuses."""
     with disk(path), Path(path).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
-
-
-def append_bytes(path: Path | str, content: bytes) -> None:
-    """Add to the end of a file; raises StorageError where the disk refuses."""
-    with disk(path), Path(path).open("ab") as file:
-        file.write(content)
 
 
 def read_json(path: Path | str) -> Any:

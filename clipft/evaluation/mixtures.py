@@ -99,13 +99,13 @@ class Mixtures:
         alphas: Sequence[float],
         refine: Refine | None = None,
         known: Sequence[Scores] = (),
-        folder: Path | None = None,
+        folder: Path | str = "",
     ) -> ScoreStore:
         """Score the model at every alpha on every split; each image is decoded once for the whole
         sweep, and what is said of it goes to the disk as it comes.
 
-        known: scores of earlier sweeps, which are not made again. folder: where the scores lie;
-        without one they go with what is returned. Raises ConfigError for an alpha outside 0 ... 1,
+        known: scores of earlier sweeps, which are not made again. folder: whose disk holds
+        them, see `Gathered`. Raises ConfigError for an alpha outside 0 ... 1,
         WeightsError where the models differ, ImageError for an unreadable image unless skip_bad,
         which leaves it out and says so.
         """

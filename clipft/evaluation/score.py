@@ -120,11 +120,8 @@ def _score_images(bench: Bench, run: Run, alphas: Sequence[float], refine: Refin
     splits = bench.reported_splits(run.config)
     mixtures = bench.mixtures(run)
     about = {"gap_texts": bench.gap_texts, "precision": mixtures.student.precision}
-    with (
-        recorded(run.folder, bench.device, SCORING, **about) as part,
-        run.folder.scratch() as scratch,
-    ):
-        more = mixtures.score(splits, missing, refine, known, scratch)
+    with recorded(run.folder, bench.device, SCORING, **about) as part:
+        more = mixtures.score(splits, missing, refine, known, run.path)
         part["alphas"] = more.alphas
         if more:
             run.folder.add_images(more)

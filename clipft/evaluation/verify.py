@@ -12,7 +12,7 @@ from ..config import Reading, check_alpha
 from ..disk.cache import without_memory
 from ..disk.files import file_digest
 from ..errors import ImageError, RunError, WeightsError
-from ..runs.checks import check_scoring, check_verifiable, weight_bearers
+from ..runs.checks import check_precision, check_scoring, check_verifiable, weight_bearers
 from ..runs.made import SCORING, Made, is_alike
 from ..runs.run import Run
 from ..runs.scores import Listed, Scores, ScoreStore, table
@@ -124,7 +124,8 @@ def verify(
 
     Raises:
         RunError: where the run was not scored, or not at such an alpha.
-        ConfigError: for an alpha outside 0 ... 1, or where its data set is not here.
+        ConfigError: for an alpha outside 0 ... 1, a precision in which it was not scored, or where
+            its data set is not here.
 
     Example:
         >>> run = clipft.open_runs("runs")[0]
@@ -145,8 +146,9 @@ def verify_runs(
     """The same of several, one by one; those of one model and data set share what they can."""
     reading = reading or Reading()
     benches: dict[int, Benches] = {}
-    for given in runs:
-        run = Run.open(given)
+    opened = [Run.open(given) for given in runs]
+    check_precision(opened, reading.precision)
+    for run in opened:
         check_verifiable(run)
         try:
             recorded = run.folder.image_scores()

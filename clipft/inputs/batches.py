@@ -23,7 +23,8 @@ from .workers import AHEAD, on_card, worker_count
 KEEP_BYTES = 2 << 30  # decoded training images are kept in memory up to this size
 SELECTION_BYTES = 1 << 30  # and the pixels of a split that is gone through several times
 CHUNK_BYTES = 32 << 20  # evaluation pixels are held this many at a time, or READ images
-READ = 256  # images that a process reads at once to evaluate
+READ = 256  # images of which chunks are made up, and as many wait while others are embedded
+HANDED = 16  # images that a process hands over at once to evaluate; a part of READ
 
 Size = int | tuple[int, int]  # height and width
 Draw = tuple[int, int]  # a row, and its number in the stream
@@ -241,12 +242,15 @@ def pixel_chunks(
     batches: list[Batch] = []
     size = 0
     unread_rows: list[int] = []
-    workers = worker_count(reading, split, images=len(split), batch_size=READ)
-    for batch in _load(images, workers, batch_size=READ):
+    seen = 0
+    workers = worker_count(reading, split, images=len(split), batch_size=HANDED, waiting=READ)
+    for batch in _load(images, workers, waiting=READ, batch_size=HANDED):
         batches.append(batch)
         size += batch.pixels.nbytes
         unread_rows += batch.bad
-        if size > chunk_bytes:
+        seen += len(batch.rows) + len(batch.bad)
+        # Whatever is handed over at once: a forward pass sees the same images together.
+        if seen % READ == 0 and size > chunk_bytes:
             yield Batch.join_all(batches)
             size = 0
 
@@ -256,9 +260,11 @@ def pixel_chunks(
         write(skipped(split, unread_rows))
 
 
-def _load(images: Images, workers: int, **batching: Any) -> Iterator[Batch]:
+def _load(images: Images, workers: int, *, waiting: int = 0, **batching: Any) -> Iterator[Batch]:
+    """Batches in order; waiting: images that all processes together have ready, at least."""
     if workers:
-        batching["prefetch_factor"] = AHEAD
+        of_each = waiting // (workers * batching.get("batch_size", 1))
+        batching["prefetch_factor"] = max(AHEAD, of_each)
     loader = DataLoader(images, collate_fn=Batch.join, num_workers=workers, **batching)
     try:
         yield from loader

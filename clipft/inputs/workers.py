@@ -15,18 +15,25 @@ SMALL = 16_000  # bytes of a file: below it an image is decoded as fast as it is
 WORTH = 100_000_000  # bytes of files to read: a few seconds of decoding, which pay for the forks
 LOOKED_AT = 16  # files of a split
 IMAGE = 3 * 384 * 384  # bytes of one image on its way to us, at most for most models
-AHEAD = 2  # batches that each process has ready
+AHEAD = 2  # batches that each process has ready, at least
 SHARED = Path("/dev/shm")  # where they lie; 64 MB in a plain container
 
 
 def worker_count(
-    reading: Reading, split: Split, *, images: int, batch_size: int, training: bool = False
+    reading: Reading,
+    split: Split,
+    *,
+    images: int,
+    batch_size: int,
+    training: bool = False,
+    waiting: int = 0,
 ) -> int:
     """The reading's workers; auto: as many as there are cores, up to MOST, or none.
 
     None where forking costs more than it gives: for few images or small ones; and in training on
     the processor itself, which has its decoded images in memory. None, too, where processes are not
-    forked, or may not have any of their own. images: how many will be read.
+    forked, or may not have any of their own. images: how many will be read; waiting: how many all
+    processes together have ready, at least.
     """
     if reading.workers != "auto":
         return int(reading.workers)
@@ -35,7 +42,10 @@ def worker_count(
     size = _mean_size(split)
     if size < SMALL or size * images < WORTH:
         return 0
-    return min(_cores(), MOST, _room() // (AHEAD * batch_size * IMAGE))
+    fit = _room() // IMAGE
+    if fit < waiting:
+        return 0
+    return min(_cores(), MOST, fit // (AHEAD * batch_size))
 
 
 def _can_fork() -> bool:

@@ -25,6 +25,7 @@ from ..inputs.batches import Batch, pixel_chunks, to_device
 from ..posthoc.weights import Weights
 from ..progress import progress_bar, write
 from .clip import Clip
+from .load import memory_of
 from .precision import computing_in
 from .students import Student
 from .text_tower import is_cut
@@ -96,9 +97,13 @@ def _take_fewer(student: Student, images: Tensor) -> None:
     if student.device.type == "cuda":
         torch.cuda.empty_cache()
     if len(images) == 1:
+        remedies = ["end other processes there", "a smaller model", "--device cpu"]
+        if student.precision != "bf16-mixed":
+            remedies.insert(1, "--precision bf16-mixed")
+        room = memory_of(student.device)
         raise ConfigError(
-            f"{student.device} has no room for this model and one image of {shape}; free some of"
-            " its memory, or try --precision bf16-mixed, a smaller model or --device cpu"
+            f"this model and one image of {shape} in {student.precision} do not fit into {room};"
+            f" try: {', '.join(remedies)}"
         )
     if student.most_images is None:
         count = f"{len(images)} images of {shape}"

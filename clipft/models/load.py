@@ -476,3 +476,12 @@ def device_name(device: str | torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return cpu_name() if device.type == "cpu" else f"{device.type}, {cpu_name()}"
+
+
+def memory_of(device: torch.device) -> str:
+    """How much memory a device has."""
+    if device.type != "cuda":
+        return f"the memory of {device_name(device)}"
+    free, total = torch.cuda.mem_get_info(device)
+    size = f"{total / 2**30:.1f} GiB"
+    return f"the {size} of {device_name(device)} (free now: {free / 2**30:.1f} GiB)"

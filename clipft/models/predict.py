@@ -97,7 +97,8 @@ class Predictor:
         Arguments:
             paths: image files and folders, or one.
             top: so many classes for each image, the most probable first.
-            reading: how images are read; the device is the predictor's.
+            reading: how images are read, and in which precision the model computes (32-true where
+                it says none); the device is the predictor's.
             look: viewer, images as a viewer shows them: upright, as phones note it, and on white
                 where they are transparent; file, as they are stored: what open_clip reads.
             megapixels: of the largest image that is read.
@@ -120,6 +121,7 @@ class Predictor:
         files = tuple(str(file) for file in image_files(given))
         split = Split("images", "given", Path(), files, (0,) * len(files), decoding=decoding)
 
+        self.student.precision = reading.precision or "32-true"
         rows = []
         with progress_bar(len(files), "predicting", "image", show=reading.progress) as bar:
             for chunk in pixel_chunks(split, self.clip.transform, reading, chunk_bytes=EVERY_BATCH):

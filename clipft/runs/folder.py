@@ -30,7 +30,6 @@ from ..disk.files import (
     disk,
     read_json,
     read_jsonl,
-    scratch_folder,
     write_json,
     write_parquet,
     write_text,
@@ -42,7 +41,6 @@ from .scores import Listed, ScoreStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from contextlib import AbstractContextManager
 
     import pandas as pd
 
@@ -281,10 +279,6 @@ class RunFolder:
             self.scores_file.unlink(missing_ok=True)
         with atomic(self.images_file) as temporary:
             write_images(temporary, Listed(stores))
-
-    def scratch(self) -> AbstractContextManager[Path]:
-        """A temporary folder in this one; what a killed process left of another goes first."""
-        return scratch_folder(self.path, ".scores.")
 
     def scores(self) -> pd.DataFrame:
         """Metrics with intervals; raises RunError if missing, damaged or of an older clipft."""

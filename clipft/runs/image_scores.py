@@ -6,13 +6,16 @@ Both are read and written a part at a time, so that memory does not grow with a 
 from __future__ import annotations
 
 import contextlib
+import os
+import tempfile
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..disk.files import append_bytes, folder_of
+from ..disk.files import disk
 from ..errors import RunError
 from .scores import IMAGE_COLUMNS, ROWS, Key, Scores, ScoreStore, scores_of_rows, to_frame
 
@@ -47,21 +50,31 @@ class _Rows:
     label: np.ndarray
 
 
-class Gathered(ScoreStore):
-    """What a sweep says, written as it comes: a file of records for each split and alpha.
+@dataclass(frozen=True)
+class _Piece:
+    """Records that lie together: where in the file, in bytes, and how many."""
 
-    folder: where they lie; without one in a temporary folder, which goes with this object.
+    offset: int
+    count: int
+
+
+class Gathered(ScoreStore):
+    """What a sweep says, as it comes: records in a file without a name, which a killed process
+    leaves nowhere.
+
+    folder: whose disk holds it; "": that of temporary files. Keys are in the order in which they
+    came. Raises StorageError where the disk refuses.
     """
 
-    def __init__(self, folder: Path | None = None):
-        self._folder = folder or folder_of(self)
+    def __init__(self, folder: Path | str = ""):
+        self._folder = folder or tempfile.gettempdir()
+        with disk(self._folder):
+            self._file = tempfile.TemporaryFile(dir=self._folder)
+        weakref.finalize(self, self._file.close)
+        self.keys: Sequence[Key] = []
         self._splits: dict[str, _Rows] = {}
         self._records: dict[Key, np.dtype] = {}
-
-    @property
-    def keys(self) -> Sequence[Key]:  # type: ignore[override]
-        """See `ScoreStore`; in the order in which they came."""
-        return list(self._records)
+        self._pieces: dict[Key, list[_Piece]] = {}
 
     def add(
         self, split: Split, alpha: float, rows: np.ndarray, columns: Mapping[str, np.ndarray]
@@ -77,30 +90,43 @@ class Gathered(ScoreStore):
             fields = [(ROW, np.dtype(np.int32))]
             fields += [(name, column.dtype) for name, column in columns.items()]
             self._records[key] = np.dtype(fields)
+            self._pieces[key] = []
+            self.keys = [*self.keys, key]
         records = np.empty(len(rows), self._records[key])
         records[ROW] = rows
         for name, column in columns.items():
             records[name] = column
-        append_bytes(self._file(key), records.tobytes())
+        with disk(self._folder):
+            offset = self._file.seek(0, os.SEEK_END)
+            self._file.write(records.tobytes())
+        self._pieces[key].append(_Piece(offset, len(records)))
 
     def read(self, key: Key) -> Scores:
         """See `ScoreStore`."""
-        return self._scores(key, np.frombuffer(self._file(key).read_bytes(), self._records[key]))
+        return self._scores(key, self._read(key, self._pieces[key]))
 
     def frames(self, key: Key) -> Iterator[pd.DataFrame]:
         """See `ScoreStore`."""
-        dtype = self._records[key]
-        with self._file(key).open("rb") as file:
-            while content := file.read(ROWS * dtype.itemsize):
-                yield to_frame([self._scores(key, np.frombuffer(content, dtype))])
+        for pieces in _together(self._pieces[key]):
+            yield to_frame([self._scores(key, self._read(key, pieces))])
 
     def columns(self, key: Key) -> list[str]:
         """See `ScoreStore`."""
         columns = _columns_of(self._records[key])
         return [*columns, "group"] if self._splits[key[0]].split.groups else columns
 
-    def _file(self, key: Key) -> Path:
-        return self._folder / f"{list(self._records).index(key)}.records"
+    def _read(self, key: Key, pieces: Sequence[_Piece]) -> np.ndarray:
+        """Their records, one piece after the other."""
+        records = np.empty(sum(piece.count for piece in pieces), self._records[key])
+        filled = 0
+        with disk(self._folder):
+            for piece in pieces:
+                self._file.seek(piece.offset)
+                content = self._file.read(piece.count * records.itemsize)
+                part = np.frombuffer(content, records.dtype)
+                records[filled : filled + piece.count] = part
+                filled += piece.count
+        return records
 
     def _scores(self, key: Key, records: np.ndarray) -> Scores:
         split = self._splits[key[0]].split
@@ -111,6 +137,20 @@ class Gathered(ScoreStore):
             columns["group"] = np.asarray(_taken(split.groups, rows))
         label = self._splits[key[0]].label[rows]
         return Scores(*key, _taken(split.ids, rows), label, **columns)
+
+
+def _together(pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:
+    """Pieces in their order, as many at a time as have ROWS records."""
+    waiting: list[_Piece] = []
+    count = 0
+    for piece in pieces:
+        if waiting and count + piece.count > ROWS:
+            yield waiting
+            waiting = []
+            count = 0
+        waiting.append(piece)
+        count += piece.count
+    yield waiting
 
 
 def _columns_of(records: np.dtype) -> list[str]:
@@ -245,11 +285,11 @@ class _Writer:
     def _table(self, frame: pd.DataFrame) -> pa.Table:
         import pyarrow as pa
 
+        for name in self._columns:
+            if name not in frame:  # rows of other row groups have it
+                frame[name] = np.nan if name != "group" else None
         if self._file is not None:
             return pa.Table.from_pandas(frame, self._file.schema, preserve_index=False)
-        for name in self._columns:
-            if name not in frame:  # those of later rows have it
-                frame[name] = np.nan if name != "group" else None
         table = pa.Table.from_pandas(frame, preserve_index=False)
         schema = table.schema
         for place, name in enumerate(schema.names):

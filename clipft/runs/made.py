@@ -78,6 +78,12 @@ class Made:
         return _sum(parts, "step_seconds") / steps if steps else nan
 
     @property
+    def scored_in(self) -> str:
+        """The precision of the scores; older ones, of which nothing says it, are in full."""
+        parts = self.of_work(SCORING)
+        return parts[-1].get("precision", PLAIN) if parts else PLAIN
+
+    @property
     def versions(self) -> str:
         """What made it and scored it, e.g. `clipft 0.1.0 at 1a2b3c4, torch 2.9.0`."""
         return _joined(map(_versions_of, self.parts))
@@ -114,14 +120,13 @@ def scoring_precision(run: Run, asked: str = "") -> Precision:
     folder = run.folder
     if not folder.images_file.exists():
         return cast("Precision", asked or run.config.precision)
-    parts = Made.of(folder).of_work(SCORING)
-    recorded = parts[-1].get("precision", PLAIN) if parts else PLAIN
+    recorded = Made.of(folder).scored_in
     if asked and asked != recorded:
         fault = f"precision {asked} is asked for, and {folder} was scored in {recorded}"
         raise ConfigError(
             f"{fault}; leave it out, or remove {folder.images_file.name} and score the run anew"
         )
-    return recorded
+    return cast("Precision", recorded)
 
 
 def words_of(text: str) -> list[str]:

@@ -38,11 +38,15 @@ CONFIG_COLUMNS = (
     *("method", "lr", "steps", "seed", "selection"),
 )
 # and of how it was made, see `Made`; the settings among them are those that no kind tells apart
-MADE_COLUMNS = ("protocol", "precision", "versions", "device", "threads", "seconds_per_step")
+MADE_COLUMNS = (
+    *("protocol", "precision", "scored_in"),
+    *("versions", "device", "threads", "seconds_per_step"),
+)
 # column -> what a table that mixes them mixes
 MIXED = {
     "protocol": "protocols",
     "precision": "precisions",
+    "scored_in": "precisions of scores",
     "versions": "versions",
     "device": "devices",
     "threads": "numbers of threads",
@@ -71,8 +75,9 @@ def results(runs: Any = DEFAULT_RUNS, where: Mapping[str, Any] | None = None) ->
         seed and lr), CONFIG_COLUMNS, reference, alpha, split, domain, part, role, metric, mean,
         low, high (95 % over images, see `scores.table`), n; scored_by, the metric of the data set,
         which tables and figures show; together, see `ScoredBy`; and how it was made: protocol,
-        precision, versions, device, threads, seconds_per_step of its training (NaN where that was
-        not recorded). Unfinished runs are left out and listed in attrs["unfinished"].
+        precision, scored_in (the precision of its scores), versions, device, threads,
+        seconds_per_step of its training (NaN where that was not recorded). Unfinished runs are left
+        out and listed in attrs["unfinished"].
 
     Raises:
         RunError: where there is no scored run, or none of these settings.
@@ -149,7 +154,7 @@ def _how_made(folder: RunFolder, config: dict[str, Any]) -> dict[str, Any]:
     settings = plain_settings() | config
     made = Made.of(folder)
     values = (
-        *(settings["protocol"], settings["precision"]),
+        *(settings["protocol"], settings["precision"], made.scored_in),
         *(made.versions, made.devices, made.threads, made.seconds_per_step),
     )
     return dict(zip(MADE_COLUMNS, values, strict=True))

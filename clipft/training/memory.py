@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..config import Reading, RunConfig
 from ..errors import ConfigError, RunError
-from ..models.load import device_name
+from ..models.load import memory_of
 from ..models.students import Student
 from ..progress import say
 
@@ -61,21 +61,12 @@ def fitting(student: Student, config: RunConfig, reading: Reading, kept: str) ->
         if config.accumulate > 1:
             what += f" in {config.accumulate} parts"
         what += f" with {config.model} in {config.precision}"
-        line = f"{what} does not fit into {_memory(student.device)}"
+        line = f"{what} does not fit into {memory_of(student.device)}"
         advice = ", ".join(_remedies(student, config, reading))
         after = f" (the checkpoint of the last validation is kept in {kept})" if kept else ""
     else:
         return
     raise RunError(f"{line}; try {advice}{after}")  # out of the block: the tensors are let go
-
-
-def _memory(device: torch.device) -> str:
-    """How much memory a device has."""
-    if device.type != "cuda":
-        return f"the memory of {device_name(device)}"
-    free, total = torch.cuda.mem_get_info(device)
-    size = f"{total / 2**30:.1f} GiB"
-    return f"the {size} of {device_name(device)} (free now: {free / 2**30:.1f} GiB)"
 
 
 def _remedies(student: Student, config: RunConfig, reading: Reading) -> list[str]:

@@ -690,3 +690,20 @@ def test_results_say_what_they_mix(clipft):
     next(clipft.world.runs.glob("*/made.json")).unlink()
     _, out, _ = clipft("results", "--runs", clipft.world.runs)
     assert out.count("this table mixes versions (") == 1 and "not recorded in 1 run" in out
+
+
+def test_precision_of_scores_on_the_command_line(clipft):
+    run = clipft.world.train(steps=2, precision="bf16-mixed")
+    assert clipft("evaluate", run.path, "--device", "cpu")[0] == 0
+    for command in ("evaluate", "wise", "diagnose", "verify"):
+        code, out, err = clipft(command, run.path, "--device", "cpu", "--precision", "32-true")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert "precision 32-true is asked for" in err and "was scored in bf16-mixed" in err
+    assert clipft("verify", run.path, "--device", "cpu", "--precision", "bf16-mixed")[0] == 0
+
+
+@pytest.mark.parametrize("command", ["evaluate", "wise", "diagnose", "verify", "predict", "adopt"])
+def test_a_precision_that_there_is_not_is_one_line(clipft, command):
+    given = ["x", "y"] if command == "predict" else ["x"]
+    code, _, err = clipft(command, *given, "--precision", "bf61-mixed")
+    assert (code, err.count("\n")) == (2, 1) and "bf16-mixed" in err

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from clipft.config import Reading
 from clipft.data.images import decode
@@ -265,6 +266,28 @@ def test_chunks_hold_the_same_pixels_as_one(split, limit):
         assert torch.equal(joined, getattr(whole, field))
     want = np.asarray(resize(decode(split.root / "3.png"))).transpose(2, 0, 1)
     assert (whole.pixels[3].numpy() == want).all()
+
+
+@pytest.mark.parametrize(("workers", "ready"), [(1, 256), (2, 256), (8, 256), (16, 512)])
+def test_images_that_wait_are_few_however_many_workers_there_are(
+    split, workers, ready, monkeypatch
+):
+    asked = []
+
+    def loader(images, num_workers, prefetch_factor, batch_size, **_):
+        asked.append(num_workers * prefetch_factor * batch_size)
+        return DataLoader(images, batch_size, collate_fn=Batch.join)
+
+    monkeypatch.setattr("clipft.inputs.batches.DataLoader", loader)
+    (chunk,) = pixel_chunks(split, resize, Reading(workers=workers))
+    assert asked == [ready] and len(chunk.rows) == ROWS
+
+
+def test_chunks_end_where_they_did_whatever_is_unreadable(split):
+    (split.root / "7.png").write_bytes(b"this is no image")
+    many = split.take([row % ROWS for row in range(600)])
+    chunks = pixel_chunks(many, resize, Reading(skip_bad=True), announce=False, chunk_bytes=0)
+    assert [len(chunk.rows) + len(chunk.bad) for chunk in chunks] == [256, 256, 88]
 
 
 @pytest.mark.parametrize("keep", [0, 1 << 30])

@@ -54,6 +54,13 @@ def test_no_more_than_the_machine_bears(split, monkeypatch):
     assert count(split) == 8
 
 
+def test_what_waits_is_bounded_by_the_machine_as_a_whole(split, monkeypatch):
+    monkeypatch.setattr(workers, "_room", lambda: 64 << 20)
+    assert count(split, batch_size=16, waiting=256) == 0
+    monkeypatch.setattr(workers, "_room", lambda: 300 << 20)
+    assert count(split, batch_size=16, waiting=256) == 4
+
+
 def test_none_where_a_process_is_not_forked(split, monkeypatch):
     monkeypatch.setattr("multiprocessing.get_start_method", lambda **_: "spawn")
     assert count(split) == 0

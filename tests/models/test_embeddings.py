@@ -14,7 +14,7 @@ from PIL import Image
 from clipft.config import Reading
 from clipft.data.images import decode as decode_
 from clipft.data.splits import Decoding
-from clipft.disk.cache import default_cache
+from clipft.disk.cache import default_cache, without_memory
 from clipft.errors import ConfigError, ImageError
 from clipft.inputs import batches as data
 from clipft.models import embeddings as features
@@ -86,6 +86,27 @@ def test_parts_do_not_change_embeddings(run, monkeypatch, tmp_path, limit):
     monkeypatch.setenv("CLIPFT_CACHE", str(tmp_path / "other"))
     monkeypatch.setattr(*limit)
     np.testing.assert_allclose(extract(run).embeddings, whole.embeddings, rtol=1e-4, atol=1e-5)
+
+
+def test_what_workers_hand_over_changes_no_bit(run, monkeypatch):
+    """A forward pass sees the same images together, however many are handed over at once."""
+    split = run.manifest.split("real/test")
+    split = split.take([row % len(split) for row in range(75)])
+    monkeypatch.setattr(data, "READ", 32)
+    monkeypatch.setattr(data, "CHUNK_BYTES", 1)
+    sizes = []
+    tower = Student.tower
+    monkeypatch.setattr(
+        Student, "tower", lambda self, *given: sizes.append(len(given[1])) or tower(self, *given)
+    )
+    found = []
+    for handed, workers in ((32, 0), (8, 0), (8, 2)):
+        monkeypatch.setattr(data, "HANDED", handed)
+        with without_memory():
+            found.append(features.extract(run.student, split, Reading(workers=workers)))
+    assert sizes == 3 * [32, 32, 11]
+    assert all(np.array_equal(one.embeddings, found[0].embeddings) for one in found)
+    assert all(one.ids == split.ids for one in found)
 
 
 def test_the_second_time_nothing_is_decoded_or_embedded(run, decoded, monkeypatch):
@@ -366,5 +387,21 @@ def test_a_forward_pass_takes_as_many_images_as_there_is_room_for(capsys):
 
 
 def test_no_room_for_one_image_is_one_line():
-    with pytest.raises(ConfigError, match="no room for this model and one image of 3 x 2 x 2"):
+    with pytest.raises(ConfigError, match="one image of 3 x 2 x 2 in 32-true do not fit into"):
         features.embed(Narrow(0), torch.zeros(5, 3, 2, 2, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_no_room_on_a_card_is_said_with_its_memory_and_what_to_try(monkeypatch, precision):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1 << 29, 8 << 30))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Some Card")
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    student = Narrow(0)
+    student.device = torch.device("cuda")
+    student.precision = precision
+    with pytest.raises(ConfigError) as caught:
+        features._take_fewer(student, torch.zeros(1, 3, 2, 2, dtype=torch.uint8))
+    line = str(caught.value)
+    assert "the 8.0 GiB of Some Card (free now: 0.5 GiB); try: end other processes" in line
+    assert "a smaller model, --device cpu" in line
+    assert ("--precision bf16-mixed" in line) == (precision == "32-true")

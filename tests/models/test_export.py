@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import open_clip
@@ -98,6 +99,20 @@ def test_predictor_says_what_the_run_says(world, kind, tmp_path):
     np.testing.assert_allclose(
         table.probability, np.take_along_axis(chances, order, 1).ravel(), atol=1e-5
     )
+
+
+def test_a_predictor_computes_in_the_precision_that_it_is_told(world, tmp_path):
+    run = world.train(selection="last", steps=2)
+    predictor = Predictor(run.export(tmp_path / "out"))
+    files = files_of(run.manifest.split("sketch/test"))
+    found = {}
+    for precision in ("", "32-true", "bf16-mixed", ""):
+        reading = replace(QUIET, precision=precision)
+        found.setdefault(precision, []).append(predictor.predict(files, reading=reading))
+    whole = found["32-true"][0].probability
+    assert all(table.probability.equals(whole) for table in found[""])
+    difference = np.abs(found["bf16-mixed"][0].probability - whole).max()
+    assert 0 < difference < 0.05
 
 
 @pytest.mark.parametrize("spoilt", ["head", "tower"])

@@ -195,6 +195,16 @@ def test_precisions_are_mixed_too(pair, world):
     assert "D0 in 1 run, D1 in 1 run, D2 in 1 run, D3 in 1 run, 2 more" in mixture(many)
 
 
+def test_scores_of_other_precisions_are_mixed_too(pair, world):
+    assert set(results(world.runs).scored_in) == {"32-true"}
+    made = Made.of(pair[1].folder)
+    parts = [part | {"precision": "bf16-mixed"} for part in made.parts if part["work"] == "scoring"]
+    Made(tuple(parts), made.weights).write(pair[1].folder)
+    line = mixture(results(world.runs))
+    assert "precisions of scores (32-true in 1 run, bf16-mixed in 1 run)" in line
+    assert "mixes precisions (" not in line  # both trained in one
+
+
 def test_a_setting_that_is_new_renames_no_old_recipe(pair, world):
     """And a run of an older clipft, which did not record it, is still found."""
     recipe = set(results(world.runs).recipe)

@@ -415,9 +415,9 @@ def test_a_step_that_does_not_fit_is_one_line(world, tmp_path, monkeypatch, chan
 
 
 def test_a_card_says_how_large_it_is(monkeypatch):
-    from clipft.training import memory
+    from clipft.models.load import memory_of
 
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (3 << 29, 80 << 30))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "A card")
-    said = memory._memory(torch.device("cuda:0"))
+    said = memory_of(torch.device("cuda:0"))
     assert said == "the 80.0 GiB of A card (free now: 1.5 GiB)"
