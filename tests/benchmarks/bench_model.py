@@ -53,7 +53,7 @@ from clipft.disk.cache import without_memory
 from clipft.disk.files import write_json
 from clipft.evaluation.bench import Bench
 from clipft.evaluation.mixtures import Mixtures
-from clipft.inputs.batches import pixel_chunks
+from clipft.inputs.batches import HANDED, READ, pixel_chunks
 from clipft.inputs.workers import worker_count
 from clipft.methods import METHODS
 from clipft.models.embeddings import FORWARD, extract, tower_digest
@@ -373,7 +373,7 @@ def moved(start: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def of_a_run(bench: Bench, split) -> int:
     """The processes that decode a split as long as those of a real run."""
-    return worker_count(bench.reading, split, images=MANY, batch_size=FORWARD)
+    return worker_count(bench.reading, split, images=MANY, batch_size=HANDED, waiting=READ)
 
 
 def sweep(plan: Plan) -> Iterator[dict]:
