@@ -125,7 +125,7 @@ SMALL = Size(
     extracted=48,
     gap=200_000,
     steps=1,
-    batch_size=dict.fromkeys(MODELS, 4) | {"ViT-B-32": 16},
+    batch_size=dict.fromkeys(MODELS, 4) | {"ViT-B-32": 8},
 )
 FULL = replace(
     SMALL,
