@@ -20,7 +20,8 @@ def layer_distances(anchor: Weights, tuned: Weights) -> dict[str, tuple[float, f
     for name, before in anchor.items():
         if before.is_floating_point():
             layer = _layer(name)
-            moved[layer] += float((tuned[name].double() - before.double()).square().sum())
+            after = tuned[name].to(before.device)
+            moved[layer] += float((after.double() - before.double()).square().sum())
             size[layer] += float(before.double().square().sum())
 
     distances = {}

@@ -26,7 +26,7 @@ from ..inputs.seeds import drawing, rng
 from ..models.checkpoints import read_weights
 from ..models.embeddings import texts
 from ..models.head import Head, read_head
-from ..models.load import Clip, load_clip, pick_device
+from ..models.load import Clip, has_room, load_clip, pick_device
 from ..models.students import Classifier, Student, TwoTowers
 from ..posthoc.weights import Weights, check_finite
 from ..progress import write
@@ -268,13 +268,37 @@ class Bench:
 
         Raises WeightsError where one of their numbers is not finite.
         """
+        weights = self._chosen(run)
+        return {name: tensor.to(self.device) for name, tensor in weights.items()}
+
+    def _chosen(self, run: Run) -> Weights:
+        """What training chose, on the host; see `tuned`."""
         weights = read_weights(run.folder.weights_file)
         check_finite(weights, str(run.folder))
-        return {name: tensor.to(self.device) for name, tensor in weights.items()}
+        return weights
+
+    def _end(self, run: Run) -> Weights:
+        """What training chose, on the device; on the host, pinned, where it has no room for it."""
+        weights = self._chosen(run)
+        size = sum(tensor.nbytes for tensor in weights.values())
+        if has_room(self.device, size):
+            return {name: tensor.to(self.device) for name, tensor in weights.items()}
+        return {name: tensor.pin_memory() for name, tensor in weights.items()}
+
+    def _start_of(self, student: Student) -> Weights:
+        """What a student starts from, which stays when it is moved: the towers are the frozen
+        CLIP's own tensors, the head is a copy.
+        """
+        frozen = self.clip.model.state_dict()
+        start = {}
+        for name, tensor in student.state_dict().items():
+            own_name = name.removeprefix("clip.")
+            start[name] = frozen[own_name] if own_name in frozen else tensor.clone()
+        return start
 
     def mixtures(self, run: Run) -> Mixtures:
         """The run's model at any alpha, in the precision of its scores; an ensemble's ends are its
-        members'.
+        members'. Ends for which the card has no room stay on the host.
 
         Raises ConfigError where the reading asks for another precision than it was scored in.
         """
@@ -284,8 +308,8 @@ class Bench:
         student.precision = precision
         return Mixtures(
             student=student,
-            start=self.student(run.config).state_dict(),
-            ends=[self.tuned(member) for member in members],
+            start=self._start_of(student),
+            ends=[self._end(member) for member in members],
             moment=self.gap_moment,
             is_ensemble=run.is_ensemble,
             reading=self.reading,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..diagnostics.feature_distortion import feature_distortion
 from ..errors import ConfigError, RunError
 from ..inputs.batches import Pixels
 from ..metrics.curves import kinks
-from ..models.embeddings import Features, Point, extract, stream, tower_digest
+from ..models.embeddings import Features, Point, extract, in_tower, stream, tower_digest
 from ..models.students import Student
 from ..posthoc.ensemble import distance, output_ensemble
 from ..posthoc.weights import Weights, check_same_shape
@@ -67,7 +67,7 @@ class Mixtures:
     start: weights theta0, head included; ends: the tuned weights; an ensemble's are those of its
     members, and its alpha mixes logits. moment: the second moment (D, D) of the random texts, asked
     for when a sweep begins. The student is left at some mixture; start and ends must not be its own
-    tensors.
+    tensors, may lie on another device, and are never written to.
     """
 
     student: Student
@@ -86,11 +86,22 @@ class Mixtures:
 
     def at(self, alpha: float) -> Weights:
         """WiSE-FT's weights at this alpha, see `posthoc.wise`."""
-        return wise(self.start, self.tuned, alpha) if alpha else self.start
+        return wise(self.start, self._end(alpha), alpha)
+
+    def _end(self, alpha: float) -> Weights:
+        """What is mixed into start: at alpha 0, as an ensemble has it, too, nothing else."""
+        return self.tuned if alpha else self.start
+
+    @cached_property
+    def towers(self) -> list[str]:
+        """The digests of the vision towers of start and of the ends."""
+        return [tower_digest(weights) for weights in (self.start, *self.ends)]
 
     def features(self, split: Split, alpha: float = TUNED) -> Features:
         """Embeddings of a split by the model at this alpha, from the cache if they are there."""
-        self.student.load_state_dict(self.at(alpha))
+        end = self._end(alpha)
+        check_same_shape(self.start, end)
+        mix_into(self.student.state_dict(), self.start, end, alpha)
         return extract(self.student, split, self.reading)
 
     def score(
@@ -167,13 +178,28 @@ class Known:
 
 
 class Judge:
-    """What the engine asks: the models to show a split to, and what they say of each chunk."""
+    """What the engine asks: the models to show a split to, and what they say of each chunk.
 
-    points: Mapping[Any, Point]
+    Of a model the vision tower is mixed for each chunk, all else once, for its head.
+    """
 
     def __init__(self, mixtures: Mixtures, alphas: Sequence[float]):
         self.mixtures = mixtures
         self.alphas = alphas
+        self.points: dict[Any, Point] = {}
+        self._tower: Weights = {}
+        self._rest: Weights = {}
+        for name, tensor in mixtures.student.state_dict().items():
+            part = self._tower if in_tower(name) else self._rest
+            part[name] = tensor
+        self._loads: dict[Any, Callable[[], object]] = {}
+        self.heads = Heads(mixtures.student, self._loads)
+
+    def show(self, name: Any, end: Weights, alpha: float, digest: str | None = None) -> None:
+        """Add the model at alpha between start and this end; digest: of its tower, if known."""
+        start = self.mixtures.start
+        self.points[name] = Point(partial(mix_into, self._tower, start, end, alpha), digest)
+        self._loads[name] = partial(mix_into, self._rest, start, end, alpha)
 
     def __call__(self, known: Known, embeddings: Embeddings) -> Iterator[tuple[float, Columns]]:
         """What is known, each point's embeddings (n, D) -> alpha and columns (n,) of `Scores`."""
@@ -186,17 +212,13 @@ class WiseJudge(Judge):
     def __init__(self, mixtures: Mixtures, alphas: Sequence[float], moment: Tensor):
         super().__init__(mixtures, alphas)
         self.moment = moment
-        start, tuned = mixtures.start, mixtures.tuned
-        digests = {ZERO_SHOT: tower_digest(start), TUNED: tower_digest(tuned)}
-        frozen_tower = digests[ZERO_SHOT] == digests[TUNED]
-        target = mixtures.student.state_dict()
-        points: dict[Any, Point] = {}
+        start_tower, tuned_tower = mixtures.towers
+        digests = {ZERO_SHOT: start_tower, TUNED: tuned_tower}
+        frozen_tower = start_tower == tuned_tower
         # Alpha 0 comes first: all others are compared with it.
         for alpha in dict.fromkeys([ZERO_SHOT, *alphas]):
-            digest = digests[ZERO_SHOT] if frozen_tower else digests.get(alpha)
-            points[alpha] = Point(partial(mix_into, target, start, tuned, alpha), digest)
-        self.points = points
-        self.heads = Heads(mixtures.student, points)
+            digest = start_tower if frozen_tower else digests.get(alpha)
+            self.show(alpha, mixtures.tuned, alpha, digest)
 
     def __call__(self, known: Known, embeddings: Embeddings) -> Iterator[tuple[float, Columns]]:
         """See `Judge`."""
@@ -221,10 +243,7 @@ class ZeroShotJudge(Judge):
 
     def __init__(self, mixtures: Mixtures):
         super().__init__(mixtures, [ZERO_SHOT])
-        student = mixtures.student
-        load = partial(student.load_state_dict, dict(mixtures.start))
-        self.points = {ZERO_SHOT: Point(load, tower_digest(mixtures.start))}
-        self.heads = Heads(student, self.points)
+        self.show(ZERO_SHOT, mixtures.start, ZERO_SHOT, tower_digest(mixtures.start))
 
     def __call__(self, known: Known, embeddings: Embeddings) -> Iterator[tuple[float, Columns]]:
         """See `Judge`."""
@@ -241,22 +260,17 @@ class EnsembleJudge(Judge):
 
     def __init__(self, mixtures: Mixtures, alphas: Sequence[float]):
         super().__init__(mixtures, alphas)
-        start, members = mixtures.start, mixtures.ends
-        target = mixtures.student.state_dict()
+        members = mixtures.ends
         self.single = len(members) == 1
 
-        mix_start = partial(mix_into, target, start, start, 0)
-        points: dict[Any, Point] = {"zero-shot": Point(mix_start, tower_digest(start))}
+        start_tower, *member_towers = mixtures.towers
+        self.show("zero-shot", mixtures.start, ZERO_SHOT, start_tower)
         for number, member in enumerate(members):
-            mix_member = partial(mix_into, target, start, member, 1)
-            points[number] = Point(mix_member, tower_digest(member))
+            self.show(number, member, TUNED, member_towers[number])
         if self.single:
             for alpha in alphas:
                 if alpha not in (ZERO_SHOT, TUNED):
-                    mix_wise = partial(mix_into, target, start, members[0], alpha)
-                    points["wise", alpha] = Point(mix_wise)
-        self.points = points
-        self.heads = Heads(mixtures.student, points)
+                    self.show(("wise", alpha), members[0], alpha)
 
     def __call__(self, known: Known, embeddings: Embeddings) -> Iterator[tuple[float, Columns]]:
         """See `Judge`."""
@@ -304,6 +318,7 @@ def score_splits(
                     continue
                 rows = chunk.rows.numpy()
                 known = Known(chunk.labels, split.allowed, split.alike)
-                for alpha, columns in judge(known, embeddings):
+                # All alphas first: a card is not waited for between them.
+                for alpha, columns in list(judge(known, embeddings)):
                     arrays = {name: column.cpu().numpy() for name, column in columns.items()}
                     scores.add(split, alpha, rows, arrays)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..diagnostics.energies import unit
 from ..errors import ImageError
 from ..inputs.batches import Batch
-from ..models.embeddings import Point, embed
+from ..models.embeddings import embed
 from ..models.head import check_scores
 from ..models.students import Student
 from ..runs.scores import metric_statistic
@@ -127,18 +127,21 @@ def validate_on(
 
 
 class Heads:
-    """The linear head of each point, built once: it may cost a pass over all class prompts."""
+    """The linear head of each point, built once: it may cost a pass over all class prompts.
 
-    def __init__(self, student: Student, points: Mapping[Any, Point]):
+    loads: what makes the student's head, and its text tower, those of a point.
+    """
+
+    def __init__(self, student: Student, loads: Mapping[Any, Callable[[], object]]):
         self._student = student
-        self._points = points
+        self._loads = loads
         self._built: dict[Any, tuple[Tensor, Tensor]] = {}
 
     @torch.inference_mode()
     def logits(self, name: Any, embeddings: Tensor) -> Tensor:
         """Embeddings (N, D), not normalised -> logits (N, C) of the point's head."""
         if name not in self._built:
-            self._points[name].load()
+            self._loads[name]()
             weight, bias = self._student.linear()
             self._built[name] = (weight.detach().clone(), bias.detach().clone())
         weight, bias = self._built[name]

@@ -111,12 +111,17 @@ def _take_fewer(student: Student, images: Tensor) -> None:
     student.most_images = len(images) // 2
 
 
+def in_tower(name: str) -> bool:
+    """Whether a tensor of a student is its vision tower's: embeddings depend on no other."""
+    return name.removeprefix("clip.").startswith("visual.")
+
+
 def tower_digest(weights: Weights) -> str:
     """Names the vision tower within a student's weights; the same for both kinds of student."""
     whole = hashlib.sha256()
     for name in sorted(weights):
-        own_name = name.removeprefix("clip.")
-        if own_name.startswith("visual."):
+        if in_tower(name):
+            own_name = name.removeprefix("clip.")
             tensor = weights[name].detach().cpu().contiguous()
             whole.update(f"{own_name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             whole.update(tensor.reshape(-1).view(torch.uint8).numpy().data)

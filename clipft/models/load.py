@@ -48,6 +48,7 @@ from .shapes import weights_file
 
 Config = dict[str, Any]
 WEIGHTS = "open_clip_model.safetensors"
+COMPUTED_BYTES = 4 << 30  # of a card are left for what models compute
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "spiece.model", "tokenizer.model")
 
 
@@ -468,6 +469,19 @@ def pick_device(name: str = "auto") -> str:
     if name not in kinds + numbered:
         raise ConfigError(f"no device {name!r} here; found: {', '.join(kinds)}")
     return name
+
+
+def has_room(device: str | torch.device, size: int) -> bool:
+    """Whether a card has room for so many bytes and what a model computes; the host's is its own.
+
+    Memory that torch holds and does not use is free, too.
+    """
+    device = torch.device(device)
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return size <= free + unused - COMPUTED_BYTES
 
 
 def device_name(device: str | torch.device) -> str:

@@ -8,6 +8,7 @@ Source: Wortsman et al., CVPR 2022, arXiv:2109.01903, section 3 and release.
 """
 
 import torch
+from torch import Tensor
 
 from ..config import TUNED, ZERO_SHOT, check_alpha
 from ..errors import WeightsError
@@ -46,17 +47,32 @@ def wise(anchor: Weights, tuned: Weights, alpha: float) -> Weights:
 
 @torch.no_grad()
 def mix_into(target: Weights, anchor: Weights, tuned: Weights, alpha: float) -> None:
-    """Write `wise(anchor, tuned, alpha)` over tensors that are there, e.g. a model's state dict."""
+    """Write `wise(anchor, tuned, alpha)` over tensors that are there, e.g. a model's state dict.
+
+    Both ends may lie elsewhere, as on the host of a card: they come over tensor by tensor.
+    """
     check_alpha(alpha)
     end = anchor if alpha == ZERO_SHOT else tuned  # for what is copied, not mixed
     for name, tensor in target.items():
         if alpha in (ZERO_SHOT, TUNED) or not tensor.is_floating_point():
-            tensor.copy_(end[name])
-        elif tensor.dtype == torch.float32:
-            # In place: a sweep mixes a whole model for every alpha.
-            torch.mul(anchor[name].float(), 1 - alpha, out=tensor).add_(alpha * tuned[name].float())
+            tensor.copy_(end[name], non_blocking=_waits(tensor))
+            continue
+        before, after = (_beside(tensor, ends[name]).float() for ends in (anchor, tuned))
+        if tensor.dtype == torch.float32:
+            # In place: a sweep mixes a whole tower for every alpha.
+            torch.mul(before, 1 - alpha, out=tensor).add_(alpha * after)
         else:
-            tensor.copy_((1 - alpha) * anchor[name].float() + alpha * tuned[name].float())
+            tensor.copy_((1 - alpha) * before + alpha * after)
+
+
+def _beside(target: Tensor, tensor: Tensor) -> Tensor:
+    """A tensor on the target's device: itself where it lies there."""
+    return tensor.to(target.device, non_blocking=_waits(target))
+
+
+def _waits(target: Tensor) -> bool:
+    """Whether what reads the target waits for copies to it: the host would read too early."""
+    return target.device.type != "cpu"
 
 
 def wise_head(anchor: Weights, tuned: Weights, alpha: float) -> Weights:

