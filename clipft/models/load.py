@@ -6,6 +6,7 @@ says which it is, `load_clip` builds it; `checkpoints` reads files of any shape,
 
 import contextlib
 import functools
+import json
 import logging
 import tempfile
 import warnings
@@ -356,14 +357,22 @@ def _tokenizer(source: Source, net: Any) -> Any:
     folder = _folder_with(TOKENIZER_FILES, source) if of_transformers else None
     tokenizer: Any
     with _as_local(source) as architecture, _said_of(source, tokenizer=of_transformers):
-        if folder is None:
+        if folder is not None:
+            tokenizer = _from_files(folder, text)
+        elif of_transformers:
             tokenizer = open_clip.get_tokenizer(architecture)
         else:
-            tokenizer = _from_files(folder, text)
+            tokenizer = _own_tokenizer(architecture, json.dumps(text, sort_keys=True))
     if not hasattr(tokenizer, "vocab_size"):
         known = getattr(net, "vocab_size", 0) or len(tokenizer.tokenizer)
         tokenizer.vocab_size = min(known, len(tokenizer.tokenizer))
     return tokenizer
+
+
+@functools.cache
+def _own_tokenizer(architecture: str, _text: str) -> Any:
+    """open_clip's own tokenizer of an architecture with this text_cfg, read once."""
+    return open_clip.get_tokenizer(architecture)
 
 
 def _folder_with(names: tuple[str, ...], source: Source) -> Path | None:

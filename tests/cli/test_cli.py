@@ -575,7 +575,7 @@ def test_cache_is_listed_and_pruned_and_data_sets_stay(clipft):
 
 def test_wise_adds_alphas_where_accuracy_bends(clipft):
     run = clipft.world.train(steps=12, lr=3e-3)
-    out = lines_of(clipft, "wise", run.path, "--adaptive", 0.01)
+    out = lines_of(clipft, "wise", run.path, "--adaptive", 0.08)
     table = pd.read_parquet(run.path / "scores.parquet")
     alphas = sorted(set(table.alpha))
     assert {0.0, 0.25, 0.5, 0.75, 1.0} <= set(alphas)
@@ -589,7 +589,7 @@ def test_wise_adds_alphas_where_accuracy_bends(clipft):
             left, here, right = alphas[i - 1 : i + 2]
             share = (here - left) / (right - left)
             bend = curves[i] - (1 - share) * curves[i - 1] - share * curves[i + 1]
-            if abs(bend).max() > 0.01:
+            if abs(bend).max() > 0.08:
                 assert max(here - left, right - here) <= 1 / 128
     assert {float(line.split()[0]) for line in out.splitlines() if "sketch/test" in line} == set(
         alphas
