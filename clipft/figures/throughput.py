@@ -14,7 +14,7 @@ from .style import COLOURS, OTHER_COLOURS, layout, titled
 if TYPE_CHECKING:
     import pandas as pd
 
-BAR = 36  # height in pixels
+BAR = 40  # height in pixels
 
 
 def throughput_figure(table: pd.DataFrame) -> go.Figure:
@@ -47,11 +47,11 @@ def throughput_figure(table: pd.DataFrame) -> go.Figure:
         of_unit = COLOURS[0] if unit == "images" else OTHER_COLOURS[0]
         colours.append(COLOURS[1] if part == slowest else of_unit)
 
-    names = [title_of_part(part) for part in table.part]
-    rates = []
-    for part, row in zip(table.part, shown(table), strict=True):
-        of_processor = f" by {row['by']}" if part in BY_PROCESSES else ""
-        rates.append(f"{row['a second']}/s{of_processor}")
+    names = []
+    for part, by in zip(table.part, table.by, strict=True):
+        below = f"<br>by {by}" if part in BY_PROCESSES else ""
+        names.append(f"{title_of_part(part)}{below}")
+    rates = [f"{row['a second']}/s" for row in shown(table)]
     figure = go.Figure()
     figure.add_bar(
         x=1000 / table.rate,
@@ -67,7 +67,7 @@ def throughput_figure(table: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(autorange="reversed")
     # Room for the number beside the longest bar.
     longest = float((1000 / table.rate).max())
-    figure.update_xaxes(title_text="milliseconds an image, or a text", range=[0, 1.4 * longest])
+    figure.update_xaxes(title_text="milliseconds an image, or a text", range=[0, 1.7 * longest])
     about = table.attrs
     details = []
     if about:

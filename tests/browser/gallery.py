@@ -28,6 +28,7 @@ from clipft.figures.images import contact_sheet_figure
 from clipft.figures.overview import overview_figure
 from clipft.figures.panels import empty_figure, join_panels, line_figure, panel_row
 from clipft.figures.tables import table_figure, tables_figure
+from clipft.figures.throughput import throughput_figure
 from clipft.figures.trade_off import choice_figure, trade_off_figure
 from clipft.figures.training import training_figure
 from clipft.figures.weight_path import layer_figure, path_figure
@@ -158,6 +159,7 @@ def _others(few: pd.DataFrame) -> dict[str, go.Figure]:
         "contact_sheet_figure, 2": sheets[2],
         "overview_figure": overview_figure(),
         "panel_row": panel_row(DOMAINNET),
+        "throughput_figure": throughput_figure(_throughput()),
     }  # fmt: skip
 
 
@@ -168,6 +170,27 @@ def items(folder: Path) -> dict[str, go.Figure]:
     )
     table = runs_of([(name, 1e-4) for name in methods], seeds=(0,))
     return {name: lipsum_ft.PAPER.make(name, table, folder).figure for name in lipsum_ft.ITEMS}
+
+
+def _throughput() -> pd.DataFrame:
+    """As a card that waits for two processes would have it."""
+    card = "NVIDIA A100-SXM4-80GB"
+    table = pd.DataFrame(
+        [
+            ("decode", 290.0, "images", "1 process"),
+            ("load", 310.0, "images", "2 processes"),
+            ("copy", 60_000.0, "images", card),
+            ("forward", 4_100.0, "images", card),
+            ("ft", 1_320.0, "images", card),
+            ("lipsum", 1_040.0, "images", card),
+            ("texts", 21_000.0, "texts", card),
+        ],
+        columns=["part", "rate", "unit", "by"],
+    )
+    table["of_ft"] = (1_320 / table.rate).where(table.part.isin(["ft", "lipsum"]))
+    table.attrs = {"model": "ViT-B-16-quickgelu", "precision": "bf16-mixed", "batch_size": 256}
+    table.attrs["device"] = card
+    return table
 
 
 def _tile() -> str:

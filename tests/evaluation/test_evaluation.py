@@ -484,6 +484,7 @@ def test_a_sweep_mixes_a_tower_for_each_chunk_and_a_head_once(world, monkeypatch
     run = world.train(method="flyp", steps=4)
     split = run.reported_splits()[0]
     monkeypatch.setattr(data, "READ", 1 + len(split) // 3)
+    monkeypatch.setattr(data, "HANDED", 1)
     monkeypatch.setattr(data, "CHUNK_BYTES", 1)
     written = []
 
