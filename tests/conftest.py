@@ -27,6 +27,7 @@ from PIL import Image
 
 from clipft.config import ALPHAS, Reading, RunConfig
 from clipft.disk.files import read_json, write_json
+from clipft.inputs import batches
 from clipft.runs.folder import THUMBNAILS
 from clipft.runs.run import Run
 
@@ -82,6 +83,25 @@ def draw_tree(root: Path, domains=DOMAINS, classes=CLASSES, train=8, test=5) -> 
                     lines.append(f"{file} {label}\n")
             (root / f"{domain}_{part}.txt").write_text("".join(lines))
     return root
+
+
+def noted(monkeypatch, function: str) -> list[Path]:
+    """The files that a function of inputs.batches decodes from here on."""
+    files = []
+    decoding = getattr(batches, function)
+
+    def noting(file, how):
+        files.append(file)
+        return decoding(file, how)
+
+    monkeypatch.setattr(batches, function, noting)
+    return files
+
+
+@pytest.fixture
+def decoded(monkeypatch) -> list[Path]:
+    """The files that Pillow decodes for a model to see."""
+    return noted(monkeypatch, "decode")
 
 
 @contextlib.contextmanager

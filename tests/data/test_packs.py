@@ -43,19 +43,6 @@ def train_split(world, **changes):
     return world.bench(**changes).train_split()
 
 
-@pytest.fixture
-def decoded(monkeypatch):
-    """The files that are decoded to train on, or to choose on."""
-    files = []
-
-    def noted(file, how):
-        files.append(file)
-        return decode(file, how)
-
-    monkeypatch.setattr(batches, "decode", noted)
-    return files
-
-
 def weights(run):
     return run.folder.weights_file.read_bytes()
 

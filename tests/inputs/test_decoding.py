@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import noted
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torchvision import transforms
@@ -261,14 +262,7 @@ def split(tmp_path):
 @pytest.fixture
 def seen(monkeypatch):
     """The files that go to torchcodec's way."""
-    files = []
-
-    def noted(file, how):
-        files.append(file)
-        return decode_fast(file, how)
-
-    monkeypatch.setattr("clipft.inputs.batches.decode_fast", noted)
-    return files
+    return noted(monkeypatch, "decode_fast")
 
 
 def test_rows_are_read_by_the_splits_decoder(split, seen):

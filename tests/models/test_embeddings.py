@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 from clipft.config import Reading
-from clipft.data.images import decode as decode_
 from clipft.data.splits import Decoding
 from clipft.disk.cache import default_cache, without_memory
 from clipft.errors import ConfigError, ImageError
@@ -26,19 +25,6 @@ from clipft.models.students import Classifier, Student, TwoTowers
 def run(world):
     """A run that nothing was trained for: its zero-shot model."""
     return world.bench()
-
-
-@pytest.fixture
-def decoded(monkeypatch):
-    """The files that were decoded so far."""
-    seen = []
-
-    def decode(path, how):
-        seen.append(path)
-        return decode_(path, how)
-
-    monkeypatch.setattr(data, "decode", decode)
-    return seen
 
 
 @pytest.fixture
