@@ -17,6 +17,8 @@ EXTRAS = {
     "notebooks": ("jupyterlab", "ipywidgets", "anywidget", "papermill", "kaleido", "nbconvert"),
     "fast": ("torchcodec",),
     "ray": ("ray",),
+    "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
 }
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
