@@ -319,7 +319,7 @@ def test_who_writes_to_disk():
         "data/shards.py",
     }  # folders that are renamed when they are whole
     in_memory = {"data/images.py", "cli/data.py"}  # a buffer, text for the terminal
-    log = {"batch/runner.py"}
+    log = {"batch/attempt.py"}
     assert writers <= {*disk, *temporary, *in_memory, *log, *TEXTS}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from test_batch import folder as folder, notebook, spec_file
 from test_cli import run_cli
 from test_notebooks import execute, kernel as kernel, some_runs as some_runs
 
-from clipft.batch import forecast as looking, runner
+from clipft.batch import engine, forecast as looking
 from clipft.batch.forecast import forecast, images_of
 from clipft.batch.runner import run_batch
 from clipft.batch.spec import Spec, in_small, plan, read_spec
@@ -83,7 +84,12 @@ class AtOnce:
     """A pool of no thread: a kernel's client stays with the loop that it was opened in."""
 
     def __init__(self, count):
-        self.map = map
+        """Of whatever size."""
+
+    def submit(self, run, job):
+        outcome = Future()
+        outcome.set_result(run(job))
+        return outcome
 
     def shutdown(self, **_):
         """Nothing runs beside the caller."""
@@ -103,15 +109,15 @@ def test_a_batch_in_small_runs_to_its_page(tmp_path, kernel, monkeypatch):
     """Train, combine, score, items: in one kernel, whose imports take longer than what it does."""
     monkeypatch.setenv("CLIPFT_CACHE", str(tmp_path / "cache"))
 
-    def in_one_kernel(_runner, job, _gpu, _task):
+    def in_one_kernel(_attempts, job, _share):
         job.folder.mkdir(parents=True)
         execute(job.notebook, job.parameters, job.folder, kernel, monkeypatch)
         status = {"state": "ok", "seconds": 0.0}
         (job.folder / "status.json").write_text(json.dumps(status))
         return status
 
-    monkeypatch.setattr(runner._Runner, "_execute", in_one_kernel)
-    monkeypatch.setattr(runner, "ThreadPoolExecutor", AtOnce)
+    monkeypatch.setattr(engine.Attempts, "run", in_one_kernel)
+    monkeypatch.setattr(engine, "ThreadPoolExecutor", AtOnce)
     spec = yaml.safe_load((SPECS / "cub_gzsl.yaml").read_text())
     for stage in spec["stages"]:
         stage["notebook"] = str((SPECS / stage["notebook"]).resolve())
