@@ -11,17 +11,26 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import DEVNULL, STDOUT, Popen, TimeoutExpired
+from subprocess import PIPE, STDOUT, Popen, TimeoutExpired
 from typing import Any
 
-from ..disk.files import write_json
+from ..disk.files import read_json, write_json
+from ..disk.lock import lock
+from ..errors import ConfigError, RunError
+from . import life
 from .machine import provenance
 from .spec import Job
 
 TAIL = 4096  # bytes of a log that are looked at
+STOPPED = "stopped"  # the state of a try that was ended with its batch: it is no failure
+SOCKET = 107 - len("/nbk-12345678/k-5")  # characters of a folder for a kernel's sockets, at most
+SHORT = ("/tmp", "/var/tmp", "/dev/shm")  # folders that are tried where TMPDIR is too long
+WAIT = 1.0  # seconds between two looks whether another process has left a job's folder
 Status = dict[str, Any]  # what is kept of a try as status.json
 
 
@@ -42,6 +51,7 @@ class Share:
         environment = os.environ | {"CLIPFT_HEADLESS": "1", "PYTHONUNBUFFERED": "1"}
         environment |= {"JUPYTER_PREFER_ENV_PATH": "1", "IPYTHONDIR": home}
         environment |= {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        environment["TMPDIR"] = temporary_folder()
         if self.gpu:
             environment["CUDA_VISIBLE_DEVICES"] = self.gpu
         return environment
@@ -51,34 +61,109 @@ class Attempts:
     """Tries that are under way in this process's threads; `stop` ends them all."""
 
     def __init__(self) -> None:
-        self._alive: dict[int, Popen] = {}
+        self._alive: dict[int, tuple[Popen, Path]] = {}
+        self._stopping = threading.Event()
 
     def run(self, job: Job, share: Share) -> Status:
-        """Run a job's process to its end; returns what is kept of it as status.json."""
+        """Run a job's process to its end; returns what is kept of it as status.json.
+
+        Where another process runs the same job, that one is waited for, and its outcome is this
+        one's; what a killed one left behind is ended first.
+        """
         job.folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as held:
+            waited = self._wait_for_turn(job, held)
+            if waited and job.done:
+                return read_json(job.folder / "status.json")
+            if self._stopping.is_set():
+                return {"state": STOPPED, "seconds": 0.0}
+            return self._try(job, share)
+
+    def stop(self) -> None:
+        """Ask every process that is under way to end; each `run` returns then."""
+        self._stopping.set()
+        asked = list(self._alive.values())
+        for process, _ in asked:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        if asked:
+            late = threading.Timer(life.GRACE, _kill_the_living, [asked])
+            late.daemon = True
+            late.start()
+
+    def _wait_for_turn(self, job: Job, held: contextlib.ExitStack) -> bool:
+        """Hold a job's folder; returns whether another process had to be waited for."""
+        waited = False
+        sign_file = job.folder / life.RUNNING
+        while not self._stopping.is_set():
+            try:
+                held.enter_context(lock(job.folder))
+                break
+            except RunError:
+                waited = True
+                self._stopping.wait(WAIT)
+
+        sign = life.read_sign(sign_file)
+        if sign is not None and sign.is_here:
+            life.end(job.folder)
+        while sign is not None and not sign.is_here and sign.lives and not self._stopping.is_set():
+            waited = True
+            self._stopping.wait(WAIT)
+            sign = life.read_sign(sign_file)
+        return waited
+
+    def _try(self, job: Job, share: Share) -> Status:
+        (job.folder / "status.json").unlink(missing_ok=True)
         write_json(job.folder / "params.json", job.parameters)
         begun = time.time()
-        command = [sys.executable, "-m", "clipft.batch.notebook", job.notebook, job.folder]
-        with tempfile.TemporaryDirectory(prefix="ipy-") as home, log_of(job).open("w") as file:
-            env = share.environment(home)
-            process = Popen(
-                command, stdin=DEVNULL, stdout=file, stderr=STDOUT, env=env, start_new_session=True
-            )
-            self._alive[process.pid] = process
-            state = _wait(process, deadline=begun + (share.timeout or math.inf))
+        with _begun(job, share) as process:
+            self._alive[process.pid] = (process, job.folder)
+            if self._stopping.is_set():  # in between
+                self.stop()
+            state = _wait(process, job.folder, deadline=begun + (share.timeout or math.inf))
             del self._alive[process.pid]
+        if process.returncode < 0 or state == "timeout":
+            life.end(job.folder, seconds=WAIT)  # its kernel had nobody to end it
+        if state == "failed" and self._stopping.is_set():
+            state = STOPPED
 
         seconds = round(time.time() - begun, 1)
         status = {"state": state, "code": process.returncode, "seconds": seconds, "gpu": share.gpu}
         status |= provenance(share.gpu)
         write_json(job.folder / "status.json", status)
+        (job.folder / life.RUNNING).unlink(missing_ok=True)
         return status
 
-    def stop(self) -> None:
-        """Ask every process that is under way to end; each `run` returns then."""
-        for process in list(self._alive.values()):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
+
+@contextlib.contextmanager
+def _begun(job: Job, share: Share) -> Iterator[Popen]:
+    """A job's process, which ends with this one: it reads from a pipe that nobody writes to."""
+    command = [sys.executable, "-m", "clipft.batch.notebook", job.notebook, job.folder]
+    place = temporary_folder()
+    with (
+        tempfile.TemporaryDirectory(prefix="ipy-", dir=place) as home,
+        log_of(job).open("w") as log,
+    ):
+        env = share.environment(home) | {life.MARK: str(job.folder)}
+        with Popen(
+            command, stdin=PIPE, stdout=log, stderr=STDOUT, env=env, start_new_session=True
+        ) as process:
+            sign = job.folder / life.RUNNING
+            life.leave_sign(sign, process.pid, gpu=share.gpu, folder=str(job.folder))
+            yield process
+
+
+def temporary_folder() -> str:
+    """The folder of temporary files, or another where its name leaves no room for a socket's.
+
+    Raises ConfigError where there is none.
+    """
+    usual = tempfile.gettempdir()
+    for place in (usual, *SHORT):
+        if len(os.fsencode(place)) <= SOCKET and os.access(place, os.W_OK | os.X_OK):
+            return place
+    problem = f"TMPDIR is {usual}, too long for a kernel's sockets, which have 107 characters"
+    raise ConfigError(f"{problem}; set TMPDIR to a folder of at most {SOCKET}")
 
 
 def log_of(job: Job) -> Path:
@@ -106,21 +191,27 @@ def percent(log: Path) -> int | None:
     return None
 
 
-def _wait(process: Popen, *, deadline: float) -> str:
+def _wait(process: Popen, folder: Path, *, deadline: float) -> str:
     """How a process ended: ok, failed, or timeout where it was stopped at its deadline."""
     left = deadline - time.time()
     try:
         return "ok" if process.wait(None if math.isinf(left) else max(0, left)) == 0 else "failed"
     except TimeoutExpired:
-        _stop(process)
+        _stop(process, folder)
         return "timeout"
 
 
-def _stop(process: Popen) -> None:
-    """End a process and its children; after ten seconds without asking."""
+def _stop(process: Popen, folder: Path) -> None:
+    """End a process and its children; after some time without asking."""
     os.killpg(process.pid, signal.SIGTERM)
     with contextlib.suppress(TimeoutExpired):
-        process.wait(10)
+        process.wait(life.GRACE)
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
+        life.kill(folder)
         process.wait()
+
+
+def _kill_the_living(asked: list[tuple[Popen, Path]]) -> None:
+    for process, folder in asked:
+        if process.poll() is None:
+            life.kill(folder)

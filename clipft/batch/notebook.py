@@ -9,21 +9,21 @@ import ast
 import contextlib
 import json
 import logging
+import os
 import re
-import signal
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import util
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ..disk.files import read_json, write_text
 from ..errors import ConfigError, MissingExtra, unknown
 from ..figures.pages import FIGURE, PLOTLYJS, draw
 from ..progress import write
+from .life import GRACE, MARK, leashed, sigterm_exits
 
 KINDS = {"str", "int", "float", "bool", "list", "dict", "None"}  # annotations that are checked
 # YAML 1.1 takes many of these for a word
@@ -200,23 +200,6 @@ def _draw_figures(book: Any, plotlyjs: str) -> None:
             script = False
 
 
-@contextlib.contextmanager
-def sigterm_exits() -> Iterator[None]:
-    """SIGTERM leaves by way of every `finally`, with code 143; in the main thread only."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _leave(*_: object) -> NoReturn:
-    sys.exit(143)
-
-
 def execute(notebook: Path, folder: Path) -> None:
     """Execute a notebook with FOLDER/params.json; leaves run.ipynb and run.html there.
 
@@ -241,6 +224,7 @@ def _run_cells(notebook: Path, executed: Path, parameters: dict[str, Any]) -> st
 
     config = Config()
     config.KernelManager.transport = "ipc"  # no TCP port to race for
+    config.KernelManager.shutdown_wait_time = GRACE / 2  # a training that is ended may save
     # a short name: a socket's path has at most 107 characters
     with tempfile.TemporaryDirectory(prefix="nbk-") as sockets:
         config.KernelManager.ip = f"{sockets}/k"
@@ -281,5 +265,8 @@ def _leave_page(executed: Path) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    with sigterm_exits():  # what was reached is saved
-        execute(Path(sys.argv[1]), Path(sys.argv[2]))
+    target = Path(sys.argv[2])
+    in_batch = os.environ.get(MARK) == str(target)
+    with leashed(target) if in_batch else contextlib.nullcontext():
+        with sigterm_exits():  # what was reached is saved
+            execute(Path(sys.argv[1]), target)

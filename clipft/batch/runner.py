@@ -19,7 +19,7 @@ from ..figures import pages
 from ..progress import write
 from .attempt import Status, log_of, percent, tail
 from .engine import Engine, Local
-from .notebook import sigterm_exits
+from .life import sigterm_exits
 from .overview import write_overview
 from .spec import Job, Spec, choose, in_small, place_of, plan, read_spec
 

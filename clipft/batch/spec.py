@@ -5,11 +5,14 @@ from __future__ import annotations
 import glob
 import hashlib
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import util
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import Field
 
 from ..config import Record, digest, said_of
 from ..data.manifests import load_manifest
@@ -17,9 +20,10 @@ from ..disk.files import read_json, read_yaml
 from ..errors import ConfigError, MissingExtra, unknown
 from ..runs.identity import PLACED, absolute
 from ..runs.recipes import Preset, presets
+from .graph import Asks, Gate, Needs, in_order
 from .notebook import Parameters, read_parameters
 from .small import Small
-from .work import Work, work_of
+from .work import Work, is_drawing, work_of
 
 # parameters and settings that may be paths
 PATHS = (*PLACED, "runs", "figures_folder")
@@ -32,9 +36,11 @@ GROUPS = ("settings", "options", "where")
 
 
 class Stage(Record):
-    """One notebook over a grid; stages run one after another, the runs of a stage side by side."""
+    """One notebook over a grid; a job begins when what it needs is done, see `graph`."""
 
     notebook: str  # relative to the spec
+    name: str = ""  # for `after`; a stage also goes by its notebook's name
+    after: tuple[str, ...] | None = None  # stages that its jobs need; None: found out
     parameters: dict[str, Any] = {}
     # each entry: the product of its lists; `{out}` in a value is the out folder, and
     # `settings.lr` is lr in the parameter settings
@@ -45,6 +51,11 @@ class Stage(Record):
         for entry in self.grid:
             for values in itertools.product(*entry.values()):
                 yield _nested(self.parameters | dict(zip(entry, values, strict=True)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What other stages may call it, the one that is shown first."""
+        return tuple(dict.fromkeys(filter(None, (self.name, Path(self.notebook).stem))))
 
 
 def _nested(values: dict[str, Any]) -> dict[str, Any]:
@@ -66,8 +77,8 @@ class Spec(Record):
 
     name: str
     title: str = ""
-    jobs: int = 0  # runs side by side where there is no GPU (one per GPU else); 0: two
-    timeout: float | None = None  # seconds for one whole run
+    jobs: int = Field(0, ge=0)  # runs side by side where there is no GPU (one per GPU else); 0: two
+    timeout: float | None = Field(None, gt=0)  # seconds for one whole run
     # of every saved figure, where a Chromium is found
     images: tuple[Literal["png", "svg", "pdf"], ...] = ("png",)
     columns: tuple[Literal[1, 2], ...] = (2,)  # of a paper, as wide as which SVG and PDF are
@@ -83,6 +94,7 @@ class Job:
     parameters: dict[str, Any]
     folder: Path
     work: Work = field(default_factory=Work)
+    number: int = 0  # from 1, in the order of the plan
 
     @property
     def title(self) -> str:
@@ -179,14 +191,14 @@ def in_small(spec: Spec, base: Path) -> Spec:
             with said_of(spec.name):
                 values = spec.small.of(parameters, wanted)
             grid.append({key: [value] for key, value in values.items()})
-        stages.append(Stage(notebook=stage.notebook, grid=tuple(grid)))
+        changes = {"parameters": {}, "grid": tuple(grid)}
+        stages.append(stage.model_copy(update=changes))
     for key in spec.small.parameters:
         if key not in known:
             raise unknown(f"parameter in small of {spec.name}", key, known)
-    changes = {"name": f"{spec.name}_small", "stages": tuple(stages)}
-    if spec.title:
-        changes["title"] = f"{spec.title}, in small"
-    return spec.model_copy(update=changes)
+    title = f"{spec.title}, in small" if spec.title else ""
+    whole = {"name": f"{spec.name}_small", "title": title, "stages": tuple(stages)}
+    return spec.model_copy(update=whole)
 
 
 def _notebook_of(stage: Stage, base: Path, name: str) -> Path:
@@ -198,50 +210,147 @@ def _notebook_of(stage: Stage, base: Path, name: str) -> Path:
     return notebook
 
 
-def plan(
-    spec: Spec, base: Path, out: Path, absent: dict[str, str] | None = None
-) -> list[list[Job]]:
+@dataclass(frozen=True)
+class Plan(Sequence[list[Job]]):
+    """The jobs of every stage, and by their numbers what each needs first."""
+
+    stages: list[list[Job]] = field(default_factory=list)
+    gates: dict[int, Gate] = field(default_factory=dict)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self.stages[number]
+
+    def __len__(self) -> int:
+        return len(self.stages)
+
+    @property
+    def jobs(self) -> Iterator[Job]:
+        """All jobs, in the order of their numbers."""
+        return itertools.chain.from_iterable(self.stages)
+
+
+def plan(spec: Spec, base: Path, out: Path, absent: dict[str, str] | None = None) -> Plan:
     """The jobs of every stage; notebooks and paths are relative to `base`, the spec's folder.
 
     A job's folder is named by its notebook's content, its parameters, the content of the manifest
-    and presets that they name, and the stage before: a job of the same name need not run again.
+    and presets that they name, and the jobs that it needs: one of the same name need not run again.
+    Stages are in their order, but for those that others name in `after`.
 
     absent: where a manifest that cannot be opened is noted, with the reason, in place of an error:
     for a look ahead. Jobs that ask for the same work are one.
 
     Raises ConfigError for a missing notebook, a parameter that the notebook does not have
-    (papermill only warns), a value unlike its annotation, and settings that make no recipe.
+    (papermill only warns), a value unlike its annotation, settings that make no recipe, a stage
+    without a job, and stages that wait for each other.
     """
     if absent is None and util.find_spec("papermill") is None:
         raise MissingExtra("papermill", "notebooks")
-    named = Named(presets(), absent)
-    stages: list[list[Job]] = []
-    before = ""
-    for stage in spec.stages:
-        notebook = _notebook_of(stage, base, spec.name)
+    if not spec.stages:
+        raise ConfigError(f"{spec.name} has no stages, so there is nothing to run")
+    with said_of(spec.name):
+        names = [stage.names for stage in spec.stages]
+        order = in_order(names, [stage.after for stage in spec.stages])
+    planner = _Planner(spec, base, out, Named(presets(), absent))
+    for number in order:
+        planner.add(spec.stages[number])
+    return planner.plan
+
+
+class _Planner:
+    """Lays a spec out, stage by stage."""
+
+    def __init__(self, spec: Spec, base: Path, out: Path, named: Named):
+        self.plan = Plan()
+        self._name = spec.name
+        self._base = base
+        self._out = out
+        self._named = named
+        self._needs = Needs(str(out))
+        self._folders = _names_in(out / "notebooks")
+        self._planned: set[Path] = set()
+        self._chain = ""  # the digest of the stage before, which names all jobs before it
+
+    def add(self, stage: Stage) -> None:
+        """Plan a stage's jobs."""
+        notebook = _notebook_of(stage, self._base, self._name)
         wanted = read_parameters(notebook)
         source = hashlib.sha256(notebook.read_bytes()).hexdigest()
 
         jobs: dict[str, Job] = {}
+        in_chain: dict[str, str] = {}
+        number = len(self.plan.gates) + 1
         for parameters in stage.combinations():
             wanted.check(parameters)
-            filled = _fill_in(parameters, out, base)
-            key = digest([source, parameters, before, named.digests(filled)], 10)
-            folder = out / "notebooks" / f"{notebook.stem}-{key}"
-            job = _job(notebook, wanted, filled, folder, spec.name)
-            jobs.setdefault(job.asks, job)
-        stages.append(list(jobs.values()))
-        before = digest([job.folder.name for job in jobs.values()])
-    return stages
+            filled = _fill_in(parameters, self._out, self._base)
+            job = _job(notebook, wanted, filled, self._name)
+            asks = _asks(job, wanted, str(self._out))
+            gate = self._needs.of(asks, stage.after)
+            content = [source, parameters, gate.key, self._named.digests(filled)]
+            name = f"{notebook.stem}-{digest(content, 10)}"
+            content[2] = self._chain
+            older = f"{notebook.stem}-{digest(content, 10)}"
+            job = replace(job, folder=self._folder(name, older), number=number)
+            in_chain.setdefault(job.asks if job.work.makes else older, older)
+            if job.asks in jobs or job.folder in self._planned:
+                continue
+            jobs[job.asks] = job
+            self._planned.add(job.folder)
+            self.plan.gates[number] = gate
+            self._needs.add(number, name, asks)
+            number += 1
+        if not in_chain:
+            problem = f"{self._name}: stage {stage.names[0]} has no jobs"
+            raise ConfigError(f"{problem}: its grid, or a list in it, is empty")
+        self.plan.stages.append(list(jobs.values()))
+        self._chain = digest(list(in_chain.values()))
+        self._needs.end_stage(stage.names, self._chain)
+
+    def _folder(self, name: str, older: str) -> Path:
+        """A job's folder; where an earlier clipft, for which a stage needed all of the one before,
+        left it under that name, it is there.
+        """
+        is_older = name not in self._folders and older in self._folders
+        return self._out / "notebooks" / (older if is_older else name)
 
 
-def _job(
-    notebook: Path, wanted: Parameters, parameters: dict[str, Any], folder: Path, name: str
-) -> Job:
+def _names_in(folder: Path) -> set[str]:
+    """The names of what lies in a folder; none where there is no folder."""
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()
+
+
+def _job(notebook: Path, wanted: Parameters, parameters: dict[str, Any], name: str) -> Job:
     """A job with the work that it asks for; raises ConfigError for settings that are none."""
-    job = Job(notebook, parameters, folder)
-    with said_of(f"{name}: {job.title}"):
+    job = Job(notebook, parameters, Path())
+    try:
         return replace(job, work=work_of(wanted, parameters))
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {job.title}: {error}") from None
+
+
+def _asks(job: Job, wanted: Parameters, out: str) -> Asks:
+    """What a job's parameters say of its needs; its notebook's own values are where none is set."""
+    values = {**wanted.defaults, **job.parameters}
+    places = []
+    for key in ("runs", "figures_folder"):
+        value = values.get(key)
+        text = isinstance(value, str) and value != ""
+        places.append(os.path.normpath(job.notebook.parent / value) if text else "")
+    where = values.get("where")
+    inputs = []
+    for value in _nest({**job.parameters, "runs": "", "figures_folder": ""}):
+        if isinstance(value, str) and out in value:
+            inputs.append(value)
+    return Asks(
+        job.work,
+        runs=places[0],
+        figures=places[1],
+        draws=is_drawing(wanted) and places[0] != "",
+        where=where if isinstance(where, dict) else {},
+        inputs=tuple(inputs),
+    )
 
 
 def _fill_in(value: Any, out: Path, base: Path, key: str = "") -> Any:
@@ -301,13 +410,13 @@ class Named:
         return self._presets[name]
 
 
-def choose(stages: list[list[Job]], only: Sequence[str]) -> list[list[Job]]:
+def choose(stages: Sequence[list[Job]], only: Sequence[str]) -> list[list[Job]]:
     """The jobs that one of the words `only` names, or all of them where there is no word.
 
     Raises ConfigError for a word that names none.
     """
     if not only:
-        return stages
+        return list(stages)
     words_by_job = [job.words for job in itertools.chain.from_iterable(stages)]
     all_words = set().union(*words_by_job)
     for word in only:

@@ -1,12 +1,13 @@
 """What a job's parameters ask for: the runs it trains, what is made of them, what is scored.
 
 A notebook is known by the names in its `parameters` cell: one that trains (01_fine_tune) has
-`preset`, `method` and `settings`, one that combines (07_soups) has `members` and `name`. Others
-look at finished runs and ask for no work that is foreseen here.
+`preset`, `method` and `settings`, one that combines (07_soups) has `members` and `name`, one that
+draws what finished runs hold has `runs` and `figures_folder`. Of others nobody knows what they do.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from .notebook import Parameters
 
 TRAINS = {"preset", "method", "settings", "seed"}
 COMBINES = {"name", "members", "options", "seed"}
+DRAWS = {"runs", "figures_folder"}
 # parameters of a notebook that trains which are settings of their own, where no preset is named
 NAMED = (
     *("manifest", "reference", "model", "pretrained", "method"),
@@ -36,7 +38,7 @@ class Work:
     options: Mapping[str, Any] = field(default_factory=dict)
     alphas: int = 0
 
-    @property
+    @functools.cached_property
     def makes(self) -> tuple[str, ...]:
         """A name of each run that the job writes where it is not there yet."""
         runs = [config.id for config in self.trainings]
@@ -53,6 +55,12 @@ def is_training(wanted: Parameters) -> bool:
 def is_combining(wanted: Parameters) -> bool:
     """Whether a notebook trains `members` and makes something of them."""
     return wanted.kinds.keys() >= COMBINES
+
+
+def is_drawing(wanted: Parameters) -> bool:
+    """Whether a notebook reads a folder of runs and writes figures, and nothing else."""
+    trains = is_training(wanted) or is_combining(wanted)
+    return wanted.kinds.keys() >= DRAWS and not trains
 
 
 def base_of(wanted: Parameters, parameters: Mapping[str, Any]) -> dict[str, Any]:
