@@ -7,7 +7,7 @@ SHOWN = 12  # known names in the error for an unknown one
 
 
 class ClipftError(Exception):
-    """Base of all errors meant for the user; the command line prints its text and exits with 2.
+    """Base of all errors meant for the user; the command line prints it and exits with `code`.
 
     Arguments:
         text: one line that says what came, what was wanted and what to try.
@@ -19,6 +19,8 @@ class ClipftError(Exception):
         ...     print(error)
         unknown data set 'emoji_shfit'; did you mean 'emoji_shift'? known: ...
     """
+
+    code = 2  # what the command line exits with
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows of it: the one line, as on the command line."""
@@ -41,12 +43,24 @@ class RunError(ClipftError):
     """A run folder is locked, incomplete or holds another run."""
 
 
+class JobsFailed(RunError):  # noqa: N818  # says all without "Error"
+    """Jobs of a batch failed; the others were finished first."""
+
+    code = 1
+
+
 class StorageError(ClipftError):
     """The disk refused: full, read-only or not permitted."""
 
 
 class Stopped(ClipftError):  # noqa: N818  # not a mistake
     """Training was stopped by the one who watched it; what was reached is kept."""
+
+
+class TimeUp(Stopped):
+    """A batch was to stop by now: what was finished is kept, the same command goes on."""
+
+    code = 75  # EX_TEMPFAIL: asks a scheduler to run it again
 
 
 class MissingExtra(ClipftError):  # noqa: N818  # says all without "Error"

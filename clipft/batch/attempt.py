@@ -129,6 +129,8 @@ class Attempts:
 
         seconds = round(time.time() - begun, 1)
         status = {"state": state, "code": process.returncode, "seconds": seconds, "gpu": share.gpu}
+        if state == "timeout":
+            status["why"] = f"stopped after {share.timeout:g} s, the spec's timeout"
         status |= provenance(share.gpu)
         write_json(job.folder / "status.json", status)
         (job.folder / life.RUNNING).unlink(missing_ok=True)

@@ -7,13 +7,13 @@ Everything else of a batch (the plan, what is done, the table, the page) is the 
 from __future__ import annotations
 
 import itertools
-import os
 import queue
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, Self
 
+from ..errors import ConfigError
 from .attempt import Attempts, Share, Status
-from .machine import visible_gpus
+from .machine import check_gpus, processors, visible_gpus
 from .spec import Job
 
 
@@ -43,7 +43,7 @@ class Local:
     def __init__(self, jobs: int = 0, gpus: str = "", jobs_of_spec: int = 0, timeout: float = 0):
         slots = _slots(jobs, gpus, jobs_of_spec)
         self.width = len(slots)
-        self._threads = max(1, (os.cpu_count() or 1) // self.width)
+        self._threads = max(1, processors() // self.width)
         self._timeout = timeout or None
         self._free: queue.SimpleQueue[str] = queue.SimpleQueue()
         for slot in slots:
@@ -72,8 +72,15 @@ class Local:
 
 
 def _slots(jobs: int, gpus: str, jobs_of_spec: int) -> list[str]:
-    """The runs that go side by side, each with its GPU's id, or "" where there is no GPU."""
+    """The runs that go side by side, each with its GPU's id, or "" where there is no GPU.
+
+    Raises ConfigError for less than one run, and for a GPU that is not here.
+    """
+    if jobs < 0:
+        raise ConfigError(f"jobs is {jobs}, expected how many run side by side, or 0")
     devices = (gpus or visible_gpus()).replace(",", " ").split()
-    counts = (jobs, len(devices), jobs_of_spec, min(2, os.cpu_count() or 1))
+    if gpus:
+        check_gpus(devices)
+    counts = (jobs, len(devices), jobs_of_spec, min(2, processors()))
     count = next(number for number in counts if number)
     return list(itertools.islice(itertools.cycle(devices or [""]), count))

@@ -43,8 +43,9 @@ from ..runs.model_names import (
 )
 from ..runs.rows import chosen_on, reported_on, trained_on
 from ..runs.scores import size_of_scores
+from .graph import wall_clock
 from .machine import gpu_names
-from .spec import Job, Spec, choose, in_small, place_of, plan, read_spec
+from .spec import Batch, Job, Plan, Spec, choose, open_batch
 from .work import Work
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ STEPPED = "32-true"  # the precision in which post-hoc methods take their steps
 NAME = 40 * "x"  # the path of an image, where none is at hand
 # files of the weights of a repository, in the order in which open_clip looks for them
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+SIDE_BY_SIDE = (1, 8, 64)  # jobs, for which a forecast says how long it takes
 NOTEBOOKS = ("papermill", "nbconvert", "ipykernel")  # of the extra `notebooks`, what a batch asks
 
 
@@ -92,6 +94,7 @@ class Forecast:
     stages: list[StageForecast] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    wall_clock: dict[int, float] = field(default_factory=dict)  # seconds, by jobs side by side
     unit: str = "GPU hours"  # of its time; hours where all was measured on a processor
 
     @property
@@ -111,18 +114,17 @@ def forecast(
 
     Data and weights may be absent: they are listed. Raises ConfigError where the spec is wrong.
     """
-    path = Path(path)
-    spec = read_spec(path)
-    if small:
-        spec = in_small(spec, path.parent)
-    place = place_of(spec, path, out)
     absent: dict[str, str] = {}
-    stages = choose(plan(spec, path.parent, place, absent), only)
+    batch = open_batch(path, out, absent, small=small)
+    spec = batch.spec
+    stages = choose(batch.plan, only)
 
-    ahead = Forecast(spec.name, place)
-    price = _Price(absent, _measured(place, stages))
+    ahead = Forecast(spec.name, batch.out)
+    price = _Price(absent, _measured(batch.out, stages))
+    seconds: dict[int, float] = {}
     for stage in stages:
-        ahead.stages.append(_of_stage(stage, price))
+        ahead.stages.append(_of_stage(stage, price, seconds))
+    ahead.wall_clock = _wall_clock(batch.plan, stages, seconds)
     ahead.missing = list(_missing(stages, price))
     ahead.notes = list(_notes(ahead, price, spec))
     if price.sources and all(source == price.measured_here for source in price.sources):
@@ -130,7 +132,34 @@ def forecast(
     return ahead
 
 
-def _of_stage(stage: Sequence[Job], price: _Price) -> StageForecast:
+def expected_seconds(batch: Batch, jobs: Sequence[Job]) -> dict[int, float]:
+    """Seconds that jobs will take here, by their numbers, of those of which it is known."""
+    if not jobs:
+        return {}
+    price = _Price({}, _measured(batch.out, [jobs]))
+    on_gpu = bool(gpu_names())
+    expected = {}
+    for job in jobs:
+        seconds = price.of_job(job).seconds
+        if seconds and (on_gpu or set(price.sources) == {price.measured_here}):
+            expected[job.number] = seconds
+    return expected
+
+
+def _wall_clock(
+    plan: Plan, stages: Sequence[Sequence[Job]], seconds: Mapping[int, float]
+) -> dict[int, float]:
+    """Seconds until all is done, by how many jobs run side by side, the last without a limit."""
+    jobs = [job for job in itertools.chain.from_iterable(stages) if job.number in seconds]
+    gates = {job.number: plan.gates[job.number] for job in jobs}
+    makes = {job.number: job.tokens for job in jobs}
+    widths = (*SIDE_BY_SIDE, max(len(jobs), SIDE_BY_SIDE[-1] + 1))
+    return {width: wall_clock(gates, makes, seconds, width) for width in widths}
+
+
+def _of_stage(
+    stage: Sequence[Job], price: _Price, seconds_of_job: dict[int, float]
+) -> StageForecast:
     names = dict.fromkeys(job.notebook.stem for job in stage)
     found = StageForecast(" ".join(names) or "nothing", jobs=len(stage))
     for job in stage:
@@ -138,6 +167,7 @@ def _of_stage(stage: Sequence[Job], price: _Price) -> StageForecast:
             found.done += 1
             continue
         cost = price.of_job(job)
+        seconds_of_job[job.number] = cost.seconds
         found.trainings += cost.trainings
         found.seconds += cost.seconds
         found.size += cost.size

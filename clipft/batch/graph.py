@@ -222,11 +222,7 @@ def in_order(names: Sequence[Sequence[str]], after: Sequence[Sequence[str] | Non
             by_name[name].append(number)
     sorter: TopologicalSorter[int] = TopologicalSorter()
     for number, wanted in enumerate(after):
-        sorter.add(number)
-        for name in wanted or ():
-            if name not in by_name:
-                raise unknown("stage in after", name, by_name)
-            sorter.add(number, *by_name[name])
+        sorter.add(number, *_named(wanted or (), by_name))
     try:
         sorter.prepare()
     except CycleError as error:
@@ -242,6 +238,13 @@ def in_order(names: Sequence[Sequence[str]], after: Sequence[Sequence[str] | Non
         for number in sorter.get_ready():
             heapq.heappush(ready, number)
     return order
+
+
+def _named(wanted: Sequence[str], by_name: Mapping[str, Sequence[int]]) -> Iterator[int]:
+    for name in wanted:
+        if name not in by_name:
+            raise unknown("stage in after", name, by_name)
+        yield from by_name[name]
 
 
 # --- at work

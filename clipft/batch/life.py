@@ -55,19 +55,22 @@ class Sign:
     @property
     def lives(self) -> bool:
         """Whether the process is there; on another host, whether it was heard of lately."""
-        if not self.is_here:
-            return self.age < SILENT
+        with contextlib.suppress(psutil.AccessDenied):  # somebody else's: as on another host
+            if self.is_here:
+                return self._is_there()
+        return self.age < SILENT
+
+    def _is_there(self) -> bool:
+        """Whether this host has that very process, not another one of its number."""
         try:
             process = psutil.Process(self.pid)
             if process.status() == psutil.STATUS_ZOMBIE:
                 return False
-            if self.folder:
+            if self.folder:  # a clock that was set back moves the starts of all processes
                 return process.environ().get(MARK) == self.folder
             return abs(process.create_time() - self.started) < SAME_START
         except psutil.NoSuchProcess:
             return False
-        except psutil.Error:  # somebody else's
-            return self.age < SILENT
 
     @property
     def where(self) -> str:

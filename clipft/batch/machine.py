@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from ..errors import ConfigError, unknown
 from ..runs.machine import ask, cores, today, versions
 
 
@@ -19,6 +20,25 @@ def visible_gpus() -> str:
 def gpu_names() -> Sequence[str]:
     """The names of the GPUs, as the driver has them; none where there is none."""
     return _ask_driver("name")
+
+
+def check_gpus(devices: Sequence[str]) -> None:
+    """Raise ConfigError for ids of GPUs that are not here; names as GPU-... and MIG-... pass."""
+    known = _ask_driver("index")
+    if not known:
+        raise ConfigError(
+            f"no GPU is found here, --gpus asks for {', '.join(devices)}; leave it out"
+        )
+    for device in devices:
+        if device not in known and not device.startswith(("GPU-", "MIG-")):
+            raise unknown("GPU", device, known)
+
+
+def processors() -> int:
+    """How many cores this process may use: of a node, those that a scheduler gave it."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def provenance(gpu: str) -> dict[str, Any]:

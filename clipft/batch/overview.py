@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from ..figures.pages import Section, Table
 from ..figures.style import anchor_of_recipe, anchor_of_run
 from ..runs.claims import Claim, claims
 from ..runs.findings import findings, tuned_runs
+from ..runs.folder import run_folders
 from ..runs.names import title_of, told_of
 from ..runs.table import COMPARABLE, results
 from .spec import Job, Spec
@@ -41,6 +43,7 @@ NUMBERS = (  # of a run's row: column, title, factor to its unit, digits
     ("shift_accuracy", "mean shift", 100, 1),
     ("energy_gap", "energy gap", 1, 2),
 )
+NAME = re.compile(r"[\w.+-]+")  # what the name of a run's folder may stand in
 ABSENT = "-"  # in a table, where there is no such number
 
 
@@ -49,9 +52,8 @@ def write_overview(spec: Spec, stages: Sequence[Sequence[Job]], out: Path, comma
 
     command: what makes the batch again, as it is typed.
     """
-    own = None
-    if (out / "runs").is_dir():
-        own = results(out / "runs")
+    own = _own_results(out / "runs")
+    if own is not None:
         write_text(out / "results.csv", own.to_csv(index=False))
     images = pages.write_images(out / "figures", spec.images, spec.columns)
     figures = sorted((out / "figures").glob("*.json"))
@@ -64,6 +66,13 @@ def write_overview(spec: Spec, stages: Sequence[Sequence[Job]], out: Path, comma
     sections += [_how(jobs, command), _files(jobs, figures, out)]
     pages.write_index(out / "index.html", spec.title or spec.name, sections)
     return images
+
+
+def _own_results(runs: Path) -> pd.DataFrame | None:
+    """The results of the batch's own folder of runs; None where nothing in it is scored."""
+    if not any(folder.is_scored for folder in run_folders(runs)):
+        return None
+    return results(runs)
 
 
 def figure_sections(figures: Sequence[Path]) -> list[Section]:
@@ -198,14 +207,17 @@ def _line(row: Mapping[Any, Any]) -> dict[str, str]:
 def _pages_of_runs(jobs: Sequence[Job], runs: Sequence[str], out: Path) -> dict[str, str]:
     """Run -> the page of the first notebook that names it, which is the one that made it."""
     page_of_run: dict[str, str] = {}
+    without_page = set(runs)
     for job in jobs:
         executed = job.folder / "run.ipynb"
+        if not without_page:
+            break
         if not executed.exists():
             continue
         text = executed.read_text(encoding="utf-8")
-        for run in runs:
-            if run in text:
-                page_of_run.setdefault(run, _address(job.page, out))
+        for run in without_page.intersection(NAME.findall(text)):
+            page_of_run[run] = _address(job.page, out)
+            without_page.remove(run)
     return page_of_run
 
 

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
+import math
+import os
+import queue
 import shlex
 import sys
+import time
+from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
-
+from ..disk.files import write_json
 from ..disk.lock import lock
-from ..errors import RunError
+from ..errors import ClipftError, ConfigError, JobsFailed, RunError, TimeUp
 from ..figures import pages
 from ..progress import write
-from .attempt import Status, log_of, percent, tail
+from . import life
+from .attempt import Status, log_of, temporary_folder
 from .engine import Engine, Local
+from .forecast import expected_seconds
+from .graph import NOTHING, Gate, Order
 from .life import sigterm_exits
+from .live import Show
 from .overview import write_overview
-from .spec import Job, Spec, choose, in_small, place_of, plan, read_spec
+from .record import DONE, FAILED, NOT_RUN, Ahead, Entry, read_record, reason, unknown_kinds
+from .spec import Batch, Job, Plan, choose, open_batch
 
 AGAIN = "the same command goes on from what was finished"
+TICK = 1.0  # seconds between two looks at the clock and at the jobs that run
 
 
 def run_batch(
@@ -59,29 +69,128 @@ def run_batch(
         Traceback (most recent call last):
         clipft.errors.ConfigError: ...
     """
-    command = _command(path, out, jobs=jobs, gpus=gpus, only=only, small=small)
-    path = Path(path)
-    spec = read_spec(path)
-    if small:
-        spec = in_small(spec, path.parent)
-    out = place_of(spec, path, out)
-    stages = plan(spec, path.parent, out)
-    chosen = choose(stages, only)
+    batch = open_batch(path, out, small=small)
+    engine = Local(jobs, gpus, batch.spec.jobs, batch.spec.timeout or 0)
+    command = command_of(path, out, jobs=jobs, gpus=gpus, only=only, small=small)
+    return work_off(batch, engine, Wish(only=only, command=command))
 
-    with lock(out):
-        pages.write_plotlyjs(out)
-        engine = Local(jobs, gpus, spec.jobs, spec.timeout or 0)
-        total = sum(len(stage) for stage in chosen)
-        with sigterm_exits(), _Driver(spec, engine, total) as driver:
-            for stage in chosen:
-                driver.run(stage)
-        images = write_overview(spec, stages, out, command)
+
+@dataclass(frozen=True)
+class Wish:
+    """What of a batch is to be run, and for how long.
+
+    only: see `spec.choose`. retry_failed: what failed, and what needs it, alone. stop_after:
+    seconds, 0: no end. command: what makes the batch again, as it is typed.
+    """
+
+    only: Sequence[str] = ()
+    retry_failed: bool = False
+    stop_after: float = 0.0
+    command: str = ""
+
+
+def work_off(batch: Batch, engine: Engine, wish: Wish) -> Path:
+    """Run what is left of a batch on an engine, and write its page; returns its folder.
+
+    Raises JobsFailed when a job failed (the others are finished first), TimeUp when the time is up,
+    RunError where another driver is at work.
+    """
+    begun = time.monotonic()
+    temporary_folder()  # one line now, not one in every log
+    chosen = choose(batch.plan, wish.only)
+    with lock(batch.out):
+        entries = read_record(batch.plan)
+        if wish.retry_failed:
+            chosen = [_failed(stage, entries) for stage in chosen]
+        _say_of_others(entries)
+        pages.write_plotlyjs(batch.out)
+        with sigterm_exits(), _Driver(batch, engine, chosen, entries) as driver:
+            if wish.stop_after:
+                driver.deadline = begun + wish.stop_after
+            driver.run()
+        return _closed(batch, driver, wish.command)
+
+
+def _failed(stage: Sequence[Job], entries: dict[int, Entry]) -> list[Job]:
+    return [job for job in stage if entries[job.number].state in (FAILED, NOT_RUN)]
+
+
+def _say_of_others(entries: dict[int, Entry]) -> None:
+    """Name what is under way already: by `--job`, or left by a driver on another host."""
+    signs = [entry.sign for entry in entries.values() if entry.sign is not None]
+    if signs:
+        first = signs[0]
+        heard = f"heard of {first.age:.0f} s ago"
+        write(
+            f"{len(signs)} jobs run elsewhere and are waited for, first on {first.where}, {heard}"
+        )
+
+
+def _closed(batch: Batch, driver: _Driver, command: str) -> Path:
+    """Write the page of what there is; raises JobsFailed where a job failed."""
+    summary = driver.summary()
+    try:
+        images = write_overview(batch.spec, batch.plan, batch.out, command)
+    except ClipftError as error:
+        if not summary:
+            raise
+        images = str(error)  # what failed is said first
     write(images)
-    write(f"open {out / 'index.html'}")
-    return out
+    write(f"open {batch.out / 'index.html'}")
+    if summary:
+        raise JobsFailed(summary)
+    return batch.out
 
 
-def _command(
+def run_job(batch: Batch, number: int, engine: Engine) -> None:
+    """Run one job of a batch, whose needs must be done: so schedulers run a batch as an array.
+
+    Raises ConfigError for a number that no job has, RunError where a need is not done or the job
+    runs already, JobsFailed where it failed.
+    """
+    temporary_folder()
+    jobs = {job.number: job for job in batch.plan.jobs}
+    if number not in jobs:
+        raise ConfigError(f"no job {number}: {batch.spec.name} has jobs 1 to {len(jobs)}; --list")
+    job = jobs[number]
+    if job.done:
+        write(f"done already: {job.title}")
+        return
+    sign = life.read_sign(job.folder / life.RUNNING)
+    if sign is not None and sign.lives:
+        raise RunError(f"job {number} runs already, on {sign.where}: {job.title}")
+    missing = [jobs[need] for need in needs_of(batch.plan, number) if not jobs[need].done]
+    if missing:
+        first = f"{missing[0].number}, {missing[0].title}"
+        problem = f"job {number} needs {len(missing)} jobs that are not done, first {first}"
+        raise RunError(f"{problem}; run them first")
+
+    if not (batch.out / pages.PLOTLYJS).exists():
+        pages.write_plotlyjs(batch.out)
+    with sigterm_exits(), engine:
+        status = engine.submit(job).result()
+    write(f"{status['state']:7} {status['seconds']:6.1f} s  {job.title}")
+    if status["state"] != "ok":
+        why = reason(job, status)
+        raise JobsFailed(f"{job.title}: {why} (see {log_of(job)}); {AGAIN}")
+
+
+def needs_of(plan: Plan, number: int) -> list[int]:
+    """The jobs that a job needs itself, in order."""
+    found: set[int] = set()
+    todo = [plan.gates[number]]
+    seen: set[Gate] = set()
+    while todo:
+        gate = todo.pop()
+        if gate in seen or gate is NOTHING:
+            continue
+        seen.add(gate)
+        found.update(gate.jobs)
+        todo += gate.gates
+    return sorted(found)
+
+
+def command_of(
     path: Path | str,
     out: Path | str | None,
     *,
@@ -108,77 +217,124 @@ def _command(
 class _Driver:
     """Hands jobs to an engine as their turn comes, and shows how far they are."""
 
-    def __init__(self, spec: Spec, engine: Engine, total: int):
-        self.timeout = spec.timeout
-        self.engine = engine
-        self.made: set[str] = set()  # runs that earlier stages made
+    def __init__(
+        self,
+        batch: Batch,
+        engine: Engine,
+        chosen: Sequence[Sequence[Job]],
+        entries: dict[int, Entry],
+    ):
+        self.deadline = math.inf
+        self._batch = batch
+        self._engine = engine
+        self._sign = batch.out / life.DRIVER
+        self._touched = 0.0
+        wanted = [job for stage in chosen for job in stage]
+        self._jobs = {job.number: job for job in wanted if entries[job.number].state != DONE}
+        self._count = len(wanted)
+        self._failed: list[tuple[Job, Status]] = []
+        self._under_way: dict[int, Job] = {}
+        self._ended: queue.SimpleQueue[tuple[int, Future[Status]]] = queue.SimpleQueue()
 
-        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self.progress = Progress(*columns, console=Console())
-        self.all = self.progress.add_task(spec.name, total=total)
-        self.tasks: dict[Path, TaskID] = {}  # bars of the jobs that run, by folder
+        gates = {number: batch.plan.gates[number] for number in self._jobs}
+        self._order = Order(gates, {number: job.tokens for number, job in self._jobs.items()})
+        counts = Counter({DONE: len(wanted) - len(self._jobs)})
+        self._show = Show(batch.spec.name, counts, self._ahead(entries), engine.width)
+
+    def _ahead(self, entries: dict[int, Entry]) -> Ahead:
+        plan = self._batch.plan
+        unknown = [job for job in unknown_kinds(plan, entries) if job.number in self._jobs]
+        ahead = Ahead(expected_seconds(self._batch, unknown))
+        for job in plan.jobs:
+            if job.number in self._jobs:
+                ahead.waits(job)
+            elif entries[job.number].state == DONE:
+                ahead.ended(job, entries[job.number].seconds)
+        return ahead
 
     def __enter__(self) -> Self:
-        self.engine.__enter__()
-        self.progress.start()
+        self._engine.__enter__()
+        self._show.__enter__()
+        life.leave_sign(self._sign, os.getpid(), width=self._engine.width)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *failure: object) -> None:
-        self.engine.__exit__(kind, *failure)
-        self.progress.stop()
+        try:
+            self._engine.__exit__(kind, *failure)
+        finally:
+            self._sign.unlink(missing_ok=True)
+        self._show.__exit__()
         if kind is SystemExit:  # SIGTERM; after Ctrl-C the command line says it
             write(f"clipft: stopped; {AGAIN}", file=sys.stderr)
 
-    def run(self, stage: list[Job]) -> None:
-        """All jobs of one stage; raises RunError that names the log of the first that failed.
+    def run(self) -> None:
+        """All jobs whose needs are met; raises TimeUp at the deadline.
 
         Two jobs that make the same run go one after the other: the second finds it made.
         """
-        to_do = [job for job in stage if not job.done]
-        self.progress.advance(self.all, len(stage) - len(to_do))
-        states: dict[Path, str] = {}
-        under_way: dict[Future[Status], Job] = {}
-        being_made: set[str] = set()
-        while to_do or under_way:
-            for job in list(to_do):
-                makes = _made_by(job) - self.made
-                if len(under_way) == self.engine.width or makes & being_made:
-                    continue
-                to_do.remove(job)
-                being_made |= makes
-                self.tasks[job.folder] = self.progress.add_task(job.title, total=100)
-                under_way[self.engine.submit(job)] = job
+        while True:
+            while len(self._under_way) < self._engine.width:
+                number = self._order.pop()
+                if number is None:
+                    break
+                self._begin(self._jobs[number])
+            if not self._under_way:
+                return
+            self._look()
 
-            ended, _ = wait(under_way, timeout=1.0, return_when=FIRST_COMPLETED)
-            for future in ended:
-                job = under_way.pop(future)
-                being_made -= _made_by(job)
-                states[job.folder] = self._ended(job, future.result())
-            for job in under_way.values():
-                self.progress.update(self.tasks[job.folder], completed=percent(log_of(job)) or 0)
-        self.made.update(itertools.chain.from_iterable(_made_by(job) for job in stage))
-        failed = [job for job in stage if states.get(job.folder, "ok") != "ok"]
-        if failed:
-            raise RunError(self._summary(failed, states, len(stage)))
+    def _begin(self, job: Job) -> None:
+        self._show.begun(job)
+        self._under_way[job.number] = job
+        future = self._engine.submit(job)
+        future.add_done_callback(functools.partial(self._note, job.number))
 
-    def _ended(self, job: Job, status: Status) -> str:
-        """Say how a job ended; returns its state."""
-        self.progress.remove_task(self.tasks.pop(job.folder))
-        self.progress.advance(self.all)
-        line = f"{status['state']:7} {status['seconds']:6.1f} s  {job.title}"
-        self.progress.console.print(line, highlight=False)
-        return status["state"]
+    def _note(self, number: int, future: Future[Status]) -> None:
+        """Called in whatever thread a job ended in."""
+        self._ended.put((number, future))
 
-    def _summary(self, failed: list[Job], states: dict[Path, str], count: int) -> str:
-        first = failed[0]
-        log = log_of(first)
-        reason = [*tail(log), "no output"][0]
-        if states[first.folder] == "timeout":
-            reason = f"stopped after {self.timeout:g} s, the spec's timeout"
-        of_all = f"{len(failed)} of {count} runs failed"
-        return f"{of_all}, first {first.title}: {reason} (see {log}); {AGAIN}"
+    def _look(self) -> None:
+        """Wait for a job to end, not for long, and look at the clock."""
+        now = time.monotonic()
+        if now > self.deadline:
+            done = self._count - len(self._jobs)
+            raise TimeUp(f"time is up, {done} of {self._count} jobs are done; {AGAIN}")
+        if now > self._touched + life.BEAT:
+            life.touch(self._sign)
+            self._touched = now
+        try:
+            number, future = self._ended.get(timeout=min(TICK, self.deadline - now))
+        except queue.Empty:
+            self._show.refresh()
+            return
+        job = self._under_way.pop(number)
+        status = _status_of(job, future)
+        self._show.ended(job, status["state"], status["seconds"])
+        is_ok = status["state"] == "ok"
+        self._order.finished(number, ok=is_ok)
+        if is_ok:
+            del self._jobs[number]
+        else:
+            self._failed.append((job, status))
+
+    def summary(self) -> str:
+        """What failed, in one line; empty where nothing did."""
+        if not self._failed:
+            return ""
+        job, status = min(self._failed, key=lambda failed: failed[0].number)
+        count = f"{len(self._failed)} of {self._count} runs failed"
+        if self._order.not_run:
+            count += f" and {len(self._order.not_run)} that need them were not run"
+        why = reason(job, status)
+        return f"{count}, first {job.title}: {why} (see {log_of(job)}); {AGAIN}"
 
 
-def _made_by(job: Job) -> set[str]:
-    """The runs that a job makes where they are not there, by folder and name."""
-    return {f"{job.runs} {run}" for run in job.work.makes}
+def _status_of(job: Job, future: Future[Status]) -> Status:
+    """How a job ended; where its engine could not run it, that is written down as its failure."""
+    try:
+        return future.result()
+    except Exception as error:
+        why = str(error) if isinstance(error, ClipftError) else f"{type(error).__name__}: {error}"
+        status = {"state": "failed", "code": None, "seconds": 0.0, "why": " ".join(why.split())}
+        job.folder.mkdir(parents=True, exist_ok=True)
+        write_json(job.folder / "status.json", status)
+        return status

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from ..config import Record, digest, said_of
 from ..data.manifests import load_manifest
-from ..disk.files import read_json, read_yaml
+from ..disk.files import names_in, read_json, read_yaml
 from ..errors import ConfigError, MissingExtra, unknown
 from ..runs.identity import PLACED, absolute
 from ..runs.recipes import Preset, presets
@@ -110,6 +110,11 @@ class Job:
     def runs(self) -> str:
         """Its folder of runs; "" where it has none."""
         return str(self.parameters.get("runs", ""))
+
+    @property
+    def tokens(self) -> set[tuple[str, str]]:
+        """The runs that it makes where they are not there, each by folder and name."""
+        return {(self.runs, run) for run in self.work.makes}
 
     @property
     def asks(self) -> str:
@@ -266,7 +271,7 @@ class _Planner:
         self._out = out
         self._named = named
         self._needs = Needs(str(out))
-        self._folders = _names_in(out / "notebooks")
+        self._folders = names_in(out / "notebooks")
         self._planned: set[Path] = set()
         self._chain = ""  # the digest of the stage before, which names all jobs before it
 
@@ -311,14 +316,6 @@ class _Planner:
         """
         is_older = name not in self._folders and older in self._folders
         return self._out / "notebooks" / (older if is_older else name)
-
-
-def _names_in(folder: Path) -> set[str]:
-    """The names of what lies in a folder; none where there is no folder."""
-    try:
-        return set(os.listdir(folder))
-    except OSError:
-        return set()
 
 
 def _job(notebook: Path, wanted: Parameters, parameters: dict[str, Any], name: str) -> Job:
@@ -408,6 +405,34 @@ class Named:
             recipe = self.recipes[name].model_dump(mode="json", exclude=EXPLAINED)
             self._presets[name] = digest(recipe)
         return self._presets[name]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A spec that was laid out: its folder, and its jobs."""
+
+    spec: Spec
+    out: Path
+    plan: Plan
+
+
+def open_batch(
+    path: Path | str,
+    out: Path | str | None = None,
+    absent: dict[str, str] | None = None,
+    *,
+    small: bool = False,
+) -> Batch:
+    """Read a spec and lay it out; nothing is written. For `out` and `small` see `run_batch`.
+
+    absent: see `plan`. Raises ConfigError where the spec is wrong.
+    """
+    path = Path(path)
+    spec = read_spec(path)
+    if small:
+        spec = in_small(spec, path.parent)
+    place = place_of(spec, path, out)
+    return Batch(spec, place, plan(spec, path.parent, place, absent))
 
 
 def choose(stages: Sequence[list[Job]], only: Sequence[str]) -> list[list[Job]]:

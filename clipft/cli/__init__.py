@@ -44,7 +44,7 @@ def main() -> None:
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except ClipftError as error:
-        _refuse(str(error))
+        _refuse(str(error), error.code)
     except typer.TyperException as error:  # an argument or option that typer itself refuses
         _refuse(error.format_message())
     except KeyboardInterrupt:
@@ -54,6 +54,6 @@ def main() -> None:
     sys.exit(code)
 
 
-def _refuse(message: str) -> NoReturn:
+def _refuse(message: str, code: int = 2) -> NoReturn:
     print(f"clipft: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)

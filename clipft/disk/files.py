@@ -179,6 +179,14 @@ def append_json(path: Path | str, row: dict[str, Any]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
+def names_in(folder: Path) -> set[str]:
+    """The names of what lies in a folder; none where there is no folder."""
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()
+
+
 def read_json(path: Path | str) -> Any:
     """Read JSON; raises RunError where it is missing or cut short."""
     try:
