@@ -188,10 +188,12 @@ class Data:
 def _measured(out: Path, stages: Sequence[Sequence[Job]]) -> dict[tuple[Any, ...], list[float]]:
     """Seconds of a step in runs that this machine trained: those of this batch, and of others."""
     places = {file.parent for file in out.parent.glob("*/runs/*")}
+    named: set[Path] = set()
     for job in itertools.chain.from_iterable(stages):
         runs = job.parameters.get("runs")
         if isinstance(runs, str):
-            places.add((job.notebook.parent / runs).resolve())
+            named.add(job.notebook.parent / runs)
+    places.update(place.resolve() for place in named)
     folders = itertools.chain.from_iterable(map(run_folders, sorted(places)))
     return measured_steps(folders, _device())
 

@@ -98,13 +98,13 @@ def _table_of(jobs: Sequence[Job], own_runs: Path, own: pd.DataFrame | None) -> 
 
     tables = [] if own is None else [own]
     unfinished: list[str] = [] if own is None else list(own.attrs["unfinished"])
-    folders = []
+    places: dict[tuple[Path, str], None] = {}
     for job in jobs:
         runs = job.parameters.get("runs")
         if isinstance(runs, str):
-            folders.append((job.notebook.parent / runs).resolve())
+            places[job.notebook.parent, runs] = None
 
-    for folder in dict.fromkeys(folders):
+    for folder in dict.fromkeys((base / runs).resolve() for base, runs in places):
         if folder == own_runs:
             continue
         try:

@@ -270,6 +270,7 @@ class _Planner:
         self._base = base
         self._out = out
         self._named = named
+        self._places = _Places(out, base)
         self._needs = Needs(str(out))
         self._folders = names_in(out / "notebooks")
         self._planned: set[Path] = set()
@@ -286,7 +287,7 @@ class _Planner:
         number = len(self.plan.gates) + 1
         for parameters in stage.combinations():
             wanted.check(parameters)
-            filled = _fill_in(parameters, self._out, self._base)
+            filled = self._places.fill_in(parameters)
             job = _job(notebook, wanted, filled, self._name)
             asks = _asks(job, wanted, str(self._out))
             gate = self._needs.of(asks, stage.after)
@@ -350,19 +351,31 @@ def _asks(job: Job, wanted: Parameters, out: str) -> Asks:
     )
 
 
-def _fill_in(value: Any, out: Path, base: Path, key: str = "") -> Any:
-    """Parameters with the out folder in place of `{out}` and with absolute paths, however deep.
+class _Places:
+    """Fills the out folder and absolute paths into parameters: the kernel works elsewhere.
 
-    A path is relative to `base`, the spec's folder: the kernel works elsewhere.
+    A path is relative to `base`, the spec's folder; each is looked up once.
     """
-    if isinstance(value, dict):
-        return {name: _fill_in(inner, out, base, name) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_fill_in(inner, out, base, key) for inner in value]
-    if not isinstance(value, str):
-        return value
-    filled = value.replace("{out}", str(out))
-    return absolute(key, filled, base) if key in PATHS else filled
+
+    def __init__(self, out: Path, base: Path):
+        self._out = str(out)
+        self._base = base
+        self._found: dict[tuple[str, str], str] = {}
+
+    def fill_in(self, value: Any, key: str = "") -> Any:
+        """A value, however deep, with the out folder in place of `{out}`."""
+        if isinstance(value, dict):
+            return {name: self.fill_in(inner, name) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self.fill_in(inner, key) for inner in value]
+        if not isinstance(value, str):
+            return value
+        filled = value.replace("{out}", self._out)
+        if key not in PATHS:
+            return filled
+        if (key, filled) not in self._found:
+            self._found[key, filled] = absolute(key, filled, self._base)
+        return self._found[key, filled]
 
 
 class Named:
