@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from ..batch.forecast import Forecast
     from ..batch.spec import Batch
 
+Status = Annotated[
+    bool, Option("--status", help="only say how it stands: what is done, runs, failed, waits")
+]
+ListJobs = Annotated[bool, Option("--list", help="only list: number, state and title of each job")]
+OneJob = Annotated[
+    int | None, Option("--job", help="run this one alone, what it needs being done: for job arrays")
+]
+RetryFailed = Annotated[
+    bool, Option("--retry-failed", help="only what failed, and what needs it; else these too")
+]
+StopAfter = Annotated[
+    str, Option(metavar="TIME", help="e.g. 3h50m: end what runs, exit with 75, go on later")
+]
 SHOWN = 20  # jobs that `batch --status` shows of each kind
 DEFAULT_MODEL = "ViT-B-32"  # of `doctor --throughput`
 
@@ -61,21 +74,11 @@ def batch(
     dry_run: Annotated[
         bool, Option("--dry-run", help="only say: jobs, what is missing, hours and disk")
     ] = False,
-    status: Annotated[
-        bool, Option("--status", help="only say how it stands: what is done, runs, failed, waits")
-    ] = False,
-    list_jobs: Annotated[
-        bool, Option("--list", help="only list: number, state and title of each job")
-    ] = False,
-    job: Annotated[
-        int | None, Option(help="run this one alone, what it needs being done; for job arrays")
-    ] = None,
-    retry_failed: Annotated[
-        bool, Option("--retry-failed", help="only what failed, and what needs it; else these too")
-    ] = False,
-    stop_after: Annotated[
-        str, Option(metavar="TIME", help="e.g. 3h50m: end what runs, exit with 75, go on later")
-    ] = "",
+    status: Status = False,
+    list_jobs: ListJobs = False,
+    job: OneJob = None,
+    retry_failed: RetryFailed = False,
+    stop_after: StopAfter = "",
     plugin: Plugin = None,
 ) -> None:
     """Run notebooks over a grid of parameters. What is done is skipped, what failed runs again."""

@@ -476,8 +476,9 @@ def test_two_batches_in_one_folder_are_refused(folder):
         run_batch(path, folder / "out")
 
 
-def test_gpus_are_dealt_out(folder):
+def test_gpus_are_dealt_out(folder, monkeypatch):
     """Each run sees one of the given ids; no GPU is needed to test that."""
+    monkeypatch.setattr("clipft.batch.machine.ask", lambda *command: ("4", "7"))
     notebook(
         folder / "gpu.ipynb",
         "a = 1\nout = ''",
