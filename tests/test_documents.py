@@ -19,6 +19,7 @@ import doctest
 import inspect
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -191,8 +192,15 @@ def check_nothing(words):
     """A program of the system, which is none of ours."""
 
 
+def check_sbatch(words):
+    """What a job of a Slurm array runs."""
+    command = words[words.index("--wrap") + 1]
+    check_command(shlex.split(command.replace("$SLURM_ARRAY_TASK_ID", "1")))
+
+
 CHECKS = {
     "clipft": run_clipft,
+    "sbatch": check_sbatch,
     "make": check_make,
     "pip": check_pip,
     "python": check_python,

@@ -226,6 +226,9 @@ class _Price:
         self.priced: set[tuple[str, str]] = set()
         self.sources: Counter[str] = Counter()  # where the seconds of trainings are from
         self.largest = 0  # bytes of the largest weights that are trained
+        self.images = 0  # that the trainings of `training_seconds` take
+        self.training_seconds = 0.0
+        self.most_images = 0.0  # a second, of the run that takes them fastest
         self._manifests: dict[str, Manifest | None] = {}
         self._data: dict[tuple[str, str, str], Data] = {}
         self._begun: dict[Path, dict[str, Any]] = {}
@@ -251,6 +254,11 @@ class _Price:
         seconds, source = self._seconds_of_training(config, data)
         self.sources[source] += 1
         cost.seconds += seconds
+        if seconds and config.entry.trains != "head":
+            images = config.steps * config.batch_size
+            self.images += images
+            self.training_seconds += seconds
+            self.most_images = max(self.most_images, images / seconds)
         cost.size += self._size(config, data)
         self.largest = max(self.largest, self._size(config, data))
 
@@ -470,6 +478,10 @@ def _notes(ahead: Forecast, price: _Price, spec: Spec) -> Iterator[str]:
             for name in table.peak
         )
         yield f"estimates: {reached} (assumed); multiply-adds of both towers; not measured yet"
+    if price.images:
+        mean = price.images / price.training_seconds
+        rate = f"{mean:,.0f} images a second on average, {price.most_images:,.0f} at most"
+        yield f"a run that trains takes {rate}: so many must be decoded"
     if price.largest:
         free = _free(ahead.out)
         room = f"{ahead.size / 1e9:.3g} GB at most"

@@ -213,8 +213,13 @@ def _show_forecast(ahead: Forecast) -> None:
 def _wall_clock(ahead: Forecast) -> str:
     """How long all takes by jobs side by side, and the longest chain of jobs, their limit."""
     *some, (_, chain) = ahead.wall_clock.items()
-    told = [f"{seconds / 3600:,.3g} h with {width}" for width, seconds in some]
-    return f"side by side, each on a GPU: {', '.join(told)}; not below {chain / 3600:,.3g} h"
+    told = [f"{_hours(seconds)} with {width}" for width, seconds in some]
+    return f"side by side, each on a GPU: {', '.join(told)}; never below {_hours(chain)}"
+
+
+def _hours(seconds: float) -> str:
+    hours = seconds / 3600
+    return f"{hours:,.0f} h" if hours >= 100 else f"{hours:.3g} h"
 
 
 def _hours_and_disk(ahead: Forecast, seconds: float, size: int) -> dict[str, str]:
