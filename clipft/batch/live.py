@@ -15,6 +15,7 @@ from .attempt import STOPPED, log_of, percent
 from .record import DONE, FAILED, RUNNING, Ahead
 from .spec import Job
 
+OFTEN = 0.5  # seconds between two pictures
 ROWS = 30  # jobs that a terminal shows at most
 
 
@@ -29,8 +30,9 @@ class Show:
         self._running: dict[int, tuple[Job, float]] = {}
         self._console = Console()
         self._live: Live | None = None
+        self._drawn = 0.0
         if self._console.is_terminal:
-            self._live = Live(console=self._console, auto_refresh=False)
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -57,8 +59,10 @@ class Show:
         self._say(f"{state:7} {seconds:6.1f} s  {job.title}")
 
     def refresh(self) -> None:
-        """Draw the table again."""
-        if self._live is not None:
+        """Draw the table again, where the last one is old: jobs may end by the thousand."""
+        now = time.monotonic()
+        if self._live is not None and now > self._drawn + OFTEN:
+            self._drawn = now
             self._live.update(Group(*self._parts()), refresh=True)
 
     def _say(self, line: str) -> None:

@@ -304,8 +304,9 @@ class _Driver:
         try:
             number, future = self._ended.get(timeout=min(TICK, self.deadline - now))
         except queue.Empty:
-            self._show.refresh()
             return
+        finally:
+            self._show.refresh()
         job = self._under_way.pop(number)
         status = _status_of(job, future)
         self._show.ended(job, status["state"], status["seconds"])
