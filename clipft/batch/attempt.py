@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import platform
 import signal
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import DEVNULL, STDOUT, Popen, TimeoutExpired
+from subprocess import PIPE, STDOUT, Popen, TimeoutExpired
 from typing import Any
 
 from ..disk.files import write_json
@@ -61,16 +62,16 @@ class Attempts:
         command = [sys.executable, "-m", "clipft.batch.notebook", job.notebook, job.folder]
         with tempfile.TemporaryDirectory(prefix="ipy-") as home, log_of(job).open("w") as file:
             env = share.environment(home)
-            process = Popen(
-                command, stdin=DEVNULL, stdout=file, stderr=STDOUT, env=env, start_new_session=True
-            )
-            self._alive[process.pid] = process
-            state = _wait(process, deadline=begun + (share.timeout or math.inf))
-            del self._alive[process.pid]
+            # The job reads an end when this process is no more, however that came, and ends too.
+            pipes = {"stdin": PIPE, "stdout": file, "stderr": STDOUT}
+            with Popen(command, **pipes, env=env, start_new_session=True) as process:
+                self._alive[process.pid] = process
+                state = _wait(process, deadline=begun + (share.timeout or math.inf))
+                del self._alive[process.pid]
 
         seconds = round(time.time() - begun, 1)
         status = {"state": state, "code": process.returncode, "seconds": seconds, "gpu": share.gpu}
-        status |= provenance(share.gpu)
+        status |= {"host": platform.node()} | provenance(share.gpu)
         write_json(job.folder / "status.json", status)
         return status
 
@@ -79,6 +80,16 @@ class Attempts:
         for process in list(self._alive.values()):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
+
+
+def lost(job: Job, reason: str, seconds: float) -> Status:
+    """What is kept of a job whose end nobody saw; the reason becomes the last line of its log."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with log_of(job).open("a") as file:
+        file.write(f"\n{reason}\n")
+    status = {"state": "failed", "code": None, "seconds": round(seconds, 1), "gpu": ""}
+    write_json(job.folder / "status.json", status)
+    return status
 
 
 def log_of(job: Job) -> Path:
@@ -114,6 +125,9 @@ def _wait(process: Popen, *, deadline: float) -> str:
     except TimeoutExpired:
         _stop(process)
         return "timeout"
+    except BaseException:  # whoever waits was interrupted, as Ray does to a task
+        _stop(process)
+        raise
 
 
 def _stop(process: Popen) -> None:

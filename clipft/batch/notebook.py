@@ -9,8 +9,10 @@ import ast
 import contextlib
 import json
 import logging
+import os
 import re
 import signal
+import stat
 import sys
 import tempfile
 import threading
@@ -279,7 +281,24 @@ def _leave_page(executed: Path) -> None:
         write(f"no HTML page: {type(error).__name__}: {error}")
 
 
+def _end_with_starter() -> None:
+    """Wait for the end of the pipe that whoever started this process holds; end all at once.
+
+    Another process may be at this job's work soon: nothing more is saved.
+    """
+    while os.read(0, 1):  # not sys.stdin, whose lock the interpreter wants at its end
+        pass
+    import psutil  # comes with ipykernel
+
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        threading.Thread(target=_end_with_starter, daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     with sigterm_exits():  # what was reached is saved
         execute(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -20,13 +20,15 @@ from ..progress import write
 from .attempt import Status, log_of, percent, tail
 from .engine import Engine, Local
 from .notebook import sigterm_exits
+from .on_ray import OnRay, as_options, chosen as chosen_engine
 from .overview import write_overview
+from .ray_engine import Ray
 from .spec import Job, Spec, choose, in_small, place_of, plan, read_spec
 
 AGAIN = "the same command goes on from what was finished"
 
 
-def run_batch(
+def run_batch(  # noqa: PLR0913
     path: Path | str,
     out: Path | str | None = None,
     jobs: int = 0,
@@ -34,6 +36,7 @@ def run_batch(
     only: Sequence[str] = (),
     *,
     small: bool = False,
+    engine: str | OnRay = "local",
 ) -> Path:
     """Run a spec: notebooks times parameters, a process each, finished ones skipped.
 
@@ -46,12 +49,15 @@ def run_batch(
         gpus: ids as in "0,1", one run at a time on each; "" for all that are visible.
         only: words that name the runs wanted, see `batch.spec.choose`; empty for all.
         small: run it as its block `small` says, into out/NAME_small.
+        engine: `local`, this machine; or `ray`, a cluster, as the spec's block `ray` says. An
+            `OnRay` is that with other values.
 
     Returns:
         `out`.
 
     Raises:
         ConfigError: where the spec is wrong.
+        MissingExtra: where the engine is not installed.
         RunError: when a run failed (the others are finished first), or another batch writes there.
 
     Example:
@@ -60,19 +66,26 @@ def run_batch(
         clipft.errors.ConfigError: ...
     """
     command = _command(path, out, jobs=jobs, gpus=gpus, only=only, small=small)
+    command += as_options(engine)
     path = Path(path)
     spec = read_spec(path)
     if small:
         spec = in_small(spec, path.parent)
+    placed = chosen_engine(engine, spec.ray, gpus)
     out = place_of(spec, path, out)
     stages = plan(spec, path.parent, out)
     chosen = choose(stages, only)
+    runner: Engine
+    if placed is None:
+        runner = Local(jobs, gpus, spec.jobs, spec.timeout or 0)
+    else:
+        notebooks = [job.notebook for job in itertools.chain.from_iterable(chosen)]
+        runner = Ray(placed, out, notebooks, jobs, timeout=spec.timeout or 0)
 
     with lock(out):
         pages.write_plotlyjs(out)
-        engine = Local(jobs, gpus, spec.jobs, spec.timeout or 0)
         total = sum(len(stage) for stage in chosen)
-        with sigterm_exits(), _Driver(spec, engine, total) as driver:
+        with sigterm_exits(), _Driver(spec, runner, total) as driver:
             for stage in chosen:
                 driver.run(stage)
         images = write_overview(spec, stages, out, command)
@@ -142,7 +155,7 @@ class _Driver:
         while to_do or under_way:
             for job in list(to_do):
                 makes = _made_by(job) - self.made
-                if len(under_way) == self.engine.width or makes & being_made:
+                if len(under_way) >= self.engine.width or makes & being_made:
                     continue
                 to_do.remove(job)
                 being_made |= makes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,15 @@ from .terminal_tables import show
 
 if TYPE_CHECKING:
     from ..batch.forecast import Forecast
+    from ..batch.on_ray import OnRay
+
+
+class Engines(StrEnum):
+    """What runs a batch's jobs."""
+
+    local = "local"
+    ray = "ray"
+
 
 DEFAULT_MODEL = "ViT-B-32"  # of `doctor --throughput`
 
@@ -57,6 +67,19 @@ def batch(
     dry_run: Annotated[
         bool, Option("--dry-run", help="only say: jobs, what is missing, hours and disk")
     ] = False,
+    engine: Annotated[
+        Engines, Option(help="local: this machine; ray: a Ray cluster, see the spec's block ray")
+    ] = Engines.local,
+    address: Annotated[
+        str | None, Option(help="a running Ray cluster: auto, HOST:PORT, ray://HOST:PORT")
+    ] = None,
+    gpus_per_job: Annotated[
+        float | None, Option(min=0, help="ray: of a job; 0.5 puts two on a GPU")
+    ] = None,
+    cpus_per_job: Annotated[int | None, Option(min=1, help="ray: of a job")] = None,
+    retries: Annotated[
+        int | None, Option(min=0, help="ray: of a job whose worker or node was lost")
+    ] = None,
     plugin: Plugin = None,
 ) -> None:
     """Run notebooks over a grid of parameters; finished ones are skipped."""
@@ -71,7 +94,23 @@ def batch(
 
     from ..batch.runner import run_batch
 
-    run_batch(spec, out, jobs, gpus=gpus, only=only or (), small=small)
+    given = {"address": address, "gpus": gpus_per_job, "cpus": cpus_per_job, "retries": retries}
+    on_ray = {name: value for name, value in given.items() if value is not None}
+    run_batch(
+        spec, out, jobs, gpus=gpus, only=only or (), small=small, engine=_engine(engine, on_ray)
+    )
+
+
+def _engine(engine: Engines, on_ray: dict[str, Any]) -> str | OnRay:
+    """What runs the jobs; raises ConfigError for options of Ray without it."""
+    from ..batch.on_ray import OPTIONS, OnRay
+
+    if engine is Engines.ray:
+        return OnRay(**on_ray)
+    if on_ray:
+        options = ", ".join(OPTIONS[name] for name in on_ray)
+        raise ConfigError(f"{options} is of --engine ray; the engine here is local")
+    return engine.value
 
 
 def _show_forecast(ahead: Forecast) -> None:
