@@ -25,7 +25,7 @@ from functools import partial
 from importlib import util
 from pathlib import Path
 from shutil import rmtree
-from subprocess import TimeoutExpired, run as run_command
+from subprocess import PIPE, Popen, TimeoutExpired
 from typing import Any, Self
 from uuid import uuid4
 
@@ -38,7 +38,8 @@ from .attempt import Attempts, Share, Status, lost
 from .on_ray import OnRay
 from .spec import Job
 
-CONNECT = 30.0  # seconds in which a cluster answers, and each of its nodes
+CONNECT = 30.0  # seconds in which a cluster answers
+ANSWER = 120.0  # seconds in which each of its nodes does: a node imports clipft first
 GRACE = 15.0  # seconds in which cancelled jobs end their kernels
 LOOK = 5.0  # seconds for which the number of jobs that fit is remembered
 # What jobs on other nodes get of the driver's environment: what decides where things are and how
@@ -49,6 +50,7 @@ SECRET = re.compile("TOKEN|KEY|SECRET|PASSWORD")  # Ray shows a task's variables
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 # Connects and leaves again: where there is no cluster Ray may wait for minutes, or end the process.
 PROBE = """import sys, ray
+print(flush=True)
 try:
     ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
 except Exception as error:
@@ -178,6 +180,8 @@ class Ray:
     def __init__(
         self, how: OnRay, out: Path, notebooks: Sequence[Path], jobs: int = 0, timeout: float = 0
     ):
+        if util.find_spec("ray") is None:
+            raise MissingExtra("ray", "ray")
         self._how = how
         self._address = how.address or os.environ.get("RAY_ADDRESS", "")
         self._mark = out / ".seen_by_ray"
@@ -188,20 +192,19 @@ class Ray:
         self._under_way: dict[Any, Future[Status]] = {}
         self._looked = -math.inf
         self._room = 0
+        self._portion: Portion | None = None  # until the cluster is known
 
     @property
     def width(self) -> int:
         """How many jobs there is room for: nodes come and go."""
-        if self._jobs:
-            return self._jobs
+        if self._jobs or self._portion is None:
+            return self._jobs or 1
         if time.monotonic() > self._looked + LOOK:
             self._room = sum(map(self._portion.fits, _nodes()))
             self._looked = time.monotonic()
         return max(1, self._room)
 
     def __enter__(self) -> Self:
-        if util.find_spec("ray") is None:
-            raise MissingExtra("ray", "ray")
         with contextlib.ExitStack() as stack:
             stack.enter_context(_environment(self._how))
             if self._address:
@@ -209,7 +212,9 @@ class Ray:
             stack.enter_context(_connected(self._address))
             self._portion = portion(self._how, _nodes(), self._jobs)
             stack.callback(self._mark.unlink, missing_ok=True)
-            self._view = self._shared()
+            write_text(self._mark, uuid4().hex)
+            self._view = View.here(self._mark, self._notebooks)
+            _ask([node for node in _nodes() if self._portion.fits(node)], self._view)
             self._open = stack.pop_all()
         return self
 
@@ -222,6 +227,7 @@ class Ray:
         import ray
 
         how = self._how
+        assert self._portion is not None  # within `with`
         order = Order(
             notebook=str(job.notebook),
             parameters=job.parameters,
@@ -278,31 +284,28 @@ class Ray:
         for reference in alive:
             ray.cancel(reference, force=True)  # its job sees that, and ends itself
 
-    def _shared(self) -> View:
-        """What the nodes are to see; raises ConfigError for the first that does not."""
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        write_text(self._mark, uuid4().hex)
-        view = View.here(self._mark, self._notebooks)
-        names = {}
-        for node in _nodes():
-            if self._portion.fits(node):
-                place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                task = ray.remote(look).options(num_cpus=0, scheduling_strategy=place)
-                name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
-                names[task.remote(view)] = name
-        ready, silent = ray.wait(list(names), num_returns=len(names), timeout=CONNECT)
-        for reference in silent:
-            raise ConfigError(f"Ray's node {names[reference]} did not answer in {CONNECT:g} s")
-        for reference in ready:
-            try:
-                lacking = ray.get(reference)
-            except Exception as error:
-                lacking = f"cannot run clipft: {_line(error)}"
-            if lacking:
-                raise ConfigError(f"Ray's node {names[reference]} {lacking}")
-        return view
+def _ask(nodes: Sequence[Mapping[str, Any]], view: View) -> None:
+    """Raise ConfigError for the first node that does not see what the driver sees."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    names = {}
+    for node in nodes:
+        place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        task = ray.remote(look).options(num_cpus=0, scheduling_strategy=place)
+        name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+        names[task.remote(view)] = name
+    ready, silent = ray.wait(list(names), num_returns=len(names), timeout=ANSWER)
+    for reference in ready:
+        try:
+            lacking = ray.get(reference)
+        except Exception as error:
+            lacking = f"cannot run clipft: {_line(error)}"
+        if lacking:
+            raise ConfigError(f"Ray's node {names[reference]} {lacking}")
+    for reference in silent:
+        raise ConfigError(f"Ray's node {names[reference]} did not answer in {ANSWER:g} s")
 
 
 def portion(how: OnRay, nodes: Sequence[Mapping[str, Any]], jobs: int = 0) -> Portion:
@@ -352,16 +355,20 @@ def _nodes() -> list[dict[str, Any]]:
 
 def _probe(address: str) -> None:
     """Raise ConfigError where no cluster answers at an address, and say why."""
-    try:
-        answer = run_command(
-            [sys.executable, "-c", PROBE, address], capture_output=True, text=True, timeout=CONNECT
-        )
-    except TimeoutExpired:
-        reason = f"no answer in {CONNECT:g} s; wanted: auto, HOST:PORT or ray://HOST:PORT"
-    else:
-        if answer.returncode == 0:
-            return
-        reason = [*answer.stderr.splitlines(), f"exit code {answer.returncode}"][-1][:400]
+    pipes: dict[str, Any] = {"stdout": PIPE, "stderr": PIPE, "text": True}
+    with Popen([sys.executable, "-c", PROBE, address], **pipes) as probe:
+        assert probe.stdout is not None
+        probe.stdout.readline()  # Ray is imported, which a cold disk may take long for
+        try:
+            _, said = probe.communicate(timeout=CONNECT)
+        except TimeoutExpired:
+            probe.kill()
+            reason = f"no answer in {CONNECT:g} s; wanted: auto, HOST:PORT or ray://HOST:PORT"
+        else:
+            if probe.returncode == 0:
+                return
+            lines = said.splitlines() or [f"exit code {probe.returncode}"]
+            reason = lines[-1][:400]
     raise ConfigError(f"cannot reach the Ray cluster {address!r}: {reason}")
 
 

@@ -18,11 +18,11 @@ from ..errors import RunError
 from ..figures import pages
 from ..progress import write
 from .attempt import Status, log_of, percent, tail
-from .engine import Engine, Local
+from .engine import Engine
+from .engines import engine_of
 from .notebook import sigterm_exits
-from .on_ray import OnRay, as_options, chosen as chosen_engine
+from .on_ray import OnRay, as_options
 from .overview import write_overview
-from .ray_engine import Ray
 from .spec import Job, Spec, choose, in_small, place_of, plan, read_spec
 
 AGAIN = "the same command goes on from what was finished"
@@ -71,16 +71,11 @@ def run_batch(  # noqa: PLR0913
     spec = read_spec(path)
     if small:
         spec = in_small(spec, path.parent)
-    placed = chosen_engine(engine, spec.ray, gpus)
     out = place_of(spec, path, out)
     stages = plan(spec, path.parent, out)
     chosen = choose(stages, only)
-    runner: Engine
-    if placed is None:
-        runner = Local(jobs, gpus, spec.jobs, spec.timeout or 0)
-    else:
-        notebooks = [job.notebook for job in itertools.chain.from_iterable(chosen)]
-        runner = Ray(placed, out, notebooks, jobs, timeout=spec.timeout or 0)
+    planned = itertools.chain.from_iterable(chosen)
+    runner = engine_of(engine, spec, out, planned=planned, jobs=jobs, gpus=gpus)
 
     with lock(out):
         pages.write_plotlyjs(out)
