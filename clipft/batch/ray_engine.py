@@ -437,12 +437,9 @@ def _session_folder() -> Iterator[str]:
     for old in Path(base).glob(f"{SESSION}*"):
         with contextlib.suppress(ClipftError), lock(old):
             rmtree(old, ignore_errors=True)
-    folder = tempfile.mkdtemp(prefix=SESSION, dir=base)
-    try:
-        with lock(folder):
-            yield folder
-    finally:
-        rmtree(folder, ignore_errors=True)
+    place = tempfile.TemporaryDirectory(prefix=SESSION, dir=base, ignore_cleanup_errors=True)
+    with place as folder, lock(folder):
+        yield folder
 
 
 def _line(error: Exception) -> str:
