@@ -28,7 +28,7 @@ class OnRay(Record):
         gpus: of a job, a fraction of one too; None for one where the cluster has any.
         cpus: of a job; 0 for those beside its GPU, or half of a node's.
         retries: how often a job is run again whose worker or node was lost.
-        retry_failed: also one whose notebook failed.
+        retry_notebooks: also one whose notebook failed, at once.
 
     Example:
         >>> clipft.OnRay(gpus=0.5, retries=3).gpus
@@ -39,7 +39,7 @@ class OnRay(Record):
     gpus: float | None = Field(None, ge=0)
     cpus: int = Field(0, ge=0)
     retries: int = Field(2, ge=0, le=100)
-    retry_failed: bool = False
+    retry_notebooks: bool = False
 
     @model_validator(mode="after")
     def _a_part_or_whole_ones(self) -> Self:

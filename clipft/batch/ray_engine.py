@@ -234,7 +234,7 @@ class Ray:
             folder=str(job.folder),
             portion=self._portion,
             timeout=self._timeout,
-            tries=1 + how.retries if how.retry_failed else 1,
+            tries=1 + how.retries if how.retry_notebooks else 1,
             view=self._view,
         )
         task = ray.remote(carry_out).options(

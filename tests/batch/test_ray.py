@@ -127,7 +127,7 @@ def work(folder, values, **spec):
 
 def test_a_killed_nodes_job_runs_again_on_the_other(cluster, tmp_path):
     """So does a notebook that failed, where that is asked for; one that fails always ends."""
-    again = {"retries": 1, "retry_failed": True}
+    again = {"retries": 1, "retry_notebooks": True}
     path, out = work(tmp_path, [0, 1, 2, 3], ray=again)
     with environment(CLIPFT_DATA="/of/the/driver"):
         driver = begun(path, cluster.address)
@@ -206,7 +206,7 @@ def test_a_cluster_of_this_machine_ends_with_the_batch(home, tmp_path):
     """And a notebook that takes too long with its time, which is not tried again."""
     notebook(tmp_path / "sleep.ipynb", "out = ''", "import time\ntime.sleep(600)")
     stage = {"notebook": "sleep.ipynb", "parameters": {"out": "{out}"}}
-    again = {"retries": 1, "retry_failed": True}
+    again = {"retries": 1, "retry_notebooks": True}
     path = spec_file(tmp_path, timeout=4.0, ray=again, stages=[stage])
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(
