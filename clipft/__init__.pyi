@@ -1,5 +1,6 @@
 """The front door: every public name and where it lives. This list is the only one."""
 
+from .batch.on_ray import OnRay as OnRay
 from .batch.runner import run_batch as run_batch
 from .config import Reading as Reading, RunConfig as RunConfig
 from .data.images import sample_tiles as sample_tiles

@@ -2,9 +2,9 @@
 
 They share a JupyterLab, a Chromium and a page of explorers. xdist's own `xdist_group` does nothing
 with pytest 9.2 (it writes `item._nodeid`, which pytest no longer reads), so a group is told by the
-place of its tests here. Files that make runs, a kernel or many answers for themselves stay
-together, too. All other tests go one by one to the worker that is free: what several of them lean
-on is made once for all workers, see `shared` in conftest.py.
+place of its tests here. Files that make runs, a kernel, a cluster or many answers for themselves
+stay together, too. All other tests go one by one to the worker that is free: what several of them
+lean on is made once for all workers, see `shared` in conftest.py.
 """
 
 import os
@@ -15,6 +15,7 @@ import pytest
 TOGETHER = (
     "tests/browser/test_e",
     "tests/browser/",
+    "tests/batch/test_ray.py",
     "tests/batch/test_notebooks.py",
     "tests/cli/test_front_door.py",
     "tests/reports/",

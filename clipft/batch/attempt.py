@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import platform
 import signal
 import sys
 import tempfile
@@ -131,7 +132,7 @@ class Attempts:
         status = {"state": state, "code": process.returncode, "seconds": seconds, "gpu": share.gpu}
         if state == "timeout":
             status["why"] = f"stopped after {share.timeout:g} s, the spec's timeout"
-        status |= provenance(share.gpu)
+        status |= {"host": platform.node()} | provenance(share.gpu)
         write_json(job.folder / "status.json", status)
         (job.folder / life.RUNNING).unlink(missing_ok=True)
         return status
@@ -168,6 +169,16 @@ def temporary_folder() -> str:
     raise ConfigError(f"{problem}; set TMPDIR to a folder of at most {SOCKET}")
 
 
+def lost(job: Job, reason: str, seconds: float) -> Status:
+    """What is kept of a job whose end nobody saw; the reason becomes the last line of its log."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with log_of(job).open("a") as file:
+        file.write(f"\n{reason}\n")
+    status = {"state": "failed", "code": None, "seconds": round(seconds, 1), "gpu": ""}
+    write_json(job.folder / "status.json", status)
+    return status
+
+
 def log_of(job: Job) -> Path:
     """What a job's process wrote."""
     return job.folder / "log.txt"
@@ -201,6 +212,9 @@ def _wait(process: Popen, folder: Path, *, deadline: float) -> str:
     except TimeoutExpired:
         _stop(process, folder)
         return "timeout"
+    except BaseException:  # whoever waits was interrupted, as Ray does to a task
+        _stop(process, folder)
+        raise
 
 
 def _stop(process: Popen, folder: Path) -> None:

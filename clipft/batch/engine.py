@@ -18,12 +18,12 @@ from .spec import Job
 
 
 class Engine(Protocol):
-    """Runs jobs side by side; at the end of `with` none is left running.
+    """Runs jobs side by side; at the end of `with` none is left running."""
 
-    width: how many run at once; the driver hands over no more than these.
-    """
-
-    width: int
+    @property
+    def width(self) -> int:
+        """How many run at once, now: the driver hands over no more than these."""
+        ...
 
     def __enter__(self) -> Self: ...
 

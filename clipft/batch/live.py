@@ -22,11 +22,10 @@ ROWS = 30  # jobs that a terminal shows at most
 class Show:
     """Jobs that run, counts of all, and the seconds that are left."""
 
-    def __init__(self, name: str, counts: Counter[str], ahead: Ahead, width: int):
+    def __init__(self, name: str, counts: Counter[str], ahead: Ahead):
         self._name = name
         self._counts = counts
         self._ahead = ahead
-        self._width = width
         self._running: dict[int, tuple[Job, float]] = {}
         self._console = Console()
         self._live: Live | None = None
@@ -58,21 +57,24 @@ class Show:
         self._counts[DONE if state == "ok" else FAILED] += state != STOPPED
         self._say(f"{state:7} {seconds:6.1f} s  {job.title}")
 
-    def refresh(self) -> None:
-        """Draw the table again, where the last one is old: jobs may end by the thousand."""
+    def refresh(self, width: int) -> None:
+        """Draw the table again, where the last one is old: jobs may end by the thousand.
+
+        width: how many run at once.
+        """
         now = time.monotonic()
         if self._live is not None and now > self._drawn + OFTEN:
             self._drawn = now
-            self._live.update(Group(*self._parts()), refresh=True)
+            self._live.update(Group(*self._parts(width)), refresh=True)
 
     def _say(self, line: str) -> None:
         self._console.print(Text(line), soft_wrap=True)
 
-    def _parts(self) -> list[Table | Text]:
+    def _parts(self, width: int) -> list[Table | Text]:
         now = time.monotonic()
         running = list(self._running.values())
         at_it = [(job, now - begun) for job, begun in running]
-        left = self._ahead.seconds(at_it, self._width)
+        left = self._ahead.seconds(at_it, width)
         counts = self._counts | Counter({RUNNING: len(running)})
         told = [f"{counts[state]} {state}" for state in (RUNNING, DONE, FAILED)]
         table = Table.grid(padding=(0, 2))

@@ -23,11 +23,13 @@ from ..figures import pages
 from ..progress import write
 from . import life
 from .attempt import Status, log_of, temporary_folder
-from .engine import Engine, Local
+from .engine import Engine
+from .engines import engine_of
 from .forecast import expected_seconds
 from .graph import NOTHING, Gate, Order
 from .life import sigterm_exits
 from .live import Show
+from .on_ray import OnRay, as_options
 from .overview import write_overview
 from .record import DONE, FAILED, NOT_RUN, Ahead, Entry, read_record, reason, unknown_kinds
 from .spec import Batch, Job, Plan, choose, open_batch
@@ -36,7 +38,7 @@ AGAIN = "the same command goes on from what was finished"
 TICK = 1.0  # seconds between two looks at the clock and at the jobs that run
 
 
-def run_batch(
+def run_batch(  # noqa: PLR0913
     path: Path | str,
     out: Path | str | None = None,
     jobs: int = 0,
@@ -44,6 +46,7 @@ def run_batch(
     only: Sequence[str] = (),
     *,
     small: bool = False,
+    engine: str | OnRay = "local",
 ) -> Path:
     """Run a spec: notebooks times parameters, a process each, finished ones skipped.
 
@@ -56,12 +59,15 @@ def run_batch(
         gpus: ids as in "0,1", one run at a time on each; "" for all that are visible.
         only: words that name the runs wanted, see `batch.spec.choose`; empty for all.
         small: run it as its block `small` says, into out/NAME_small.
+        engine: `local`, this machine; or `ray`, a cluster, as the spec's block `ray` says. An
+            `OnRay` is that with other values.
 
     Returns:
         `out`.
 
     Raises:
         ConfigError: where the spec is wrong.
+        MissingExtra: where the engine is not installed.
         RunError: when a run failed (the others are finished first), or another batch writes there.
 
     Example:
@@ -70,9 +76,10 @@ def run_batch(
         clipft.errors.ConfigError: ...
     """
     batch = open_batch(path, out, small=small)
-    engine = Local(jobs, gpus, batch.spec.jobs, batch.spec.timeout or 0)
+    runner = engine_of(engine, batch, jobs=jobs, gpus=gpus)
     command = command_of(path, out, jobs=jobs, gpus=gpus, only=only, small=small)
-    return work_off(batch, engine, Wish(only=only, command=command))
+    command += as_options(engine)
+    return work_off(batch, runner, Wish(only=only, command=command))
 
 
 @dataclass(frozen=True)
@@ -239,7 +246,7 @@ class _Driver:
         gates = {number: batch.plan.gates[number] for number in self._jobs}
         self._order = Order(gates, {number: job.tokens for number, job in self._jobs.items()})
         counts = Counter({DONE: len(wanted) - len(self._jobs)})
-        self._show = Show(batch.spec.name, counts, self._ahead(entries), engine.width)
+        self._show = Show(batch.spec.name, counts, self._ahead(entries))
 
     def _ahead(self, entries: dict[int, Entry]) -> Ahead:
         plan = self._batch.plan
@@ -306,7 +313,7 @@ class _Driver:
         except queue.Empty:
             return
         finally:
-            self._show.refresh()
+            self._show.refresh(self._engine.width)
         job = self._under_way.pop(number)
         status = _status_of(job, future)
         self._show.ended(job, status["state"], status["seconds"])

@@ -22,6 +22,7 @@ from ..runs.identity import PLACED, absolute
 from ..runs.recipes import Preset, presets
 from .graph import Asks, Gate, Needs, in_order
 from .notebook import Parameters, read_parameters
+from .on_ray import OnRay
 from .small import Small
 from .work import Work, is_drawing, work_of
 
@@ -82,6 +83,7 @@ class Spec(Record):
     # of every saved figure, where a Chromium is found
     images: tuple[Literal["png", "svg", "pdf"], ...] = ("png",)
     columns: tuple[Literal[1, 2], ...] = (2,)  # of a paper, as wide as which SVG and PDF are
+    ray: OnRay = OnRay()  # what a job gets of a Ray cluster
     small: Small | None = None  # how `--small` runs it
     stages: tuple[Stage, ...]
 
