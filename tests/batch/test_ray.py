@@ -65,9 +65,14 @@ from ray.cluster_utils import Cluster
 place = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 80_000_000}
 head = {"include_dashboard": False, "temp_dir": sys.argv[1]}
 head["ray_client_server_port"] = int(sys.argv[2])
-cluster = Cluster(initialize_head=True, head_node_args=place | head)
+def begin():
+    cluster = Cluster(initialize_head=True, head_node_args=place | head)
+    return cluster, cluster.add_node(**place)
 try:
-    node = cluster.add_node(**place)
+    cluster, node = begin()
+except Exception:  # Ray gives a busy machine 30 s
+    cluster, node = begin()
+try:
     (raylet,) = node.all_processes["raylet"]
     print(json.dumps([cluster.address, raylet.process.pid]), flush=True)
     sys.stdin.read()
