@@ -401,7 +401,6 @@ def _connected(address: str) -> Iterator[None]:
 
     if ray.is_initialized():
         raise ConfigError("Ray is in use in this process already; ray.shutdown() first")
-    env = {"env_vars": passed(os.environ)}
     with contextlib.ExitStack() as stack:
         place: dict[str, Any] = {"address": address}
         if not address:
@@ -410,13 +409,27 @@ def _connected(address: str) -> Iterator[None]:
         stack.callback(ray.shutdown)
         before = signal.getsignal(signal.SIGTERM)
         try:
-            ray.init(runtime_env=env, **place, **QUIET)
+            _begin(place)
         except Exception as error:
             where = f"the Ray cluster {address!r}" if address else "a Ray cluster on this machine"
             raise ConfigError(f"cannot use {where}: {_line(error)}") from None
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)  # Ray's own leaves with another exit code
         yield
+
+
+def _begin(place: dict[str, Any]) -> None:
+    """Connect to a cluster, or start one; that is tried twice: Ray gives a busy machine 30 s."""
+    import ray
+
+    settings = QUIET | place | {"runtime_env": {"env_vars": passed(os.environ)}}
+    try:
+        ray.init(**settings)
+    except Exception:
+        if place["address"] != "local":
+            raise
+        ray.shutdown()
+        ray.init(**settings)
 
 
 def passed(environment: Mapping[str, str]) -> dict[str, str]:

@@ -65,9 +65,14 @@ from ray.cluster_utils import Cluster
 place = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 80_000_000}
 head = {"include_dashboard": False, "temp_dir": sys.argv[1]}
 head["ray_client_server_port"] = int(sys.argv[2])
-cluster = Cluster(initialize_head=True, head_node_args=place | head)
+def begin():
+    cluster = Cluster(initialize_head=True, head_node_args=place | head)
+    return cluster, cluster.add_node(**place)
 try:
-    node = cluster.add_node(**place)
+    cluster, node = begin()
+except Exception:  # Ray gives a busy machine 30 s
+    cluster, node = begin()
+try:
     (raylet,) = node.all_processes["raylet"]
     print(json.dumps([cluster.address, raylet.process.pid]), flush=True)
     sys.stdin.read()
@@ -151,7 +156,7 @@ def test_a_killed_nodes_job_runs_again_on_the_other(cluster, tmp_path):
     assert [(out / f"{a}.txt").read_text() for a in (0, 1, 3)] == ["5.0", "10.0", "-10.0"]
     seen = {"CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "1", "CLIPFT_DATA": "/of/the/driver"}
     assert json.loads((out / "0.json").read_text()) == seen
-    assert stdout.count("\n") < 16 and len(stderr.splitlines()) == 1
+    assert "Traceback" not in stdout and len(stderr.splitlines()) == 1
 
 
 def test_a_killed_driver_is_started_again(cluster, tmp_path):
@@ -196,8 +201,7 @@ def test_a_cluster_that_wants_a_token_is_named_in_a_line(cluster, tmp_path):
     [("127.0.0.1:9", "no answer in 1 s; wanted: auto, HOST:PORT"), ("nowhere", "Invalid address")],
 )
 def test_a_cluster_that_is_not_there(home, tmp_path, monkeypatch, address, reason):
-    if reason.startswith("no answer"):
-        monkeypatch.setattr(ray_engine, "CONNECT", 1.0)
+    monkeypatch.setattr(ray_engine, "CONNECT", 1.0)
     path, _ = work(tmp_path, [2])
     with pytest.raises(ConfigError, match=f"cannot reach the Ray cluster '{address}': {reason}"):
         run_batch(path, engine=OnRay(address=address))
