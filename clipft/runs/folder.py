@@ -119,7 +119,7 @@ class RunFolder:
 
     @property
     def checkpoint_file(self) -> Path:
-        """Student, optimiser and step of the last validation, while training."""
+        """Student, optimiser and step of the last checkpoint, while training."""
         return self.path / "checkpoint.safetensors"
 
     @property
@@ -239,16 +239,23 @@ class RunFolder:
         """Add a row to the history."""
         append_json(self._history_file, row)
 
-    def forget_after(self, step: int) -> None:
-        """Drop the rows of steps that are trained again after a resume."""
-        lines = [json.dumps(row) + "\n" for row in self.history() if row["step"] <= step]
+    def forget_after(self, step: int, validated: int) -> None:
+        """Drop the rows of steps that are trained again after a resume, or validated again.
+
+        validated: after which step the state was validated last.
+        """
+        lines = []
+        for row in self.history():
+            last = validated if "val_accuracy" in row else step
+            if row["step"] <= last:
+                lines.append(json.dumps(row) + "\n")
         write_text(self._history_file, "".join(lines))
 
     def finish(self) -> None:
         """Make the weights chosen so far the tuned ones, and remove the checkpoint."""
         with disk(self.best_file):
             os.replace(self.best_file, self.weights_file)
-        self.checkpoint_file.unlink()
+            self.checkpoint_file.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Remove the folder of a training that ended before anything was kept."""
