@@ -123,8 +123,9 @@ def _score_images(bench: Bench, run: Run, alphas: Sequence[float], refine: Refin
     with recorded(run.folder, bench.device, SCORING, **about) as part:
         more = mixtures.score(splits, missing, refine, known, run.path)
         part["alphas"] = more.alphas
-        if more:
-            run.folder.add_images(more)
+    # Last: whoever finds images finds in which precision they were scored.
+    if more:
+        run.folder.add_images(more)
 
 
 def _summarise(run: Run, alphas: Sequence[float] | None) -> None:

@@ -25,8 +25,10 @@ from string import hexdigits
 from typing import TYPE_CHECKING, Any
 
 from ..disk.files import (
+    LOCK,
     append_json,
     atomic,
+    check_held,
     disk,
     read_json,
     read_jsonl,
@@ -34,6 +36,7 @@ from ..disk.files import (
     write_parquet,
     write_text,
 )
+from ..disk.leftovers import remove
 from ..disk.lock import lock
 from ..errors import RunError
 from .image_scores import ImagesFile, reading, write_images
@@ -258,9 +261,24 @@ class RunFolder:
             self.checkpoint_file.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Remove the folder of a training that ended before anything was kept."""
+        """Remove the folder of a training that ended before anything was kept.
+
+        Raises StorageError where somebody else removed it, who may have begun it anew.
+        """
+        check_held(self.path)
         if not self.is_resumable:
             shutil.rmtree(self.path, ignore_errors=True)
+
+    def begin_anew(self) -> None:
+        """Remove what a process that was killed left before the run was finished."""
+        for file in self.path.iterdir():
+            if file.name != LOCK:
+                remove(file)
+
+    def tidy(self) -> None:
+        """Remove the checkpoint that a training left which was killed at its very end."""
+        if self.has_weights:
+            remove(self.checkpoint_file)
 
     def images(self, alpha: float | None = None) -> pd.DataFrame:
         """Scores of single images, at one alpha or at all.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..disk.files import disk
+from ..disk.leftovers import temporary_prefix
 from ..errors import RunError
 from .scores import IMAGE_COLUMNS, ROWS, Key, Scores, ScoreStore, scores_of_rows, to_frame
 
@@ -69,7 +70,9 @@ class Gathered(ScoreStore):
     def __init__(self, folder: Path | str = ""):
         self._folder = folder or tempfile.gettempdir()
         with disk(self._folder):
-            self._file = tempfile.TemporaryFile(dir=self._folder)
+            # It has a name for a moment where a file system has no files without one.
+            prefix = temporary_prefix("scores")
+            self._file = tempfile.TemporaryFile(dir=self._folder, prefix=prefix, suffix=".tmp")
         weakref.finalize(self, self._file.close)
         self.keys: Sequence[Key] = []
         self._splits: dict[str, _Rows] = {}

@@ -93,6 +93,7 @@ def train(
         with contextlib.suppress(ConfigError):  # it is given to those without the data set, too
             made_of |= bench.rows_of(config)
         _check_begun(folder, kept, made_of)
+        folder.tidy()
         return Run.open(folder)
     made_of |= bench.rows_of(config)
     _check_disk(bench, config, folder)
