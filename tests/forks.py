@@ -87,9 +87,13 @@ class Forks:
         arguments: list[str],
         log: Path,
         env: dict[str, str] | None = None,
+        *,
         file_size: int = -1,
+        user: int = -1,
     ) -> Job:
-        """Begin a command; file_size: bytes beyond which it may not write a file, -1: any."""
+        """Begin a command; file_size: bytes beyond which it may not write a file, -1: any; user:
+        as whom it runs, -1: as this one.
+        """
         line = self._line()
         asked = {
             "argv": [str(word) for word in arguments],
@@ -97,6 +101,7 @@ class Forks:
             "log": str(log),
             "cwd": str(Path.cwd()),
             "file_size": file_size,
+            "user": user,
         }
         line.sendall(json.dumps(asked).encode() + b"\n")
         return Job(int(line.recv(20)), log, line)
@@ -127,13 +132,10 @@ class Forks:
 
 def wait_for_requests(address: str) -> None:
     """Import what takes long, and make a fork of each line that comes."""
-    import clipft.batch.runner
-    import clipft.cli
-    import clipft.evaluation.score
-    import clipft.models.predict
-    import clipft.reports.energy_gap
-    import clipft.training.combine
-    import clipft.training.train  # noqa: F401
+    import pandas as pd
+    import pyarrow.parquet  # noqa: F401
+
+    pd.DataFrame({"a": ["x"]}).astype("category")  # what pandas imports then
 
     assert threading.active_count() == 1, "a thread was started, which no fork would have"
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ends are nobody's business here
@@ -180,6 +182,8 @@ def be_command(asked: dict) -> NoReturn:
             # What is too long is refused as by a full disk, not by the signal of old.
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (asked["file_size"], resource.RLIM_INFINITY))
+        if asked["user"] >= 0:
+            os.setuid(asked["user"])
         sys.argv = ["clipft", *asked["argv"]]
 
         from clipft.cli import main

@@ -15,6 +15,7 @@ import re
 import shutil
 from pathlib import Path
 
+SAFETENSORS = re.compile(r"\.tmp[A-Za-z0-9]{6}")  # its own temporary file, beside what it saves
 OLD = 24 * 3600  # seconds after which nobody of another machine is still writing one file
 # An older clipft did not say who.
 MARKED = re.compile(r"\.(?P<name>.+)\.(?:(?P<who>[0-9a-f]{6})-(?P<pid>\d+)-)?[^.]*\.tmp")
@@ -46,13 +47,16 @@ def is_alive(pid: int) -> bool:
 
 
 def remove_leftovers(folder: Path, name: str = "") -> None:
-    """Remove what processes that are no more were writing in a folder: of one name, or all.
+    """Remove what processes that are no more were writing in a folder: of one name; or all, in a
+    folder that this process holds.
 
     What cannot be removed stays. Of another machine's only what is a day older than its folder's
     last change is taken for left.
     """
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
+            if not name and SAFETENSORS.fullmatch(entry.name):
+                remove(Path(entry.path))
             if not entry.name.endswith(".tmp"):
                 continue
             match = MARKED.fullmatch(entry.name)
