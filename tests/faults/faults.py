@@ -93,12 +93,12 @@ class Faults:
         log = self.folder / f"{place.name}.log"
         return self.forks.start(work.at(place), log, self.stock.environment(place), **how)
 
-    def kill(self, work: Work, draw: random.Random) -> Outcome:
-        """Kill a command once or more, then let it end; raises AssertionError where it differs."""
+    def kill(self, work: Work, draw: random.Random, most: int = 1) -> Outcome:
+        """Kill a command once or more often, then let it end; raises AssertionError where it differs."""
         whole = self.whole(work)
         outcome = Outcome(work.title)
         with self.place(work) as place:
-            for _ in range(draw.randint(1, MOST_KILLS)):
+            for _ in range(draw.randint(1, most)):
                 if not self._kill_once(work, place, draw, outcome):
                     break
                 if "export" in work.kind and work.name == "open_clip":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
 
-from faults import Faults  # noqa: E402
+from faults import MOST_KILLS, Faults  # noqa: E402
 from forks import Forks  # noqa: E402
 
 FAILING = 4  # of so many cases one has writes that fail, beside N kills
@@ -37,16 +37,18 @@ def go_through(faults: Faults, given: argparse.Namespace) -> int:
     kills, hits, refused = Counter(), 0, 0
     failures = []
     works = list(faults.works.values())
+    random.Random(given.seed).shuffle(works)
     number = 0
     while sum(kills.values()) < given.kills:
         draw = random.Random(f"{given.seed}:{number}")
-        # Every work in its turn; those whose writes fail are drawn.
+        # Every work in its turn, killed once at first; those whose writes fail are drawn.
         is_failing = number % FAILING == FAILING - 1
         turn = number - number // FAILING
-        work = draw.choice(works) if is_failing else works[(turn * 7 + given.seed) % len(works)]
+        work = draw.choice(works) if is_failing else works[turn % len(works)]
+        most = 1 if turn < len(works) else MOST_KILLS
         if given.only in (-1, number):
             try:
-                outcome = faults.refuse(work, draw) if is_failing else faults.kill(work, draw)
+                outcome = faults.refuse(work, draw) if is_failing else faults.kill(work, draw, most)
             except AssertionError as error:
                 failures.append(number)
                 print(f"{number:4} FAILED {error}", flush=True)

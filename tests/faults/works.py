@@ -162,11 +162,19 @@ def files(place: Path) -> Iterator[tuple[str, Path]]:
 
 
 def contents(place: Path) -> dict[str, str]:
-    """Name -> digest of what is there; locks stay, and what tells of times differs."""
+    """Name -> digest of what is there; locks stay, and what tells of times differs.
+
+    Embeddings are named by what is in them: their keys tell when the images were written.
+    """
     found = {}
     for name, path in files(place):
-        if not (name.endswith(".lock") or path.name in TOLD):
-            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        if name.endswith(".lock") or path.name in TOLD:
+            continue
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        if not name.startswith("cache/arrays/"):
+            found[name] = digest
+        elif path.suffix == ".npy":
+            found[f"cache/arrays {digest}"] = digest
     return found
 
 
