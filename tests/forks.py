@@ -22,7 +22,7 @@ LONGEST = 1 << 20  # bytes of a request: arguments and environment
 HANG = 120  # seconds after which nobody is there
 IMPORTED = (
     *("clipft.cli", "clipft.batch.runner", "clipft.evaluation.score", "clipft.models.predict"),
-    *("clipft.reports.energy_gap", "clipft.training.combine", "clipft.training.adopt"),
+    *("clipft.training.train", "clipft.training.combine", "clipft.training.adopt"),
     *("clipft.runs.thumbnails", "clipft.data.packs", "clipft.evaluation.zero_shot"),
     *("pyarrow.parquet", "resource", "traceback"),
 )
@@ -58,7 +58,6 @@ class Job:
         """Its exit code, or minus the signal that ended it."""
         if self.code is None:
             assert self._asked(timeout=HANG), f"{self.log} has not ended:\n{self.said}"
-            self.line.close()
         assert self.code is not None
         return self.code
 
@@ -69,6 +68,7 @@ class Job:
         except (TimeoutError, BlockingIOError):
             return False
         self.code = int(answer)
+        self.line.close()
         return True
 
 

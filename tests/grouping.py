@@ -16,6 +16,8 @@ TOGETHER = (
     "tests/browser/test_e",
     "tests/browser/",
     "tests/batch/test_notebooks.py",
+    "tests/faults/",
+    "tests/training/test_stops.py",
     "tests/cli/test_front_door.py",
     "tests/reports/",
     "tests/runs/test_run.py",

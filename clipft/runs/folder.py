@@ -9,6 +9,7 @@
 - weights.safetensors: the tuned weights; with them the run is finished
 - images.parquet: what the model at each scored alpha says of every image
 - scores.parquet: every metric of them, with intervals
+- unfinished.npz: of a scoring that was stopped, until it goes on
 
 What the files mean is said elsewhere.
 """
@@ -129,6 +130,11 @@ class RunFolder:
     def images_file(self) -> Path:
         """Scores of single images."""
         return self.path / "images.parquet"
+
+    @property
+    def unfinished_file(self) -> Path:
+        """What a scoring that was asked to stop had said of whole splits."""
+        return self.path / "unfinished.npz"
 
     @property
     def scores_file(self) -> Path:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,7 +57,6 @@ class Faults:
         self.stock.make(forks)
         self.works = {work.title: work for work in self.stock.works()}
         self._wholes: dict[str, Whole] = {}
-        self._count = 0
 
     def whole(self, work: Work) -> Whole:
         """The uninterrupted command, done once."""
@@ -79,12 +78,14 @@ class Faults:
     @contextlib.contextmanager
     def place(self, work: Work) -> Iterator[Path]:
         """A folder of a command's own."""
-        self._count += 1
-        place = self.folder / f"place{self._count}"
+        # Always of one name for a command: some of what is left says where.
+        place = self.folder / work.title.replace(" ", "-")
         place.mkdir()
         self.fill(work, place)
-        yield place
-        shutil.rmtree(place)
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place)
 
     def fill(self, work: Work, place: Path) -> None:
         shutil.copytree(self.stock.folder / (work.begins or "empty"), place, dirs_exist_ok=True)
@@ -94,7 +95,7 @@ class Faults:
         return self.forks.start(work.at(place), log, self.stock.environment(place), **how)
 
     def kill(self, work: Work, draw: random.Random, most: int = 1) -> Outcome:
-        """Kill a command once or more often, then let it end; raises AssertionError where it differs."""
+        """Kill a command, then let it end; raises AssertionError where what it leaves differs."""
         whole = self.whole(work)
         outcome = Outcome(work.title)
         with self.place(work) as place:
@@ -175,26 +176,30 @@ class Faults:
 
     # --- writes that fail
 
-    def refuse(self, work: Work, draw: random.Random) -> Outcome:
-        """Let a command's writes fail, then give it what it wants."""
-        ways = [self._too_long]
+    def refuse(self, work: Work, draw: random.Random, ways: Sequence[str] = ()) -> Outcome:
+        """Let a command's writes fail in one of these ways, then give it what it wants.
+
+        () for all that this user may: a file that grows too long, a full disk, folders that may no
+        longer be written.
+        """
+        known = {"too_long": self._too_long}
         if can_mount():
-            ways.append(self._full)
+            known["full"] = self._full
         if os.geteuid() == 0:
-            ways.append(self._forbidden)
-        way = draw.choice(ways)
-        outcome = Outcome(f"{work.title} {way.__name__.strip('_')}")
-        whole = self.whole(work)
+            known["forbidden"] = self._forbidden
+        name = draw.choice(sorted(ways or known))
+        way = known[name]
+        outcome = Outcome(f"{work.title} {name}")
+        self.whole(work)
         with self.place(work) as place:
             way(work, place, draw, outcome)
             unknown = [name for name in temporary(place) if not is_marked(name)]
             assert unknown == [], f"nobody cleans {unknown}"
-        del whole
         return outcome
 
     def _too_long(self, work: Work, place: Path, draw: random.Random, outcome: Outcome) -> None:
         """No file may be longer than so many bytes."""
-        size = draw.randint(0, self.whole(work).largest)
+        size = int(self.whole(work).largest ** draw.random())
         outcome.moments.append(f"no file beyond {size} bytes")
         self._said_in_a_line(self.start(work, place, file_size=size), outcome)
         self._ends_as(work, place, self.whole(work), outcome)

@@ -41,11 +41,15 @@ def go_through(faults: Faults, given: argparse.Namespace) -> int:
     number = 0
     while sum(kills.values()) < given.kills:
         draw = random.Random(f"{given.seed}:{number}")
-        # Every work in its turn, killed once at first; those whose writes fail are drawn.
+        # Every work in its turn, killed once; then all kinds alike; so are those that fail.
         is_failing = number % FAILING == FAILING - 1
         turn = number - number // FAILING
-        work = draw.choice(works) if is_failing else works[turn % len(works)]
-        most = 1 if turn < len(works) else MOST_KILLS
+        kind = draw.choice(sorted({work.kind for work in works}))
+        work = draw.choice([work for work in works if work.kind == kind])
+        most = MOST_KILLS
+        if turn < len(works) and not is_failing:
+            work = works[turn]
+            most = 1
         if given.only in (-1, number):
             try:
                 outcome = faults.refuse(work, draw) if is_failing else faults.kill(work, draw, most)

@@ -3,17 +3,19 @@ same bits, from the very step in which it was stopped.
 """
 
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
 
 import pytest
-from conftest import QUIET
+from conftest import QUIET, noted
 from forks import Forks, Job
 
-from clipft import Reading, train
+from clipft import Reading, score, train
 from clipft.errors import ConfigError
 from clipft.models.checkpoints import read_metadata
+from clipft.runs.image_scores import Gathered
 from clipft.stops import Interrupted, held, listening, read_duration, stop_after
 
 STEPS = {"steps": 60, "eval_every": 25}
@@ -109,6 +111,38 @@ def test_a_signal_during_a_validation_leaves_it_to_be_done(world, whole, monkeyp
     assert not (folder / "best.safetensors").exists()  # it was not validated
     resumed = world.train(**STEPS)
     same_files(resumed.path, whole(world))
+
+
+@pytest.mark.parametrize("adaptive", [0.0, 0.01])
+def test_a_scoring_that_is_stopped_keeps_whole_splits(world, tmp_path, monkeypatch, adaptive):
+    """The signal comes to the process itself, since the moment is inside a function."""
+    run = world.train(steps=4)
+    shutil.copytree(world.runs, tmp_path / "whole")
+    alphas = (0.0, 0.5, 1.0)
+    whole = tmp_path / "whole" / run.id
+    score(whole, alphas, adaptive=adaptive, reading=QUIET)
+
+    is_whole = Gathered.is_whole
+    scored = []
+
+    def signalled(self, split):
+        is_whole(self, split)
+        scored.append(split.name)
+        if len(scored) == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Gathered, "is_whole", signalled)
+        with pytest.raises(Interrupted, match="2 of 4 splits are scored"), listening():
+            score(run, alphas, adaptive=adaptive, reading=QUIET)
+    assert not (run.path / "images.parquet").exists()
+    decoded = noted(monkeypatch, "decode")
+    score(run, alphas, adaptive=adaptive, reading=QUIET)
+    names = {Path(file).name.rpartition("_")[0] for file in decoded}
+    assert not [name for name in names if name.startswith(scored[0].partition("/")[0])] or adaptive
+    for name in ("images.parquet", "scores.parquet"):
+        assert (run.path / name).read_bytes() == (whole / name).read_bytes()
+    assert not (run.path / "unfinished.npz").exists()
 
 
 def test_stop_after_asks_for_another_turn(world, forks, tmp_path):
@@ -239,3 +273,27 @@ def test_checkpoint_minutes_are_no_part_of_a_run(world):
     assert train(world.config(steps=2), world.runs, reading=QUIET).id == run.id
     with pytest.raises(ConfigError, match="checkpoint_minutes is nan, expected 0 or more"):
         Reading(checkpoint_minutes=float("nan"))
+
+
+def test_a_run_that_is_removed_ends_in_one_line(world, forks, tmp_path):
+    folder = world.folder(**STEPS)
+    job = forks.start([*command(world), "--no-score"], tmp_path / "log.txt")
+    wait_for_rows(folder, 5, job)
+    folder.rename(tmp_path / "trash")
+    assert job.wait() == 2
+    (line,) = [line for line in job.said.splitlines() if line.startswith("clipft: ")]
+    assert f"{folder} was removed while it was written" in line
+    assert "Traceback" not in job.said
+    assert not folder.exists()
+
+
+def test_of_two_commands_on_one_run_the_second_is_refused(world, forks, tmp_path):
+    folder = world.folder(**STEPS)
+    first = forks.start([*command(world), "--no-score"], tmp_path / "log.txt")
+    wait_for_rows(folder, 1, first)
+    first.send(signal.SIGSTOP)  # it is in the midst of it, however slow this machine is
+    second = forks.run([*command(world), "--no-score"], tmp_path / "second.txt")
+    assert second.code == 2
+    assert f"is being written by another process (pid {first.pid} on " in second.said
+    first.send(signal.SIGCONT)
+    assert first.wait() == 0, first.said
