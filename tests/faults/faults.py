@@ -97,13 +97,15 @@ class Faults:
     def kill(self, work: Work, draw: random.Random, most: int = 1) -> Outcome:
         """Kill a command, then let it end; raises AssertionError where what it leaves differs."""
         whole = self.whole(work)
+        is_export = work.title == "export open_clip"
+        predictions = self._predictions() if is_export else []
         outcome = Outcome(work.title)
         with self.place(work) as place:
             for _ in range(draw.randint(1, most)):
                 if not self._kill_once(work, place, draw, outcome):
                     break
-                if "export" in work.kind and work.name == "open_clip":
-                    self._check_export(place)
+                if is_export:
+                    self._check_export(place, predictions)
             self._ends_as(work, place, whole, outcome)
         return outcome
 
@@ -134,32 +136,28 @@ class Faults:
         outcome.hits += "change" in moment or bool(left)
         return True
 
-    def _check_export(self, place: Path) -> None:
+    def _check_export(self, place: Path, predictions: list[str]) -> None:
         """What is read of a folder that was killed is the older export, the new one, or a line."""
+        job = self._predict(place)
+        if job.code == 0:
+            assert job.said in predictions, job.said
+        else:
+            assert job.code == 2 and one_line(job.said), job.said
+
+    def _predict(self, place: Path) -> Job:
         image = next(self.stock.folder.glob("data/mini/sketch/bee/*"))
         command = ["predict", f"{place}/tuned", str(image)]
-        log = self.folder / "predict.log"
-        job = self.forks.run(command, log, self.stock.environment(place))
-        table = job.said
-        if job.code == 0:
-            assert table in self._predictions(image), table
-        else:
-            assert job.code == 2 and one_line(table), table
+        return self.forks.run(command, self.folder / "log", self.stock.environment(place))
 
-    def _predictions(self, image: Path) -> list[str]:
+    def _predictions(self) -> list[str]:
         """What the older and the new export say of an image."""
-        if not hasattr(self, "_said"):
-            work = self.works["export open_clip"]
-            said = []
-            with self.place(work) as place:
-                for _ in range(2):
-                    command = ["predict", f"{place}/tuned", str(image)]
-                    log = self.folder / "predict.log"
-                    said.append(self.forks.run(command, log, self.stock.environment(place)).said)
-                    assert self.start(work, place).wait() == 0
-            assert said[0] != said[1]
-            self._said = said
-        return self._said
+        work = self.works["export open_clip"]
+        with self.place(work) as place:
+            older = self._predict(place).said
+            assert self.start(work, place).wait() == 0
+            newer = self._predict(place).said
+        assert older != newer
+        return [older, newer]
 
     def _ends_as(self, work: Work, place: Path, whole: Whole, outcome: Outcome) -> None:
         """The same command, to its end, leaves the same."""
