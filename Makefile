@@ -5,7 +5,7 @@ ROOM := 10
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo diagnostics demo-full when-papers-hold tune-emoji test test-browser bench pictures docs documents emoji-tiny clean
+.PHONY: setup demo diagnostics demo-full when-papers-hold tune-emoji test test-browser test-faults bench pictures docs documents emoji-tiny clean
 
 setup: $(READY)
 
@@ -45,6 +45,12 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadgroup
+
+# N kills -9 over every kind of write, and writes that fail; each goes on to the same bits (minutes; N=500: a night)
+N := 50
+SEED := $(shell date +%s)
+test-faults: $(READY)
+	$(BIN)/python tests/faults/run.py --kills $(N) --seed $(SEED)
 
 # the notebooks and pages in a headless Chromium, which must be there; screenshots in papermill_runs/out/screenshots
 test-browser: $(READY)

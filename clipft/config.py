@@ -53,6 +53,8 @@ class Reading:
         progress: show progress bars.
         precision: in which models are scored and embed images; "": that of the run.
         checkpointing: of a training step keep less in memory, and compute it twice.
+        checkpoint_minutes: a training saves its state as often, beside its validations; 0: at
+            validations alone.
 
     Example:
         >>> quiet = clipft.Reading(device="cpu", progress=False)
@@ -65,11 +67,16 @@ class Reading:
     progress: bool = True
     precision: Literal["", "32-true", "tf32", "bf16-mixed"] = ""
     checkpointing: bool = False
+    checkpoint_minutes: float = 10.0
 
     def __post_init__(self) -> None:
         is_number = isinstance(self.workers, int) and self.workers >= 0
         if self.workers != "auto" and not is_number:
             raise ConfigError(f"workers is {self.workers!r}, expected auto, or 0 or more")
+        if not self.checkpoint_minutes >= 0:  # nor NaN
+            raise ConfigError(
+                f"checkpoint_minutes is {self.checkpoint_minutes!r}, expected 0 or more"
+            )
         known = ("", *get_args(Precision))
         if self.precision not in known:
             raise unknown("precision", self.precision, get_args(Precision))

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 SHOWN = 12  # known names in the error for an unknown one
+REQUEUE = 75  # the exit code that asks a scheduler to run the command again; EX_TEMPFAIL
 
 
 class ClipftError(Exception):
@@ -60,7 +61,7 @@ class Stopped(ClipftError):  # noqa: N818  # not a mistake
 class TimeUp(Stopped):
     """A batch was to stop by now: what was finished is kept, the same command goes on."""
 
-    code = 75  # EX_TEMPFAIL: asks a scheduler to run it again
+    code = REQUEUE
 
 
 class MissingExtra(ClipftError):  # noqa: N818  # says all without "Error"

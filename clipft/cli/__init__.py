@@ -7,16 +7,20 @@ and exit code 2. Start at `PANELS`.
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 import sys
 from typing import Any, NoReturn
 
 import typer
 
 from ..errors import ClipftError
+from ..stops import Interrupted, listening
 from . import batch, cache, data, lab, models, score, train
 from .app import app
 
 STOPPED = 130  # the exit code after Ctrl-C
+OWN_SIGNALS = ("batch", "lab")  # commands whose processes are ended, or take over, by their own way
 # in the order of --help: what people do first and most stands first
 PANELS = {
     "Day to day": (
@@ -40,13 +44,19 @@ for panel, commands in PANELS.items():
 
 
 def main() -> None:
-    """Run the app; a ClipftError is one line on stderr and exit code 2."""
+    """Run the app; a ClipftError is one line on stderr and exit code 2, a signal one line too."""
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        arguments = sys.argv[1:] or ["--help"]
+        with contextlib.nullcontext() if arguments[0] in OWN_SIGNALS else listening():
+            code = app(arguments, standalone_mode=False)
     except ClipftError as error:
         _refuse(str(error), error.code)
     except typer.TyperException as error:  # an argument or option that typer itself refuses
         _refuse(error.format_message())
+    except Interrupted as stop:
+        command = shlex.join(["clipft", *sys.argv[1:]])
+        print(f"clipft: {stop}; the same command goes on: {command}", file=sys.stderr)
+        sys.exit(stop.code)
     except KeyboardInterrupt:
         code = STOPPED
     if code == STOPPED:  # typer catches Ctrl-C itself

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from typer import Argument, Exit, Option, Typer
 
 from ..errors import ConfigError
+from ..stops import read_duration, stop_after
 
 DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
@@ -36,6 +37,15 @@ def check_precision(precision: str) -> str:
 
         Reading(precision=precision)  # type: ignore[arg-type]
     return precision
+
+
+def begin_time(text: str) -> float:
+    """`--stop-after`: seconds from now until the command ends; raises ConfigError for no time."""
+    if not text:
+        return 0
+    seconds = read_duration(text)
+    stop_after(seconds)
+    return seconds
 
 
 def _say_version(asked: bool) -> None:
@@ -78,6 +88,17 @@ Precision = Annotated[
 ]
 SkipBad = Annotated[
     bool, Option("--skip-bad-images", help="leave unreadable images out, and say how many")
+]
+StopAfter = Annotated[
+    Any,  # what `begin_time` makes of it: seconds, 0 for no end
+    Option(
+        parser=begin_time,
+        metavar="TIME",
+        help="save and exit with 75 after so long, e.g. 3h50m: the same command goes on",
+    ),
+]
+CheckpointMinutes = Annotated[
+    float, Option(help="save the state of a training as often; 0: at validations alone")
 ]
 Checkpointing = Annotated[
     bool, Option("--checkpointing", help="a step keeps less in memory, and computes blocks twice")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from ..errors import ConfigError
+from ..stops import read_duration
 from .app import Plugin
 from .terminal_tables import show
 
@@ -118,7 +118,7 @@ def batch(
         return
     command = command_of(spec, out, jobs=jobs, gpus=gpus, only=only or (), small=small)
     command += as_options(asked)
-    wish = Wish(only or (), retry_failed, read_duration(stop_after), command)
+    wish = Wish(only or (), retry_failed, read_duration(stop_after) if stop_after else 0, command)
     work_off(opened, runner, wish)
 
 
@@ -127,15 +127,6 @@ def check_alone(given: dict[str, bool]) -> None:
     names = [name for name, is_given in given.items() if is_given]
     if len(names) > 1:
         raise ConfigError(f"{' and '.join(names)} do not go together; choose one")
-
-
-def read_duration(text: str) -> float:
-    """Seconds of `3h50m`, `90m`, `230s`; 0 for no text. Raises ConfigError for anything else."""
-    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
-    parts = [int(part or 0) for part in match.groups()] if match else []
-    if text and not any(parts):
-        raise ConfigError(f"--stop-after is {text!r}, expected a time such as 3h50m, 90m or 230s")
-    return 3600.0 * parts[0] + 60 * parts[1] + parts[2]
 
 
 def _show_status(batch: Batch) -> None:

@@ -10,7 +10,17 @@ from typer import Argument, Option
 
 from ..errors import ConfigError
 from . import completion
-from .app import Checkpointing, Device, Plugin, Precision, Runs, SkipBad, Workers
+from .app import (
+    Checkpointing,
+    CheckpointMinutes,
+    Device,
+    Plugin,
+    Precision,
+    Runs,
+    SkipBad,
+    StopAfter,
+    Workers,
+)
 from .terminal_tables import print_scores, show
 
 if TYPE_CHECKING:
@@ -41,6 +51,8 @@ def train(
     workers: Workers = "auto",
     skip_bad: SkipBad = False,
     checkpointing: Checkpointing = False,
+    checkpoint_minutes: CheckpointMinutes = 10,
+    stop_after: StopAfter = "",  # noqa: ARG001  # its time began when it was read
     score: Annotated[bool, Option(help="sweep WiSE over all splits at the end")] = True,
     plugin: Plugin = None,
 ) -> None:
@@ -51,9 +63,9 @@ def train(
     from ..runs.recipes import fitting_recipe
 
     use_plugins(plugin or ())
-    reading = Reading(
-        device=device, workers=workers, skip_bad=skip_bad, checkpointing=checkpointing
-    )
+    images: dict[str, Any] = {"workers": workers, "skip_bad": skip_bad}
+    memory = {"checkpointing": checkpointing, "checkpoint_minutes": checkpoint_minutes}
+    reading = Reading(device=device, **images, **memory)
     values: dict[str, Any] = {"preset": preset} if preset else {}
     if config:
         values |= _read_settings(config)
@@ -68,15 +80,21 @@ def train(
 
     from ..training.train import train as train_run
 
-    folders = []
+    trained = []
     for seed in repeats or [configuration.seed]:
         run = train_run(configuration.model_copy(update={"seed": seed}), runs, reading=reading)
         print(f"trained {run.folder}")
-        folders.append(run.path)
-        if score and not repeats:
-            _print_sweep(run, reading)
+        trained.append(run)
     if score and repeats:
-        _print_repeats(folders, reading)
+        _print_repeats([run.path for run in trained], reading)
+    elif score:
+        _print_sweep(trained[0], reading)
+
+
+OPTIONS = (
+    *("runs", "device", "workers", "checkpointing", "checkpoint_minutes", "stop_after"),
+    *("config", "plugin"),
+)
 
 
 def _repeats(text: str, values: Mapping[str, Any]) -> list[int]:
@@ -120,9 +138,10 @@ def _own_data(data: Path | None, reference: str, values: dict[str, Any]) -> dict
 
 def _refuse_options(values: Mapping[str, Any]) -> None:
     """Raise ConfigError for an option of the command that is written as a setting."""
-    for name in ("runs", "device", "workers", "checkpointing", "config", "plugin"):
+    for name in OPTIONS:
         if name in values:
-            raise ConfigError(f"{name} is no setting but an option: --{name} {values[name]}")
+            option = name.replace("_", "-")
+            raise ConfigError(f"{name} is no setting but an option: --{option} {values[name]}")
 
 
 def _read_settings(config: Path) -> dict[str, Any]:

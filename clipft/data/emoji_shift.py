@@ -288,8 +288,6 @@ def build(root: Path, spec: EmojiSpec, concepts: Mapping[str, str]) -> Path:
         # A second process waits for the lock, then finds the data set done.
         with FileLock(root.parent / f".{root.name}.lock"):
             if not is_built(root):
-                for left_over in root.parent.glob(f".{root.name}.*.tmp"):
-                    shutil.rmtree(left_over)
                 _build(root, spec, concepts)
     return root
 

@@ -26,6 +26,7 @@ from ..config import digest
 from ..errors import RunError, StorageError, first_line
 from ..progress import write
 from .files import atomic_folder, cache_dir, disk, read_json
+from .leftovers import remove_leftovers
 from .packed import FOLDER
 
 Arrays = Mapping[str, np.ndarray]
@@ -37,8 +38,7 @@ DATA_SET = "data set"  # the kind of what was rendered
 PACKED = "packed images"
 KEPT = (DATA_SET, PACKED)  # kinds that are listed, never pruned
 BLOCK = 1 << 24  # bytes that are read at once
-HOUR = 3600  # seconds
-DAY = 24 * HOUR
+DAY = 24 * 3600  # seconds
 
 
 @dataclass(frozen=True)
@@ -243,10 +243,7 @@ class Cache:
         with disk(self.arrays):
             for entry in unused:
                 shutil.rmtree(entry.path)
-            for unfinished in self.arrays.glob(".*.tmp"):
-                # A younger one may still be written.
-                if unfinished.stat().st_mtime < now - HOUR:
-                    shutil.rmtree(unfinished)
+        remove_leftovers(self.arrays)
         return unused
 
     def place(self, kind: str, key: Key) -> Path:

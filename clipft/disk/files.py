@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..errors import ConfigError, RunError, StorageError, first_line
+from .leftovers import remove_leftovers, temporary_prefix
 
 try:  # the same language, ten times faster where it was compiled
     from yaml import CSafeLoader as YamlLoader
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pandas as pd
+
+
+# Folders that this process holds (`lock`): path -> which file their lock is, by device and inode.
+HELD: dict[str, tuple[int, int] | None] = {}
+LOCK = ".lock"
 
 
 def cache_dir() -> Path:
@@ -58,8 +64,11 @@ def atomic(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     with disk(path):
+        check_held(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        remove_leftovers(path.parent, path.name)
+        prefix = temporary_prefix(path.name)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".tmp")
         os.close(handle)
         temporary = Path(name)
 
@@ -82,7 +91,9 @@ def atomic_folder(path: Path, instead: str = "choose another folder") -> Iterato
     """
     with disk(path.parent, instead):
         path.parent.mkdir(parents=True, exist_ok=True)
-        name = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        remove_leftovers(path.parent, path.name)
+        prefix = temporary_prefix(path.name)
+        name = tempfile.mkdtemp(dir=path.parent, prefix=prefix, suffix=".tmp")
         temporary = Path(name)
 
         try:
@@ -113,10 +124,9 @@ def staged_folder(path: Path, old: Sequence[str], new: Sequence[str]) -> Iterato
         return
 
     with disk(path):
-        prefix = ".staged."
-        for left_over in path.glob(f"{prefix}*.tmp"):  # of a process that was killed
-            shutil.rmtree(left_over, ignore_errors=True)
+        remove_leftovers(path)
         # Inside: beside it may be another disk, or not ours to write.
+        prefix = temporary_prefix("staged")
         temporary = Path(tempfile.mkdtemp(dir=path, prefix=prefix, suffix=".tmp"))
         try:
             yield temporary
@@ -127,6 +137,25 @@ def staged_folder(path: Path, old: Sequence[str], new: Sequence[str]) -> Iterato
                     os.replace(temporary / name, path / name)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_held(folder: Path) -> None:
+    """Raise StorageError where a folder that this process holds is no longer the one it locked.
+
+    Somebody removed it, and may have begun it anew: nothing of this process belongs there.
+    """
+    key = os.path.abspath(folder)
+    if key not in HELD:
+        return
+    found = None
+    with contextlib.suppress(OSError):
+        status = (folder / LOCK).stat()
+        found = (status.st_dev, status.st_ino)
+    if found != HELD[key]:
+        raise StorageError(
+            f"{folder} was removed while it was written; nothing is written there any more,"
+            " the same command begins anew"
+        )
 
 
 def check_target(path: Path | str, *, folder: bool = False) -> None:
@@ -175,6 +204,7 @@ def write_parquet(path: Path | str, frame: pd.DataFrame) -> None:
 
 def append_json(path: Path | str, row: dict[str, Any]) -> None:
     """Add one line to a .jsonl file; raises StorageError where the disk refuses."""
+    check_held(Path(path).parent)
     with disk(path), Path(path).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,13 +109,13 @@ class Mixtures:
         alphas: Sequence[float],
         refine: Refine | None = None,
         known: Sequence[Scores] = (),
-        folder: Path | str = "",
+        scores: Gathered | None = None,
     ) -> ScoreStore:
         """Score the model at every alpha on every split; each image is decoded once for the whole
         sweep, and what is said of it goes to the disk as it comes.
 
-        known: scores of earlier sweeps, which are not made again. folder: whose disk holds
-        them, see `Gathered`. Raises ConfigError for an alpha outside 0 ... 1,
+        known: scores of earlier sweeps, which are not made again. scores: where they are added,
+        which may hold some of an earlier stop. Raises ConfigError for an alpha outside 0 ... 1,
         WeightsError where the models differ, ImageError for an unreadable image unless skip_bad,
         which leaves it out and says so.
         """
@@ -124,7 +123,7 @@ class Mixtures:
             check_same_shape(self.start, end)
         known = as_store(known)
         todo = [check_alpha(alpha) for alpha in alphas if alpha not in known.alphas]
-        scores = Gathered(folder)
+        scores = Gathered() if scores is None else scores
         if refine is not None:
             self._score_adaptively(splits, todo, refine, known, scores)
         elif todo and self.is_ensemble:
@@ -305,6 +304,9 @@ def score_splits(
     show = judge.mixtures.reading.progress
     with progress_bar(images * len(judge.points), "scoring", "image", show=show) as bar:
         for split in splits:
+            if scores.has_kept(split, judge.alphas):
+                bar.update(len(split) * len(judge.points))
+                continue
             chunks = stream(
                 judge.mixtures.student,
                 judge.points,
@@ -322,3 +324,4 @@ def score_splits(
                 for alpha, columns in list(judge(known, embeddings)):
                     arrays = {name: column.cpu().numpy() for name, column in columns.items()}
                     scores.add(split, alpha, rows, arrays)
+            scores.is_whole(split)

@@ -69,8 +69,10 @@ class TrainingRecord:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)  # the last step ends before this begins
         began = perf_counter()
-        yield
-        self._aside += perf_counter() - began
+        try:
+            yield
+        finally:
+            self._aside += perf_counter() - began
 
     def save(self, step: int) -> None:
         """Write down how long it took to come from the first step to this one."""

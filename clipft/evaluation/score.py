@@ -21,9 +21,11 @@ from ..posthoc.wise import wise
 from ..runs.card import model_card
 from ..runs.checks import check_export, check_precision, check_scoring
 from ..runs.formats import DEFAULT_FORMAT
+from ..runs.image_scores import Gathered
 from ..runs.made import SCORING
 from ..runs.run import Run, open_runs
 from ..runs.scores import Listed, ScoreStore, table
+from ..stops import Interrupted, held
 from .bench import GAP_TEXTS, Bench, Benches
 from .mixtures import Refine
 from .recorder import recorded
@@ -121,10 +123,21 @@ def _score_images(bench: Bench, run: Run, alphas: Sequence[float], refine: Refin
     mixtures = bench.mixtures(run)
     about = {"gap_texts": bench.gap_texts, "precision": mixtures.student.precision}
     with recorded(run.folder, bench.device, SCORING, **about) as part:
-        more = mixtures.score(splits, missing, refine, known, run.path)
+        scores = Gathered(run.path)
+        scores.go_on(run.folder.unfinished_file, about)
+        try:
+            more = mixtures.score(splits, missing, refine, known, scores)
+        except Interrupted as stop:
+            with held():
+                kept = scores.keep(run.folder.unfinished_file, about)
+            stop.saved = f"{kept} of {len(splits)} splits are scored in {run.folder}"
+            raise
         part["alphas"] = more.alphas
+    # Last: whoever finds images finds in which precision they were scored.
+    with held():
         if more:
             run.folder.add_images(more)
+        run.folder.unfinished_file.unlink(missing_ok=True)
 
 
 def _summarise(run: Run, alphas: Sequence[float] | None) -> None:

@@ -16,6 +16,7 @@ from ..data.packs import Packs
 from ..data.splits import Split, rows_by_label
 from ..errors import ImageError, RunError
 from ..progress import write
+from ..stops import be_deaf, is_listening
 from .decoding import FAST, decode_fast, packed_pixels, pixels_of
 from .seeds import drawing, rng
 from .workers import AHEAD, on_card, worker_count
@@ -265,6 +266,8 @@ def _load(images: Images, workers: int, *, waiting: int = 0, **batching: Any) ->
     if workers:
         of_each = waiting // (workers * batching.get("batch_size", 1))
         batching["prefetch_factor"] = max(AHEAD, of_each)
+        if is_listening():  # a scheduler sends a signal to all of a job
+            batching["worker_init_fn"] = be_deaf
     loader = DataLoader(images, collate_fn=Batch.join, num_workers=workers, **batching)
     try:
         yield from loader

@@ -16,7 +16,7 @@ from ..inputs.prompts import clip_templates, equal_pairs, fill_in
 from ..posthoc.weights import check_finite
 from ..progress import progress_bar, write
 from ..runs.checks import check_format
-from ..runs.formats import HEAD, record_of
+from ..runs.formats import HEAD, record_of, version_of
 from .embeddings import embed
 from .head import Head, check_scores, read_head
 from .load import load_clip
@@ -71,6 +71,7 @@ class Predictor:
         if not 0 <= abstain <= 1:
             raise ConfigError(f"abstain is {abstain}, expected a probability, 0 ... 1")
         folder = Path(folder)
+        version = version_of(folder)
         check_format(folder)
         self.abstain = abstain
         self.clip = load_clip(f"local-dir:{folder}", device=device)
@@ -78,6 +79,8 @@ class Predictor:
             self.head = read_head(folder / HEAD)
         else:
             self.head = named_head(self.clip, classes, record_of(folder))
+        if version_of(folder) != version:  # else old weights may have met a new head
+            raise ConfigError(f"{folder} was exported anew while it was read; try again")
         self.head.check_dimensions(self.clip.config["model_cfg"]["embed_dim"], self.clip.name)
         self.student = Classifier(self.clip, self.head.weight, "absorbed").to(device).eval()
         self.student.start_from(self.head.weight, self.head.bias)

@@ -78,5 +78,6 @@ def check_openai(outgoing: Outgoing) -> None:
 def _write(file: Path, weights: Weights) -> None:
     """A .pt file of tensors alone, as `torch.load(weights_only=True)` reads it."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    with atomic(file) as temporary:
-        torch.save(tensors, temporary)
+    # To an opened file: by its name torch would write the temporary one into it.
+    with atomic(file) as temporary, temporary.open("wb") as opened:
+        torch.save(tensors, opened)

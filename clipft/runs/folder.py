@@ -9,6 +9,7 @@
 - weights.safetensors: the tuned weights; with them the run is finished
 - images.parquet: what the model at each scored alpha says of every image
 - scores.parquet: every metric of them, with intervals
+- unfinished.npz: of a scoring that was stopped, until it goes on
 
 What the files mean is said elsewhere.
 """
@@ -25,8 +26,10 @@ from string import hexdigits
 from typing import TYPE_CHECKING, Any
 
 from ..disk.files import (
+    LOCK,
     append_json,
     atomic,
+    check_held,
     disk,
     read_json,
     read_jsonl,
@@ -34,6 +37,7 @@ from ..disk.files import (
     write_parquet,
     write_text,
 )
+from ..disk.leftovers import remove
 from ..disk.lock import lock
 from ..errors import RunError
 from .image_scores import ImagesFile, reading, write_images
@@ -119,13 +123,18 @@ class RunFolder:
 
     @property
     def checkpoint_file(self) -> Path:
-        """Student, optimiser and step of the last validation, while training."""
+        """Student, optimiser and step of the last checkpoint, while training."""
         return self.path / "checkpoint.safetensors"
 
     @property
     def images_file(self) -> Path:
         """Scores of single images."""
         return self.path / "images.parquet"
+
+    @property
+    def unfinished_file(self) -> Path:
+        """What a scoring that was asked to stop had said of whole splits."""
+        return self.path / "unfinished.npz"
 
     @property
     def scores_file(self) -> Path:
@@ -239,21 +248,43 @@ class RunFolder:
         """Add a row to the history."""
         append_json(self._history_file, row)
 
-    def forget_after(self, step: int) -> None:
-        """Drop the rows of steps that are trained again after a resume."""
-        lines = [json.dumps(row) + "\n" for row in self.history() if row["step"] <= step]
+    def forget_after(self, step: int, validated: int) -> None:
+        """Drop the rows of steps that are trained again after a resume, or validated again.
+
+        validated: after which step the state was validated last.
+        """
+        lines = []
+        for row in self.history():
+            last = validated if "val_accuracy" in row else step
+            if row["step"] <= last:
+                lines.append(json.dumps(row) + "\n")
         write_text(self._history_file, "".join(lines))
 
     def finish(self) -> None:
         """Make the weights chosen so far the tuned ones, and remove the checkpoint."""
         with disk(self.best_file):
             os.replace(self.best_file, self.weights_file)
-        self.checkpoint_file.unlink()
+            self.checkpoint_file.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Remove the folder of a training that ended before anything was kept."""
+        """Remove the folder of a training that ended before anything was kept.
+
+        Raises StorageError where somebody else removed it, who may have begun it anew.
+        """
+        check_held(self.path)
         if not self.is_resumable:
             shutil.rmtree(self.path, ignore_errors=True)
+
+    def begin_anew(self) -> None:
+        """Remove what a process that was killed left before the run was finished."""
+        for file in self.path.iterdir():
+            if file.name != LOCK:
+                remove(file)
+
+    def tidy(self) -> None:
+        """Remove the checkpoint that a training left which was killed at its very end."""
+        if self.has_weights:
+            remove(self.checkpoint_file)
 
     def images(self, alpha: float | None = None) -> pd.DataFrame:
         """Scores of single images, at one alpha or at all.

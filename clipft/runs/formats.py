@@ -190,6 +190,15 @@ def record_of(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def version_of(folder: Path) -> tuple[int, int]:
+    """Another one whenever an export is written there: its record comes before what it tells of."""
+    try:
+        status = (folder / RECORD).stat()
+    except OSError:
+        return 0, 0
+    return status.st_ino, status.st_mtime_ns
+
+
 def written_files(folder: Path) -> list[str]:
     """The files of the export that lies in a folder, in the order in which they go.
 

@@ -6,6 +6,7 @@ Both are read and written a part at a time, so that memory does not grow with a 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 import weakref
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..disk.files import disk
+from ..disk.files import atomic, disk
+from ..disk.leftovers import temporary_prefix
 from ..errors import RunError
 from .scores import IMAGE_COLUMNS, ROWS, Key, Scores, ScoreStore, scores_of_rows, to_frame
 
@@ -60,7 +62,7 @@ class _Piece:
 
 class Gathered(ScoreStore):
     """What a sweep says, as it comes: records in a file without a name, which a killed process
-    leaves nowhere.
+    leaves nowhere; one that is asked to stop may `keep` those of whole splits.
 
     folder: whose disk holds it; "": that of temporary files. Keys are in the order in which they
     came. Raises StorageError where the disk refuses.
@@ -69,12 +71,63 @@ class Gathered(ScoreStore):
     def __init__(self, folder: Path | str = ""):
         self._folder = folder or tempfile.gettempdir()
         with disk(self._folder):
-            self._file = tempfile.TemporaryFile(dir=self._folder)
+            # It has a name for a moment where a file system has no files without one.
+            prefix = temporary_prefix("scores")
+            self._file = tempfile.TemporaryFile(dir=self._folder, prefix=prefix, suffix=".tmp")
         weakref.finalize(self, self._file.close)
         self.keys: Sequence[Key] = []
         self._splits: dict[str, _Rows] = {}
         self._records: dict[Key, np.dtype] = {}
         self._pieces: dict[Key, list[_Piece]] = {}
+        self._whole: dict[Key, None] = {}
+        self._kept: dict[Key, list[np.ndarray]] = {}
+
+    def keep(self, path: Path, about: Mapping[str, Any]) -> int:
+        """Write the records of whole splits; about: all that they depend on beside the run.
+
+        Returns of how many splits. Raises StorageError where the disk refuses.
+        """
+        arrays: dict[str, np.ndarray] = {}
+        pieces: list[list[Any]] = []
+        # Those that an earlier stop kept, and this sweep has not come to, stay.
+        for key in {**self._kept, **self._whole}:
+            records = self._kept.get(key)
+            if key in self._whole:
+                records = [self._read(key, [piece]) for piece in self._pieces[key]]
+            for part in records or ():
+                arrays[str(len(pieces))] = part
+                pieces.append(list(key))
+        content = json.dumps({"about": dict(about), "pieces": pieces})
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, content=np.array(content), **arrays)
+        return len({split for split, _ in pieces})
+
+    def go_on(self, path: Path, about: Mapping[str, Any]) -> None:
+        """Take up what `keep` left, unless it is damaged or depends on something else."""
+        with (
+            contextlib.suppress(OSError, ValueError, KeyError),
+            np.load(path, allow_pickle=False) as arrays,
+        ):
+            content = json.loads(str(arrays["content"]))
+            if content["about"] == dict(about):
+                for number, key in enumerate(content["pieces"]):
+                    self._kept.setdefault(tuple(key), []).append(arrays[str(number)])
+
+    def has_kept(self, split: Split, alphas: Sequence[float]) -> bool:
+        """Whether an earlier stop kept all of a split at these alphas: then it is added now."""
+        keys = [(split.name, alpha) for alpha in alphas]
+        if not all(key in self._kept for key in keys):
+            return False
+        for key in keys:
+            for part in self._kept[key]:
+                columns = {name: part[name] for name in _columns_of(part.dtype)}
+                self.add(split, key[1], part[ROW], columns)
+        self.is_whole(split)
+        return True
+
+    def is_whole(self, split: Split) -> None:
+        """All that is to be said of a split, at the alphas so far, was added."""
+        self._whole |= dict.fromkeys(key for key in self.keys if key[0] == split.name)
 
     def add(
         self, split: Split, alpha: float, rows: np.ndarray, columns: Mapping[str, np.ndarray]

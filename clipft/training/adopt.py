@@ -104,6 +104,7 @@ def adopt(
         if folder.is_begun and folder.has_weights:
             compare_digests(folder, folder.config(), made_of, about.model)
             return Run.open(folder)
+        folder.begin_anew()
         origin = {"checkpoint": Path(checkpoint).name, "found": found.notes}
         with recorded(folder, bench.device, ADOPTING, **origin):
             write_weights(folder.weights_file, student.state_dict())

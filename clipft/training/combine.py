@@ -69,6 +69,7 @@ def combine(
     with folder.lock():
         if folder.is_begun:
             return Run.open(folder)
+        folder.begin_anew()
         look = reading or Reading()
         check_combination(given, skip_bad=look.skip_bad, progress=look.progress)
         bench = Bench.of(first, look)

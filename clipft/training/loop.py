@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -24,10 +24,12 @@ from ..models.students import Student
 from ..progress import progress_bar, write
 from ..runs.folder import RunFolder
 from ..runs.protocol import protocol_of
+from ..stops import Interrupted, held
 from .examples import Examples
 from .gradients import Gradients
 from .memory import fitting
 from .observer import Observer
+from .saving import Clock
 from .state import State
 
 LOGGED = 200  # rows of the history, at most, beside the validations
@@ -77,6 +79,7 @@ class Training:
     record: TrainingRecord
     watch: Callable[[dict[str, Any]], object]
     steps: int
+    clock: Clock = field(default_factory=Clock)
 
     @property
     def log_every(self) -> int:
@@ -85,6 +88,8 @@ class Training:
 
     def is_validated_at(self, step: int) -> bool:
         """Whether the weights after so many steps are validated and saved."""
+        if step == 0:  # as a candidate
+            return self.steps == 0 or self.config.selection == "loss"
         return step % self.config.eval_every == 0 or step == self.steps
 
     @property
@@ -99,40 +104,74 @@ class Training:
 
 
 def fit(training: Training, state: State) -> None:
-    """Train from the state's step to the last, keep the chosen weights, drop the checkpoint."""
+    """Train from the state's step to the last, keep the chosen weights, drop the checkpoint.
+
+    A signal to a command that listens for it (`stops`) leaves a checkpoint of the step it is in.
+    """
+    try:
+        _take_steps(training, state)
+    except Interrupted as stop:
+        with held():
+            check_losses(training, state)
+            save(training, state)
+        stop.saved = f"step {state.step} of {training.steps} is saved in {training.folder}"
+        raise
+
+    if state.unread:
+        write(skipped(training.examples.train, sorted(state.unread)))
+    with held():
+        record_weights(training.folder, training.folder.best_file)
+        training.folder.finish()
+
+
+def _take_steps(training: Training, state: State) -> None:
+    """Take the steps that are left; whatever ends them, the state is one after a whole step."""
     steps = range(state.step, training.steps)
     title = f"{training.method.title} {training.folder.name}"
-    starts_as_candidate = training.steps == 0 or training.config.selection == "loss"
-    if starts_as_candidate and state.best is None:  # else it was validated before it was stopped
+    # Before the first step, or where it was stopped between a step and what is said of it.
+    if training.is_validated_at(state.step) and state.validated != state.step:
         validate(training, state)
 
     state.student.train()
     show = training.reading.progress
     with progress_bar(training.steps, title, "step", show=show, initial=state.step) as bar:
         for batch in training.examples.batches(steps):
-            require_images(batch, state)
-            with training.fitting(state.student):
-                take_step(training, state, batch)
+            with held():
+                require_images(batch, state)
+                with training.fitting(state.student):
+                    take_step(training, state, batch)
+                loss = _said_of_step(training, state)
             bar.update()
 
-            is_logged = state.step % training.log_every == 0
-            is_validated = training.is_validated_at(state.step)
-            if is_logged or is_validated:
-                check_losses(training, state)
-            loss = sum(state.losses.last.values())
-            if is_logged:
-                log(training, state, loss)
-            if is_validated:
+            if training.is_validated_at(state.step):
                 validate(training, state)
+            elif training.clock.is_due:
+                with held():
+                    check_losses(training, state)
+                    save(training, state)
             about = {"loss": f"{loss:.3f}"}
             if training.examples.selection is not None:
                 about["best_val"] = f"{abs(state.best or 0):.3f}"
             bar.set_postfix(about, refresh=False)
 
-    if state.unread:
-        write(skipped(training.examples.train, sorted(state.unread)))
-    record_weights(training.folder, training.folder.best_file)
-    training.folder.finish()
+
+def _said_of_step(training: Training, state: State) -> float:
+    """Add the step to the history where it is due; returns the loss that was read last."""
+    is_logged = state.step % training.log_every == 0
+    if is_logged or training.is_validated_at(state.step):
+        check_losses(training, state)
+    loss = sum(state.losses.last.values())
+    if is_logged:
+        log(training, state, loss)
+    return loss
+
+
+def save(training: Training, state: State) -> None:
+    """Keep the state, and how long it took to come there."""
+    with training.record.aside():
+        state.save(training.folder.checkpoint_file)
+    training.record.save(state.step)
+    training.clock.restart()
 
 
 def require_images(batch: Batch, state: State) -> None:
@@ -177,7 +216,7 @@ def check_losses(training: Training, state: State) -> None:
             if not math.isfinite(value):
                 raise RunError(
                     f"{name} is {value} at step {step}: the run diverged; lower lr or lam"
-                    f" (the checkpoint of the last validation is kept in {training.folder})"
+                    f" (the last checkpoint is kept in {training.folder})"
                 )
 
 
@@ -214,23 +253,32 @@ def validate(training: Training, state: State) -> None:
     Without a selection split the last weights are kept, and the row says the step alone.
     """
     row: dict[str, Any] = {"step": state.step}
-    with training.record.aside():
-        if training.examples.selection is None:
-            _keep(training, state)
-        else:
-            row |= _validated(training, state, training.examples.selection)
-        state.save(training.folder.checkpoint_file)
-    training.record.save(state.step)
+    found = None
+    if training.examples.selection is not None:
+        with training.record.aside():
+            found = _found(training, state, training.examples.selection)
+    with held():
+        with training.record.aside():
+            if found is None:
+                _keep(training, state)
+            else:
+                row |= _chosen(training, state, found)
+        state.validated = state.step
+        save(training, state)
     training.watch(row)
 
 
-def _validated(training: Training, state: State, selection: Iterable[Batch]) -> dict[str, float]:
-    """What the selection split says of the weights, which are kept where they are the best."""
+def _found(training: Training, state: State, selection: Iterable[Batch]) -> Validation:
+    """What the selection split says of the weights."""
     try:
-        found = validate_on(state.kept, selection, training.examples.chosen_by)
+        return validate_on(state.kept, selection, training.examples.chosen_by)
     except WeightsError as error:
         advice = "the run diverged; lower lr or lam"
         raise RunError(f"validation after step {state.step}: {error}: {advice}") from None
+
+
+def _chosen(training: Training, state: State, found: Validation) -> dict[str, float]:
+    """Add a validation to the history; the weights are kept where they are the best."""
     values = {"val_accuracy": found.accuracy}
     if training.config.selection == "loss":
         values["val_loss"] = found.loss

@@ -63,7 +63,7 @@ def fitting(student: Student, config: RunConfig, reading: Reading, kept: str) ->
         what += f" with {config.model} in {config.precision}"
         line = f"{what} does not fit into {memory_of(student.device)}"
         advice = ", ".join(_remedies(student, config, reading))
-        after = f" (the checkpoint of the last validation is kept in {kept})" if kept else ""
+        after = f" (the last checkpoint is kept in {kept})" if kept else ""
     else:
         return
     raise RunError(f"{line}; try {advice}{after}")  # out of the block: the tensors are let go

@@ -37,6 +37,7 @@ class State:
     average: Any  # AveragedModel or None
     step: int = 0
     best: float | None = None  # merit of the weights that are kept; None: none yet
+    validated: int = -1  # after which step the weights were validated last
     unread: set[int] = field(default_factory=set)
     losses: Losses = field(default_factory=Losses)
 
@@ -73,7 +74,12 @@ class State:
             tensors |= _with_prefix("average.", self.kept.state_dict())
         for index, moments in self.optimizer.state_dict()["state"].items():
             tensors |= _with_prefix(f"optimizer.{index}.", moments)
-        progress = {"step": self.step, "best": self.best, "bad": sorted(self.unread)}
+        progress = {
+            "step": self.step,
+            "best": self.best,
+            "bad": sorted(self.unread),
+            "validated": self.validated,
+        }
         write_weights(file, tensors, {"progress": json.dumps(progress)})
 
     def restore(self, file: Path) -> None:
@@ -86,6 +92,8 @@ class State:
         self.step = progress["step"]
         self.best = progress["best"]
         self.unread = set(progress["bad"])
+        # An older clipft saved at validations alone.
+        self.validated = progress.get("validated", self.step)
 
         self.student.load_state_dict(_without_prefix("student.", tensors))
         if self.average is not None:

@@ -35,6 +35,7 @@ from .linear_probe import probe_head
 from .loop import Training, fit
 from .memory import check_parts, keep_less
 from .observer import Observer
+from .saving import Clock
 from .state import State
 
 # As many times the weights: those chosen, and a checkpoint with two moments and an average, each
@@ -61,7 +62,7 @@ def train(
         runs: the folder of the runs.
         reading: how images are read, and on which device.
         watch: called with each row of metrics.jsonl; what it raises ends the training, and the same
-            call later goes on from the last validation.
+            call later goes on from the last checkpoint.
 
     Returns:
         The run; `score` measures it.
@@ -92,6 +93,7 @@ def train(
         with contextlib.suppress(ConfigError):  # it is given to those without the data set, too
             made_of |= bench.rows_of(config)
         _check_begun(folder, kept, made_of)
+        folder.tidy()
         return Run.open(folder)
     made_of |= bench.rows_of(config)
     _check_disk(bench, config, folder)
@@ -206,6 +208,7 @@ def begun(
         watch=watch,
         # The solution of a logistic probe is its start.
         steps=0 if is_probe and config.solver == "logistic" else config.steps,
+        clock=Clock(bench.reading.checkpoint_minutes),
     )
     return training, state
 
@@ -231,7 +234,7 @@ def _begun_state(bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fab
         keep_less(student, config.model)
     if resumed:
         state.restore(folder.checkpoint_file)
-    folder.forget_after(state.step)
+    folder.forget_after(state.step, state.validated)
     return state
 
 

@@ -235,7 +235,7 @@ def test_status_tells_every_state(tmp_path, monkeypatch, capsys):
     [
         (["--job", 1, "--only", "a"], "--only goes with running and --dry-run alone"),
         (["--status", "--list"], "--status and --list do not go together"),
-        (["--stop-after", "soon"], "--stop-after is 'soon', expected a time such as 3h50m"),
+        (["--stop-after", "soon"], "'soon' is no time; wanted: e.g. 3h50m"),
         (["--gpus", "0,1"], "no GPU is found here, --gpus asks for 0, 1"),
         (["--jobs", "-1"], "Invalid value for '--jobs'"),
         (["--jobs", "many"], "Invalid value for '--jobs'"),
@@ -247,13 +247,6 @@ def test_options_that_make_no_sense_are_refused(waiting, monkeypatch, capsys, op
     code, _, err = run_cli(monkeypatch, capsys, "batch", waiting, "--out", out, *options)
     assert code == 2 and err.startswith(f"clipft: {wanted}") and err.count("\n") == 1
     assert not out.exists()
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("3h50m", 13800), ("90m", 5400), ("7s", 7), ("", 0)])
-def test_a_time_is_read(text, seconds):
-    from clipft.cli.lab import read_duration
-
-    assert read_duration(text) == seconds
 
 
 def test_a_gpu_that_is_not_here_is_named(monkeypatch):

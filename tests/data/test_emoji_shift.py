@@ -24,8 +24,10 @@ from clipft.data.emoji_shift import (
     render,
 )
 from clipft.data.images import decode
+from clipft.disk.leftovers import who
 from clipft.errors import ConfigError, MissingExtra, StorageError
 
+NOBODY = 1 << 22  # a process id beyond all
 SPEC = EmojiSpec(size=24, per_class={"train": 2, "test": 1}, seed=4)
 CONCEPTS = {"ant": "1F41C", "alarm_clock": "23F0", "zebra": "1F993"}
 
@@ -160,7 +162,7 @@ def test_a_build_that_dies_leaves_nothing_and_can_be_done_again(tmp_path, monkey
         build(root, SPEC, CONCEPTS)
     assert os.listdir(tmp_path) == [".one.lock"]
     monkeypatch.setattr(emoji, "_render_class", draw)
-    (tmp_path / ".one.dead.tmp/line").mkdir(parents=True)  # what SIGKILL leaves
+    (tmp_path / f".one.{who()}-{NOBODY}-x.tmp/line").mkdir(parents=True)  # what SIGKILL leaves
     (root / "line").mkdir(parents=True)  # a folder without its marker is not trusted
     assert len(files(build(root, SPEC, CONCEPTS))) == 36
     assert sorted(os.listdir(tmp_path)) == [".one.lock", "one"]

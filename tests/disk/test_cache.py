@@ -15,6 +15,7 @@ import pytest
 
 from clipft.disk import cache as module
 from clipft.disk.cache import Cache, default_cache
+from clipft.disk.leftovers import who
 from clipft.errors import StorageError
 
 KEY = {"tower": "t", "files": "f", "preprocessing": "p", "precision": "fp32"}
@@ -243,11 +244,30 @@ def test_a_killed_writer_leaves_nothing_that_is_read(cache, at):
     assert cache.entries() == []
     found, made = remember({"x": 1})
     assert made and same(found)
-    assert cache.prune() != [] and left.exists()  # it may still be written
-    hours_ago = time.time() - 7200
-    os.utime(left, (hours_ago, hours_ago))
+    assert not left.exists()  # it was of the same entry
     cache.prune()
     assert list(cache.arrays.iterdir()) == []
+
+
+def test_prune_leaves_what_is_being_written(cache):
+    """By a process that is there, however long ago it began; by another machine, for a day."""
+    writer = start("import time; print(flush=True); time.sleep(60)")
+    writer.stdout.readline()
+    cache.arrays.mkdir(parents=True)
+    days_ago = time.time() - 2 * 86_400
+    entries = {}
+    for name, machine in {"here": who(), "there, old": "0" * 6, "there": "0" * 6}.items():
+        entries[name] = cache.arrays / f".{name}.{machine}-{writer.pid}-abc.tmp"
+        entries[name].mkdir()
+        if name != "there":
+            os.utime(entries[name], (days_ago, days_ago))
+    cache.prune()
+    assert [name for name, entry in entries.items() if entry.exists()] == ["here", "there"]
+
+    writer.kill()
+    writer.communicate()
+    cache.prune()
+    assert [name for name, entry in entries.items() if entry.exists()] == ["there"]
 
 
 # --- an array that is written by rows

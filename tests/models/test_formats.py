@@ -16,6 +16,7 @@ from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
 from clipft.disk.files import staged_folder
+from clipft.disk.leftovers import who
 from clipft.errors import ConfigError, MissingExtra, RunError, StorageError
 from clipft.evaluation.score import score
 from clipft.models.export import write_export
@@ -262,6 +263,10 @@ def kill_after(monkeypatch, folder, count):
     monkeypatch.setattr(os, "replace", guarded(os.replace))
     monkeypatch.setattr("pathlib.Path.unlink", guarded(type(folder).unlink))
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    # Of a process that is no more, as after a real kill.
+    monkeypatch.setattr(
+        "clipft.disk.files.temporary_prefix", lambda name: f".{name}.{who()}-{1 << 22}-"
+    )
 
 
 def state_of(folder):

@@ -174,6 +174,7 @@ class Counting(Judge):
     def __init__(self):
         self.mixtures = SimpleNamespace(student=Plain(), reading=QUIET)
         self.points = dict.fromkeys(ALPHAS, Point(lambda: None))
+        self.alphas = list(ALPHAS)
         self.held = []
         self.most = 0
 
