@@ -17,7 +17,7 @@ from ..disk.files import read_json, read_yaml
 from ..errors import ConfigError, MissingExtra, unknown
 from ..runs.identity import PLACED, absolute
 from ..runs.recipes import Preset, presets
-from .notebook import Parameters, read_parameters
+from .parameters import Parameters, read_parameters
 from .small import Small
 from .work import Work, work_of
 
@@ -148,7 +148,7 @@ def read_spec(path: Path | str) -> Spec:
     path = Path(path)
     if not path.is_file():
         raise unknown("batch spec", str(path), glob.glob("papermill_runs/*.yaml"))
-    return Spec.read(read_yaml(path), str(path))
+    return Spec.read(read_yaml(path, written=True), str(path))
 
 
 def place_of(spec: Spec, path: Path, out: Path | str | None = None) -> Path:
@@ -175,9 +175,9 @@ def in_small(spec: Spec, base: Path) -> Spec:
             heads.append({key: spec.small.head(values) for key, values in entry.items()})
         grid = []
         for parameters in stage.model_copy(update={"grid": tuple(heads)}).combinations():
-            wanted.check(parameters)
+            taken = wanted.take(parameters)
             with said_of(spec.name):
-                values = spec.small.of(parameters, wanted)
+                values = spec.small.of(taken, wanted)
             grid.append({key: [value] for key, value in values.items()})
         stages.append(Stage(notebook=stage.notebook, grid=tuple(grid)))
     for key in spec.small.parameters:
@@ -223,8 +223,8 @@ def plan(
         source = hashlib.sha256(notebook.read_bytes()).hexdigest()
 
         jobs: dict[str, Job] = {}
-        for parameters in stage.combinations():
-            wanted.check(parameters)
+        for combination in stage.combinations():
+            parameters = wanted.take(combination)
             filled = _fill_in(parameters, out, base)
             key = digest([source, parameters, before, named.digests(filled)], 10)
             folder = out / "notebooks" / f"{notebook.stem}-{key}"

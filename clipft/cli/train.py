@@ -129,7 +129,7 @@ def _read_settings(config: Path) -> dict[str, Any]:
     """The settings in a YAML file."""
     from ..disk.files import read_yaml
 
-    values = read_yaml(config)
+    values = read_yaml(config, written=True)
     if not isinstance(values, dict):
         kind = type(values).__name__
         raise ConfigError(f"{config}: expected a mapping of names to values, got {kind}")
