@@ -44,6 +44,7 @@ from ..runs.model_names import (
 from ..runs.rows import chosen_on, reported_on, trained_on
 from ..runs.scores import size_of_scores
 from .machine import gpu_names
+from .shipped import find_spec
 from .spec import Job, Spec, choose, in_small, place_of, plan, read_spec
 from .work import Work
 
@@ -111,7 +112,7 @@ def forecast(
 
     Data and weights may be absent: they are listed. Raises ConfigError where the spec is wrong.
     """
-    path = Path(path)
+    path = find_spec(path)
     spec = read_spec(path)
     if small:
         spec = in_small(spec, path.parent)

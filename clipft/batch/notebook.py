@@ -22,6 +22,7 @@ from ..errors import MissingExtra
 from ..figures.pages import FIGURE, PLOTLYJS, draw
 from ..progress import write
 from .parameters import cells_of, read_notebook, source_of
+from .shipped import is_installed
 
 # how papermill executes every notebook
 HOW = {
@@ -157,6 +158,11 @@ def to_run(notebook: Path) -> Any:
     return book
 
 
+def works_in(notebook: Path, folder: Path) -> Path:
+    """Where a notebook runs: beside itself, but one of the wheel in the job's folder."""
+    return folder if is_installed(notebook) else notebook.parent
+
+
 def _run_cells(notebook: Path, executed: Path, parameters: dict[str, Any]) -> str:
     """Execute a notebook with papermill; returns why it ended early, empty where it did not."""
     import nbformat
@@ -173,7 +179,7 @@ def _run_cells(notebook: Path, executed: Path, parameters: dict[str, Any]) -> st
     with tempfile.TemporaryDirectory(prefix="nbk-") as sockets:
         config.KernelManager.ip = f"{sockets}/k"
         try:
-            place = {"cwd": str(notebook.parent), "config": config}
+            place = {"cwd": str(works_in(notebook, executed.parent)), "config": config}
             # papermill fills in what stands in braces in a path.
             path = str(executed).replace("{", "{{").replace("}", "}}")
             papermill.execute_notebook(path, path, parameters, **place, **HOW)

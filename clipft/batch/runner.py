@@ -31,6 +31,7 @@ from ..progress import write
 from .machine import provenance, visible_gpus
 from .notebook import sigterm_exits
 from .overview import write_overview
+from .shipped import find_spec
 from .spec import Job, Spec, choose, in_small, place_of, plan, read_spec
 
 AGAIN = "the same command goes on from what was finished"
@@ -51,8 +52,10 @@ def run_batch(
     Leaves notebooks/, runs/, figures/, results.csv and index.html under `out`.
 
     Arguments:
-        path: the spec, see `papermill_runs/*.yaml`.
-        out: where it all goes; None for out/NAME beside the spec.
+        path: the spec's file, or a name: `demo` of `papermill_runs/demo.yaml`, here or as it comes
+            with clipft.
+        out: where it all goes; None for out/NAME beside the spec, papermill_runs/out/NAME for one
+            that comes with an installed clipft.
         jobs: how many run side by side; 0 for one per GPU, or what the spec says.
         gpus: ids as in "0,1", one run at a time on each; "" for all that are visible.
         only: words that name the runs wanted, see `batch.spec.choose`; empty for all.
@@ -71,7 +74,7 @@ def run_batch(
         clipft.errors.ConfigError: ...
     """
     command = _command(path, out, jobs=jobs, gpus=gpus, only=only, small=small)
-    path = Path(path)
+    path = find_spec(path)
     spec = read_spec(path)
     if small:
         spec = in_small(spec, path.parent)

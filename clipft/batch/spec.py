@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from ..errors import ConfigError, MissingExtra, unknown
 from ..runs.identity import PLACED, absolute
 from ..runs.recipes import Preset, presets
 from .parameters import Parameters, read_parameters
+from .shipped import find_spec, home_of
 from .small import Small
 from .work import Work, work_of
 
@@ -145,15 +145,16 @@ def _nest(value: Any) -> Iterator[Any]:
 
 def read_spec(path: Path | str) -> Spec:
     """Read a batch spec; raises ConfigError where it is missing or malformed."""
-    path = Path(path)
-    if not path.is_file():
-        raise unknown("batch spec", str(path), glob.glob("papermill_runs/*.yaml"))
+    path = find_spec(path)
     return Spec.read(read_yaml(path, written=True), str(path))
 
 
 def place_of(spec: Spec, path: Path, out: Path | str | None = None) -> Path:
-    """The folder of a batch: the one that is given, or out/NAME beside the spec's file."""
-    return Path(out or path.parent / "out" / spec.name).resolve()
+    """The folder of a batch: the one that is given, or out/NAME beside the spec's file.
+
+    Of a spec in the wheel it is papermill_runs/out/NAME.
+    """
+    return Path(out or home_of(path.parent) / "out" / spec.name).resolve()
 
 
 def in_small(spec: Spec, base: Path) -> Spec:
@@ -225,7 +226,7 @@ def plan(
         jobs: dict[str, Job] = {}
         for combination in stage.combinations():
             parameters = wanted.take(combination)
-            filled = _fill_in(parameters, out, base)
+            filled = _fill_in(parameters, out, home_of(base))
             key = digest([source, parameters, before, named.digests(filled)], 10)
             folder = out / "notebooks" / f"{notebook.stem}-{key}"
             job = _job(notebook, wanted, filled, folder, spec.name)

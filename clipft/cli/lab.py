@@ -42,7 +42,12 @@ def thumbnails(runs: Runs = "runs") -> None:
 
 
 def batch(
-    spec: Annotated[Path, Argument(help="papermill_runs/*.yaml")],
+    spec: Annotated[
+        str,
+        Argument(
+            help="a file, or the name of one in papermill_runs or that comes with clipft: demo"
+        ),
+    ],
     out: Annotated[Path | None, Option(help="default: papermill_runs/out/NAME")] = None,
     jobs: Annotated[
         int, Option(min=0, help="runs side by side; 0: one per GPU, or what the spec says")
