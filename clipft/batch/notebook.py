@@ -29,6 +29,9 @@ HOW = {
     "kernel_name": "python3", "language": "python", "progress_bar": False, "log_output": True,
     "store_widget_state": False, "coalesce_streams": True,
 }  # fmt: skip
+# What every job would import and none uses: jsonschema's grammar of international addresses, which
+# takes a second to compile, and papermill's way to Hadoop.
+UNUSED = ("rfc3987_syntax", "pyarrow")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # nbconvert's page without require.js, MathJax and Mermaid; outputs may load nothing either
 OFFLINE = """{%- extends 'lab/index.html.j2' -%}
@@ -216,6 +219,8 @@ def _leave_page(executed: Path) -> None:
 
 
 if __name__ == "__main__":
+    for package in UNUSED:  # as if not installed; what imports them does without
+        sys.modules.setdefault(package, None)  # type: ignore[arg-type]
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     with sigterm_exits():  # what was reached is saved
         execute(Path(sys.argv[1]), Path(sys.argv[2]))
