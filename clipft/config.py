@@ -31,6 +31,7 @@ def seed_of(seed: int, purpose: str) -> int:
 ZERO_SHOT, TUNED = 0.0, 1.0  # the ends of alpha
 DEFAULT = "clipft"  # protocol of a run
 Precision = Literal["32-true", "tf32", "bf16-mixed"]  # of a forward pass
+TRACKERS = ("tensorboard", "wandb")  # what can show a run, each an extra of its name
 ALPHAS = tuple(tenth / 10 for tenth in range(11))  # what a sweep scores unless told otherwise
 
 
@@ -53,6 +54,7 @@ class Reading:
         progress: show progress bars.
         precision: in which models are scored and embed images; "": that of the run.
         checkpointing: of a training step keep less in memory, and compute it twice.
+        log: tensorboard or wandb also show the run, its history and its scores; "": neither.
 
     Example:
         >>> quiet = clipft.Reading(device="cpu", progress=False)
@@ -65,6 +67,7 @@ class Reading:
     progress: bool = True
     precision: Literal["", "32-true", "tf32", "bf16-mixed"] = ""
     checkpointing: bool = False
+    log: str = ""
 
     def __post_init__(self) -> None:
         is_number = isinstance(self.workers, int) and self.workers >= 0
@@ -73,6 +76,8 @@ class Reading:
         known = ("", *get_args(Precision))
         if self.precision not in known:
             raise unknown("precision", self.precision, get_args(Precision))
+        if self.log not in ("", *TRACKERS):
+            raise unknown("tracker", self.log, TRACKERS)
 
 
 class Record(BaseModel):

@@ -42,18 +42,20 @@ def train(
     skip_bad: SkipBad = False,
     checkpointing: Checkpointing = False,
     score: Annotated[bool, Option(help="sweep WiSE over all splits at the end")] = True,
+    log: Annotated[str, Option(help="tensorboard or wandb: show the run there, too")] = "",
     plugin: Plugin = None,
 ) -> None:
     """Train one run, or go on where it stopped; then score it. With --seeds, repeats of it."""
     from ..config import Reading, parse_settings
     from ..methods import use_plugins
-    from ..runs.checks import check_training
+    from ..runs.checks import check_tracker, check_training
     from ..runs.recipes import fitting_recipe
 
     use_plugins(plugin or ())
     reading = Reading(
-        device=device, workers=workers, skip_bad=skip_bad, checkpointing=checkpointing
+        device=device, workers=workers, skip_bad=skip_bad, checkpointing=checkpointing, log=log
     )
+    check_tracker(log)
     values: dict[str, Any] = {"preset": preset} if preset else {}
     if config:
         values |= _read_settings(config)
