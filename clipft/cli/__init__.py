@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import typer
 
 from ..errors import ClipftError
-from . import cache, data, lab, models, score, train
+from . import cache, data, fetch, lab, models, score, train
 from .app import app
 
 STOPPED = 130  # the exit code after Ctrl-C
@@ -25,7 +25,7 @@ PANELS = {
     "Look closer": (
         score.evaluate, score.diagnose, score.compare, score.pick, score.verify,
     ),
-    "Many runs": (train.combine, train.adopt, lab.batch, train.choose, lab.thumbnails),
+    "Many runs": (train.combine, train.adopt, lab.batch, fetch.fetch, train.choose, lab.thumbnails),
     "What there is": (data.methods, data.presets, data.datasets),
     "House-keeping": (cache.cache, lab.html, lab.doctor),
 }  # fmt: skip
