@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import util
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ..config import RunConfig
@@ -404,7 +404,7 @@ def _weights_line(model: str, pretrained: str) -> str:
             return ""
         return "not in a cache of the Hugging Face hub; bring a file and say pretrained: FILE"
     first, *_ = hub_files(model, pretrained)[-1]
-    where = f"{first.rpartition('/')[0]} is not in the cache of the Hugging Face hub"
+    where = f"{PurePosixPath(first).parent} is not in the cache of the Hugging Face hub"
     return f"{where}; it is downloaded on first use, by clipft fetch, or: pretrained: FILE"
 
 

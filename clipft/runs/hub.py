@@ -41,18 +41,18 @@ def hub_files(model: str, pretrained: str) -> list[tuple[str, ...]]:
     )
     parts = PurePosixPath(place).parts
     if parts:
-        repository = "/".join(parts[:2])  # owner and name; then perhaps a file
+        repository = PurePosixPath(*parts[:2])  # owner and name; then perhaps a file
         files.append(tuple(f"{repository}/{name}" for name in parts[2:] or WEIGHTS))
     return files
 
 
 def cached(file: str) -> list[Path]:
     """Where OWNER/NAME/FILE lies in the hub's cache, in any of its revisions."""
-    owner, name, file = file.split("/", 2)
+    owner, name, *inside = PurePosixPath(file).parts
     home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface")
     hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
     folder = hub / "--".join(("models", owner, name))
-    return [path for path in folder.glob(f"snapshots/*/{file}") if path.is_file()]
+    return [path for path in folder.glob(f"snapshots/*/{Path(*inside)}") if path.is_file()]
 
 
 def cached_files(model: str, pretrained: str) -> list[Path]:
