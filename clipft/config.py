@@ -31,6 +31,7 @@ def seed_of(seed: int, purpose: str) -> int:
 ZERO_SHOT, TUNED = 0.0, 1.0  # the ends of alpha
 DEFAULT = "clipft"  # protocol of a run
 Precision = Literal["32-true", "tf32", "bf16-mixed"]  # of a forward pass
+TRACKERS = ("tensorboard", "wandb")  # what can show a run, each an extra of its name
 ALPHAS = tuple(tenth / 10 for tenth in range(11))  # what a sweep scores unless told otherwise
 
 
@@ -55,6 +56,7 @@ class Reading:
         checkpointing: of a training step keep less in memory, and compute it twice.
         checkpoint_minutes: a training saves its state as often, beside its validations; 0: at
             validations alone.
+        log: tensorboard or wandb also show the run, its history and its scores; "": neither.
 
     Example:
         >>> quiet = clipft.Reading(device="cpu", progress=False)
@@ -68,6 +70,7 @@ class Reading:
     precision: Literal["", "32-true", "tf32", "bf16-mixed"] = ""
     checkpointing: bool = False
     checkpoint_minutes: float = 10.0
+    log: str = ""
 
     def __post_init__(self) -> None:
         is_number = isinstance(self.workers, int) and self.workers >= 0
@@ -80,6 +83,8 @@ class Reading:
         known = ("", *get_args(Precision))
         if self.precision not in known:
             raise unknown("precision", self.precision, get_args(Precision))
+        if self.log not in ("", *TRACKERS):
+            raise unknown("tracker", self.log, TRACKERS)
 
 
 class Record(BaseModel):

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from clipft.config import OTHER_NAMES, Record, RunConfig, digest, parse_settings, seed_of
+from clipft.disk.files import read_yaml
 from clipft.errors import ConfigError
 from clipft.inputs.seeds import rng
 from clipft.options import check_options, defaults
@@ -253,6 +254,14 @@ def test_a_misspelt_key_goes_before_the_missing_one_it_explains():
 )
 def test_settings_as_people_write_them(given, wanted):
     assert parse_settings(given) == wanted
+
+
+def test_a_file_of_settings_may_write_numbers_as_people_do(tmp_path):
+    """1e-3 is a text in YAML 1.1."""
+    file = tmp_path / "own.yaml"
+    file.write_text("method: kd\nlr: 1e-3\noptions: {tau: 2e0}\nsteps: 1e2\n")
+    config = RunConfig.read(read_yaml(file, written=True))
+    assert config.id == RunConfig(method="kd", lr=0.001, options={"tau": 2.0}, steps=100).id
 
 
 @pytest.mark.parametrize(

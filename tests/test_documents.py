@@ -126,6 +126,7 @@ LOOKED_AT = {
     "lab": "serves until it is stopped: tests/cli and tests/browser",
     "batch": "starts a kernel for each job: tests/batch",
     "html": "wants an executed notebook: tests/batch",
+    "fetch": "wants a network: tests/models",
     "adopt": "wants somebody's checkpoint: tests/training",
     "evaluate": "wants a published model and its data: tests/evaluation",
     "choose": "wants the runs of a sweep: tests/runs",
@@ -207,7 +208,7 @@ CHECKS = {
     "make": check_make,
     "pip": check_pip,
     "python": check_python,
-    **dict.fromkeys(["git", "cd", "ls", "cp", "mkdir", "apt-get", "ruff"], check_nothing),
+    **dict.fromkeys(["git", "cd", "ls", "cp", "export", "mkdir", "apt-get", "ruff"], check_nothing),
 }
 
 

@@ -63,6 +63,23 @@ print(json.dumps([clipft.__file__, str(manifests_folder()), found, clipft.load_c
     assert (found["emoji_shift"], found["domainnet"], size) == (200, 345, [32, 32])
     assert list(Path(folder).glob("published/*.csv"))
 
+    # As in a checkout: every spec has a name, in an empty folder too.
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    specs = sorted(file.stem for file in (ROOT / "papermill_runs").glob("*.yaml"))
+    script = """
+from clipft.batch import shipped
+print(shipped.find_spec("demo"), *shipped.spec_names())
+"""
+    done = subprocess.run(
+        [python, "-c", script], cwd=empty, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [f"{Path(where).parent}/papermill_runs/demo.yaml", *specs]
+    look = [python, "-m", "clipft", "batch", "demo", "--dry-run"]
+    done = subprocess.run(look, cwd=empty, capture_output=True, text=True, check=True)
+    assert "1 01_fine_tune" in done.stdout and "nothing is missing" in done.stdout
+    assert list(empty.iterdir()) == []
+
 
 def test_tiny_clip_is_a_small_open_clip_folder():
     assert sum(file.stat().st_size for file in EMOJI_TINY.iterdir()) < 20e6

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,16 +30,10 @@ from ..runs.estimate import (
     towers_of,
 )
 from ..runs.folder import run_folders
+from ..runs.hub import hub_files, is_cached
 from ..runs.identity import begun_key, begun_runs, model_name
 from ..runs.machine import cpu_name
-from ..runs.model_names import (
-    HUB,
-    RANDOM,
-    check_model,
-    model_folder,
-    published_address,
-    weights_path,
-)
+from ..runs.model_names import RANDOM, check_model, model_folder, weights_path
 from ..runs.rows import chosen_on, reported_on, trained_on
 from ..runs.scores import size_of_scores
 from .graph import wall_clock
@@ -53,8 +46,6 @@ if TYPE_CHECKING:
 
 STEPPED = "32-true"  # the precision in which post-hoc methods take their steps
 NAME = 40 * "x"  # the path of an image, where none is at hand
-# files of the weights of a repository, in the order in which open_clip looks for them
-WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 SIDE_BY_SIDE = (1, 8, 64)  # jobs, for which a forecast says how long it takes
 NOTEBOOKS = ("papermill", "nbconvert", "ipykernel")  # of the extra `notebooks`, what a batch asks
 
@@ -87,11 +78,16 @@ class Missing:
 
 @dataclass
 class Forecast:
-    """What a batch will do, and what it needs first; `notes` say what the numbers stand on."""
+    """What a batch will do, and what it needs first; `notes` say what the numbers stand on.
+
+    manifests, models: of runs that are still to be made; models as (model, pretrained).
+    """
 
     name: str
     out: Path
     stages: list[StageForecast] = field(default_factory=list)
+    manifests: tuple[str, ...] = ()
+    models: tuple[tuple[str, str], ...] = ()
     missing: list[Missing] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     wall_clock: dict[int, float] = field(default_factory=dict)  # seconds, by jobs side by side
@@ -125,7 +121,11 @@ def forecast(
     for stage in stages:
         ahead.stages.append(_of_stage(stage, price, seconds))
     ahead.wall_clock = _wall_clock(batch.plan, stages, seconds)
-    ahead.missing = list(_missing(stages, price))
+    todo = [job for job in itertools.chain.from_iterable(stages) if not job.done]
+    configs = [config for job in todo for config in job.work.trainings]
+    ahead.manifests = tuple(dict.fromkeys(config.manifest for config in configs))
+    ahead.models = tuple(dict.fromkeys((config.model, config.pretrained) for config in configs))
+    ahead.missing = list(_missing(ahead, todo, price))
     ahead.notes = list(_notes(ahead, price, spec))
     if price.sources and all(source == price.measured_here for source in price.sources):
         ahead.unit = "GPU hours" if gpu_names() else "hours"
@@ -390,18 +390,13 @@ def images_of(config: RunConfig, manifest: Manifest) -> Images | None:
 # --- what is missing
 
 
-def _missing(stages: Sequence[Sequence[Job]], price: _Price) -> Iterator[Missing]:
+def _missing(ahead: Forecast, todo: Sequence[Job], price: _Price) -> Iterator[Missing]:
     """Data sets, weights and extras that are not here, a line each."""
-    todo = [job for job in itertools.chain.from_iterable(stages) if not job.done]
-    configs = {}
-    for job in todo:
-        for config in job.work.trainings:
-            configs[config.manifest, config.model, config.pretrained] = config
-    for name in dict.fromkeys(manifest for manifest, _, _ in configs):
+    for name in ahead.manifests:
         line = _data_line(name, price)
         if line:
             yield Missing("data", name, line)
-    for model, pretrained in dict.fromkeys((model, tag) for _, model, tag in configs):
+    for model, pretrained in ahead.models:
         line = _weights_line(model, pretrained)
         if line:
             yield Missing("weights", f"{model} {pretrained}".strip(), line)
@@ -442,25 +437,14 @@ def _weights_line(model: str, pretrained: str) -> str:
         check_model(model, pretrained)
     except ConfigError as error:
         return str(error)
-    if model_folder(model) is not None or pretrained == RANDOM or weights_path(pretrained):
-        return ""
-    address = model.removeprefix(HUB) if model.startswith(HUB) else ""
-    place = PurePosixPath(address or published_address(model, pretrained)).parts
-    repository = place[:2]  # owner and name; then perhaps a file
-    if not repository:
+    if is_cached(model, pretrained):
+        is_elsewhere = not hub_files(model, pretrained) and model_folder(model) is None
+        if not is_elsewhere or pretrained == RANDOM or weights_path(pretrained):
+            return ""
         return "not in a cache of the Hugging Face hub; bring a file and say pretrained: FILE"
-    if any(_cached(repository, file) for file in place[2:] or WEIGHTS):
-        return ""
-    where = f"{PurePosixPath(*repository)} is not in the cache of the Hugging Face hub"
-    return f"{where}; it is downloaded on first use, or: pretrained: FILE"
-
-
-def _cached(repository: Sequence[str], file: str) -> list[Path]:
-    """Where a file of a repository lies in the hub's cache, in any of its revisions."""
-    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface")
-    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
-    folder = hub / "--".join(("models", *repository))
-    return [path for path in folder.glob(f"snapshots/*/{file}") if path.is_file()]
+    first, *_ = hub_files(model, pretrained)[-1]
+    where = f"{PurePosixPath(first).parent} is not in the cache of the Hugging Face hub"
+    return f"{where}; it is downloaded on first use, by clipft fetch, or: pretrained: FILE"
 
 
 # --- what the numbers stand on

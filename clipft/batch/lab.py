@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..disk.files import write_text
 from ..errors import ConfigError, MissingExtra
+from .shipped import is_installed, shipped
 
 
 def open_lab(
@@ -39,13 +40,12 @@ def open_lab(
 
 def stories() -> Path:
     """The notebooks of the checkout, or a copy of the wheel's; what is there is not overwritten."""
-    package = Path(__file__).parent.parent
-    checkout = package.parent / "notebooks"
-    if checkout.is_dir() and (package.parent / "pyproject.toml").exists():
-        return checkout
+    notebooks = shipped("notebooks")
+    if not is_installed(notebooks):
+        return notebooks
 
     copy = Path("notebooks").resolve()
-    for file in sorted((package / "stories").glob("*.ipynb")):
+    for file in sorted(notebooks.glob("*.ipynb")):
         if not (copy / file.name).exists():
             write_text(copy / file.name, file.read_text(encoding="utf-8"))
     return copy

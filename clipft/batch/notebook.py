@@ -1,38 +1,36 @@
-"""One notebook: what its parameters cell wants, its execution, and its HTML page.
+"""One notebook: its execution, and its HTML page.
 
 `python -m clipft.batch.notebook NOTEBOOK FOLDER` executes one notebook with FOLDER/params.json.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import json
 import logging
 import os
-import re
 import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import warnings
 from importlib import util
 from pathlib import Path
 from typing import Any
 
 from ..disk.files import read_json, write_text
-from ..errors import ConfigError, MissingExtra, unknown
+from ..errors import MissingExtra
 from ..figures.pages import FIGURE, PLOTLYJS, draw
 from ..progress import write
 from .life import GRACE, MARK, leashed, sigterm_exits
+from .parameters import cells_of, read_notebook, source_of
+from .shipped import is_installed
 
-KINDS = {"str", "int", "float", "bool", "list", "dict", "None"}  # annotations that are checked
-# YAML 1.1 takes many of these for a word
-EXPONENT = re.compile(r"([-+]?)(\d+\.?\d*|\.\d+)e([-+]?)(\d+)", re.IGNORECASE)
 # how papermill executes every notebook
 HOW = {
-    "kernel_name": "python3", "progress_bar": False, "log_output": True,
+    "kernel_name": "python3", "language": "python", "progress_bar": False, "log_output": True,
     "store_widget_state": False, "coalesce_streams": True,
 }  # fmt: skip
+# What every job would import and none uses: jsonschema's grammar of international addresses, which
+# takes a second to compile, and papermill's way to Hadoop.
+UNUSED = ("rfc3987_syntax", "pyarrow")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # nbconvert's page without require.js, MathJax and Mermaid; outputs may load nothing either
 OFFLINE = """{%- extends 'lab/index.html.j2' -%}
@@ -41,114 +39,6 @@ OFFLINE = """{%- extends 'lab/index.html.j2' -%}
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 """
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """What the cell tagged `parameters` assigns: name -> its kinds, () where anything will do.
-
-    defaults: the values that are written out there, not computed.
-    """
-
-    notebook: Path
-    cell: int  # its number, from 1; 0: there is none
-    kinds: dict[str, tuple[str, ...]]
-    defaults: dict[str, Any] = field(default_factory=dict)
-
-    def check(self, values: Mapping[str, Any]) -> None:
-        """Raise ConfigError for a parameter that the notebook lacks, or a value of another type."""
-        for name, value in values.items():
-            if not self.cell:
-                problem = f"has no cell tagged `parameters`, so nothing can set {name!r}"
-                raise ConfigError(f"{self.notebook.name} {problem}")
-            if name not in self.kinds:
-                raise unknown(f"parameter of {self.notebook.name}", name, self.kinds)
-            kinds = self.kinds[name]
-            if kinds and not _fits(value, kinds):
-                place = f"{self.notebook.name}, cell {self.cell} (`parameters`)"
-                problem = f"{name} is {value!r:.80}, of type {type(value).__name__}"
-                wanted = " or ".join(kinds)
-                if isinstance(value, str) and "float" in kinds and yaml_number(value):
-                    wanted += f"; YAML takes this for a word: write {yaml_number(value)}"
-                raise ConfigError(f"{place}: {problem}; expected {wanted}")
-
-
-def _fits(value: Any, kinds: tuple[str, ...]) -> bool:
-    """Whether a value is of one of these kinds; a whole number is a float, too, True is none."""
-    kind = "None" if value is None else type(value).__name__
-    return kind in kinds or (kind == "int" and "float" in kinds)
-
-
-def yaml_number(text: str) -> str:
-    """A number such as 1e-3 in the one form that YAML 1.1 reads as such; empty for any other text.
-
-    That form has a point, and the exponent has its sign: 1.0e-3.
-    """
-    number = EXPONENT.fullmatch(text)
-    if number is None:
-        return ""
-    sign, digits, exponent_sign, exponent = number.groups()
-    if "." not in digits:
-        digits += ".0"
-    return f"{sign}{digits}e{exponent_sign or '+'}{exponent}"
-
-
-def read_parameters(notebook: Path) -> Parameters:
-    """Read a notebook's parameters cell.
-
-    Raises ConfigError where the file is no notebook or the cell no Python.
-    """
-    number, source = _parameters_cell(notebook)
-    try:
-        statements = ast.parse(source).body
-    except SyntaxError as error:
-        place = f"{notebook.name}, cell {number} (`parameters`)"
-        raise ConfigError(f"{place} is not valid Python: {error}") from None
-
-    kinds: dict[str, tuple[str, ...]] = {}
-    defaults: dict[str, Any] = {}
-    for statement in statements:
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            kinds[statement.target.id] = _kinds(statement.annotation, statement.value)
-            with contextlib.suppress(ValueError, TypeError):
-                defaults[statement.target.id] = ast.literal_eval(statement.value or ast.Pass())
-        elif isinstance(statement, ast.Assign):
-            for target in statement.targets:
-                if isinstance(target, ast.Name):
-                    kinds[target.id] = ()
-    return Parameters(notebook, number, kinds, defaults)
-
-
-def _parameters_cell(notebook: Path) -> tuple[int, str]:
-    """(number from 1, source) of the first cell tagged `parameters`; (0, "") without one."""
-    for number, cell in enumerate(_read_cells(notebook), start=1):
-        if "parameters" in cell.get("metadata", {}).get("tags", []):
-            return number, "".join(cell["source"])
-    return 0, ""
-
-
-def _kinds(annotation: ast.expr, default: ast.expr | None) -> tuple[str, ...]:
-    """Names in KINDS that an annotation such as `list[float] | None` allows; () for any other."""
-    words = [word.partition("[")[0].strip() for word in ast.unparse(annotation).split("|")]
-    if isinstance(default, ast.Constant) and default.value is None:
-        words.append("None")
-    if not set(words) <= KINDS:
-        return ()
-    return tuple(dict.fromkeys(words))
-
-
-def _read_cells(notebook: Path) -> list[dict[str, Any]]:
-    """The cells of a notebook file; raises ConfigError where it is none."""
-    try:
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-        if all({"cell_type", "source"} <= cell.keys() for cell in cells):
-            return cells
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigError(f"cannot read {notebook}: {reason}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    raise ConfigError(f"{notebook} is not a notebook: no valid JSON with cells")
 
 
 def to_html(executed: Path | str, target: Path | str, plotlyjs: str = "") -> Path:
@@ -160,13 +50,13 @@ def to_html(executed: Path | str, target: Path | str, plotlyjs: str = "") -> Pat
     """
     executed = Path(executed)
     target = Path(target)
-    title = _title(_read_cells(executed), executed.stem)
+    content = read_notebook(executed)
+    title = _title(cells_of(content), executed.stem)
     if util.find_spec("nbconvert") is None:
         raise MissingExtra("nbconvert", "notebooks")
-    import nbformat
     from nbconvert import HTMLExporter
 
-    book: Any = nbformat.read(executed, as_version=4)
+    book = _in_todays_format(content)
     book.metadata.pop("widgets", None)
     _draw_figures(book, plotlyjs)
     exporter = HTMLExporter(raw_template=OFFLINE, embed_images=True)
@@ -176,10 +66,36 @@ def to_html(executed: Path | str, target: Path | str, plotlyjs: str = "") -> Pat
     return target
 
 
+def _in_todays_format(content: dict[str, Any]) -> Any:
+    """A notebook as nbformat wants it today: older formats, and what other programs leave out."""
+    import nbformat
+    from nbformat import validator
+
+    book: Any = nbformat.from_dict(content)
+    if "worksheets" in book:
+        book = nbformat.convert(book, 4)
+    book.nbformat = 4
+    book.nbformat_minor = 5
+    if not book.get("metadata"):
+        book.metadata = nbformat.NotebookNode()
+    for cell in book.cells:
+        cell.source = source_of(cell)
+        if not cell.get("metadata"):
+            cell.metadata = nbformat.NotebookNode()
+        if cell.cell_type == "code":
+            cell.setdefault("outputs", [])
+            cell.setdefault("execution_count", None)
+    with warnings.catch_warnings():
+        for kind in (validator.MissingIDFieldWarning, validator.DuplicateCellId):
+            warnings.simplefilter("ignore", kind)
+        _, book = validator.normalize(book)
+    return nbformat.from_dict(book)
+
+
 def _title(cells: list[dict[str, Any]], default: str) -> str:
     """The heading of the first text that begins with one."""
     for cell in cells:
-        text = "".join(cell["source"]).strip()
+        text = source_of(cell).strip()
         if cell["cell_type"] == "markdown" and text.startswith("# "):
             return text.splitlines()[0].removeprefix("# ")
     return default
@@ -216,11 +132,31 @@ def execute(notebook: Path, folder: Path) -> None:
         raise SystemExit(1)
 
 
+def to_run(notebook: Path) -> Any:
+    """The notebook as papermill takes it, without what an earlier execution left in it."""
+    book = _in_todays_format(read_notebook(notebook))
+    book.metadata.pop("widgets", None)
+    for cell in book.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
+            cell.execution_count = None
+    return book
+
+
+def works_in(notebook: Path, folder: Path) -> Path:
+    """Where a notebook runs: beside itself, but one of the wheel in the job's folder."""
+    return folder if is_installed(notebook) else notebook.parent
+
+
 def _run_cells(notebook: Path, executed: Path, parameters: dict[str, Any]) -> str:
     """Execute a notebook with papermill; returns why it ended early, empty where it did not."""
+    import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
     from traitlets.config import Config
+
+    write_text(executed, nbformat.writes(to_run(notebook)))
+    write(f"notebook {notebook}")
 
     config = Config()
     config.KernelManager.transport = "ipc"  # no TCP port to race for
@@ -229,8 +165,10 @@ def _run_cells(notebook: Path, executed: Path, parameters: dict[str, Any]) -> st
     with tempfile.TemporaryDirectory(prefix="nbk-") as sockets:
         config.KernelManager.ip = f"{sockets}/k"
         try:
-            place = {"cwd": str(notebook.parent), "config": config}
-            papermill.execute_notebook(str(notebook), str(executed), parameters, **place, **HOW)
+            place = {"cwd": str(works_in(notebook, executed.parent)), "config": config}
+            # papermill fills in what stands in braces in a path.
+            path = str(executed).replace("{", "{{").replace("}", "}}")
+            papermill.execute_notebook(path, path, parameters, **place, **HOW)
         except papermill.PapermillExecutionError as error:
             return f"{_last_cell(executed)}: {error.ename}: {error.evalue}"
         except DeadKernelError:
@@ -242,8 +180,8 @@ def _last_cell(executed: Path) -> str:
     """Number and first line of the cell that papermill began last, as the notebook shows them."""
     number = 0
     last = "before the first cell"
-    for cell in _read_cells(executed):
-        source = "".join(cell["source"]).strip()
+    for cell in cells_of(read_notebook(executed)):
+        source = source_of(cell).strip()
         if cell["cell_type"] != "code" or not source:
             continue
         number += 1
@@ -264,6 +202,8 @@ def _leave_page(executed: Path) -> None:
 
 
 if __name__ == "__main__":
+    for package in UNUSED:  # as if not installed; what imports them does without
+        sys.modules.setdefault(package, None)  # type: ignore[arg-type]
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     target = Path(sys.argv[2])
     in_batch = os.environ.get(MARK) == str(target)

@@ -94,8 +94,6 @@ def _table_of(jobs: Sequence[Job], own_runs: Path, own: pd.DataFrame | None) -> 
 
     own: those of the batch's own folder of runs, where there is one.
     """
-    import pandas as pd
-
     tables = [] if own is None else [own]
     unfinished: list[str] = [] if own is None else list(own.attrs["unfinished"])
     places: dict[tuple[Path, str], None] = {}
@@ -115,6 +113,8 @@ def _table_of(jobs: Sequence[Job], own_runs: Path, own: pd.DataFrame | None) -> 
         unfinished += table.attrs["unfinished"]
     if not tables:
         return None
+    import pandas as pd
+
     joined = pd.concat(tables, ignore_index=True)
     joined.attrs["unfinished"] = unfinished
     return joined

@@ -53,8 +53,10 @@ def run_batch(  # noqa: PLR0913
     Leaves notebooks/, runs/, figures/, results.csv and index.html under `out`.
 
     Arguments:
-        path: the spec, see `papermill_runs/*.yaml`.
-        out: where it all goes; None for out/NAME beside the spec.
+        path: the spec's file, or a name: `demo` of `papermill_runs/demo.yaml`, here or as it comes
+            with clipft.
+        out: where it all goes; None for out/NAME beside the spec, papermill_runs/out/NAME for one
+            that comes with an installed clipft.
         jobs: how many run side by side; 0 for one per GPU, or what the spec says.
         gpus: ids as in "0,1", one run at a time on each; "" for all that are visible.
         only: words that name the runs wanted, see `batch.spec.choose`; empty for all.

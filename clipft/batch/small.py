@@ -14,7 +14,7 @@ from ..config import Record, RunConfig
 from ..errors import unknown
 from ..methods import POSTHOC
 from ..runs.recipes import posthoc_recipe, recipe
-from .notebook import Parameters
+from .parameters import Parameters
 from .work import base_of, is_combining, is_training
 
 MEMBERS = 2  # at least, of what is made of several runs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import itertools
 import os
@@ -21,8 +20,9 @@ from ..errors import ConfigError, MissingExtra, unknown
 from ..runs.identity import PLACED, absolute
 from ..runs.recipes import Preset, presets
 from .graph import Asks, Gate, Needs, in_order
-from .notebook import Parameters, read_parameters
 from .on_ray import OnRay
+from .parameters import Parameters, read_parameters
+from .shipped import find_spec, home_of
 from .small import Small
 from .work import Work, is_drawing, work_of
 
@@ -164,15 +164,16 @@ def _nest(value: Any) -> Iterator[Any]:
 
 def read_spec(path: Path | str) -> Spec:
     """Read a batch spec; raises ConfigError where it is missing or malformed."""
-    path = Path(path)
-    if not path.is_file():
-        raise unknown("batch spec", str(path), glob.glob("papermill_runs/*.yaml"))
-    return Spec.read(read_yaml(path), str(path))
+    path = find_spec(path)
+    return Spec.read(read_yaml(path, written=True), str(path))
 
 
 def place_of(spec: Spec, path: Path, out: Path | str | None = None) -> Path:
-    """The folder of a batch: the one that is given, or out/NAME beside the spec's file."""
-    return Path(out or path.parent / "out" / spec.name).resolve()
+    """The folder of a batch: the one that is given, or out/NAME beside the spec's file.
+
+    Of a spec in the wheel it is papermill_runs/out/NAME.
+    """
+    return Path(out or home_of(path.parent) / "out" / spec.name).resolve()
 
 
 def in_small(spec: Spec, base: Path) -> Spec:
@@ -194,9 +195,9 @@ def in_small(spec: Spec, base: Path) -> Spec:
             heads.append({key: spec.small.head(values) for key, values in entry.items()})
         grid = []
         for parameters in stage.model_copy(update={"grid": tuple(heads)}).combinations():
-            wanted.check(parameters)
+            taken = wanted.take(parameters)
             with said_of(spec.name):
-                values = spec.small.of(parameters, wanted)
+                values = spec.small.of(taken, wanted)
             grid.append({key: [value] for key, value in values.items()})
         changes = {"parameters": {}, "grid": tuple(grid)}
         stages.append(stage.model_copy(update=changes))
@@ -272,7 +273,7 @@ class _Planner:
         self._base = base
         self._out = out
         self._named = named
-        self._places = _Places(out, base)
+        self._places = _Places(out, home_of(base))
         self._needs = Needs(str(out))
         self._folders = names_in(out / "notebooks")
         self._planned: set[Path] = set()
@@ -287,8 +288,8 @@ class _Planner:
         jobs: dict[str, Job] = {}
         in_chain: dict[str, str] = {}
         number = len(self.plan.gates) + 1
-        for parameters in stage.combinations():
-            wanted.check(parameters)
+        for combination in stage.combinations():
+            parameters = wanted.take(combination)
             filled = self._places.fill_in(parameters)
             job = _job(notebook, wanted, filled, self._name)
             asks = _asks(job, wanted, str(self._out))
@@ -442,7 +443,7 @@ def open_batch(
 
     absent: see `plan`. Raises ConfigError where the spec is wrong.
     """
-    path = Path(path)
+    path = find_spec(path)
     spec = read_spec(path)
     if small:
         spec = in_small(spec, path.parent)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..config import ALPHAS, RunConfig, digest
 from ..runs.recipes import posthoc_recipe, recipe
-from .notebook import Parameters
+from .parameters import Parameters
 
 TRAINS = {"preset", "method", "settings", "seed"}
 COMBINES = {"name", "members", "options", "seed"}

@@ -16,7 +16,7 @@ import typer
 
 from ..errors import ClipftError
 from ..stops import Interrupted, listening
-from . import batch, cache, data, lab, models, score, train
+from . import batch, cache, data, fetch, lab, models, score, train
 from .app import app
 
 STOPPED = 130  # the exit code after Ctrl-C
@@ -29,7 +29,8 @@ PANELS = {
     "Look closer": (
         score.evaluate, score.diagnose, score.compare, score.pick, score.verify,
     ),
-    "Many runs": (train.combine, train.adopt, batch.batch, train.choose, lab.thumbnails),
+    "Many runs": (train.combine, train.adopt, batch.batch, fetch.fetch, train.choose,
+        lab.thumbnails),
     "What there is": (data.methods, data.presets, data.datasets),
     "House-keeping": (cache.cache, lab.html, lab.doctor),
 }  # fmt: skip

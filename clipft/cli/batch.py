@@ -27,6 +27,10 @@ class Engines(StrEnum):
     ray = "ray"
 
 
+Spec = Annotated[
+    str,
+    Argument(help="a file, or the name of one in papermill_runs or that comes with clipft: demo"),
+]
 Jobs = Annotated[
     int, Option(min=0, help="runs side by side; 0: one per GPU, or what the spec says")
 ]
@@ -65,7 +69,7 @@ SHOWN = 20  # jobs that `batch --status` shows of each kind
 
 
 def batch(
-    spec: Annotated[Path, Argument(help="papermill_runs/*.yaml")],
+    spec: Spec,
     out: Annotated[Path | None, Option(help="default: papermill_runs/out/NAME")] = None,
     jobs: Jobs = 0,
     gpus: Annotated[str, Option(help="ids, e.g. 0,1; default: all that are visible")] = "",

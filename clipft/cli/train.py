@@ -54,18 +54,20 @@ def train(
     checkpoint_minutes: CheckpointMinutes = 10,
     stop_after: StopAfter = "",  # noqa: ARG001  # its time began when it was read
     score: Annotated[bool, Option(help="sweep WiSE over all splits at the end")] = True,
+    log: Annotated[str, Option(help="tensorboard or wandb: show the run there, too")] = "",
     plugin: Plugin = None,
 ) -> None:
     """Train one run, or go on where it stopped; then score it. With --seeds, repeats of it."""
     from ..config import Reading, parse_settings
     from ..methods import use_plugins
-    from ..runs.checks import check_training
+    from ..runs.checks import check_tracker, check_training
     from ..runs.recipes import fitting_recipe
 
     use_plugins(plugin or ())
     images: dict[str, Any] = {"workers": workers, "skip_bad": skip_bad}
     memory = {"checkpointing": checkpointing, "checkpoint_minutes": checkpoint_minutes}
-    reading = Reading(device=device, **images, **memory)
+    reading = Reading(device=device, log=log, **images, **memory)
+    check_tracker(log)
     values: dict[str, Any] = {"preset": preset} if preset else {}
     if config:
         values |= _read_settings(config)
@@ -148,7 +150,7 @@ def _read_settings(config: Path) -> dict[str, Any]:
     """The settings in a YAML file."""
     from ..disk.files import read_yaml
 
-    values = read_yaml(config)
+    values = read_yaml(config, written=True)
     if not isinstance(values, dict):
         kind = type(values).__name__
         raise ConfigError(f"{config}: expected a mapping of names to values, got {kind}")

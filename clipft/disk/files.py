@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 # Folders that this process holds (`lock`): path -> which file their lock is, by device and inode.
 HELD: dict[str, tuple[int, int] | None] = {}
 LOCK = ".lock"
+# what YAML 1.2 takes for a number with an exponent; YAML 1.1 wants a point and the exponent's sign
+EXPONENT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$")
 
 
 def cache_dir() -> Path:
@@ -260,10 +263,40 @@ def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
     return rows
 
 
-def read_yaml(path: Path) -> Any:
-    """Read YAML; raises ConfigError where it is missing, unreadable or no YAML."""
+class Written(float):
+    """A number such as 1e-3, which YAML 1.1 takes for a text and YAML 1.2 does not.
+
+    text: as it stands in the file.
+    """
+
+    text: str
+
+
+class _WrittenLoader(YamlLoader):  # type: ignore[misc]  # either of the two
+    """Reads 1e-3 as a number, too; what is quoted is text."""
+
+    def written(self, node: yaml.ScalarNode) -> float:
+        if EXPONENT.fullmatch(node.value):
+            number = Written(node.value)
+            number.text = node.value
+            return number
+        return self.construct_yaml_float(node)
+
+
+FLOAT = "tag:yaml.org,2002:float"
+_WrittenLoader.add_implicit_resolver(FLOAT, EXPONENT, list("-+.0123456789"))
+_WrittenLoader.add_constructor(FLOAT, _WrittenLoader.written)
+
+
+def read_yaml(path: Path, *, written: bool = False) -> Any:
+    """Read YAML; raises ConfigError where it is missing, unreadable or no YAML.
+
+    written: numbers with an exponent are `Written`, with or without a point; else they are texts.
+    """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), YamlLoader)
+        text = path.read_text(encoding="utf-8")
+        loader = _WrittenLoader if written else YamlLoader  # both safe
+        return yaml.load(text, loader)  # noqa: S506
     except FileNotFoundError:
         raise ConfigError(f"no such file: {path}") from None
     except OSError as error:

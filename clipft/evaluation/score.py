@@ -19,7 +19,7 @@ from ..models.outgoing import Outgoing
 from ..posthoc.weights import Weights
 from ..posthoc.wise import wise
 from ..runs.card import model_card
-from ..runs.checks import check_export, check_precision, check_scoring
+from ..runs.checks import check_export, check_precision, check_scoring, check_tracker
 from ..runs.formats import DEFAULT_FORMAT
 from ..runs.image_scores import Gathered
 from ..runs.made import SCORING
@@ -29,6 +29,7 @@ from ..stops import Interrupted, held
 from .bench import GAP_TEXTS, Bench, Benches
 from .mixtures import Refine
 from .recorder import recorded
+from .trackers import track_scores
 
 Given = Run | Path | str
 
@@ -84,6 +85,7 @@ def score(
         if refine is not None or not set(wanted) <= _scored_alphas(run, summarised=summarise):
             unscored.append(run)
     look = reading or Reading()
+    check_tracker(look.log)
     check_precision(scored, look.precision)
     check_scoring(unscored, wanted, skip_bad=look.skip_bad, progress=look.progress)
     for run in scored:
@@ -98,6 +100,7 @@ def score(
             _score_images(bench, run, wanted, refine)
             if summarise:
                 _summarise(run, wanted if refine is None else None)
+    track_scores(look.log, scored)
     return scored
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import open_clip
 import torch
+from huggingface_hub import constants as hub_constants
 from torch.nn import Conv2d
 from torchvision.transforms import Normalize, ToTensor
 
@@ -26,6 +27,7 @@ from ..disk.files import read_foreign_json, read_json, write_json
 from ..errors import ClipftError, ConfigError, MissingExtra, WeightsError, first_line
 from ..inputs.decoding import Resizing
 from ..progress import write
+from ..runs.hub import hub_files, is_cached
 from ..runs.machine import cpu_name
 from ..runs.model_names import (
     GELU,
@@ -110,6 +112,15 @@ def load_clip(
         >>> clip.embed_texts(clip.tokenizer(["a fox", "a cup of tea"])).shape
         torch.Size([2, 128])
     """
+    if hub_files(model, pretrained) and is_cached(model, pretrained):
+        # Else it is asked for again, a minute long where nobody answers.
+        with contextlib.suppress(WeightsError), _without_network():
+            return _loaded(model, pretrained, device, recorded=recorded)
+    return _loaded(model, pretrained, device, recorded=recorded)
+
+
+def _loaded(model: str, pretrained: str, device: str | torch.device, *, recorded: bool) -> Clip:
+    """The same, with the network or without."""
     with _quiet(), torch.random.fork_rng(devices=[]):
         source = find_source(model, pretrained)
         _check_transformers(source)
@@ -444,6 +455,17 @@ def _tokenizer_remedy(source: Source) -> str:
     name = source.config["text_cfg"]["hf_tokenizer_name"]
     where = "beside the checkpoint, or into the folder that model= names"
     return f"without a network, put tokenizer.json and tokenizer_config.json of {name} {where}"
+
+
+@contextlib.contextmanager
+def _without_network() -> Iterator[None]:
+    """The hub's cache answers alone."""
+    before = hub_constants.HF_HUB_OFFLINE
+    hub_constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        hub_constants.HF_HUB_OFFLINE = before
 
 
 @contextlib.contextmanager

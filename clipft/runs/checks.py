@@ -182,6 +182,12 @@ def check_precision(runs: Sequence[Run], asked: str) -> None:
         scoring_precision(run, asked)
 
 
+def check_tracker(name: str) -> None:
+    """Raise MissingExtra where the package that shows a run is not installed."""
+    if name and util.find_spec(name) is None:
+        raise MissingExtra(name, name)
+
+
 def check_decoder(decoder: str) -> None:
     """Raise MissingExtra where a decoder is not installed."""
     missing = without_decoder(decoder)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..disk.files import check_room
 from ..errors import ConfigError, RunError
 from ..evaluation.bench import Bench, compare_digests
 from ..evaluation.recorder import TrainingRecord
+from ..evaluation.trackers import Tracking
 from ..inputs.prompts import random_texts
 from ..inputs.seeds import rng
 from ..methods import METHODS
@@ -25,7 +26,7 @@ from ..models.head import Head
 from ..models.load import pick_device
 from ..models.students import Student
 from ..progress import write
-from ..runs.checks import check_probe
+from ..runs.checks import check_probe, check_tracker
 from ..runs.folder import RunFolder
 from ..runs.identity import PLACED, as_kept, run_id
 from ..runs.presence import check_images_there, say_classes_without_images
@@ -80,6 +81,7 @@ def train(
         'lipsum'
     """
     reading = reading or Reading()
+    check_tracker(reading.log)
     fabric = _fabric(reading.device, config)
     bench = Bench(config, replace(reading, device=str(fabric.device)))
     bench.check(config)
@@ -169,9 +171,27 @@ def _train(
     bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fabric, watch: Watch
 ) -> None:
     """Set up what the loop needs, from the start or from the last checkpoint, and run it."""
-    training, state = begun(bench, config, folder, watch, fabric=fabric)
-    training.record.begin(state.step)
-    fit(training, state)
+    tracking = Tracking(bench.reading.log if fabric.is_global_zero else "", folder)
+    training, state = begun(bench, config, folder, _Watched(tracking, watch), fabric=fabric)
+    kept = as_kept(config, bench.manifest)
+    tracking.begin(kept)
+    try:
+        training.record.begin(state.step)
+        fit(training, state)
+    finally:
+        tracking.finish(kept)
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """Each row of the history goes to the tracker, then to the one who watches."""
+
+    tracking: Tracking
+    watch: Watch
+
+    def __call__(self, row: dict[str, Any]) -> object:
+        self.tracking.log(row)
+        return self.watch(row)
 
 
 def begun(

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from datetime import datetime
+from datetime import date, datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -33,13 +33,13 @@ from clipft.runs.claims import claims
 from clipft.runs.recipes import Preset
 
 pytest.importorskip("papermill")
-META = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
 def notebook(path, *sources):
+    """A notebook as VS Code writes it: it says of no kernel and no language."""
     cells = [new_code_cell(source) for source in sources]
     cells[0].metadata["tags"] = ["parameters"]
-    nbformat.write(new_notebook(cells=cells, metadata=META), path)
+    nbformat.write(new_notebook(cells=cells), path)
     return path
 
 
@@ -59,7 +59,7 @@ def states_in(out):
 def folder(tmp_path):
     notebook(
         tmp_path / "add.ipynb",
-        "a = 1\nb: int = 2\nout = ''",
+        "a = None\nb: int = 2\nout = ''",
         "open(f'{out}/{a}{b}.txt', 'a').write('x')\n3",
     )
     return tmp_path
@@ -136,7 +136,7 @@ def test_a_later_stage_is_planned_anew_when_an_earlier_one_changes(folder):
 
 def test_the_folders_of_an_unchanged_spec_are_those_of_older_batches(folder, monkeypatch):
     """Another name would run finished work again; they are those of the planner at first."""
-    cell = {"cell_type": "code", "source": "a = 1\nb: int = 2\nout = ''"}
+    cell = {"cell_type": "code", "source": "a = None\nb: int = 2\nout = ''"}
     cell["metadata"] = {"tags": ["parameters"]}
     (folder / "add.ipynb").write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
     recipe = Preset(title="a", settings={"lr": 1.0})
@@ -147,8 +147,8 @@ def test_the_folders_of_an_unchanged_spec_are_those_of_older_batches(folder, mon
     spec = Spec.read({"name": "t", "stages": [first, {"notebook": "add.ipynb"}]})
     first_jobs, (last_job,) = plan(spec, folder, folder / "out")
     names = [job.folder.name for job in first_jobs]
-    assert names == ["add-0690fcbe81", "add-8f2bcf318f", "add-587f42300e"]
-    assert last_job.folder.name == "add-21c5e37ea6"
+    assert names == ["add-8c1ace0f13", "add-f871ff284a", "add-2aeb8aafb2"]
+    assert last_job.folder.name == "add-d37276e8f5"
 
 
 @pytest.mark.parametrize(
@@ -274,15 +274,17 @@ def test_the_page_groups_figures_by_paper(tmp_path):
 
 
 def test_runs_once_and_leaves_an_index(folder, capsys):
-    path = spec_file(
-        folder,
-        jobs=2,
-        stages=[{"notebook": "add.ipynb", "parameters": {"out": "{out}"}, "grid": [{"a": [1, 2]}]}],
-    )
+    """A date, as YAML reads 2026-11-01, reaches the notebook as its text."""
+    grid = [{"a": [1, date(2026, 11, 1)]}]
+    stage = {"notebook": "add.ipynb", "parameters": {"out": "{out}"}, "grid": grid}
+    path = spec_file(folder, jobs=2, stages=[stage])
     out = run_batch(path, folder / "out")
     begun = time.time()
     run_batch(path, folder / "out")
-    assert {f.name: f.read_text() for f in out.glob("*.txt")} == {"12.txt": "x", "22.txt": "x"}
+    assert {f.name: f.read_text() for f in out.glob("*.txt")} == {
+        "12.txt": "x",
+        "2026-11-012.txt": "x",
+    }
     executed = list(out.glob("notebooks/*/run.ipynb"))
     assert len(executed) == 2
     for file in executed:

@@ -449,18 +449,21 @@ def test_runs_of_several_kinds_are_several_tables(clipft):
     assert (code, out.count("reference real"), out.count("reference sketch")) == (0, 1, 1)
 
 
-def test_yaml_numbers_as_people_write_them(clipft):
+def test_yaml_numbers_as_people_write_them_and_a_board(clipft):
     clipft(
         "train",
         *settings(clipft.world, steps=3),
         "lr=1e-3",
+        "--log",
+        "tensorboard",
         "--no-score",
         "--runs",
         clipft.world.runs,
         "--device",
         "cpu",
     )
-    assert (clipft.world.folder(steps=3, lr=1e-3)).exists()
+    folder = clipft.world.folder(steps=3, lr=1e-3)
+    assert len(list(folder.glob("tensorboard/events.out.tfevents.*"))) == 1
 
 
 # --- diagnostics

@@ -170,6 +170,7 @@ MISTAKES = [
     ("choose --runs NOWHERE", "no run chosen"),
     ("choose --write FOLDER", "a folder is there"),
     ("thumbnails --runs NOWHERE", "no scored run under"),
+    ("train --log tensorbord", "unknown tracker 'tensorbord'; did you mean 'tensorboard'?"),
     ("batch NOWHERE.yaml", "unknown batch spec"),
     ("batch FOLDER", "unknown batch spec"),
     ("html NOWHERE.ipynb", "no such file"),

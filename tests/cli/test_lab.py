@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from test_cli import run_cli
 
-from clipft.batch import lab
+from clipft.batch import lab, shipped
 from clipft.errors import ConfigError, MissingExtra
 from clipft.runs.folder import THUMBNAILS as PACK
 
@@ -28,12 +28,12 @@ def became(monkeypatch):
 @pytest.fixture
 def package(monkeypatch, tmp_path):
     """An installed wheel: stories in the package, no checkout around it; an empty folder here."""
-    stories = tmp_path / "site-packages/clipft/stories"
+    stories = tmp_path / "site-packages/clipft/notebooks"
     stories.mkdir(parents=True)
     for name in ("00_a.ipynb", "01_b.ipynb"):
         (stories / name).write_text(f"{name} of the wheel")
     (stories / "notes.txt").write_text("no notebook")
-    monkeypatch.setattr(lab, "__file__", str(stories.parent / "batch/lab.py"))
+    monkeypatch.setattr(shipped, "PACKAGE", stories.parent)
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
