@@ -19,7 +19,7 @@ from ..runs.names import title_of, told_of
 from ..runs.run import read_sweep
 from ..runs.scores import Scores, compare
 from ..runs.sweep import Sweep
-from ..runs.table import scored_by, wide
+from ..runs.table import check_comparable, score_rows, scored_by, wide
 from .base import Explorer, Plot, W, box, column, dropdown, results_of, text_panel
 from .configs import config_diff
 from .queries import Findable
@@ -193,11 +193,13 @@ def tuned_accuracies(results: pd.DataFrame) -> pd.DataFrame:
 
     Raises ConfigError where no run is scored there.
     """
-    rows = wide(results)
+    check_comparable(results)
     scored_by(results)  # raises
+    rows = score_rows(results)
     tuned = rows[(rows.alpha == TUNED) & (rows.role != "val")]
     if tuned.empty:
         raise ConfigError("no run is scored at alpha 1, the tuned model: clipft evaluate RUN")
+    tuned = wide(tuned)
     accuracy = 100 * tuned.pivot_table(index=NAMES, columns="split", values="score")
     accuracy.columns = [f"{domain_of(split)} %" for split in accuracy.columns]
     return accuracy.round(1).reset_index()
