@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import typer
 
 from ..errors import ClipftError
-from . import cache, data, lab, models, score, train
+from . import cache, data, lab, models, runs, score, train
 from .app import app
 
 STOPPED = 130  # the exit code after Ctrl-C
@@ -25,12 +25,15 @@ PANELS = {
     "Look closer": (
         score.evaluate, score.diagnose, score.compare, score.pick, score.verify,
     ),
-    "Many runs": (train.combine, train.adopt, lab.batch, train.choose, lab.thumbnails),
+    "Many runs": (runs.runs, train.combine, train.adopt, lab.batch, train.choose, lab.thumbnails),
     "What there is": (data.methods, data.presets, data.datasets),
     "House-keeping": (cache.cache, lab.html, lab.doctor),
 }  # fmt: skip
 # what `clipft lab` does not know is for JupyterLab
-SETTINGS: dict[Any, Any] = {lab.lab: {"allow_extra_args": True, "ignore_unknown_options": True}}
+SETTINGS: dict[Any, Any] = {
+    lab.lab: {"allow_extra_args": True, "ignore_unknown_options": True},
+    runs.runs: {"ignore_unknown_options": True},  # `tag RUN -bad`
+}
 
 for panel, commands in PANELS.items():
     for command in commands:

@@ -19,7 +19,13 @@ from ..models.outgoing import Outgoing
 from ..posthoc.weights import Weights
 from ..posthoc.wise import wise
 from ..runs.card import model_card
-from ..runs.checks import check_export, check_precision, check_scoring
+from ..runs.checks import (
+    check_export,
+    check_precision,
+    check_scoring,
+    check_weights,
+    weight_bearers,
+)
 from ..runs.formats import DEFAULT_FORMAT
 from ..runs.made import SCORING
 from ..runs.run import Run, open_runs
@@ -82,6 +88,7 @@ def score(
         if refine is not None or not set(wanted) <= _scored_alphas(run, summarised=summarise):
             unscored.append(run)
     look = reading or Reading()
+    _check_weights(unscored, wanted if refine is None else None)
     check_precision(scored, look.precision)
     check_scoring(unscored, wanted, skip_bad=look.skip_bad, progress=look.progress)
     for run in scored:
@@ -97,6 +104,14 @@ def score(
             if summarise:
                 _summarise(run, wanted if refine is None else None)
     return scored
+
+
+def _check_weights(runs: Sequence[Run], alphas: Sequence[float] | None) -> None:
+    """Raise RunError where weights are gone that these alphas, or others yet unknown, ask for."""
+    for run in runs:
+        if alphas is None or not set(alphas) <= _scored_alphas(run, summarised=False):
+            for member in weight_bearers(run):
+                check_weights(member)
 
 
 def _scored_alphas(run: Run, *, summarised: bool) -> set[float]:

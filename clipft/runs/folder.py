@@ -279,9 +279,34 @@ class RunFolder:
         self.checkpoint_file.unlink()
 
     def discard(self) -> None:
-        """Remove the folder of a training that ended before anything was kept."""
-        if not self.is_resumable:
+        """Remove the folder of a training that ended before anything was kept.
+
+        Not where there are scores: then the weights alone were gone, and trained again.
+        """
+        if not (self.is_resumable or self.is_finished):
             shutil.rmtree(self.path, ignore_errors=True)
+
+    def left_over(self) -> list[Path]:
+        """What a killed process left: files that were never whole, a finished run's checkpoint.
+
+        Only who holds the lock knows that nobody writes them.
+        """
+        label = f".{self._label_file.name}."  # which is written without the lock
+        found = [file for file in self.path.glob(".*.tmp") if not file.name.startswith(label)]
+        if self.has_weights:
+            found += [file for file in (self.checkpoint_file, self.best_file) if file.exists()]
+        return sorted(found)
+
+    def remove(self) -> None:
+        """Remove the whole folder; a kill on the way leaves an unfinished run, or nothing."""
+        for file in list(self.path.iterdir()):
+            if file == self._config_file:
+                continue  # the last: with it the folder is a run
+            if file.is_dir() and not file.is_symlink():
+                shutil.rmtree(file)
+            else:
+                file.unlink()
+        shutil.rmtree(self.path)
 
     def images(self, alpha: float | None = None) -> pd.DataFrame:
         """Scores of single images, at one alpha or at all.

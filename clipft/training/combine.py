@@ -67,7 +67,7 @@ def combine(
     after = given.after
     folder = given.folder
     with folder.lock():
-        if folder.is_begun:
+        if given.is_made:
             return Run.open(folder)
         look = reading or Reading()
         check_combination(given, skip_bad=look.skip_bad, progress=look.progress)
