@@ -358,6 +358,12 @@ class RunFolder:
         write_parquet(self.scores_file, table)
 
 
+def is_scored(stamps: Stamps) -> bool:
+    """Whether the run of these stamps has metrics."""
+    inode, *_ = stamps[TOLD.index(SCORES)]
+    return inode > 0
+
+
 def _recorded(file: Path) -> dict[str, Any]:
     """A JSON object on which no number depends; empty where it is missing or damaged."""
     if file.exists():

@@ -43,6 +43,7 @@ MIXED = {
     "threads": "numbers of threads",
 }
 NAMED = 4  # values in the line that says what is mixed
+CALIBRATION = {"nll": (1, 2), "ece": (100, 1)}  # metric -> factor and digits of its column
 RUN_KEYS = ["run", *RECIPE, "seed", "alpha"]
 
 
@@ -143,6 +144,11 @@ def _said_to_score(results: pd.DataFrame) -> ScoredBy:
 def score_rows(results: pd.DataFrame) -> pd.DataFrame:
     """The rows of the metric by which each split is scored."""
     return results[results.metric == results.role.map(_said_to_score(results).on)]
+
+
+def of_metrics(results: pd.DataFrame, *metrics: str) -> pd.DataFrame:
+    """The rows of these metrics alone: `wide` of a tenth of the rows takes a tenth of the time."""
+    return results[results.metric.isin(metrics)]
 
 
 def mixture(results: pd.DataFrame) -> str:
@@ -470,8 +476,9 @@ def results_table(
     """
     import pandas as pd
 
-    rows = wide(results)
+    check_comparable(results)
     told = scored_by(results)
+    rows = wide(of_metrics(results, *told, "energy_gap", *(CALIBRATION if calibration else ())))
     tests = rows[rows.role != VAL]
     spread = _interval if intervals else _spread
     lines = []
@@ -563,7 +570,7 @@ def _line(
         of_reference = rows[rows.role == REFERENCE].groupby("run").score.mean()
         columns["harmonic mean"] = spread(100 * harmonic_mean(of_reference, of_shifts))
     if calibration:
-        for metric, factor, digits in (("nll", 1, 2), ("ece", 100, 1)):
+        for metric, (factor, digits) in CALIBRATION.items():
             for role in (REFERENCE, SHIFT) if len(shifts) else (REFERENCE,):
                 means = rows[rows.role == role].groupby("run")[metric].mean()
                 columns[f"{metric.upper()} {role}"] = spread(factor * means, digits)
