@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
-    from ..runs.folder import Stamps
+    from ..runs.folder import RunFolder, Stamps
 
 INTERVAL = 5.0  # seconds between two looks
 REST = 3  # at least so many times as long as the last picture took
@@ -71,10 +71,12 @@ class Look:
         self, runs: Path | str, interval: float, until: int | None
     ) -> Iterator[RenderableType]:
         """A picture for each change; waits between two looks."""
-        before: dict[str, Stamps] | None = None
+        from ..runs.folder import stamps_of
+
+        before: dict[RunFolder, Stamps] | None = None
         while True:
             begun = time.monotonic()
-            now = _stamps(runs)
+            now = stamps_of(runs)
             if now != before:
                 before = now
                 yield self._picture(runs, now)
@@ -82,7 +84,7 @@ class Look:
                 return
             time.sleep(max(interval, REST * (time.monotonic() - begun)))
 
-    def _picture(self, runs: Path | str, stamps: dict[str, Stamps]) -> RenderableType:
+    def _picture(self, runs: Path | str, stamps: dict[RunFolder, Stamps]) -> RenderableType:
         """Tables, and a line that counts runs; a fault of a run that comes or goes is a line."""
         from rich.console import Group
         from rich.text import Text
@@ -108,14 +110,7 @@ class Look:
         return list(groups(scores, calibration=self.calibration, intervals=self.intervals))
 
 
-def _stamps(runs: Path | str) -> dict[str, Stamps]:
-    """What changes when a run comes, goes, or is scored again."""
-    from ..runs.folder import run_folders
-
-    return {folder.name: folder.stamps() for folder in run_folders(runs)}
-
-
-def _scored(stamps: dict[str, Stamps]) -> int:
+def _scored(stamps: dict[RunFolder, Stamps]) -> int:
     """How many of these runs are scored."""
     from ..runs.folder import is_scored
 

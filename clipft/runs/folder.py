@@ -358,6 +358,11 @@ class RunFolder:
         write_parquet(self.scores_file, table)
 
 
+def stamps_of(runs: Any) -> dict[RunFolder, Stamps]:
+    """What changes when a run comes, goes, is scored or labelled; runs: see `folders_of`."""
+    return {folder: folder.stamps() for folder in folders_of(runs)}
+
+
 def is_scored(stamps: Stamps) -> bool:
     """Whether the run of these stamps has metrics."""
     inode, *_ = stamps[TOLD.index(SCORES)]
