@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import traitlets
 
-from .base import anywidget, file_text
+from .base import STYLE, anywidget, file_text
 
 SHORTEST = 0.5  # seconds between two looks by itself
 
@@ -19,6 +19,7 @@ class Refresh(anywidget.AnyWidget):
     """
 
     _esm = file_text("refresh.js")
+    _css = STYLE
     value = traitlets.Float(0.0, min=0.0).tag(sync=True)
 
     def __init__(self, look: Callable[[], None]):
