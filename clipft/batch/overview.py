@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,8 @@ NUMBERS = (  # of a run's row: column, title, factor to its unit, digits
     ("shift_accuracy", "mean shift", 100, 1),
     ("energy_gap", "energy gap", 1, 2),
 )
+ID = re.compile(r"[0-9a-f]{12}")  # of a run
+ID_ANYWHERE = re.compile(rf"(?=({ID.pattern}))")
 ABSENT = "-"  # in a table, where there is no such number
 
 
@@ -198,14 +201,17 @@ def _line(row: Mapping[Any, Any]) -> dict[str, str]:
 def _pages_of_runs(jobs: Sequence[Job], runs: Sequence[str], out: Path) -> dict[str, str]:
     """Run -> the page of the first notebook that names it, which is the one that made it."""
     page_of_run: dict[str, str] = {}
+    ids = {run for run in runs if ID.fullmatch(run)}
+    others = [run for run in runs if run not in ids]
     for job in jobs:
         executed = job.folder / "run.ipynb"
         if not executed.exists():
             continue
         text = executed.read_text(encoding="utf-8")
-        for run in runs:
-            if run in text:
-                page_of_run.setdefault(run, _address(job.page, out))
+        # Every text is gone through once, however many runs there are.
+        named = ids.intersection(match[1] for match in ID_ANYWHERE.finditer(text))
+        for run in [*named, *(run for run in others if run in text)]:
+            page_of_run.setdefault(run, _address(job.page, out))
     return page_of_run
 
 

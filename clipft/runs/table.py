@@ -43,6 +43,8 @@ MIXED = {
     "threads": "numbers of threads",
 }
 NAMED = 4  # values in the line that says what is mixed
+SPLIT_KEYS = ["reference", "alpha", "split", "domain", "part", "role", "n"]
+WIDE = ["run", *RECIPE, "seed", *SPLIT_KEYS]  # what a row of `wide` is of
 CALIBRATION = {"nll": (1, 2), "ece": (100, 1)}  # metric -> factor and digits of its column
 RUN_KEYS = ["run", *RECIPE, "seed", "alpha"]
 
@@ -122,8 +124,9 @@ def scored_by(results: pd.DataFrame) -> ScoredBy:
     Raises ConfigError where that was not measured.
     """
     found = _said_to_score(results)
+    measured = set(results.metric.unique())
     for metric in found:
-        if metric not in set(results.metric):
+        if metric not in measured:
             wanted = "delete its images.parquet and scores.parquet and score it: clipft wise RUN"
             raise ConfigError(f"no run has {metric}, by which its data set is scored; {wanted}")
     return found
@@ -135,15 +138,32 @@ def _said_to_score(results: pd.DataFrame) -> ScoredBy:
         return ScoredBy()
     is_shift = results.role == SHIFT
     metric_by_kind = {}
-    for kind, rows in (("reference", results[~is_shift]), ("shift", results[is_shift])):
-        metric_by_kind[kind] = (rows if len(rows) else results).scored_by.iloc[0]
+    for kind, is_kind in (("reference", ~is_shift), ("shift", is_shift)):
+        of_kind = results.scored_by[is_kind]
+        metric_by_kind[kind] = (of_kind if len(of_kind) else results.scored_by).iloc[0]
     together = results.together.iloc[0] if "together" in results else ""
     return ScoredBy(**metric_by_kind, together=together)
 
 
 def score_rows(results: pd.DataFrame) -> pd.DataFrame:
     """The rows of the metric by which each split is scored."""
-    return results[results.metric == results.role.map(_said_to_score(results).on)]
+    told = _said_to_score(results)
+    is_shift = results.role == SHIFT
+    of_shift = is_shift & (results.metric == told.shift)
+    return results[of_shift | (~is_shift & (results.metric == told.reference))]
+
+
+def narrow(results: pd.DataFrame) -> pd.DataFrame:
+    """The columns that `wide` and `score_rows` look at: of a million rows the others take long."""
+    others = ("family", "scored_by", "together", "metric", "mean")
+    return results[results.columns.intersection([*COMPARABLE, *WIDE, *others])]
+
+
+def of_tuned_shifts(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `wide` of tuned models under shift."""
+    rows = narrow(results)
+    asked = rows[(rows.alpha == TUNED) & (rows.role == SHIFT)]
+    return wide(asked) if len(asked) else wide(rows).iloc[:0]
 
 
 def of_metrics(results: pd.DataFrame, *metrics: str) -> pd.DataFrame:
@@ -209,9 +229,7 @@ def wide(results: pd.DataFrame) -> pd.DataFrame:
     """
     check_comparable(results)
     rows = with_split_columns(results)
-    where = ["reference", "alpha", "split", "domain", "part", "role", "n"]
-    keys = ["run", *RECIPE, "seed", *where]
-    by_metric = rows.pivot_table(index=keys, columns="metric", values="mean", observed=True)
+    by_metric = rows.pivot_table(index=WIDE, columns="metric", values="mean", observed=True)
     by_metric = by_metric.reset_index()
     told = _said_to_score(results)
     if set(told) <= set(by_metric):
@@ -258,7 +276,7 @@ def paths(results: pd.DataFrame) -> pd.DataFrame:
     """
     check_comparable(results)
     scored_by(results)  # raises
-    rows = wide(score_rows(results))
+    rows = wide(score_rows(narrow(results)))
     of_reference = rows[rows.role == REFERENCE].set_index(RUN_KEYS)["score"]
     of_shifts = rows[rows.role == SHIFT].groupby(RUN_KEYS)["score"].mean()
     tests = rows[rows.role != VAL]
@@ -478,7 +496,9 @@ def results_table(
 
     check_comparable(results)
     told = scored_by(results)
-    rows = wide(of_metrics(results, *told, "energy_gap", *(CALIBRATION if calibration else ())))
+    rows = wide(
+        of_metrics(narrow(results), *told, "energy_gap", *(CALIBRATION if calibration else ()))
+    )
     tests = rows[rows.role != VAL]
     spread = _interval if intervals else _spread
     lines = []

@@ -20,7 +20,7 @@ from ..runs.names import title_of, told_of
 from ..runs.run import read_sweep
 from ..runs.scores import Scores, compare
 from ..runs.sweep import Sweep
-from ..runs.table import COMPARABLE, check_comparable, results, score_rows, scored_by, wide
+from ..runs.table import COMPARABLE, check_comparable, narrow, results, score_rows, scored_by, wide
 from .base import Explorer, Plot, W, box, column, dropdown, results_of, text_panel
 from .configs import config_diff
 from .queries import Findable
@@ -254,7 +254,7 @@ def tuned_accuracies(results: pd.DataFrame) -> pd.DataFrame:
     """
     check_comparable(results)
     scored_by(results)  # raises
-    rows = score_rows(results)
+    rows = score_rows(narrow(results))
     tuned = rows[(rows.alpha == TUNED) & (rows.role != "val")]
     if tuned.empty:
         raise ConfigError("no run is scored at alpha 1, the tuned model: clipft evaluate RUN")
