@@ -29,6 +29,7 @@ from .remake import command_of
 from .rows import choosing_on, chosen_on, reference_of, reported_on, seen_by, shifts_of, trained_on
 from .run import After, Run, open_runs
 from .scores import size_of_scores
+from .versions import FIRST, check_version
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -228,7 +229,9 @@ def check_exported(folder: Path, *, needs_head: bool = True) -> None:
 
 def check_format(folder: Path) -> None:
     """Raise ConfigError where an export was written for another library."""
-    written_for = record_of(folder).get("format", DEFAULT_FORMAT)
+    record = record_of(folder)
+    check_version(record.get("version", FIRST), folder)
+    written_for = record.get("format", DEFAULT_FORMAT)
     if written_for in FORMATS and written_for != DEFAULT_FORMAT:
         title = FORMATS[written_for].title
         texts = "" if FORMATS[written_for].has_texts else ", without a text tower"

@@ -11,7 +11,7 @@
 - scores.parquet: every metric of them, with intervals
 - label.json: a name, tags and a note that people gave it; no setting among it
 
-What the files mean is said elsewhere.
+What the files mean is said elsewhere; what each version of them has, in `versions`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from ..disk.lock import lock
 from ..errors import RunError
 from .image_scores import ImagesFile, reading, write_images
 from .scores import Listed, ScoreStore
+from .versions import FIRST, FORMAT as FORMAT, METADATA, check_metadata, check_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
     from ..data.splits import ScoredBy
 
-FORMAT = 2  # of the folder; 1 had neither title nor copy of the manifest
 ABOUT = ("title", "format")  # of config.json, what is no setting and no ingredient
 DEFAULT_RUNS = "runs"  # the folder of runs where none is named
 WANTED = "wanted: a Run, its folder, or the first letters of its id; or a list or folder of them"
@@ -209,8 +209,7 @@ class RunFolder:
             raise RunError(
                 f"{self._config_file} is no run's configuration; delete the folder and run it again"
             )
-        if recorded.get("format", 1) > FORMAT:
-            raise RunError(f"{self.path} is of a newer clipft; update clipft to read it")
+        check_version(recorded.get("format", FIRST), self.path)
         return recorded
 
     def write_config(self, recorded: Mapping[str, Any]) -> None:
@@ -345,6 +344,7 @@ class RunFolder:
             raise RunError(f"{self.path} is not scored; score it: clipft wise {self.path}")
         # One thread: what reads thousands of runs has its own.
         with reading(self.scores_file), pq.ParquetFile(self.scores_file) as file:
+            check_metadata(file.schema_arrow.metadata, self.scores_file)
             rows = file.read(use_threads=False)
         if "low" not in rows.column_names:
             raise RunError(
@@ -355,7 +355,7 @@ class RunFolder:
 
     def write_scores(self, table: pd.DataFrame) -> None:
         """Write metrics with intervals."""
-        write_parquet(self.scores_file, table)
+        write_parquet(self.scores_file, table, METADATA)
 
 
 def stamps_of(runs: Any) -> dict[RunFolder, Stamps]:
@@ -435,9 +435,11 @@ def read_scores(path: Path, *, alpha: float | None = None, mend: str = "") -> pd
     Raises RunError where it is damaged, with the command to `mend` it.
     """
     import pandas as pd
+    import pyarrow.parquet as pq
 
     filters = None if alpha is None else [("alpha", "==", alpha)]
     with reading(path, mend):
+        check_metadata(pq.read_schema(path).metadata, path)
         return with_split_columns(pd.read_parquet(path, filters=filters))
 
 
