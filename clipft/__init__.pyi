@@ -52,7 +52,9 @@ from .runs.choosing import choices as choices, ordered_pairs as ordered_pairs, v
 from .runs.claims import claims as claims
 from .runs.cost import cost_table as cost_table
 from .runs.findings import findings as findings
+from .runs.labels import label as label
 from .runs.names import is_ensemble as is_ensemble, ordered as ordered, title_of as title_of
+from .runs.pruning import prune as prune
 from .runs.reading import (
     barrier_table as barrier_table,
     class_table as class_table,

@@ -16,7 +16,7 @@ import typer
 
 from ..errors import ClipftError
 from ..stops import Interrupted, listening
-from . import batch, cache, data, fetch, lab, models, score, train
+from . import batch, cache, data, fetch, lab, models, runs, score, train
 from .app import app
 
 STOPPED = 130  # the exit code after Ctrl-C
@@ -29,13 +29,18 @@ PANELS = {
     "Look closer": (
         score.evaluate, score.diagnose, score.compare, score.pick, score.verify,
     ),
-    "Many runs": (train.combine, train.adopt, batch.batch, fetch.fetch, train.choose,
-        lab.thumbnails),
+    "Many runs": (
+        runs.runs, train.combine, train.adopt, batch.batch, fetch.fetch, train.choose,
+        lab.thumbnails,
+    ),
     "What there is": (data.methods, data.presets, data.datasets),
     "House-keeping": (cache.cache, lab.html, lab.doctor),
 }  # fmt: skip
 # what `clipft lab` does not know is for JupyterLab
-SETTINGS: dict[Any, Any] = {lab.lab: {"allow_extra_args": True, "ignore_unknown_options": True}}
+SETTINGS: dict[Any, Any] = {
+    lab.lab: {"allow_extra_args": True, "ignore_unknown_options": True},
+    runs.runs: {"ignore_unknown_options": True},  # `tag RUN -bad`
+}
 
 for panel, commands in PANELS.items():
     for command in commands:

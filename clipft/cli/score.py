@@ -209,20 +209,35 @@ def results(
     intervals: Annotated[
         bool, Option("--intervals", help="95 % intervals of the mean over seeds, in place of std")
     ] = False,
+    watch: Annotated[
+        bool, Option("--watch", help="stay, and show the table again when a run comes; end: Ctrl-C")
+    ] = False,
+    interval: Annotated[
+        float | None, Option(min=0.01, help="with --watch: seconds between two looks; default: 5")
+    ] = None,
+    until: Annotated[
+        int | None, Option(min=1, help="with --watch: end when so many runs are scored")
+    ] = None,
     as_markdown: Markdown = False,
 ) -> None:
-    """Print the table of all finished runs."""
+    """Print the table of all finished runs; with --watch, of a batch in flight."""
     from ..disk.files import check_target, write_text
-    from ..runs.table import KIND, results as read_results, results_table
+    from ..runs.table import results as read_results
+    from .watch import INTERVAL, Look, groups
 
+    if watch and csv:
+        raise ConfigError("--csv goes without --watch; wanted: one of them")
+    if not watch and (interval or until):
+        raise ConfigError("--interval and --until go with --watch")
     if csv:
         check_target(csv)
+    look = Look(calibration=calibration, intervals=intervals, as_markdown=as_markdown)
+    if watch:
+        look.watch(runs, interval or INTERVAL, until)
+        return
     scores = read_results(runs)
-    for (manifest, _, model, _, reference, selection), group in scores.groupby(KIND):
-        kind = f"{model} on {manifest}, reference {reference}, selection {selection}"
-        table = results_table(group, calibration=calibration, intervals=intervals)
-        over_seeds = "mean [95 % interval of it]" if intervals else "mean ± std"
-        show(table.to_dict("records"), f"{kind}: %, {over_seeds} over seeds", as_markdown)
+    for rows, title, _ in groups(scores, calibration=calibration, intervals=intervals):
+        show(rows, title, as_markdown)
     if scores.attrs["unfinished"]:
         print(f"left out, not finished or not scored: {', '.join(scores.attrs['unfinished'])}")
     if csv:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
 
     from ..config import RunConfig
 
@@ -27,25 +29,35 @@ CHOSEN = {
 
 def show(rows: Sequence[dict[Any, Any]], title: str = "", as_markdown: bool = False) -> None:
     """Print rows as a table; as Markdown, or into a file or pipe, as wide as it must be."""
-    from rich.box import MARKDOWN, SIMPLE_HEAD
+    console(as_markdown).print(table_of(rows, title, as_markdown))
+
+
+def console(as_markdown: bool = False) -> Console:
+    """The terminal; of a file, a pipe or Markdown one as wide as it must be."""
     from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 240
+    return Console(width=1000 if as_markdown else width)
+
+
+def table_of(rows: Sequence[dict[Any, Any]], title: str = "", as_markdown: bool = False) -> Table:
+    """Rows as a table that is yet to be printed."""
+    from rich.box import MARKDOWN, SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD)
     table.padding = (0, 1, 0, 0)
-    width = None if sys.stdout.isatty() else 240
     if as_markdown:
         table.box = MARKDOWN
         table.padding = (0, 1)
-        width = 1000
 
     for column in rows[0]:
         table.add_column(column, overflow="fold")
     for row in rows:
         cells = [Text(str(value)) for value in row.values()]  # Text: [brackets] are not markup
         table.add_row(*cells)
-    Console(width=width).print(table)
+    return table
 
 
 def show_frame(frame: pd.DataFrame, title: str) -> None:

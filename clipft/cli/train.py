@@ -24,7 +24,7 @@ from .app import (
 from .terminal_tables import print_scores, show
 
 if TYPE_CHECKING:
-    from ..config import Reading
+    from ..config import Reading, RunConfig
     from ..runs.run import Run
 
 
@@ -55,6 +55,9 @@ def train(
     stop_after: StopAfter = "",  # noqa: ARG001  # its time began when it was read
     score: Annotated[bool, Option(help="sweep WiSE over all splits at the end")] = True,
     log: Annotated[str, Option(help="tensorboard or wandb: show the run there, too")] = "",
+    keep_weights: Annotated[
+        bool, Option(help="without: scored, a run keeps its numbers alone, see clipft runs prune")
+    ] = True,
     plugin: Plugin = None,
 ) -> None:
     """Train one run, or go on where it stopped; then score it. With --seeds, repeats of it."""
@@ -64,6 +67,8 @@ def train(
     from ..runs.recipes import fitting_recipe
 
     use_plugins(plugin or ())
+    if not (keep_weights or score):
+        raise ConfigError("--no-keep-weights goes with scores: without them nothing would be left")
     images: dict[str, Any] = {"workers": workers, "skip_bad": skip_bad}
     memory = {"checkpointing": checkpointing, "checkpoint_minutes": checkpoint_minutes}
     reading = Reading(device=device, log=log, **images, **memory)
@@ -80,17 +85,38 @@ def train(
     if basis:
         print(basis)
 
+    folders = []
+    for seed in repeats or [configuration.seed]:
+        of_seed = configuration.model_copy(update={"seed": seed})
+        folders.append(_trained(of_seed, runs, reading, keep_weights=keep_weights))
+    if score and repeats:
+        _print_repeats(folders, reading)
+    elif score:
+        _print_sweep(folders[0], reading)
+
+
+def _trained(configuration: RunConfig, runs: str, reading: Reading, *, keep_weights: bool) -> Path:
+    """Train a run; where weights are not kept, score it and drop them.
+
+    One that was scored and has none is then left as it is, where it would be trained again.
+    """
+    from ..runs.identity import find_begun
+
+    begun = None if keep_weights else find_begun(runs, configuration)
+    if begun is not None and begun.is_scored:
+        return begun.path
+
     from ..training.train import train as train_run
 
-    trained = []
-    for seed in repeats or [configuration.seed]:
-        run = train_run(configuration.model_copy(update={"seed": seed}), runs, reading=reading)
-        print(f"trained {run.folder}")
-        trained.append(run)
-    if score and repeats:
-        _print_repeats([run.path for run in trained], reading)
-    elif score:
-        _print_sweep(trained[0], reading)
+    run = train_run(configuration, runs, reading=reading)
+    print(f"trained {run.folder}")
+    if not keep_weights:
+        from ..evaluation.score import score
+        from ..runs.pruning import prune
+
+        score(run, reading=reading)
+        prune(run, weights=True)
+    return run.path
 
 
 OPTIONS = (
@@ -236,12 +262,12 @@ def adopt(
         _print_sweep(run, reading)
 
 
-def _print_sweep(run: Run, reading: Reading) -> None:
+def _print_sweep(run: Run | Path, reading: Reading) -> None:
     """Sweep alpha over all splits; print the scores at both ends and in the middle."""
     from ..config import TUNED, ZERO_SHOT
     from ..evaluation.score import score
 
-    score(run, reading=reading)
+    (run,) = score(run, reading=reading)
     print_scores(run.table(), (ZERO_SHOT, 0.5, TUNED), run.config)
 
 

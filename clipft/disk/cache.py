@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 import numpy as np
 
@@ -194,6 +195,16 @@ class Cache:
 
         mapped = self.find(kind, key)
         return arrays if mapped is None else mapped
+
+    def replace(self, kind: str, title: str, key: Key, arrays: Arrays) -> None:
+        """Write an entry in place of an older one under this key."""
+        place = self.place(kind, key)
+        old = place.with_name(f".{place.name}.{uuid4().hex}.tmp")
+        with contextlib.suppress(OSError):
+            # First out of sight: nobody reads one half of each.
+            place.rename(old)
+        self.keep(kind, title, key, arrays)
+        shutil.rmtree(old, ignore_errors=True)
 
     def draft(self, kind: str, title: str, key: Key, shape: tuple[int, int]) -> "Draft":
         """An entry of one fp32 array of this shape, called as its kind, that is written by rows."""

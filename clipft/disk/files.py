@@ -24,7 +24,7 @@ except ImportError:
     from yaml import SafeLoader as YamlLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -199,10 +199,17 @@ def write_json(path: Path | str, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
-def write_parquet(path: Path | str, frame: pd.DataFrame) -> None:
-    """Write a table, whole or not at all."""
+def write_parquet(
+    path: Path | str, frame: pd.DataFrame, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a table, whole or not at all; metadata: what the file says of itself."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(frame)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **(metadata or {})})
     with atomic(path) as temporary:
-        frame.to_parquet(temporary)
+        pq.write_table(table, temporary)
 
 
 def append_json(path: Path | str, row: dict[str, Any]) -> None:

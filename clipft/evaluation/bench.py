@@ -30,7 +30,7 @@ from ..models.load import Clip, has_room, load_clip, pick_device
 from ..models.students import Classifier, Student, TwoTowers
 from ..posthoc.weights import Weights, check_finite
 from ..progress import write
-from ..runs.checks import check_decoder, check_domains
+from ..runs.checks import check_decoder, check_domains, check_weights
 from ..runs.folder import RunFolder
 from ..runs.made import scoring_precision
 from ..runs.protocol import protocol_of
@@ -273,6 +273,7 @@ class Bench:
 
     def _chosen(self, run: Run) -> Weights:
         """What training chose, on the host; see `tuned`."""
+        check_weights(run)
         weights = read_weights(run.folder.weights_file)
         check_finite(weights, str(run.folder))
         return weights

@@ -13,7 +13,7 @@ import torch
 from ..disk.files import file_digest
 from ..models.load import device_name
 from ..runs.folder import RunFolder
-from ..runs.made import TRAINING, Made, Part, new_part, with_part
+from ..runs.made import SCORING, TRAINING, Made, Part, new_part, with_part
 
 
 def part_on(device: str | torch.device, work: str, **about: Any) -> Part:
@@ -60,8 +60,13 @@ class TrainingRecord:
     def begin(self, step: int) -> None:
         """The first step comes now; step: how many were done before and kept."""
         self._first = step
-        if step:  # else what an earlier start left was not kept
-            self._earlier = Made.of(self._folder)
+        earlier = Made.of(self._folder)
+        if step:
+            self._earlier = earlier
+        elif self._folder.images_file.exists():
+            # Trained again after its weights were pruned: scores stay, and how they were made.
+            self._earlier = Made(tuple(earlier.of_work(SCORING)))
+        # Else what an earlier start left was not kept.
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:

@@ -19,7 +19,14 @@ from ..models.outgoing import Outgoing
 from ..posthoc.weights import Weights
 from ..posthoc.wise import wise
 from ..runs.card import model_card
-from ..runs.checks import check_export, check_precision, check_scoring, check_tracker
+from ..runs.checks import (
+    check_export,
+    check_precision,
+    check_scoring,
+    check_tracker,
+    check_weights,
+    weight_bearers,
+)
 from ..runs.formats import DEFAULT_FORMAT
 from ..runs.image_scores import Gathered
 from ..runs.made import SCORING
@@ -86,6 +93,7 @@ def score(
             unscored.append(run)
     look = reading or Reading()
     check_tracker(look.log)
+    _check_weights(unscored, wanted if refine is None else None)
     check_precision(scored, look.precision)
     check_scoring(unscored, wanted, skip_bad=look.skip_bad, progress=look.progress)
     for run in scored:
@@ -102,6 +110,14 @@ def score(
                 _summarise(run, wanted if refine is None else None)
     track_scores(look.log, scored)
     return scored
+
+
+def _check_weights(runs: Sequence[Run], alphas: Sequence[float] | None) -> None:
+    """Raise RunError where weights are gone that these alphas, or others yet unknown, ask for."""
+    for run in runs:
+        if alphas is None or not set(alphas) <= _scored_alphas(run, summarised=False):
+            for member in weight_bearers(run):
+                check_weights(member)
 
 
 def _scored_alphas(run: Run, *, summarised: bool) -> set[float]:

@@ -9,6 +9,7 @@ import torch
 
 from ..disk.files import staged_folder, write_json, write_text
 from ..runs.formats import CARD, DEFAULT_FORMAT, FORMATS, HEAD, RECORD, Format, written_files
+from ..runs.versions import FORMAT
 from .checkpoints import write_weights
 from .clip import Clip
 from .outgoing import Outgoing
@@ -58,6 +59,7 @@ def write_export(
 
         written = {file.name for file in staged.iterdir()} | {RECORD}
         about["format"] = target.name
+        about["version"] = FORMAT
         about["files"] = [name for name in target.all_files if name in written]
         write_json(staged / RECORD, about)
     return folder

@@ -25,9 +25,11 @@ from .made import scoring_precision
 from .model_names import LOCAL, RANDOM, check_model, named
 from .presence import check_images_there, without_images
 from .recipes import posthoc_recipe
+from .remake import command_of
 from .rows import choosing_on, chosen_on, reference_of, reported_on, seen_by, shifts_of, trained_on
 from .run import After, Run, open_runs
 from .scores import size_of_scores
+from .versions import FIRST, check_version
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -233,7 +235,9 @@ def check_exported(folder: Path, *, needs_head: bool = True) -> None:
 
 def check_format(folder: Path) -> None:
     """Raise ConfigError where an export was written for another library."""
-    written_for = record_of(folder).get("format", DEFAULT_FORMAT)
+    record = record_of(folder)
+    check_version(record.get("version", FIRST), folder)
+    written_for = record.get("format", DEFAULT_FORMAT)
     if written_for in FORMATS and written_for != DEFAULT_FORMAT:
         title = FORMATS[written_for].title
         texts = "" if FORMATS[written_for].has_texts else ", without a text tower"
@@ -255,8 +259,9 @@ def check_weights(run: Run) -> None:
     if run.is_ensemble:
         raise RunError(f"{run.folder} is an ensemble and has no weights; use its members instead")
     if not run.folder.has_weights:
-        file = run.folder.weights_file
-        raise RunError(f"{run.folder} is a copy without weights; bring {file.name} along")
+        fault = f"{run.folder} is a copy without weights, or they were pruned"
+        wanted = f"bring {run.folder.weights_file.name} along, or make the same again"
+        raise RunError(f"{fault}; {wanted}: {command_of(run)}")
 
 
 def weight_bearers(run: Run) -> list[Run]:
@@ -281,6 +286,13 @@ class Combination:
     members: list[Run]
     after: After
     folder: RunFolder
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it was made before; one whose weights were pruned is made again, if it can be."""
+        has_all = self.method.ensemble or self.folder.has_weights
+        can_be = all(member.folder.has_weights for member in self.members)
+        return self.folder.is_begun and (has_all or not can_be)
 
 
 def combination(
@@ -310,10 +322,11 @@ def combination(
         members=tuple(member.id for member in members),
     )
     folder = first.folder.beside(digest([first.config.id, after.model_dump(mode="json")]))
-    if not folder.is_begun:  # else it was made, and the members' weights are not asked again
+    given = Combination(method, members, after, folder)
+    if not given.is_made:  # else the members' weights are not asked again
         for member in members:
             check_weights(member)
-    return Combination(method, members, after, folder)
+    return given
 
 
 def check_combination(
@@ -325,7 +338,7 @@ def check_combination(
     """
     first = given.members[0]
     manifest = first.manifest
-    if not given.folder.is_begun:
+    if not given.is_made:
         choose = choosing_on if given.method.asks else chosen_on
         names = choose(first.config, manifest)
         if not manifest.is_rendered and (given.method.asks or not given.method.ensemble):

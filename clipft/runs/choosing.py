@@ -21,7 +21,7 @@ from ..config import TUNED
 from ..errors import ConfigError, unknown
 from ..metrics.comparison import paired_difference
 from .scores import REFERENCE, SHIFT, VAL
-from .table import RECIPE, score_rows, scored_by, wide
+from .table import RECIPE, check_comparable, narrow, of_metrics, score_rows, scored_by, wide
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +112,8 @@ def candidates(results: pd.DataFrame) -> pd.DataFrame:
     (mean of the shifts). What is called accuracy is what the data set is scored by. Raises
     ConfigError where all runs lack one of these.
     """
-    rows = wide(results)
+    check_comparable(results)
+    rows = wide(of_metrics(narrow(results), *scored_by(results), "energy_gap"))
     if "energy_gap" not in rows:
         raise ConfigError("no run has an energy gap; it needs a CLIP with a byte-pair text tower")
     if not {VAL, REFERENCE, SHIFT} <= set(rows.role):

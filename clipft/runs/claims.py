@@ -27,7 +27,15 @@ from ..metrics.correlation import FEWEST, correlation
 from ..metrics.curves import ahead
 from .names import title_of
 from .scores import REFERENCE, SHIFT, VAL
-from .table import best_by_val, changes, check_comparable, paths, score_rows, wide
+from .table import (
+    best_by_val,
+    changes,
+    check_comparable,
+    narrow,
+    of_tuned_shifts,
+    paths,
+    score_rows,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +144,8 @@ def claims(results: pd.DataFrame) -> tuple[Claim, ...]:
         f. FLYP keeps more than FT at equal reference accuracy: not tested. needs both ...
     """
     check_comparable(results)
-    return tuple(Claim(question, tuple(question.test(results))) for question in QUESTIONS)
+    asked = narrow(results)
+    return tuple(Claim(question, tuple(question.test(asked))) for question in QUESTIONS)
 
 
 # --- the tests, each of a table of results
@@ -167,10 +176,9 @@ def distorts(results: pd.DataFrame) -> Iterator[Evidence]:
 
 def correlates(results: pd.DataFrame) -> Iterator[Evidence]:
     """Pearson's r of energy gap and relative accuracy on each shift, over all tuned models."""
-    rows = wide(results)
-    if not {"energy_gap", "relative_accuracy"} <= set(rows):
+    tuned = of_tuned_shifts(results)
+    if not {"energy_gap", "relative_accuracy"} <= set(tuned):
         return
-    tuned = rows[(rows.alpha == TUNED) & (rows.role == SHIFT)]
     for split, models in tuned.dropna(subset=["energy_gap"]).groupby("split"):
         r = correlation(models.energy_gap, models.relative_accuracy, models.recipe.tolist())
         recipes = r.n if r.recipes is None else r.recipes

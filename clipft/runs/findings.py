@@ -18,7 +18,16 @@ from ..metrics.comparison import PairedDifference, paired_difference
 from ..metrics.correlation import FEWEST, Correlation, correlation
 from .names import NOT_TRAINED, ordered, title_of
 from .scores import SHIFT
-from .table import COMPARABLE, RUN_KEYS, changes, paths, recipes, score_rows, scored_by, wide
+from .table import (
+    COMPARABLE,
+    RUN_KEYS,
+    changes,
+    of_tuned_shifts,
+    paths,
+    recipes,
+    score_rows,
+    scored_by,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -96,8 +105,7 @@ def tuned_runs(results: pd.DataFrame) -> pd.DataFrame:
     for _, kind in results.groupby(COMPARABLE, sort=False):
         rows = paths(kind)
         tuned = rows[rows.alpha == TUNED]
-        shifts = wide(kind)
-        shifts = shifts[(shifts.role == SHIFT) & (shifts.alpha == TUNED)]
+        shifts = of_tuned_shifts(kind)
         if "energy_gap" in shifts:
             gaps = shifts.groupby("run").energy_gap.mean()
             tuned = tuned.assign(energy_gap=tuned.run.map(gaps))
@@ -161,8 +169,7 @@ class _Facts:
     @cached_property
     def tuned_on_shifts(self) -> pd.DataFrame:
         """A row per tuned run and shift, with a column per metric."""
-        rows = wide(self.results)
-        return rows[(rows.role == SHIFT) & (rows.alpha == TUNED)]
+        return of_tuned_shifts(self.results)
 
     def called(self, row: Any) -> str:
         """A recipe in words, as short as tells it from the others: `FT (lr 1e-3, 120 steps)`."""

@@ -10,8 +10,9 @@
 - images.parquet: what the model at each scored alpha says of every image
 - scores.parquet: every metric of them, with intervals
 - unfinished.npz: of a scoring that was stopped, until it goes on
+- label.json: a name, tags and a note that people gave it; no setting among it
 
-What the files mean is said elsewhere.
+What the files mean is said elsewhere; what each version of them has, in `versions`.
 """
 
 from __future__ import annotations
@@ -42,19 +43,25 @@ from ..disk.lock import lock
 from ..errors import RunError
 from .image_scores import ImagesFile, reading, write_images
 from .scores import Listed, ScoreStore
+from .versions import FIRST, FORMAT as FORMAT, METADATA, check_metadata, check_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import pandas as pd
+    import pyarrow as pa
 
     from ..data.splits import ScoredBy
 
-FORMAT = 2  # of the folder; 1 had neither title nor copy of the manifest
 ABOUT = ("title", "format")  # of config.json, what is no setting and no ingredient
 DEFAULT_RUNS = "runs"  # the folder of runs where none is named
 WANTED = "wanted: a Run, its folder, or the first letters of its id; or a list or folder of them"
 THUMBNAILS = "thumbnails.parquet"  # beside the runs: their images in small
+SCORES = "scores.parquet"
+# files that rows of `results` are made of
+TOLD = ("config.json", "manifest.json", "made.json", "label.json", SCORES)
+Stamps = tuple[tuple[int, int, int, int], ...]
+"""Of each file the inode, size in bytes, times of the last writing and of the last change, ns."""
 
 
 @dataclass(frozen=True, order=True)
@@ -65,7 +72,8 @@ class RunFolder:
 
     @classmethod
     def find(cls, given: RunFolder | Path | str) -> RunFolder:
-        """The folder itself, that of a path, or the one whose id begins with the path's last part.
+        """The folder itself, that of a path, or the one whose id begins with the path's last part,
+        or that has it as its name.
 
         `runs/15fe` is the run in runs/ whose id begins with 15fe; a bare `15fe` is looked for here,
         then in runs/. Raises RunError where no run is there, or several begin so.
@@ -79,21 +87,15 @@ class RunFolder:
         if folder.is_begun:
             return folder
 
-        places = [path.parent]
-        if path.parent == Path():
-            places.append(Path(DEFAULT_RUNS))
-        for place in places:
-            fitting = [
-                run for run in run_folders(place) if path.name and run.name.startswith(path.name)
-            ]
+        for fitting in found_by(path):
             if len(fitting) == 1:
                 return fitting[0]
             if fitting:
                 ids = ", ".join(run.name for run in fitting)
                 raise RunError(f"{given} fits {len(fitting)} runs: {ids}; give more of the id")
         raise RunError(
-            f"no run at {given}; wanted: a run's folder, or the first letters of its id,"
-            f" {DEFAULT_RUNS}/15fe"
+            f"no run at {given}; wanted: a run's folder, the first letters of its id,"
+            f" {DEFAULT_RUNS}/15fe, or its name"
         )
 
     def __str__(self) -> str:
@@ -139,7 +141,7 @@ class RunFolder:
     @property
     def scores_file(self) -> Path:
         """Metrics with intervals."""
-        return self.path / "scores.parquet"
+        return self.path / SCORES
 
     @property
     def thumbnails_file(self) -> Path:
@@ -161,6 +163,24 @@ class RunFolder:
     @property
     def _history_file(self) -> Path:
         return self.path / "metrics.jsonl"
+
+    @property
+    def _label_file(self) -> Path:
+        return self.path / "label.json"
+
+    def stamps(self) -> Stamps:
+        """What changes when a file that rows of `results` are made of is written again, exchanged
+        or moved in: of each of TOLD, zeros where it is not there.
+        """
+        stamps = []
+        for name in TOLD:
+            try:
+                stat = os.stat(f"{self.path}/{name}")
+                stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+            except OSError:
+                stamp = (0, 0, 0, 0)
+            stamps.append(stamp)
+        return tuple(stamps)
 
     @property
     def is_begun(self) -> bool:
@@ -198,8 +218,7 @@ class RunFolder:
             raise RunError(
                 f"{self._config_file} is no run's configuration; delete the folder and run it again"
             )
-        if recorded.get("format", 1) > FORMAT:
-            raise RunError(f"{self.path} is of a newer clipft; update clipft to read it")
+        check_version(recorded.get("format", FIRST), self.path)
         return recorded
 
     def write_config(self, recorded: Mapping[str, Any]) -> None:
@@ -230,15 +249,23 @@ class RunFolder:
 
         No number depends on it.
         """
-        with contextlib.suppress(RunError):
-            recorded = read_json(self._made_file)
-            if isinstance(recorded, dict):
-                return recorded
-        return {}
+        return _recorded(self._made_file)
 
     def write_made(self, recorded: Mapping[str, Any]) -> None:
         """Write made.json."""
         write_json(self._made_file, recorded)
+
+    def label(self) -> dict[str, Any]:
+        """What label.json records; empty where nobody labelled the run, or where it is damaged."""
+        return _recorded(self._label_file)
+
+    def is_called(self, text: str) -> bool:
+        """Whether its id begins so, or its label has this name."""
+        return text != "" and (self.name.startswith(text) or self.label().get("name") == text)
+
+    def write_label(self, recorded: Mapping[str, Any]) -> None:
+        """Write label.json."""
+        write_json(self._label_file, recorded)
 
     def history(self) -> list[dict[str, Any]]:
         """The logged steps and validations so far, in order."""
@@ -270,9 +297,10 @@ class RunFolder:
         """Remove the folder of a training that ended before anything was kept.
 
         Raises StorageError where somebody else removed it, who may have begun it anew.
+        Not where there are scores: then the weights alone were gone, and trained again.
         """
         check_held(self.path)
-        if not self.is_resumable:
+        if not (self.is_resumable or self.is_finished):
             shutil.rmtree(self.path, ignore_errors=True)
 
     def begin_anew(self) -> None:
@@ -285,6 +313,28 @@ class RunFolder:
         """Remove the checkpoint that a training left which was killed at its very end."""
         if self.has_weights:
             remove(self.checkpoint_file)
+
+    def left_over(self) -> list[Path]:
+        """What a killed process left: files that were never whole, a finished run's checkpoint.
+
+        Only who holds the lock knows that nobody writes them.
+        """
+        label = f".{self._label_file.name}."  # which is written without the lock
+        found = [file for file in self.path.glob(".*.tmp") if not file.name.startswith(label)]
+        if self.has_weights:
+            found += [file for file in (self.checkpoint_file, self.best_file) if file.exists()]
+        return sorted(found)
+
+    def remove(self) -> None:
+        """Remove the whole folder; a kill on the way leaves an unfinished run, or nothing."""
+        for file in list(self.path.iterdir()):
+            if file == self._config_file:
+                continue  # the last: with it the folder is a run
+            if file.is_dir() and not file.is_symlink():
+                shutil.rmtree(file)
+            else:
+                file.unlink()
+        shutil.rmtree(self.path)
 
     def images(self, alpha: float | None = None) -> pd.DataFrame:
         """Scores of single images, at one alpha or at all.
@@ -313,19 +363,49 @@ class RunFolder:
 
     def scores(self) -> pd.DataFrame:
         """Metrics with intervals; raises RunError if missing, damaged or of an older clipft."""
+        return with_split_columns(self.score_rows().to_pandas())
+
+    def score_rows(self) -> pa.Table:
+        """The same as it lies on disk: an older clipft wrote neither domain nor part."""
+        import pyarrow.parquet as pq
+
         if not self.is_scored:
             raise RunError(f"{self.path} is not scored; score it: clipft wise {self.path}")
-        table = read_scores(self.scores_file)
-        if "low" not in table:
+        # One thread: what reads thousands of runs has its own.
+        with reading(self.scores_file), pq.ParquetFile(self.scores_file) as file:
+            check_metadata(file.schema_arrow.metadata, self.scores_file)
+            rows = file.read(use_threads=False)
+        if "low" not in rows.column_names:
             raise RunError(
                 f"{self.scores_file} is of an older clipft;"
                 f" score the run again: clipft wise {self.path}"
             )
-        return table
+        return rows
 
     def write_scores(self, table: pd.DataFrame) -> None:
         """Write metrics with intervals."""
-        write_parquet(self.scores_file, table)
+        write_parquet(self.scores_file, table, METADATA)
+
+
+def stamps_of(runs: Any) -> dict[RunFolder, Stamps]:
+    """What changes when a run comes, goes, is scored or labelled; runs: see `folders_of`."""
+    return {folder: folder.stamps() for folder in folders_of(runs)}
+
+
+def is_scored(stamps: Stamps) -> bool:
+    """Whether the run of these stamps has metrics."""
+    inode, *_ = stamps[TOLD.index(SCORES)]
+    return inode > 0
+
+
+def _recorded(file: Path) -> dict[str, Any]:
+    """A JSON object on which no number depends; empty where it is missing or damaged."""
+    if file.exists():
+        with contextlib.suppress(RunError):
+            recorded = read_json(file)
+            if isinstance(recorded, dict):
+                return recorded
+    return {}
 
 
 def run_folders(runs: Path | str) -> Iterator[RunFolder]:
@@ -340,11 +420,7 @@ def folders_of(given: Any) -> list[RunFolder]:
     None for a folder of runs that is empty or not there yet. Raises RunError for what is no run.
     """
     if isinstance(given, str | Path):
-        path = Path(given)
-        is_id = path.name != "" and set(path.name) <= set(hexdigits)
-        if not RunFolder(path).is_begun and (path.is_dir() or not is_id):
-            return list(run_folders(path))
-        return [RunFolder.find(given)]
+        return _folders_at(Path(given))
     if isinstance(given, RunFolder) or hasattr(given, "folder"):
         return [RunFolder.find(getattr(given, "folder", given))]
     try:
@@ -360,15 +436,39 @@ def folders_of(given: Any) -> list[RunFolder]:
     return folders
 
 
+def _folders_at(path: Path) -> list[RunFolder]:
+    """The run of a path, of the beginning of an id or of a name; else those of a folder of runs."""
+    if not RunFolder(path).is_begun and path.is_dir():
+        return list(run_folders(path))
+    is_id = path.name != "" and set(path.name) <= set(hexdigits)
+    if is_id or RunFolder(path).is_begun or any(found_by(path)):
+        return [RunFolder.find(path)]
+    return []
+
+
+def found_by(path: Path) -> Iterator[list[RunFolder]]:
+    """The runs whose ids begin with a path's last part, or that have it as their name.
+
+    Those in its folder; of a bare name those here, then those in runs/.
+    """
+    places = [path.parent]
+    if path.parent == Path():
+        places.append(Path(DEFAULT_RUNS))
+    for place in places:
+        yield [run for run in run_folders(place) if run.is_called(path.name)]
+
+
 def read_scores(path: Path, *, alpha: float | None = None, mend: str = "") -> pd.DataFrame:
     """A parquet file of scores, or its rows at one alpha.
 
     Raises RunError where it is damaged, with the command to `mend` it.
     """
     import pandas as pd
+    import pyarrow.parquet as pq
 
     filters = None if alpha is None else [("alpha", "==", alpha)]
     with reading(path, mend):
+        check_metadata(pq.read_schema(path).metadata, path)
         return with_split_columns(pd.read_parquet(path, filters=filters))
 
 

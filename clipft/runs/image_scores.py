@@ -20,6 +20,7 @@ from ..disk.files import atomic, disk
 from ..disk.leftovers import temporary_prefix
 from ..errors import RunError
 from .scores import IMAGE_COLUMNS, ROWS, Key, Scores, ScoreStore, scores_of_rows, to_frame
+from .versions import METADATA, check_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -230,6 +231,7 @@ class ImagesFile(ScoreStore):
 
         self._path = path
         with reading(path), pq.ParquetFile(path) as file:
+            check_metadata(file.schema_arrow.metadata, path)
             names = file.schema_arrow.names
             self._names = [name for name in IMAGE_COLUMNS if name in names]
             if with_ids:
@@ -351,4 +353,4 @@ class _Writer:
                 schema = schema.set(place, schema.field(place).with_type(text))
             elif name == "group":
                 schema = schema.set(place, schema.field(place).with_type(pa.string()))
-        return table.cast(schema)
+        return table.cast(schema.with_metadata({**(schema.metadata or {}), **METADATA}))

@@ -8,17 +8,18 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import DEFAULT, TUNED, ZERO_SHOT, digest, plain_settings
+from ..config import DEFAULT, TUNED, ZERO_SHOT, plain_settings
 from ..data.splits import ScoredBy, SplitName
 from ..errors import ConfigError, RunError, first_line, unknown
 from ..metrics.accuracy import harmonic_mean
 from ..metrics.correlation import effective_robustness
 from ..progress import write
-from .folder import ABOUT, DEFAULT_RUNS, RunFolder, folders_of, with_split_columns
-from .identity import model_name, without_places
-from .made import Made, words_of
-from .names import MethodName, is_ensemble, ordered, title_of, told_of
-from .scores import REFERENCE, SHIFT, VAL, with_scored_by
+from .about import CONFIG_COLUMNS as CONFIG_COLUMNS, MADE_COLUMNS as MADE_COLUMNS
+from .folder import DEFAULT_RUNS, folders_of, with_split_columns
+from .made import words_of
+from .many import ScoredRun, read_runs, table_of
+from .names import is_ensemble, ordered, title_of, told_of
+from .scores import REFERENCE, SHIFT, VAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,16 +33,6 @@ DIGESTS = ["manifest_digest", "model_digest", "recipe", "family"]  # texts, also
 KIND = ["manifest", "manifest_digest", "model", "model_digest", "reference", "selection"]
 # name a recipe: its runs differ in their seed alone
 RECIPE = ["method", "lr", "steps", "recipe"]
-# of a run's configuration, in the tidy table
-CONFIG_COLUMNS = (
-    *("manifest", "manifest_digest", "model", "model_digest"),
-    *("method", "lr", "steps", "seed", "selection"),
-)
-# and of how it was made, see `Made`; the settings among them are those that no kind tells apart
-MADE_COLUMNS = (
-    *("protocol", "precision", "scored_in"),
-    *("versions", "device", "threads", "seconds_per_step"),
-)
 # column -> what a table that mixes them mixes
 MIXED = {
     "protocol": "protocols",
@@ -52,12 +43,9 @@ MIXED = {
     "threads": "numbers of threads",
 }
 NAMED = 4  # values in the line that says what is mixed
-NO_RECIPE = (
-    "seed",
-    "after",
-    "rows_digest",
-    *ABOUT,
-)  # of a recorded configuration, what names no recipe
+SPLIT_KEYS = ["reference", "alpha", "split", "domain", "part", "role", "n"]
+WIDE = ["run", *RECIPE, "seed", *SPLIT_KEYS]  # what a row of `wide` is of
+CALIBRATION = {"nll": (1, 2), "ece": (100, 1)}  # metric -> factor and digits of its column
 RUN_KEYS = ["run", *RECIPE, "seed", "alpha"]
 
 
@@ -68,7 +56,8 @@ def results(runs: Any = DEFAULT_RUNS, where: Mapping[str, Any] | None = None) ->
 
     Arguments:
         runs: a folder of runs, a Run, its folder, or a list of these.
-        where: settings, or columns of the table, that a run must have: {"model": "ViT-B-16"}.
+        where: settings, or columns of the table, that a run must have: {"model": "ViT-B-16"}; of
+            its tags one, {"tags": "good"}.
 
     Returns:
         Columns run, recipe (all of the configuration but the seed, as 6 letters), family (all but
@@ -76,8 +65,9 @@ def results(runs: Any = DEFAULT_RUNS, where: Mapping[str, Any] | None = None) ->
         low, high (95 % over images, see `scores.table`), n; scored_by, the metric of the data set,
         which tables and figures show; together, see `ScoredBy`; and how it was made: protocol,
         precision, scored_in (the precision of its scores), versions, device, threads,
-        seconds_per_step of its training (NaN where that was not recorded). Unfinished runs are left
-        out and listed in attrs["unfinished"].
+        seconds_per_step of its training (NaN where that was not recorded); and what people call it:
+        name, and tags with a blank between two, see `clipft.label`. Unfinished runs are left out
+        and listed in attrs["unfinished"].
 
     Raises:
         RunError: where there is no scored run, or none of these settings.
@@ -89,102 +79,43 @@ def results(runs: Any = DEFAULT_RUNS, where: Mapping[str, Any] | None = None) ->
         >>> rows.pivot(index="split", columns="method", values="mean").shape
         (4, 2)
     """
-    import pandas as pd
-
-    tables = []
+    scored = []
     unfinished = []
-    scored = 0
     for folder in folders_of(runs):
-        if not folder.is_scored:
+        if folder.is_scored:
+            scored.append(folder)
+        else:
             unfinished.append(folder.name)
-            continue
-        scored += 1
-        table = _tidy(folder)
-        if not where or _fits(table, folder, where):
-            tables.append(table)
     if not scored:
         raise RunError(
             f"no scored run under {runs}; train one: clipft train,"
             " or score one: clipft evaluate RUN"
         )
-    if not tables:
+    chosen = read_runs(scored)
+    if where:
+        chosen = [run for run in chosen if _fits(run, where)]
+    if not chosen:
         asked = ", ".join(f"{key}={value}" for key, value in (where or {}).items())
-        raise RunError(f"none of the {scored} scored runs under {runs} has {asked}")
-    table = pd.concat(tables, ignore_index=True)
+        raise RunError(f"none of the {len(scored)} scored runs under {runs} has {asked}")
+    table = table_of(chosen)
     table.attrs["unfinished"] = unfinished
     return table
 
 
-def _fits(table: pd.DataFrame, folder: RunFolder, where: Mapping[str, Any]) -> bool:
+def _fits(run: ScoredRun, where: Mapping[str, Any]) -> bool:
     """Whether a run has these settings, or these values in its columns of the table."""
-    settings = plain_settings() | folder.config()
     for key, value in where.items():
-        if key in table:
-            has = table[key].iloc[0]
-        elif key in settings:
-            has = settings[key]
+        if key in run.columns:
+            has = run.value(key)
         else:
-            raise unknown("setting or column", key, {*settings, *table.columns})
-        if has != value:
+            settings = plain_settings() | run.folder.config()
+            if key not in settings:
+                raise unknown("setting or column", key, {*settings, *run.columns})
+            has = settings[key]
+        is_tagged = key == "tags" and value in str(has).split()
+        if has != value and not is_tagged:
             return False
     return True
-
-
-def _tidy(folder: RunFolder) -> pd.DataFrame:
-    """One run's scores behind its configuration's columns."""
-    config = folder.config()
-    if not set(CONFIG_COLUMNS) <= config.keys():
-        raise RunError(
-            f"{folder}/config.json is no run's configuration; delete the folder and run it again"
-        )
-    table = folder.scores()
-    settings = config | {"method": str(_name(config)), "model": model_name(config["model"])}
-    for column, key in enumerate(CONFIG_COLUMNS):
-        table.insert(column, key, settings[key])
-    table.insert(0, "family", _recipe(config, besides=("lr",)))
-    table.insert(0, "recipe", _recipe(config))
-    table.insert(0, "run", folder.name)
-    told = folder.scored_by
-    made = _how_made(folder, config)
-    return with_scored_by(table, told).assign(together=told.together, **made)
-
-
-def _how_made(folder: RunFolder, config: dict[str, Any]) -> dict[str, Any]:
-    """The values of MADE_COLUMNS of a run."""
-    settings = plain_settings() | config
-    made = Made.of(folder)
-    values = (
-        *(settings["protocol"], settings["precision"], made.scored_in),
-        *(made.versions, made.devices, made.threads, made.seconds_per_step),
-    )
-    return dict(zip(MADE_COLUMNS, values, strict=True))
-
-
-def _name(config: dict[str, Any]) -> MethodName:
-    """The method of a recorded configuration, and what was done after; neither need be known."""
-    after = config.get("after")
-    if after is None:
-        return MethodName(config["method"])
-    return MethodName(config["method"], (*after["of"], after["name"]))
-
-
-def _recipe(config: dict[str, Any], besides: Sequence[str] = ()) -> str:
-    """6 letters that name what differs not by the seed, nor by keys besides, alone.
-
-    A setting that is new renames no old recipe: it is at its default.
-    """
-    plain = plain_settings()
-    left_out = (*NO_RECIPE, *besides)
-    recipe = {}
-    for key, value in without_places(config).items():
-        is_default = key in plain and plain[key] == value
-        if key not in left_out and not is_default:
-            recipe[key] = value
-    after = config.get("after")
-    if after is not None:
-        # Of which runs is left out: they carry the seed.
-        recipe["after"] = [str(_name(config)), after["options"], after["among"]]
-    return digest(recipe, 6)
 
 
 def scored_by(results: pd.DataFrame) -> ScoredBy:
@@ -193,8 +124,9 @@ def scored_by(results: pd.DataFrame) -> ScoredBy:
     Raises ConfigError where that was not measured.
     """
     found = _said_to_score(results)
+    measured = set(results.metric.unique())
     for metric in found:
-        if metric not in set(results.metric):
+        if metric not in measured:
             wanted = "delete its images.parquet and scores.parquet and score it: clipft wise RUN"
             raise ConfigError(f"no run has {metric}, by which its data set is scored; {wanted}")
     return found
@@ -206,15 +138,37 @@ def _said_to_score(results: pd.DataFrame) -> ScoredBy:
         return ScoredBy()
     is_shift = results.role == SHIFT
     metric_by_kind = {}
-    for kind, rows in (("reference", results[~is_shift]), ("shift", results[is_shift])):
-        metric_by_kind[kind] = (rows if len(rows) else results).scored_by.iloc[0]
+    for kind, is_kind in (("reference", ~is_shift), ("shift", is_shift)):
+        of_kind = results.scored_by[is_kind]
+        metric_by_kind[kind] = (of_kind if len(of_kind) else results.scored_by).iloc[0]
     together = results.together.iloc[0] if "together" in results else ""
     return ScoredBy(**metric_by_kind, together=together)
 
 
 def score_rows(results: pd.DataFrame) -> pd.DataFrame:
     """The rows of the metric by which each split is scored."""
-    return results[results.metric == results.role.map(_said_to_score(results).on)]
+    told = _said_to_score(results)
+    is_shift = results.role == SHIFT
+    of_shift = is_shift & (results.metric == told.shift)
+    return results[of_shift | (~is_shift & (results.metric == told.reference))]
+
+
+def narrow(results: pd.DataFrame) -> pd.DataFrame:
+    """The columns that `wide` and `score_rows` look at: of a million rows the others take long."""
+    others = ("family", "scored_by", "together", "metric", "mean")
+    return results[results.columns.intersection([*COMPARABLE, *WIDE, *others])]
+
+
+def of_tuned_shifts(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `wide` of tuned models under shift."""
+    rows = narrow(results)
+    asked = rows[(rows.alpha == TUNED) & (rows.role == SHIFT)]
+    return wide(asked) if len(asked) else wide(rows).iloc[:0]
+
+
+def of_metrics(results: pd.DataFrame, *metrics: str) -> pd.DataFrame:
+    """The rows of these metrics alone: `wide` of a tenth of the rows takes a tenth of the time."""
+    return results[results.metric.isin(metrics)]
 
 
 def mixture(results: pd.DataFrame) -> str:
@@ -275,9 +229,7 @@ def wide(results: pd.DataFrame) -> pd.DataFrame:
     """
     check_comparable(results)
     rows = with_split_columns(results)
-    where = ["reference", "alpha", "split", "domain", "part", "role", "n"]
-    keys = ["run", *RECIPE, "seed", *where]
-    by_metric = rows.pivot_table(index=keys, columns="metric", values="mean", observed=True)
+    by_metric = rows.pivot_table(index=WIDE, columns="metric", values="mean", observed=True)
     by_metric = by_metric.reset_index()
     told = _said_to_score(results)
     if set(told) <= set(by_metric):
@@ -322,8 +274,9 @@ def paths(results: pd.DataFrame) -> pd.DataFrame:
         >>> len(clipft.paths(clipft.results("runs")))  # two runs, 11 alphas
         22
     """
-    rows = wide(results)
+    check_comparable(results)
     scored_by(results)  # raises
+    rows = wide(score_rows(narrow(results)))
     of_reference = rows[rows.role == REFERENCE].set_index(RUN_KEYS)["score"]
     of_shifts = rows[rows.role == SHIFT].groupby(RUN_KEYS)["score"].mean()
     tests = rows[rows.role != VAL]
@@ -541,8 +494,11 @@ def results_table(
     """
     import pandas as pd
 
-    rows = wide(results)
+    check_comparable(results)
     told = scored_by(results)
+    rows = wide(
+        of_metrics(narrow(results), *told, "energy_gap", *(CALIBRATION if calibration else ()))
+    )
     tests = rows[rows.role != VAL]
     spread = _interval if intervals else _spread
     lines = []
@@ -557,13 +513,12 @@ def results_table(
 
     titles = _titles(results)
     by_recipe = dict(list(tests.groupby(RECIPE)))
+    val_of = dict(list(rows[rows.role == VAL].groupby("recipe")))
     place = {name: number for number, name in enumerate(ordered(tests.method.unique()))}
     for key in sorted(by_recipe, key=lambda key: (place[key[0]], *key[1:])):
         name, lr, steps, recipe = key
         of_recipe = by_recipe[key]
-        best = _best_alpha(
-            rows[(rows.role == VAL) & (rows.recipe == recipe)], of_recipe.run.nunique()
-        )
+        best = _best_alpha(val_of.get(recipe, rows[:0]), of_recipe.run.nunique())
         about = {"method": titles[recipe], **told_of(lr, steps), "alpha": "1"}
         if TUNED in set(of_recipe.alpha):
             tuned = of_recipe[of_recipe.alpha == TUNED]
@@ -635,7 +590,7 @@ def _line(
         of_reference = rows[rows.role == REFERENCE].groupby("run").score.mean()
         columns["harmonic mean"] = spread(100 * harmonic_mean(of_reference, of_shifts))
     if calibration:
-        for metric, factor, digits in (("nll", 1, 2), ("ece", 100, 1)):
+        for metric, (factor, digits) in CALIBRATION.items():
             for role in (REFERENCE, SHIFT) if len(shifts) else (REFERENCE,):
                 means = rows[rows.role == role].groupby("run")[metric].mean()
                 columns[f"{metric.upper()} {role}"] = spread(factor * means, digits)

@@ -13,6 +13,7 @@ from ..errors import ClipftError, RunError
 from ..progress import progress_bar
 from .folder import THUMBNAILS, RunFolder, read_scores, run_folders
 from .run import Run
+from .versions import METADATA
 
 if TYPE_CHECKING:
     from .sweep import Sweep
@@ -90,5 +91,5 @@ def pack_thumbnails(runs: Path | str) -> Path:
         if small is not None:
             rows.append((digest, name, small))
     file = Path(runs) / THUMBNAILS
-    write_parquet(file, pd.DataFrame(rows, columns=["manifest", "id", "image"]))
+    write_parquet(file, pd.DataFrame(rows, columns=["manifest", "id", "image"]), METADATA)
     return file

@@ -67,7 +67,7 @@ def combine(
     after = given.after
     folder = given.folder
     with folder.lock():
-        if folder.is_begun:
+        if given.is_made:
             return Run.open(folder)
         folder.begin_anew()
         look = reading or Reading()

@@ -18,6 +18,7 @@ from ..models.checkpoints import read_metadata, read_weights, write_weights
 from ..models.students import Student
 from ..posthoc.weights import Weights
 from ..runs.protocol import protocol_of
+from ..runs.versions import FORMAT, KEY, METADATA, check_version
 from .coarse_adamw import CoarseAdamW
 from .losses import Losses
 
@@ -80,7 +81,7 @@ class State:
             "bad": sorted(self.unread),
             "validated": self.validated,
         }
-        write_weights(file, tensors, {"progress": json.dumps(progress)})
+        write_weights(file, tensors, {"progress": json.dumps(progress)} | METADATA)
 
     def restore(self, file: Path) -> None:
         """Go back to what `save` wrote; raises RunError where the file is something else."""
@@ -88,6 +89,7 @@ class State:
         metadata = read_metadata(file)
         if "progress" not in metadata:
             raise RunError(f"{file} is no checkpoint of clipft; delete it to begin again")
+        check_version(metadata.get(KEY, FORMAT), file)
         progress = json.loads(metadata["progress"])
         self.step = progress["step"]
         self.best = progress["best"]

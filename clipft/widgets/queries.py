@@ -47,6 +47,8 @@ class Findable:
             return any(name.lower().startswith(value) for name in self.names)
         if key not in self.settings:
             return False
+        if key == "tags":
+            return value in str(self.settings[key]).lower().split()
         number = _number(value)
         if number is not None:
             return number == _number(self.settings[key])

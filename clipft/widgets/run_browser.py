@@ -14,15 +14,17 @@ from ..figures.style import called, domain_of
 from ..figures.tables import table_figure
 from ..figures.wise import curves_figure
 from ..metrics.comparison import Comparison
-from ..runs.folder import RunFolder
+from ..runs.folder import RunFolder, stamps_of
+from ..runs.labels import LABEL_COLUMNS
 from ..runs.names import title_of, told_of
 from ..runs.run import read_sweep
 from ..runs.scores import Scores, compare
 from ..runs.sweep import Sweep
-from ..runs.table import scored_by, wide
+from ..runs.table import COMPARABLE, check_comparable, narrow, results, score_rows, scored_by, wide
 from .base import Explorer, Plot, W, box, column, dropdown, results_of, text_panel
 from .configs import config_diff
 from .queries import Findable
+from .refresh import Refresh
 from .texts import heading, paragraph, table_html
 
 NAMES = ["method", "lr", "steps", "seed", "run"]  # columns: what a run is called on pictures
@@ -32,8 +34,11 @@ class RunBrowser(Explorer):
     """All finished runs: filter them, and compare two: settings, accuracies, McNemar's p.
 
     The filter finds what pictures call a run, its id, and any setting: `lipsum lr 1e-3`, `seed=1`,
-    `5f95`. A click on the second's curve makes that run the first.
-    Traits: query (words that a run must have), first and second (run ids).
+    `5f95`, and what people call it: its name and tags. A click on the second's curve makes that run
+    the first. `refresh`, a button too, looks for runs that came, went, were scored or labelled; the
+    filter and both runs stay.
+    Traits: query (words that a run must have), first and second (run ids), every (seconds after
+    which the page refreshes by itself; 0: never).
 
     Arguments:
         results: of `clipft.results`, or the runs themselves: their folder, or a list.
@@ -51,27 +56,66 @@ class RunBrowser(Explorer):
     query = traitlets.Unicode()
     first = traitlets.Unicode()
     second = traitlets.Unicode()
+    every = traitlets.Float(0.0)
 
     def __init__(self, results: Any, runs: Path | str = ""):
         super().__init__()
+        # What is looked at again: the runs as they were given, or the folder of a table's.
+        self.source = runs if isinstance(results, pd.DataFrame) else results
+        self.stamps = stamps_of(self.source) if self.source else {}
         results, runs = results_of(results, runs)
         self.folder = Path(runs)
         self.sweep_of = cache(read_sweep)  # by folder
-        self.table = tuned_accuracies(results)
-        self.findable = [self._findable(run) for run in self.table.itertuples()]
-        self.unfinished = results.attrs.get("unfinished", [])
+        self.settings: dict[str, dict[str, Any]] = {}  # of runs, as their folders record them
+        self._take(results)
+        self.kind = results[COMPARABLE].iloc[0]
 
         self._add_widgets()
         self.observe(self._compare, ["first", "second"])
         self.observe(self._follow, ["first", "second"])
         self._filter()
 
-    def _findable(self, run: Any) -> Findable:
+    def _take(self, results: pd.DataFrame) -> None:
+        """Show these results from now on."""
+        self.table = tuned_accuracies(results)
+        self.findable = [self._findable(run) for run in self.table.to_dict("records")]
+        self.unfinished = results.attrs.get("unfinished", [])
+
+    def _findable(self, run: dict[Any, Any]) -> Findable:
         """What the filter looks at: the table's row, and all settings where the folder is there."""
-        config = RunFolder(self.folder / run.run)
-        recorded = config.config() if config.is_begun else {}
-        told = {"lr": run.lr, "steps": run.steps, "seed": run.seed}
-        return Findable(run.run, (run.method, title_of(run.method)), recorded | told)
+        name = run["run"]
+        if name not in self.settings:
+            folder = RunFolder(self.folder / name)
+            self.settings[name] = folder.config() if folder.is_begun else {}
+        told = {key: run[key] for key in ("lr", "steps", "seed", *LABEL_COLUMNS) if key in run}
+        labels = (run.get(key, "") for key in LABEL_COLUMNS)
+        names = (run["method"], title_of(run["method"]), *labels)
+        return Findable(name, names, self.settings[name] | told)
+
+    def refresh(self) -> None:
+        """Look for runs that came, went, were scored or labelled; the filter and both runs stay.
+
+        Runs of another kind, which cannot be compared, are left out. Where nothing changed nothing
+        is read or sent; what cannot be read is said in the list.
+        """
+        if not self.source:
+            return
+        try:
+            stamps = stamps_of(self.source)
+            if stamps == self.stamps:
+                return
+            table = results(self.source)
+            is_alike = (table[COMPARABLE] == self.kind).all(axis=1)
+            alike = table if is_alike.all() else table[is_alike]
+            alike.attrs = table.attrs
+            self._take(alike)
+        except ClipftError as error:
+            self.list.value = paragraph(error)
+            return
+        self.stamps = stamps
+        self.sweep_of.cache_clear()  # of runs that were scored again
+        self._filter()
+        self._compare()
 
     def _add_widgets(self) -> None:
         query = W.Text(placeholder="e.g. lipsum lr=0.001", description="filter")
@@ -85,7 +129,12 @@ class RunBrowser(Explorer):
         self.plot = Plot()
         self.plot.observe(self._clicked, "chosen")
         menus = box(*self.menus.values())
-        self.widget = column(query, self.list, menus, self.plot, self.compared)
+        controls = [query]
+        if self.source:
+            self.refreshing = Refresh(self.refresh)
+            traitlets.link((self, "every"), (self.refreshing, "value"))
+            controls.append(self.refreshing)
+        self.widget = column(box(*controls), self.list, menus, self.plot, self.compared)
 
     @property
     def matches(self) -> pd.DataFrame:
@@ -103,14 +152,18 @@ class RunBrowser(Explorer):
             text += f"; left out, not finished or not scored: {', '.join(self.unfinished)}"
         self.list.value = paragraph(text) + table_html(_as_shown(matches))
 
-        options = [(called(run), run.run) for _, run in matches.iterrows()]
+        options = [(_called(run), run["run"]) for run in matches.to_dict("records")]
         runs = matches.run.tolist()
-        for place, (trait, menu) in enumerate(self.menus.items()):
-            chosen = getattr(self, trait)
-            menu.options = options
-            if runs:
-                # The second menu begins at the second run.
-                menu.value = chosen if chosen in runs else runs[min(place, len(runs) - 1)]
+        chosen = [self.first, self.second]
+        # To give a menu other options chooses the first of them: nobody is told of that.
+        with self.hold_trait_notifications():
+            for place, menu in enumerate(self.menus.values()):
+                with menu.hold_sync():
+                    menu.options = options
+                    if runs:
+                        # The second menu begins at the second run.
+                        first = runs[min(place, len(runs) - 1)]
+                        menu.value = chosen[place] if chosen[place] in runs else first
 
     def _sweeps(self) -> list[Sweep]:
         return [self.sweep_of(self.folder / self.first), self.sweep_of(self.folder / self.second)]
@@ -176,6 +229,12 @@ class RunBrowser(Explorer):
         return pd.DataFrame(rows)
 
 
+def _called(run: dict[Any, Any]) -> str:
+    """What a menu calls a run: as pictures do, and its own name where it has one."""
+    name = run.get("name", "")
+    return f"{called(run)}, {name}" if name else called(run)
+
+
 def _as_shown(runs: pd.DataFrame) -> pd.DataFrame:
     """`tuned_accuracies` as texts, the parts of a run's name as pictures have them."""
     shown = runs.copy()
@@ -183,7 +242,7 @@ def _as_shown(runs: pd.DataFrame) -> pd.DataFrame:
     told = list(map(told_of, runs.lr, runs.steps))
     for setting in ("lr", "steps"):
         shown[setting] = [of_run[setting] for of_run in told]
-    for split in runs.columns.difference(NAMES):
+    for split in runs.columns.difference([*NAMES, *LABEL_COLUMNS]):
         shown[split] = [f"{accuracy:.1f}" for accuracy in runs[split]]
     return shown.astype(str)
 
@@ -193,14 +252,27 @@ def tuned_accuracies(results: pd.DataFrame) -> pd.DataFrame:
 
     Raises ConfigError where no run is scored there.
     """
-    rows = wide(results)
+    check_comparable(results)
     scored_by(results)  # raises
+    rows = score_rows(narrow(results))
     tuned = rows[(rows.alpha == TUNED) & (rows.role != "val")]
     if tuned.empty:
         raise ConfigError("no run is scored at alpha 1, the tuned model: clipft evaluate RUN")
+    tuned = wide(tuned)
     accuracy = 100 * tuned.pivot_table(index=NAMES, columns="split", values="score")
     accuracy.columns = [f"{domain_of(split)} %" for split in accuracy.columns]
-    return accuracy.round(1).reset_index()
+    return _with_labels(accuracy.round(1).reset_index(), results)
+
+
+def _with_labels(runs: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """With a column for names and one for tags, where any of the runs has one."""
+    there = results.columns.intersection(list(LABEL_COLUMNS))
+    labels = results.drop_duplicates("run").set_index("run")[there]
+    for label in there:
+        of_run = runs.run.map(labels[label])
+        if (of_run != "").any():
+            runs[label] = of_run
+    return runs
 
 
 def _in_words(comparison: Comparison) -> dict[str, object]:

@@ -115,6 +115,54 @@ def test_two_runs_are_compared_under_their_names(desk):
     lab.shot(desk, "run_browser")
 
 
+# What the browser of runs looks at from now on: a copy, which may change.
+ELSEWHERE = """(
+    __import__('shutil').copytree(runs, {copy!r}), setattr(browser, 'source', {copy!r}), setattr(browser, 'stamps', {{}}),
+)[:0]"""
+HOME = "(setattr(browser, 'source', runs), setattr(browser, 'stamps', {}), browser.refresh())[:0]"
+MOVED = "(__import__('os').rename({0!r}, {1!r}),)[:0]"
+
+
+def test_the_list_is_refreshed_by_hand_and_by_itself(desk, tmp_path):
+    """A run is moved away and comes back; the filter and both runs stay."""
+    explorer = cell(desk, BROWSER)
+    count = explorer.locator(".clipft-runs p")
+    field = explorer.locator(".clipft-filter input")
+    field.fill("")
+    every = ask(desk, "browser.table.run.tolist()")
+    lab.expect(count).to_contain_text(f"{len(every)} of {len(every)} runs")
+    first, second, gone = every[0], every[1], every[-1]
+    assert (
+        ask(
+            desk,
+            f"[setattr(browser, 'first', {first!r}), setattr(browser, 'second', {second!r})][:0]",
+        )
+        == []
+    )
+    field.fill("seed")
+    copy = tmp_path / "runs"
+    ask(desk, ELSEWHERE.format(copy=str(copy)))
+    away = (str(copy / gone), str(tmp_path / gone))
+
+    ask(desk, MOVED.format(*away))
+    explorer.get_by_role("button", name="refresh").click()
+    lab.expect(count).to_contain_text(f"{len(every) - 1} of {len(every) - 1} runs")
+    seconds = explorer.get_by_role("spinbutton", name="every")
+    seconds.fill("0.5")
+    seconds.press("Enter")
+    becomes(desk, "browser.every", 0.5)
+    ask(desk, MOVED.format(*reversed(away)))
+    lab.expect(count).to_contain_text(f"{len(every)} of {len(every)} runs")
+    assert ask(desk, "[browser.query, browser.first, browser.second]") == ["seed", first, second]
+    chosen = explorer.locator(".clipft-second select").evaluate("menu => menu.selectedIndex")
+    assert chosen == 1
+    seconds.fill("0")
+    seconds.press("Enter")
+    becomes(desk, "[browser.every]", [0])
+    ask(desk, HOME)
+    field.fill("")
+
+
 # --- calibration, and one alpha -------------------------------------------------------------------------------------
 
 

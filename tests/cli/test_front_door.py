@@ -93,6 +93,22 @@ MISTAKES = [
     ("train --plugin NOWHERE.py", "there is no such file"),
     ("train --runs FILE", "a file is there"),
     ("train --runs FILE/runs", "is a file"),
+    ("train --no-keep-weights --no-score", "without them nothing would be left"),
+    ("runs --runs EMPTY", "no run under"),
+    ("runs --runs ROOF sead=1", "did you mean 'seed'"),
+    ("runs --runs ROOF nothing", "no run at"),
+    ("runs --runs ROOF lr=77", "lr=77"),
+    ("runs --runs ROOF --weigths", "no option --weigths"),
+    ("runs --runs ROOF --weights", "is for clipft runs prune"),
+    ("runs prune --runs ROOF --keep-best", "wanted: --weights --keep-best"),
+    ("runs prune --runs ROOF --unfinished -1", "expected 0 or more"),
+    ("runs tag --runs ROOF RUN", "+TAG or -TAG"),
+    ("runs tag --runs ROOF RUN +<img>", "is no tag of a run"),
+    ("runs name --runs ROOF RUN", "a run and a text"),
+    ("runs name --runs ROOF RUN ../x", "is no name of a run"),
+    ("runs name --runs ROOF RUN beef", "the beginning of an id"),
+    ("results --interval 3", "go with --watch"),
+    ("results --watch --csv FILE", "--csv goes without --watch"),
     ("combine wyse RUN", "did you mean 'wise'"),
     ("combine lipsum RUN", "clipft train method=lipsum"),
     ("combine emoji/ft RUN", "clipft train --preset emoji/ft"),
@@ -185,6 +201,7 @@ MISTAKES = [
     ("cache --prune -1", "--prune"),
 ]
 LISTS = ["--version", "--help", "train --help", "methods", "presets", "datasets", "cache"]
+LISTS += ["runs --runs ROOF", "runs prune --runs ROOF --weights --unfinished 0"]
 
 
 def recorded(folder, **about):
@@ -227,6 +244,7 @@ def places(tmp_path_factory):
         *("for_onnx", "empty", "twice", "latin"),
     ):
         words[name.upper()] = base / name
+    words["ROOF"] = runs  # of all runs
     return {word: str(path) for word, path in words.items()}
 
 

@@ -13,6 +13,7 @@ from clipft.disk import files as store
 from clipft.disk.lock import lock
 from clipft.errors import RunError, StorageError, WeightsError
 from clipft.models.checkpoints import read_metadata, read_weights, write_weights
+from clipft.runs.labels import LABEL_COLUMNS
 from clipft.runs.table import CONFIG_COLUMNS, MADE_COLUMNS, results
 
 WEIGHTS = {
@@ -306,12 +307,14 @@ def test_results_are_one_table_of_the_finished_runs(tmp_path):
     rest = ["reference", "alpha", *split, "metric", "mean", "low", "high", "n"]
     rest += ["scored_by", "together"]
     assert list(table.columns) == [
-        *("run", "recipe", "family", *CONFIG_COLUMNS, *rest, *MADE_COLUMNS)
+        *("run", "recipe", "family", *CONFIG_COLUMNS, *rest, *MADE_COLUMNS, *LABEL_COLUMNS)
     ]
     split = ["real/test", "real", "test", "reference"]
     same = [1e-5, 10, 3, "holdout", "real", 1.0, *split, "accuracy"]
     scored = ["accuracy", ""]
-    assert table.drop(columns=["recipe", "family", *MADE_COLUMNS]).values.tolist() == [
+    assert table.drop(
+        columns=["recipe", "family", *MADE_COLUMNS, *LABEL_COLUMNS]
+    ).values.tolist() == [
         ["aa", "x", "xx", "y", "yy", "ft", *same, 0.25, 0.25 - 0.1, 0.25 + 0.1, 50, *scored],
         ["bb", "x", "xx", "y", "yy", "lipsum", *same, 0.5, 0.5 - 0.1, 0.5 + 0.1, 50, *scored],
     ]

@@ -157,6 +157,120 @@ def test_the_static_twin_is_the_table_that_is_shown(at_home):
         pd.testing.assert_frame_equal(twin, table_of(browser.list.value))
 
 
+# runs that come while it is open
+
+
+@pytest.fixture
+def arriving(at_home, tmp_path):
+    """A folder with one of the scored runs, and a function that moves the other in."""
+    runs = tmp_path / "arriving"
+    first, second = (run.path for run in at_home.scored)
+    shutil.copytree(first, runs / first.name)
+
+    def arrive():
+        shutil.copytree(second, tmp_path / second.name).rename(runs / second.name)
+        return second.name
+
+    return runs, arrive
+
+
+def test_a_run_that_came_is_shown_and_the_choice_stays(arriving):
+    runs, arrive = arriving
+    browser = RunBrowser(runs)
+    (there,) = ids(browser)
+    browser.query = "lr=0.003"
+    pictures = []
+    browser.plot.observe(lambda change: pictures.append(change["new"]), "figure")
+    browser.refresh()
+    assert pictures == [] and "1 of 1 runs" in browser.list.value
+    came = arrive()
+    assert ids(browser) == [there]
+    browser.refresh()
+    assert sorted(ids(browser)) == sorted([there, came]) and "2 of 2 runs" in browser.list.value
+    assert (browser.query, browser.first, browser.second) == ("lr=0.003", there, there)
+    assert pictures == [], "the same two runs are not drawn again"
+    browser.second = came
+    browser.query = "lipsum"
+    browser.refresh()
+    assert ids(browser) == [came]
+    shutil.rmtree(runs / came)
+    browser.refresh()
+    assert ids(browser) == [] and browser.first == ""
+    browser.query = ""
+    assert ids(browser) == [there] and browser.first == there
+
+
+def test_a_run_that_is_chosen_is_read_again_when_it_is_scored_again(arriving):
+    runs, arrive = arriving
+    came = arrive()
+    browser = RunBrowser(results_(runs), runs)
+    browser.first, browser.second = (run.name for run in sorted(runs.iterdir()))
+    before = browser.comparison()
+    other = next(folder for folder in runs.iterdir() if folder.name != came)
+    for name in ("images.parquet", "scores.parquet", "config.json"):
+        shutil.copy(other / name, runs / came / name)
+    browser.refresh()
+    assert not browser.comparison().equals(before)
+    assert (browser.comparison()["only first right"] == 0).all()
+
+
+def test_a_run_of_another_kind_and_a_damaged_one_do_not_end_the_browser(arriving):
+    runs, arrive = arriving
+    browser = RunBrowser(runs)
+    (there,) = ids(browser)
+    came = arrive()
+    about = config_of(runs / came)
+    (runs / came / "config.json").write_text(json.dumps(about | {"manifest_digest": "other"}))
+    browser.refresh()
+    assert ids(browser) == [there]
+    (runs / came / "config.json").write_text("{")
+    browser.refresh()
+    assert "is not valid JSON" in browser.list.value and "&lt;" not in browser.list.value
+    (runs / came / "config.json").write_text(json.dumps(about))
+    browser.refresh()
+    assert sorted(ids(browser)) == sorted([there, came])
+
+
+def test_names_and_tags_are_found_and_shown_as_text(arriving):
+    runs, arrive = arriving
+    came = arrive()
+    browser = RunBrowser(runs)
+    assert "name" not in browser.table
+    clipft.label(runs / came, name="my-run", add=["good", "new"])
+    (runs / ids(browser)[0] / "label.json").write_text('{"name": "<img src=x onerror=alert()>"}')
+    browser.refresh()
+    assert "<img" not in browser.list.value
+    shown = table_of(browser.list.value).set_index("run")
+    assert shown.loc[came, ["name", "tags"]].tolist() == ["my-run", "good new"]
+    for query in ("my-run", "tags=good", "TAGS=new lipsum", "good", "name=my"):
+        browser.query = query
+        assert ids(browser) == [came], query
+    browser.query = "tags=goo"
+    assert ids(browser) == []
+    browser.query = "my-run"
+    assert list(dict(browser.menus["first"].options)) == [
+        f"Lipsum-FT, lr 0.003, 6 steps, seed 0, run {came}, my-run"
+    ]
+    (table,) = browser.figure().data
+    assert "my-run" in [cell for column in table.cells.values for cell in column]
+
+
+def test_the_button_and_the_seconds(arriving):
+    """What the page sends; that nothing is asked twice is the page's part."""
+    runs, arrive = arriving
+    browser = RunBrowser(runs)
+    answers = []
+    browser.refreshing.send = answers.append
+    arrive()
+    browser.refreshing._handle_custom_msg("refresh", [])
+    assert len(ids(browser)) == 2 and len(answers) == 1
+    browser.every = 3
+    assert browser.refreshing.value == 3
+    browser.refreshing.value = 0.001  # typed in the page
+    assert browser.every == browser.refreshing.value == 0.5
+    assert not hasattr(RunBrowser(results_(runs)), "refreshing")  # a table of nowhere
+
+
 # two runs
 
 
