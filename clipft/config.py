@@ -357,16 +357,15 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
 
 def _value(setting: str, text: str) -> Any:
     """A setting's value as YAML reads it, but 1e-4, a text in YAML 1.1, is a number."""
-    import yaml
+    from .parsing import parse_yaml
 
     if not text:
         return ""  # null is a value: it takes a preset's setting back
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(
-            f"cannot read the value of {setting!r}; lists are written [0.5, 1.0]"
-        ) from None
+        value = parse_yaml(text)
+    except ValueError as error:
+        fault = f"cannot read the value of {setting!r:.200}; lists are written [0.5, 1.0]"
+        raise ConfigError(f"{fault} ({error})") from None
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             return float(value)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import json
 import logging
 import re
 import signal
@@ -23,6 +22,7 @@ from typing import Any, NoReturn
 from ..disk.files import read_json, write_text
 from ..errors import ConfigError, MissingExtra, unknown
 from ..figures.pages import FIGURE, PLOTLYJS, draw
+from ..parsing import parse_large_json
 from ..progress import write
 
 KINDS = {"str", "int", "float", "bool", "list", "dict", "None"}  # annotations that are checked
@@ -140,7 +140,7 @@ def _kinds(annotation: ast.expr, default: ast.expr | None) -> tuple[str, ...]:
 def _read_cells(notebook: Path) -> list[dict[str, Any]]:
     """The cells of a notebook file; raises ConfigError where it is none."""
     try:
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        cells = parse_large_json(notebook.read_text(encoding="utf-8"))["cells"]
         if all({"cell_type", "source"} <= cell.keys() for cell in cells):
             return cells
     except OSError as error:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..disk.files import read_json, write_text
+from ..disk.files import read_json, read_large_json, write_text
 from ..errors import RunError
 from ..figures import pages
 from ..figures.pages import Section, Table
@@ -70,7 +70,7 @@ def figure_sections(figures: Sequence[Path]) -> list[Section]:
     """The figures that belong to no paper, then those of each paper."""
     by_title: dict[str, list[Path]] = {}
     for file in figures:
-        about = read_json(file)["figure"]["layout"].get("meta", {})
+        about = read_large_json(file)["figure"]["layout"].get("meta", {})
         by_title.setdefault(about.get("paper", ""), []).append(file)
     sections = []
     for title, files in sorted(by_title.items()):

@@ -6,7 +6,6 @@ are read, never unpacked by their names, so none can lead out of a folder.
 
 from __future__ import annotations
 
-import json
 import posixpath
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, first_line
+from ..parsing import parse_json
 from .found import IMAGES, is_hidden
 from .tables import columns_of
 
@@ -102,7 +102,7 @@ def _fields(text: str, where: str) -> dict[str, str]:
     if not text:
         return {}
     try:
-        fields = json.loads(text)
+        fields = parse_json(text)
     except ValueError as error:
         raise ConfigError(f"{where}.json: {first_line(error)}; wanted: fields") from None
     if not isinstance(fields, dict):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..disk.files import write_json, write_text
+from ..disk.files import read_large_json, write_json, write_text
 from ..errors import unknown
 from .style import THEMES, paper
 
@@ -120,7 +120,7 @@ class _Image:
 
     def job(self) -> dict[str, Any]:
         """What kaleido is to draw."""
-        figure = json.loads(self.figure.read_text())["figure"]
+        figure = read_large_json(self.figure)["figure"]
         size: dict[str, Any] = {"width": PNG_WIDTH, "scale": 2}  # for a sharp screen
         if self.columns:
             figure, size = paper(figure, self.columns)
@@ -217,7 +217,7 @@ def write_index(target: Path | str, title: str, sections: Sequence[Section]) -> 
     for section in sections:
         body += _section_html(section)
         for file in section.figures:
-            spec = json.loads(file.read_text())
+            spec = read_large_json(file)
             # The first figure brings plotly.js for all of them.
             body += _figure_html(spec, plotlyjs=is_first, name=file.stem, level=3)
             is_first = False

@@ -16,6 +16,7 @@ from ..config import RunConfig
 from ..errors import RunError
 from ..models.checkpoints import read_metadata, read_weights, write_weights
 from ..models.students import Student
+from ..parsing import parse_json
 from ..posthoc.weights import Weights
 from ..runs.protocol import protocol_of
 from .coarse_adamw import CoarseAdamW
@@ -82,7 +83,7 @@ class State:
         metadata = read_metadata(file)
         if "progress" not in metadata:
             raise RunError(f"{file} is no checkpoint of clipft; delete it to begin again")
-        progress = json.loads(metadata["progress"])
+        progress = parse_json(metadata["progress"])
         self.step = progress["step"]
         self.best = progress["best"]
         self.unread = set(progress["bad"])
