@@ -1,9 +1,20 @@
 """Errors a user can mend: one line that says what came, what was wanted and what to try."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 
 SHOWN = 12  # known names in the error for an unknown one
+# What moves the cursor of a terminal, colours it, or turns a line round; a tab and an end of a line
+# do not belong into a name, but they do no harm.
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """A text for a terminal: what would control it stands there as it is written, `\\x1b`."""
+    if text.isprintable():
+        return text
+    return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class ClipftError(Exception):
@@ -19,6 +30,9 @@ class ClipftError(Exception):
         ...     print(error)
         unknown data set 'emoji_shfit'; did you mean 'emoji_shift'? known: ...
     """
+
+    def __str__(self) -> str:
+        return plain(super().__str__())
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows of it: the one line, as on the command line."""

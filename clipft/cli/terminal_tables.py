@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..errors import plain
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -32,7 +34,9 @@ def show(rows: Sequence[dict[Any, Any]], title: str = "", as_markdown: bool = Fa
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD)
+    # Text: [brackets] are not markup
+    heading = Text(plain(title), "table.title") if title else None
+    table = Table(title=heading, title_justify="left", box=SIMPLE_HEAD)
     table.padding = (0, 1, 0, 0)
     width = None if sys.stdout.isatty() else 240
     if as_markdown:
@@ -41,10 +45,9 @@ def show(rows: Sequence[dict[Any, Any]], title: str = "", as_markdown: bool = Fa
         width = 1000
 
     for column in rows[0]:
-        table.add_column(column, overflow="fold")
+        table.add_column(Text(plain(str(column))), overflow="fold")
     for row in rows:
-        cells = [Text(str(value)) for value in row.values()]  # Text: [brackets] are not markup
-        table.add_row(*cells)
+        table.add_row(*(Text(plain(str(value))) for value in row.values()))
     Console(width=width).print(table)
 
 

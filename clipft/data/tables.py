@@ -469,7 +469,7 @@ def check_some_there(table: Table, tree: Tree) -> None:
     for parts in tree.domains.values():
         for classes in parts.values():
             for images in classes.values():
-                if any((table.root / image).is_file() for image in images[:SAMPLE]):
+                if any(os.path.isfile(table.root / image) for image in images[:SAMPLE]):
                     return
     first = next(path for path in table.paths() if path)
     ways = "wanted: the folder that the paths are seen from: --table TABLE --root FOLDER"

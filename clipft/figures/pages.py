@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..disk.files import read_large_json, write_json, write_text
+from ..disk.inside import check_file_name
 from ..errors import unknown
 from .style import THEMES, paper
 
@@ -44,12 +45,15 @@ def save_figure(figure: go.Figure, folder: Path | str, name: str, caption: str =
     Returns:
         The HTML file.
 
+    Raises:
+        ConfigError: for a name that would leave the folder.
+
     Example:
         >>> figure = clipft.wise_curve_figure(clipft.results("runs"))
         >>> print(clipft.save_figure(figure, "figures", "curves", "WiSE curves of two runs."))
         figures/curves.html
     """
-    target = Path(folder) / f"{name}.html"
+    target = Path(folder) / f"{check_file_name(name, of='a figure')}.html"
     spec = {"figure": json.loads(figure.to_json()), "caption": caption}
     write_json(target.with_suffix(".json"), spec)
     body = _figure_html(spec, plotlyjs=True, name=name, level=1)

@@ -34,6 +34,7 @@ from ..disk.files import (
     write_parquet,
     write_text,
 )
+from ..disk.inside import check_own_files, is_file_name
 from ..disk.lock import lock
 from ..errors import RunError
 from .image_scores import ImagesFile, reading, write_images
@@ -104,7 +105,9 @@ class RunFolder:
         return self.path.name
 
     def beside(self, name: str) -> RunFolder:
-        """Another run of the same folder of runs."""
+        """Another run of the same folder of runs; raises RunError for a name that leaves it."""
+        if not is_file_name(name):
+            raise RunError(f"{self.path} names {name!r:.80}, which is no id of a run")
         return RunFolder(self.path.parent / name)
 
     @property
@@ -179,7 +182,10 @@ class RunFolder:
         return self.scores_file.exists()
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the folder for this process; raises RunError when another process holds it."""
+        """Hold the folder for this process; raises RunError when another process holds it, or where
+        writing would go through a link to elsewhere.
+        """
+        check_own_files(self.path)
         return lock(self.path)
 
     def config(self) -> dict[str, Any]:
