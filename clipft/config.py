@@ -99,7 +99,7 @@ class Record(BaseModel):
         errors = error.errors()
         misspelt = [row for row in errors if row["type"] == "extra_forbidden"]
         first = [*misspelt, *errors][0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(f"{part!s:.80}" for part in first["loc"])
         if misspelt:
             if len(first["loc"]) > 1:
                 return str(unknown("key", where, ()))
@@ -108,7 +108,7 @@ class Record(BaseModel):
             return first["msg"].removeprefix("Value error, ")
         if first["type"] == "missing":
             return f"{where}: {first['msg']}"
-        return f"{where}: {first['msg']}, got {first['input']!r}"
+        return f"{where}: {first['msg']:.200}, got {first['input']!r:.80}"
 
 
 @contextlib.contextmanager

@@ -81,20 +81,22 @@ def unknown(
     """
     names = sorted(known)
     if not names:
-        return ConfigError(f"unknown {kind} {name!r}")
+        return ConfigError(f"unknown {kind} {name!r:.80}")
 
     listed = ", ".join(names[:SHOWN])
     if len(names) > SHOWN:
         listed += ", ..."
 
     other_names = other_names or {}
-    plain = str(name).lower().replace("-", "_").strip("_")
-    spelling = plain if plain in other_names else str(name)
+    spelling = str(name)[:80]
+    in_full = spelling.lower().replace("-", "_").strip("_")
+    if in_full in other_names:
+        spelling = in_full
     nearest = difflib.get_close_matches(spelling, [*names, *other_names], n=1, cutoff=0.5)
     hint = ""
     if nearest:
         hint = f"did you mean {other_names.get(nearest[0], nearest[0])!r}? "
-    return ConfigError(f"unknown {kind} {name!r}; {hint}known: {listed}")
+    return ConfigError(f"unknown {kind} {name!r:.80}; {hint}known: {listed}")
 
 
 def first_line(error: BaseException) -> str:

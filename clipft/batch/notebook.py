@@ -116,6 +116,8 @@ def read_parameters(notebook: Path) -> Parameters:
             for target in statement.targets:
                 if isinstance(target, ast.Name):
                     kinds[target.id] = ()
+                    with contextlib.suppress(ValueError, TypeError):
+                        defaults[target.id] = ast.literal_eval(statement.value)
     return Parameters(notebook, number, kinds, defaults)
 
 

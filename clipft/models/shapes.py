@@ -28,6 +28,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..disk.files import read_foreign_json
+from ..disk.inside import is_file_name
 from ..errors import ConfigError, WeightsError, first_line
 from ..runs.model_names import OPEN_CLIP_CONFIG, TRANSFORMERS_CONFIG
 from .huggingface import quick_gelu_of
@@ -113,10 +114,12 @@ def _read_parts(index: Path) -> Shape:
     if not isinstance(listed, dict):
         raise WeightsError(f"{index} lists no parts under weight_map; copy it again")
     tensors: Tensors = {}
+    if not all(isinstance(part, str) and is_file_name(part) for part in listed.values()):
+        raise WeightsError(f"{index} lists parts that are not beside it; copy it again")
     parts = sorted(set(listed.values()))
     for part in parts:
         file = index.parent / part
-        if Path(part).name != part or not file.is_file():
+        if not file.is_file():
             raise WeightsError(f"{index} lists {part}, which is not beside it; copy it again")
         read = _by_safetensors(file) if _is_safetensors(file) else dict(_tensors(_by_torch(file)))
         tensors.update(read)

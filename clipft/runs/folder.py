@@ -195,7 +195,8 @@ class RunFolder:
             raise RunError(
                 f"{self._config_file} is no run's configuration; delete the folder and run it again"
             )
-        if recorded.get("format", 1) > FORMAT:
+        of_format = recorded.get("format", 1)
+        if not isinstance(of_format, int) or of_format > FORMAT:
             raise RunError(f"{self.path} is of a newer clipft; update clipft to read it")
         return recorded
 
