@@ -343,14 +343,16 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
     for setting in settings:
         key, mark, text = setting.partition("=")
         if not mark:
-            raise ConfigError(f"{setting!r} is no setting; wanted: KEY=VALUE, e.g. lr=1e-5")
+            raise ConfigError(f"{setting!r:.200} is no setting; wanted: KEY=VALUE, e.g. lr=1e-5")
         outer, dot, inner = key.partition(".")
         if not dot:
             values[key] = _value(setting, text)
             continue
         group = values.setdefault(outer, {})
         if not isinstance(group, dict):
-            raise ConfigError(f"{setting!r}: {outer} is {group!r} already; give one or the other")
+            raise ConfigError(
+                f"{setting!r:.200}: {outer} is {group!r:.80} already; give one or the other"
+            )
         group[inner] = _value(setting, text)
     return values
 

@@ -36,8 +36,9 @@ from ..disk.files import (
 )
 from ..disk.inside import check_own_files, is_file_name
 from ..disk.lock import lock
-from ..errors import RunError
+from ..errors import ConfigError, RunError
 from .image_scores import ImagesFile, reading, write_images
+from .recorded import check_recorded
 from .scores import Listed, ScoreStore
 
 if TYPE_CHECKING:
@@ -190,13 +191,8 @@ class RunFolder:
 
     def config(self) -> dict[str, Any]:
         """What config.json records; raises RunError if missing, cut short or of a newer clipft."""
-        recorded = read_json(self._config_file)
-        if not isinstance(recorded, dict):
-            raise RunError(
-                f"{self._config_file} is no run's configuration; delete the folder and run it again"
-            )
-        of_format = recorded.get("format", 1)
-        if not isinstance(of_format, int) or of_format > FORMAT:
+        recorded = check_recorded(read_json(self._config_file), str(self._config_file))
+        if recorded.get("format", 1) > FORMAT:
             raise RunError(f"{self.path} is of a newer clipft; update clipft to read it")
         return recorded
 
@@ -206,7 +202,12 @@ class RunFolder:
 
     def manifest(self) -> dict[str, Any] | None:
         """The copy of the manifest, or None where an older clipft left none."""
-        return read_json(self._manifest_file) if self._manifest_file.exists() else None
+        if not self._manifest_file.exists():
+            return None
+        copy = read_json(self._manifest_file)
+        if not isinstance(copy, dict):
+            raise RunError(f"{self._manifest_file} is no copy of a manifest; copy it again")
+        return copy
 
     @property
     def scored_by(self) -> ScoredBy:
@@ -217,7 +218,11 @@ class RunFolder:
         # Thousands of runs are asked: few copies hold the word, and only these are read as JSON.
         if not file.exists() or b'"metric"' not in file.read_bytes():
             return ScoredBy()
-        return ScoredBy.of((self.manifest() or {}).get("metric", "accuracy"))
+        said = (self.manifest() or {}).get("metric", "accuracy")
+        try:
+            return ScoredBy.of(said)
+        except (TypeError, ConfigError):
+            raise RunError(f"{file} has the metric {said!r:.80}, which is none") from None
 
     def write_manifest(self, copy: Mapping[str, Any]) -> None:
         """Write the copy of the manifest."""
@@ -248,7 +253,10 @@ class RunFolder:
 
     def forget_after(self, step: int) -> None:
         """Drop the rows of steps that are trained again after a resume."""
-        lines = [json.dumps(row) + "\n" for row in self.history() if row["step"] <= step]
+        lines = []
+        for row in self.history():
+            if isinstance(row.get("step"), int) and row["step"] <= step:
+                lines.append(json.dumps(row) + "\n")
         write_text(self._history_file, "".join(lines))
 
     def finish(self) -> None:
