@@ -5,7 +5,7 @@ ROOM := 10
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo diagnostics demo-full when-papers-hold tune-emoji test test-browser bench pictures docs documents emoji-tiny clean
+.PHONY: setup demo diagnostics demo-full when-papers-hold tune-emoji test test-browser fuzz audit bench pictures docs documents emoji-tiny clean
 
 setup: $(READY)
 
@@ -45,6 +45,15 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadgroup
+
+# files as nobody would write them, N of every kind (a quarter of an hour for 1000)
+N ?= 1000
+fuzz: $(READY)
+	CLIPFT_FUZZ=$(N) $(BIN)/python -m pytest tests/fuzz -n auto
+
+# advisories against the pinned packages; fails where an index has none to give
+audit: $(READY)
+	$(BIN)/python tests/audit.py
 
 # the notebooks and pages in a headless Chromium, which must be there; screenshots in papermill_runs/out/screenshots
 test-browser: $(READY)
