@@ -30,7 +30,8 @@ TAG = "tag:yaml.org,2002:"
 UNREAD = ("binary", "omap", "pairs", "set")  # kinds of values that nothing here can use
 STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
 BRACKETS = re.compile(r"[\[\]{}]")
-TEXTS_AND_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+TEXTS_AND_BRACKETS = re.compile(f"{TEXTS.pattern}|{BRACKETS.pattern}", re.DOTALL)
 HALF_LETTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -215,11 +216,9 @@ def _is_too_deep(text: str) -> bool:
     if brackets <= DEPTH:
         return False
     if brackets <= VALUES:
-        # All brackets, those in texts among them: that is quick, and mostly enough.
-        steps = map(STEPS.__getitem__, BRACKETS.findall(text))
-        if max(itertools.accumulate(steps)) <= DEPTH:
-            return False
-    depth = 0
+        steps = map(STEPS.__getitem__, BRACKETS.findall(TEXTS.sub("", text)))
+        return max(itertools.accumulate(steps), default=0) > DEPTH
+    depth = 0  # of so many: one by one, to the first that is too deep
     for found in TEXTS_AND_BRACKETS.finditer(text):
         depth += STEPS.get(found[0], 0)
         if depth > DEPTH:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..disk.files import read_large_json, write_json, write_text
 from ..disk.inside import check_file_name
 from ..errors import unknown
+from .markup import with_plain_names
 from .style import THEMES, paper
 
 if TYPE_CHECKING:
@@ -23,8 +24,11 @@ PLOTLYJS = "plotly.min.js"  # its name where pages share one
 FIGURE = "application/vnd.plotly.v1+json"  # a figure as a part of a cell's output
 KINDS = ("png", "svg", "pdf")
 PNG_WIDTH = 1100  # of a figure, in its own pixels
-# Nothing leaves the page. A click on a slider would give a responsive figure the height 0.
-IN_LAB = {"displaylogo": False, "showSendToCloud": False, "responsive": False}
+# Nothing leaves the page. A click on a slider would give a responsive figure the height 0. A name
+# with two dollars is no formula.
+IN_LAB = {
+    "displaylogo": False, "showSendToCloud": False, "responsive": False, "typesetMath": False,
+}  # fmt: skip
 TAGS = re.compile("<[^>]*>")
 NUMBER = re.compile("^[0-9]+[a-z]?_")  # what sorts a figure's name
 HERE = Path(__file__).parent
@@ -54,7 +58,7 @@ def save_figure(figure: go.Figure, folder: Path | str, name: str, caption: str =
         figures/curves.html
     """
     target = Path(folder) / f"{check_file_name(name, of='a figure')}.html"
-    spec = {"figure": json.loads(figure.to_json()), "caption": caption}
+    spec = {"figure": json.loads(with_plain_names(figure.to_json())), "caption": caption}
     write_json(target.with_suffix(".json"), spec)
     body = _figure_html(spec, plotlyjs=True, name=name, level=1)
     write_text(target, _page(caption or name, body))
@@ -82,7 +86,8 @@ def bundle(figure: go.Figure) -> dict[str, Any]:
 
     spec = figure.to_dict()
     spec["layout"]["template"] = THEMES["either"]
-    drawn = json.loads(to_json_plotly(spec), object_pairs_hook=_sharing())
+    text = with_plain_names(to_json_plotly(spec))
+    drawn = json.loads(text, object_pairs_hook=_sharing())
     return {FIGURE: drawn | {"config": IN_LAB}}
 
 
@@ -304,7 +309,7 @@ def _figure_html(spec: dict, *, plotlyjs: PlotlyJs, name: str, level: int) -> st
 def _heading(figure: dict, name: str) -> str:
     """The first line of a figure's title, without its tags; of one without, its name in words."""
     title = figure.get("layout", {}).get("title", {}).get("text") or ""
-    first = TAGS.sub("", title.partition("<br>")[0])
+    first = html.unescape(TAGS.sub("", title.partition("<br>")[0]))
     return first or NUMBER.sub("", name).replace("_", " ").capitalize()
 
 
