@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 SHOWN = 12  # known names in the error for an unknown one
+LONGEST = 2000  # letters of an error: a window full
 # What moves the cursor of a terminal, colours it, or turns a line round; a tab and an end of a line
 # do not belong into a name, but they do no harm.
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -32,7 +33,11 @@ class ClipftError(Exception):
     """
 
     def __str__(self) -> str:
-        return plain(super().__str__())
+        text = plain(super().__str__())
+        if len(text) <= LONGEST:
+            return text
+        # A name of thousands of letters stands in it; what to try stands at its end.
+        return f"{text[: LONGEST // 2]} ... {text[-LONGEST // 4 :]}"
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows of it: the one line, as on the command line."""

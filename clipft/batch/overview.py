@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..disk.files import read_json, read_large_json, write_text
+from ..disk.files import read_json, read_large_json, write_csv
 from ..errors import RunError
 from ..figures import pages
 from ..figures.pages import Section, Table
@@ -52,7 +52,7 @@ def write_overview(spec: Spec, stages: Sequence[Sequence[Job]], out: Path, comma
     own = None
     if (out / "runs").is_dir():
         own = results(out / "runs")
-        write_text(out / "results.csv", own.to_csv(index=False))
+        write_csv(out / "results.csv", own)
     images = pages.write_images(out / "figures", spec.images, spec.columns)
     figures = sorted((out / "figures").glob("*.json"))
 

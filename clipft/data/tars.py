@@ -20,6 +20,7 @@ from .tables import columns_of
 
 TARS = (".tar", ".tar.gz", ".tgz")
 LARGEST = 1 << 20  # bytes of a label
+LARGEST_IMAGE = 1 << 30
 NAMES = "classnames.txt"  # of the numbers, a line each, beside the tars or above: CLIP_benchmark's
 Members = dict[str, tarfile.TarInfo]  # ending -> member
 
@@ -73,6 +74,8 @@ def _sample(tar: tarfile.TarFile, members: Members, names: Sequence[str], *, whe
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    if member.size > LARGEST_IMAGE:  # a sparse member of a small tar may say any size
+        raise ConfigError(f"{tar.name}: {member.name!r:.80} has {member.size / 1e9:.0f} GB")
     opened = tar.extractfile(member)
     return opened.read() if opened else b""
 

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -177,6 +178,24 @@ def write_parquet(path: Path | str, frame: pd.DataFrame) -> None:
     """Write a table, whole or not at all."""
     with atomic(path) as temporary:
         frame.to_parquet(temporary)
+
+
+# What a spreadsheet computes when it opens a CSV; a number with its sign is none.
+FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d\s.,%\[\]()eE±+-]*$)")
+
+
+def write_csv(path: Path | str, table: pd.DataFrame) -> None:
+    """Write a table as CSV, whole or not at all; a text that is a formula stands behind a '."""
+    plain = table.copy(deep=False)
+    for name in plain.columns:
+        if any(_is_formula(value) for value in plain[name].unique()):
+            texts = plain[name].astype(object)
+            plain[name] = texts.map(lambda value: f"'{value}" if _is_formula(value) else value)
+    write_text(path, plain.to_csv(index=False))
+
+
+def _is_formula(value: Any) -> bool:
+    return isinstance(value, str) and FORMULA.match(value) is not None
 
 
 def append_json(path: Path | str, row: dict[str, Any]) -> None:

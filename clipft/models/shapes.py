@@ -45,6 +45,7 @@ NAMES = (
     *("pytorch_model.bin", f"pytorch_model.bin{INDEX}", "pytorch_model.pth", "model.pth"),
 )
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
+MOST_CODE = 1 << 24  # bytes; that of OpenAI's is a hundredth of it
 BEGINNING = 16  # bytes of a file that are shown where it is a text
 POINTER = b"version https://"[:BEGINNING]
 SAYS_MODEL = ("name", "model", "arch", "model_name", "clip_model", "backbone")
@@ -175,8 +176,10 @@ def _by_torchscript(file: Path) -> Tensors:
 def _activation_of_code(file: Path) -> bool | None:
     """Whether an archive's code has QuickGELU, x sigmoid(1.702 x), or GELU."""
     with zipfile.ZipFile(file) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".py")]
-        code = b"".join(archive.read(name) for name in names)
+        files = [file for file in archive.infolist() if file.filename.endswith(".py")]
+        if sum(file.file_size for file in files) > MOST_CODE:
+            return None
+        code = b"".join(archive.read(file) for file in files)
     if b"gelu(" in code:
         return False
     return True if b"sigmoid(" in code else None

@@ -3,17 +3,22 @@
 A root may be a link, and hold links to other disks: whoever owns it put them there.
 """
 
+import io
 import shutil
+import tarfile
 
 import pandas as pd
 import pytest
 import yaml
 from miniatures import wilds
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+from clipft.data.images import decode
 from clipft.data.manifests import Manifest, load_manifest
 from clipft.data.own import new_manifest
-from clipft.errors import ClipftError, ConfigError
+from clipft.data.shards import unpack
+from clipft.data.tars import samples_of_tar
+from clipft.errors import ClipftError, ConfigError, ImageError
 from clipft.runs.sweep import Sweep
 from clipft.runs.thumbnails import Thumbnails
 
@@ -80,6 +85,46 @@ def test_a_zero_byte_in_a_table_is_no_file(place):
     manifest = Manifest.of(values | {"table": "rows.parquet", "root": "root"}, place / "m.yaml")
     assert "a name with a zero byte, which no file has: 1" in "; ".join(manifest.tree.notes())
     assert manifest.split("d/train").ids == (paths[0], paths[2])
+
+
+def test_members_of_tars_are_read_where_they_are(place):
+    """None is unpacked by its name, no link is followed, and none is larger than its tar."""
+    with tarfile.open(place / "rows.tar", "w") as tar:
+        link = tarfile.TarInfo("0.png")
+        link.type = tarfile.SYMTYPE
+        link.linkname = str(place / "beside/secret.png")
+        tar.addfile(link)
+        for name in ("../../1", "/etc/2", "3"):
+            for ending, content in ((".png", b"\x89PNG"), (".cls", name[-1].encode())):
+                member = tarfile.TarInfo(name + ending)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    samples = list(samples_of_tar(place / "rows.tar", []))
+    assert [sample.texts["label"] for sample in samples] == ["1", "2", "3"]
+    before = sorted(place.rglob("*"))
+    unpack(place / "rows.tar", place / "unpacked")
+    inside = {file for file in place.rglob("*") if file.is_relative_to(place / "unpacked")}
+    assert sorted(set(place.rglob("*")) - inside) == before
+
+    huge = tarfile.TarInfo("4.png")
+    huge.size = 1 << 40
+    (place / "huge.tar").write_bytes(huge.tobuf() + bytes(1024))
+    with pytest.raises(ConfigError, match=r"cannot be read|has 1100 GB"):
+        list(samples_of_tar(place / "huge.tar", []))
+
+
+def test_images_that_unpack_to_more_than_they_are(tmp_path):
+    """Told by its header, before a pixel is made."""
+    file = tmp_path / "bomb.png"
+    Image.new("1", (30_000, 6_000)).save(file)
+    with pytest.raises(ImageError, match=r"image too large: .* has 180 megapixels"):
+        decode(file)
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("t", 9_000_000 * "x", zip=True)  # in a file of 9 kB
+    Image.new("RGB", (4, 4)).save(file, pnginfo=texts)
+    with pytest.raises(ImageError, match="image unreadable") as caught:
+        decode(file)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("path", ["../../beside/secret.png", "a\0b.jpg"])

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -175,6 +176,18 @@ def test_paths_that_lead_out(path, leads):
     if "\\" not in path:
         inside = os.path.normpath(os.path.join("/root/folder", path)).startswith("/root/folder")
         assert inside != leads or path[1:2] == ":"
+
+
+def test_a_spreadsheet_computes_nothing_of_a_name(tmp_path):
+    harmless = ["a", "-", "-0.5 [-1, +2]", "+1.5 %", "a=1", "", "x@y"]
+    formulas = ["=1+1", "@SUM(1)", "+cmd|x", "-1+cmd|x", "\t=1", "-x.png"]
+    table = pd.DataFrame({"name": [*harmless, *formulas], "mean": -1.5})
+    file = tmp_path / "a.csv"
+    store.write_csv(file, table)
+    back = pd.read_csv(file, keep_default_na=False)
+    assert back["name"].tolist() == [*harmless, *(f"'{text}" for text in formulas)]
+    assert back["mean"].eq(-1.5).all()
+    assert table["name"].tolist() == [*harmless, *formulas]
 
 
 # --- run folders that are links
