@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -13,7 +12,7 @@ from uuid import uuid4
 import traitlets
 
 from ..errors import MissingExtra
-from ..figures.markup import with_plain_names
+from ..figures.markup import moves_with_plain_names, with_plain_names
 from ..figures.moves import moves_of
 from ..figures.pages import bundle, library, painter, save_figure
 from ..progress import headless
@@ -78,13 +77,9 @@ class Plot(anywidget.AnyWidget):
 
     def paint(self, figure: go.Figure | None) -> None:
         """Show this figure, or none; its slider's place is taken by `alpha`."""
-        from plotly.io.json import to_json_plotly
-
         still, moves = (None, {}) if figure is None else moves_of(figure)
         text = "" if still is None else with_plain_names(still.to_json())
-        said = to_json_plotly(moves)
-        if with_plain_names(said) != said:
-            moves = json.loads(with_plain_names(said))
+        moves = moves_with_plain_names(moves)
         with self.hold_sync():  # else the page would draw one with the other's moves
             self.moves = moves
             self.figure = text
