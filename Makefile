@@ -47,7 +47,7 @@ test: $(READY)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadgroup
 
 # files as nobody would write them, N of every kind (a quarter of an hour for 1000)
-N ?= 1000
+fuzz: N ?= 1000
 fuzz: $(READY)
 	CLIPFT_FUZZ=$(N) $(BIN)/python -m pytest tests/fuzz -n auto
 
