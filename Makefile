@@ -5,7 +5,7 @@ ROOM := 10
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo diagnostics demo-full when-papers-hold tune-emoji test test-browser test-faults bench pictures docs documents emoji-tiny clean
+.PHONY: setup demo diagnostics demo-full when-papers-hold tune-emoji test test-browser test-faults fuzz audit bench pictures docs documents emoji-tiny clean
 
 setup: $(READY)
 
@@ -51,6 +51,15 @@ N := 50
 SEED := $(shell date +%s)
 test-faults: $(READY)
 	$(BIN)/python tests/faults/run.py --kills $(N) --seed $(SEED)
+
+# files as nobody would write them, N of every kind (a quarter of an hour for 1000)
+fuzz: N ?= 1000
+fuzz: $(READY)
+	CLIPFT_FUZZ=$(N) $(BIN)/python -m pytest tests/fuzz -n auto
+
+# advisories against the pinned packages; fails where an index has none to give
+audit: $(READY)
+	$(BIN)/python tests/audit.py
 
 # the notebooks and pages in a headless Chromium, which must be there; screenshots in papermill_runs/out/screenshots
 test-browser: $(READY)

@@ -111,7 +111,7 @@ class Record(BaseModel):
         errors = error.errors()
         misspelt = [row for row in errors if row["type"] == "extra_forbidden"]
         first = [*misspelt, *errors][0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(f"{part!s:.80}" for part in first["loc"])
         if misspelt:
             if len(first["loc"]) > 1:
                 return str(unknown("key", where, ()))
@@ -120,7 +120,7 @@ class Record(BaseModel):
             return first["msg"].removeprefix("Value error, ")
         if first["type"] == "missing":
             return f"{where}: {first['msg']}"
-        return f"{where}: {first['msg']}, got {first['input']!r}"
+        return f"{where}: {first['msg']:.200}, got {first['input']!r:.80}"
 
 
 @contextlib.contextmanager
@@ -355,30 +355,31 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
     for setting in settings:
         key, mark, text = setting.partition("=")
         if not mark:
-            raise ConfigError(f"{setting!r} is no setting; wanted: KEY=VALUE, e.g. lr=1e-5")
+            raise ConfigError(f"{setting!r:.200} is no setting; wanted: KEY=VALUE, e.g. lr=1e-5")
         outer, dot, inner = key.partition(".")
         if not dot:
             values[key] = _value(setting, text)
             continue
         group = values.setdefault(outer, {})
         if not isinstance(group, dict):
-            raise ConfigError(f"{setting!r}: {outer} is {group!r} already; give one or the other")
+            raise ConfigError(
+                f"{setting!r:.200}: {outer} is {group!r:.80} already; give one or the other"
+            )
         group[inner] = _value(setting, text)
     return values
 
 
 def _value(setting: str, text: str) -> Any:
     """A setting's value as YAML reads it, but 1e-4, a text in YAML 1.1, is a number."""
-    import yaml
+    from .parsing import parse_yaml
 
     if not text:
         return ""  # null is a value: it takes a preset's setting back
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(
-            f"cannot read the value of {setting!r}; lists are written [0.5, 1.0]"
-        ) from None
+        value = parse_yaml(text)
+    except ValueError as error:
+        fault = f"cannot read the value of {setting!r:.200}; lists are written [0.5, 1.0]"
+        raise ConfigError(f"{fault} ({error})") from None
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             return float(value)

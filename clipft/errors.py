@@ -1,10 +1,22 @@
 """Errors a user can mend: one line that says what came, what was wanted and what to try."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 
 SHOWN = 12  # known names in the error for an unknown one
 REQUEUE = 75  # the exit code that asks a scheduler to run the command again; EX_TEMPFAIL
+LONGEST = 2000  # letters of an error: a window full
+# What moves the cursor of a terminal, colours it, or turns a line round; a tab and an end of a line
+# do not belong into a name, but they do no harm.
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """A text for a terminal: what would control it stands there as it is written, `\\x1b`."""
+    if text.isprintable():
+        return text
+    return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class ClipftError(Exception):
@@ -22,6 +34,13 @@ class ClipftError(Exception):
     """
 
     code = 2  # what the command line exits with
+
+    def __str__(self) -> str:
+        text = plain(super().__str__())
+        if len(text) <= LONGEST:
+            return text
+        # A name of thousands of letters stands in it; what to try stands at its end.
+        return f"{text[: LONGEST // 2]} ... {text[-LONGEST // 4 :]}"
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows of it: the one line, as on the command line."""
@@ -82,20 +101,22 @@ def unknown(
     """
     names = sorted(known)
     if not names:
-        return ConfigError(f"unknown {kind} {name!r}")
+        return ConfigError(f"unknown {kind} {name!r:.80}")
 
     listed = ", ".join(names[:SHOWN])
     if len(names) > SHOWN:
         listed += ", ..."
 
     other_names = other_names or {}
-    plain = str(name).lower().replace("-", "_").strip("_")
-    spelling = plain if plain in other_names else str(name)
+    spelling = str(name)[:80]
+    in_full = spelling.lower().replace("-", "_").strip("_")
+    if in_full in other_names:
+        spelling = in_full
     nearest = difflib.get_close_matches(spelling, [*names, *other_names], n=1, cutoff=0.5)
     hint = ""
     if nearest:
         hint = f"did you mean {other_names.get(nearest[0], nearest[0])!r}? "
-    return ConfigError(f"unknown {kind} {name!r}; {hint}known: {listed}")
+    return ConfigError(f"unknown {kind} {name!r:.80}; {hint}known: {listed}")
 
 
 def first_line(error: BaseException) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 from tqdm import tqdm as line_bar
 from tqdm.auto import tqdm as auto_bar
 
+from .errors import plain
+
 write = line_bar.write
 _SAID: set[str] = set()  # by this process
 DELAY = 1.0  # seconds before a bar is shown: what is quick, or cached, needs none
@@ -20,7 +22,7 @@ def say(lines: Iterable[str]) -> None:
     for line in lines:
         if line not in _SAID:
             _SAID.add(line)
-            write(line, file=sys.stderr)
+            write(plain(line), file=sys.stderr)
 
 
 def heard(lines: Iterable[str]) -> None:

@@ -113,7 +113,7 @@ def test_every_file_is_in_a_room():
     ground = {file.stem for file in FILES if file.parent == HOUSE}
     command = {"__main__"}
     assert ground == {
-        *("errors", "options", "config", "progress", "methods", "stops", "testing"),
+        *("errors", "options", "config", "progress", "methods", "parsing", "stops", "testing"),
         *command,
     }
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..disk.files import read_json, write_text
+from ..disk.files import read_json, read_large_json, write_csv
 from ..errors import RunError
 from ..figures import pages
 from ..figures.pages import Section, Table
@@ -54,7 +54,7 @@ def write_overview(spec: Spec, stages: Sequence[Sequence[Job]], out: Path, comma
     """
     own = _own_results(out / "runs")
     if own is not None:
-        write_text(out / "results.csv", own.to_csv(index=False))
+        write_csv(out / "results.csv", own)
     images = pages.write_images(out / "figures", spec.images, spec.columns)
     figures = sorted((out / "figures").glob("*.json"))
 
@@ -79,7 +79,7 @@ def figure_sections(figures: Sequence[Path]) -> list[Section]:
     """The figures that belong to no paper, then those of each paper."""
     by_title: dict[str, list[Path]] = {}
     for file in figures:
-        about = read_json(file)["figure"]["layout"].get("meta", {})
+        about = read_large_json(file)["figure"]["layout"].get("meta", {})
         by_title.setdefault(about.get("paper", ""), []).append(file)
     sections = []
     for title, files in sorted(by_title.items()):

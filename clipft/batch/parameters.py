@@ -11,8 +11,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from ..disk.files import Written
 from ..errors import ConfigError, unknown
+from ..parsing import Written
 
 KINDS = {"str", "int", "float", "bool", "list", "dict", "None"}  # annotations that are checked
 WRITTEN_AS = {"tuple": "list", "set": "list", "NoneType": "None"}  # a default's type -> its kind

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import util
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..config import Record, digest, said_of
 from ..data.manifests import load_manifest
 from ..disk.files import names_in, read_json, read_yaml
+from ..disk.inside import is_file_name
 from ..errors import ConfigError, MissingExtra, unknown
 from ..runs.identity import PLACED, absolute
 from ..runs.recipes import Preset, presets
@@ -34,6 +36,7 @@ EXPLAINED = {"sources"}
 TITLE = ("preset", "name", "method", "lr", "steps", "seed")
 # and those that hold more of the kind
 GROUPS = ("settings", "options", "where")
+MOST_JOBS = 1_000_000  # of a spec: ten lists of ten values are more
 
 
 class Stage(Record):
@@ -86,6 +89,22 @@ class Spec(Record):
     ray: OnRay = OnRay()  # what a job gets of a Ray cluster
     small: Small | None = None  # how `--small` runs it
     stages: tuple[Stage, ...]
+
+    @model_validator(mode="after")
+    def _name_is_of_a_folder(self) -> Self:
+        if not is_file_name(self.name):
+            wanted = "the name of a folder in out/, e.g. name: sweep"
+            raise ValueError(f"name: {self.name!r:.80} would leave its folder; wanted: {wanted}")
+        return self
+
+    @model_validator(mode="after")
+    def _jobs_can_be_counted(self) -> Self:
+        jobs = 0
+        for stage in self.stages:
+            jobs += sum(math.prod(map(len, entry.values())) for entry in stage.grid)
+        if jobs > MOST_JOBS:
+            raise ValueError(f"the grids ask for {jobs} jobs; wanted: at most {MOST_JOBS}")
+        return self
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..config import ALPHAS, RunConfig, digest
+from ..errors import ConfigError
 from ..runs.recipes import posthoc_recipe, recipe
 from .parameters import Parameters
 
@@ -66,7 +67,7 @@ def is_drawing(wanted: Parameters) -> bool:
 def base_of(wanted: Parameters, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a training notebook begins with: its preset, or its named parameters."""
     values = {**wanted.defaults, **parameters}
-    if values["preset"]:
+    if values.get("preset"):
         return {"preset": values["preset"]}
     return {key: values[key] for key in NAMED if key in values}
 
@@ -83,6 +84,9 @@ def work_of(wanted: Parameters, parameters: Mapping[str, Any]) -> Work:
         method.check(len(trainings), options)
         return Work(tuple(trainings), method.name, options, alphas)
     if is_training(wanted):
+        if not (TRAINS <= values.keys() and isinstance(values["settings"], dict)):
+            wanted_there = "a number and a mapping, written out in the cell `parameters`"
+            raise ConfigError(f"seed and settings of a notebook that trains: {wanted_there}")
         own = {"seed": values["seed"]} | values["settings"]
         return Work((recipe(base_of(wanted, parameters), **own),), alphas=alphas)
     return Work()

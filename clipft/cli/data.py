@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Exit, Option
 
-from ..errors import ConfigError
+from ..errors import ConfigError, plain
 from .app import Markdown, SkipBad
 from .completion import dataset_names, preset_names
 from .terminal_tables import show
@@ -137,12 +137,12 @@ def _show_card(manifest: Manifest) -> None:
     from ..data.own import count_images
 
     domains = f"domains {', '.join(manifest.domains)}; reference {manifest.reference}"
-    print(f"{manifest.heading}: {len(manifest.class_names)} classes; {domains}")
+    print(plain(f"{manifest.heading}: {len(manifest.class_names)} classes; {domains}"))
     for label, text in (("licence", manifest.licence), ("homepage", manifest.homepage)):
         if text:
-            print(f"{label}: {text}")
+            print(plain(f"{label}: {text}"))
     if manifest.card:
-        print(f"\n{manifest.card}")
+        print(plain(f"\n{manifest.card}"))
     if manifest.has_tree:
         try:
             manifest.root_folder()
@@ -164,9 +164,9 @@ def _check(name: str | None, out: str, as_markdown: bool) -> None:
     report = check_images(manifest)
     _print_counts(report.counts, as_markdown=as_markdown)
     for line in report.odd:
-        print(f"odd: {line}")
+        print(plain(f"odd: {line}"))
     for line in report.wrong:
-        print(f"wrong: {line}")
+        print(plain(f"wrong: {line}"))
     if out:
         from ..figures.images import contact_sheet_figure
         from ..figures.pages import save_figure
@@ -195,7 +195,7 @@ def _new(
 
 def print_own(own: OwnData) -> None:
     """Print what was found in the folders, and how many images of every class."""
-    print(own)
+    print(plain(str(own)))
     _print_counts(own.counts())
 
 

@@ -62,7 +62,7 @@ def predict(
     from ..config import Reading
     from ..data.class_lists import class_lines
     from ..data.splits import Decoding
-    from ..disk.files import check_target, write_text
+    from ..disk.files import check_target, write_csv, write_text
     from ..runs.checks import check_exported, check_images
 
     Decoding(look, megapixels)  # an unknown look is refused before anything is loaded
@@ -80,7 +80,7 @@ def predict(
     reading = Reading(workers=workers, skip_bad=skip_bad, precision=precision)
     predictions = predictor.predict(images, top, reading, look=look, megapixels=megapixels)
     if csv:
-        write_text(csv, predictions.to_csv(index=False))
+        write_csv(csv, predictions)
     if json:
         rows = predictions.to_json(orient="records", indent=1, force_ascii=False)
         write_text(json, f"{rows}\n")

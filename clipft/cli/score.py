@@ -81,7 +81,7 @@ def _zero_shot(
     as_markdown: bool,
 ) -> None:
     """Score zero-shot models; print them, and write their tidy table."""
-    from ..disk.files import check_target, write_text
+    from ..disk.files import check_target, write_csv
     from ..runs.checks import check_evaluation
 
     check_evaluation(models, manifest, reference, skip_bad=reading.skip_bad)
@@ -93,7 +93,7 @@ def _zero_shot(
     scores = evaluate_models(models, manifest, reference=reference, reading=reading)
     print_models(scores, as_markdown)
     if csv:
-        write_text(csv, scores.to_csv(index=False))
+        write_csv(csv, scores)
 
 
 def wise(
@@ -221,7 +221,7 @@ def results(
     as_markdown: Markdown = False,
 ) -> None:
     """Print the table of all finished runs; with --watch, of a batch in flight."""
-    from ..disk.files import check_target, write_text
+    from ..disk.files import check_target, write_csv
     from ..runs.table import results as read_results
     from .watch import INTERVAL, Look, groups
 
@@ -241,7 +241,7 @@ def results(
     if scores.attrs["unfinished"]:
         print(f"left out, not finished or not scored: {', '.join(scores.attrs['unfinished'])}")
     if csv:
-        write_text(csv, scores.to_csv(index=False))
+        write_csv(csv, scores)
 
 
 def verify(

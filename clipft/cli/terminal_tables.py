@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..errors import plain
+
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
@@ -46,16 +48,20 @@ def table_of(rows: Sequence[dict[Any, Any]], title: str = "", as_markdown: bool 
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD)
+    # Text: [brackets] are not markup
+    heading = Text(plain(title), "table.title") if title else None
+    table = Table(title=heading, title_justify="left", box=SIMPLE_HEAD)
     table.padding = (0, 1, 0, 0)
     if as_markdown:
         table.box = MARKDOWN
         table.padding = (0, 1)
 
     for column in rows[0]:
-        table.add_column(column, overflow="fold")
+        table.add_column(Text(plain(str(column))), overflow="fold")
     for row in rows:
-        cells = [Text(str(value)) for value in row.values()]  # Text: [brackets] are not markup
+        cells = [
+            Text(plain(str(value))) for value in row.values()
+        ]  # Text: [brackets] are not markup
         table.add_row(*cells)
     return table
 

@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from ..disk.inside import DRIVE
 from ..errors import ConfigError
 from .columns import Columns, Words, distinct, find, keep
 from .found import IMAGES, LeftOut, ending_of, is_hidden, why_not
@@ -35,10 +36,9 @@ MARKS = {  # of the byte order, the longer ones first
 }
 WANTED = "wanted: `path label`, e.g. sketch/mug/1.jpg 3"
 # What asks for a closer look at every path of a block; few lists have any.
-SPECIAL = ('"', "'", "\\", "#", ":", "/.")
+SPECIAL = ('"', "'", "\\", "#", ":", "/.", "\0")
 SPECIAL_FIRST = {"/", "."}
 BLOCK = 1 << 20  # letters of a list that are read at once
-DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 
 
 def read_text(file: Path) -> str:
@@ -292,6 +292,8 @@ def are_plain(paths: list[str]) -> bool:
 
 def reason_of(path: str) -> str:
     """Why a path that is named is left out; "" for an image."""
+    if "\0" in path:
+        return "a name with a zero byte, which no file has"
     return "hidden" if _is_hidden(path) else why_not(ending_of(path), named=True)
 
 

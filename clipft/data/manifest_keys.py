@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..disk.files import quoting_hint
+from ..disk.inside import FORMULA, is_file_name, leads_out
 from ..errors import ConfigError, unknown
 from .layouts.readers import READERS
 
@@ -63,7 +64,7 @@ ACCESS = ("root", "outside", "megapixels")  # where images lie, and what of them
 
 def check_keys(manifest: Manifest, source: str) -> None:
     """Raise ConfigError where keys do not fit each other."""
-    _names(manifest, source)
+    check_names(manifest, source)
     _texts(manifest, source)
     _lists(manifest, source)
     if manifest.reference not in manifest.domains:
@@ -113,15 +114,14 @@ def _protocol(manifest: Manifest, source: str) -> None:
             raise ConfigError(f"{source}: {problem}")
 
 
-def _names(manifest: Manifest, source: str) -> None:
+def check_names(manifest: Manifest, source: str) -> None:
     """Raise ConfigError for a name that a path cannot hold, and for a domain given twice."""
     for key, names in (("name", [manifest.name]), ("domains", manifest.domains)):
         for name in names:
-            in_paths = name.strip() not in ("", ".", "..") and not set(name) & set("/\\")
-            if not in_paths or not name.isprintable():
+            if not is_file_name(name) or name.startswith(tuple(FORMULA)):
                 why = "it is part of the names of files, and of splits: domain/test"
                 wanted = f"wanted: a name without a slash, e.g. {WANTED[key][1]}"
-                raise ConfigError(f"{source}: {key}: {name!r}; {why}; {wanted}")
+                raise ConfigError(f"{source}: {key}: {name!r:.80}; {why}; {wanted}")
     twice = [name for name, count in Counter(manifest.domains).items() if count > 1]
     if twice:
         raise ConfigError(f"{source}: domains: {twice[0]!r} is given twice; wanted: once")
@@ -150,7 +150,12 @@ def _texts(manifest: Manifest, source: str) -> None:
 
 
 def _lists(manifest: Manifest, source: str) -> None:
-    """Raise ConfigError where several domains, or train and test, would share a list."""
+    """Raise ConfigError where several domains, or train and test, would share a list, and where
+    lists would lie out of the root.
+    """
+    if leads_out(manifest.lists) and not manifest.outside:
+        fault = f"lists: {manifest.lists!r:.80} leads out of the root"
+        raise ConfigError(f"{source}: {fault}; if that is meant: outside: true")
     needed = ["{split}"]
     if len(manifest.domains) > 1:
         needed.insert(0, "{domain}")

@@ -12,7 +12,8 @@ from pydantic import Field, PrivateAttr, ValidationError
 
 from ..config import Record, digest
 from ..disk.files import cache_dir, quoting_hint, read_yaml
-from ..errors import ConfigError, unknown
+from ..disk.inside import check_file_name
+from ..errors import CONTROLS, ConfigError, unknown
 from ..progress import say
 from .class_lists import LISTS
 from .emoji_shift import CHECKS, EmojiSpec, Part, build, first_images, is_built
@@ -52,10 +53,12 @@ class ClassName(Record):
         """A class of a list: a name alone, or its keys; raises ConfigError for anything else."""
         if isinstance(row, ClassName):
             return row
-        if isinstance(row, str):
-            return cls.read({"name": row}, source)
-        if isinstance(row, dict):
-            return cls.read(row, source)
+        if isinstance(row, str | dict):
+            name: ClassName = cls.read({"name": row} if isinstance(row, str) else row, source)
+            if CONTROLS.search(name.name + name.slug):
+                fault = f"{name.name!r:.80} holds signs that control a terminal"
+                raise ConfigError(f"{source}: {fault}; wanted: a name in letters")
+            return name
         wanted = "wanted: a name, in quotes where it is a number, a date, null, yes or no"
         raise ConfigError(f"{source}: {row!r} is no name of a class; {wanted}")
 
@@ -175,6 +178,7 @@ class Manifest(Record):
         fields = dict(copy)
         rows = fields.pop("class_names")
         manifest: Manifest = cls.read(fields, "copy of a manifest")
+        check_keys(manifest, "copy of a manifest")
         manifest._class_rows = rows
         return manifest
 
@@ -410,6 +414,10 @@ class Manifest(Record):
 
     @property
     def _concepts(self) -> dict[str, str]:
+        """The code point of each class folder; raises ConfigError where one is no file's name."""
+        for name in self.class_names:
+            for text in filter(None, (name.slug, name.code)):
+                check_file_name(text, of=f"class {name.name!r:.80} of {self.name}")
         return {name.slug: name.code for name in self.class_names}
 
     def root_folder(self) -> Path:

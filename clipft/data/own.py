@@ -13,6 +13,7 @@ import yaml
 
 from ..disk.files import write_text
 from ..errors import ConfigError
+from ..parsing import parse_yaml
 from ..progress import heard
 from .folders import Tree, class_key, listed
 from .manifests import Manifest, available
@@ -131,7 +132,7 @@ def new_manifest(  # noqa: PLR0913
             return _checked(edited, file, is_new=False)
 
     text = manifest_text(_values(name, tree, source, reference=reference, file=file))
-    manifest = Manifest.of(yaml.safe_load(text), file)
+    manifest = Manifest.of(parse_yaml(text), file)
     if not source.is_of(manifest):
         first = f"{manifest.place}, in $CLIPFT_DATA, comes before {source.given}"
         raise ConfigError(f"name: {first}; choose another name, or unset CLIPFT_DATA")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import digest
-from ..disk.files import atomic_folder, cache_dir, disk, read_json, write_json
+from ..disk.files import atomic_folder, cache_dir, disk, read_foreign_json, read_json, write_json
 from ..errors import ConfigError, first_line
 from ..progress import progress_bar
 from .folders import part_of
@@ -160,13 +160,13 @@ def _split_of(name: str) -> str:
 def _saved_splits(folder: Path) -> list[str]:
     """The splits that `save_to_disk` wrote down."""
     file = folder / "dataset_dict.json"
-    return list(read_json(file).get("splits", ())) if file.is_file() else []
+    return list(read_foreign_json(file).get("splits", ())) if file.is_file() else []
 
 
 def _saved(file: Path, key: str) -> Any:
     """What state.json beside a file of rows says; "" where there is none."""
     state = file.parent / "state.json"
-    return (read_json(state).get(key) if state.is_file() else "") or ""
+    return (read_foreign_json(state).get(key) if state.is_file() else "") or ""
 
 
 def _is_listed(file: Path) -> bool:
@@ -302,7 +302,7 @@ def _samples_of_table(shard: Shard, source: Path, *, outside: bool) -> Iterator[
 def _class_names(shard: Shard) -> dict[str, list[str]]:
     """Column -> the names of its numbers, from the file itself or dataset_info.json beside it."""
     info = shard.file.parent / "dataset_info.json"
-    written = names_in(read_json(info).get("features")) if info.is_file() else {}
+    written = names_in(read_foreign_json(info).get("features")) if info.is_file() else {}
     return written | class_labels(shard.schema)
 
 

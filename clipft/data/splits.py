@@ -41,8 +41,15 @@ class ScoredBy:
 
     @classmethod
     def of(cls, said: str | Mapping[str, str]) -> ScoredBy:
-        """What a manifest says: a metric of all images, or one of each kind."""
-        return cls(said, said) if isinstance(said, str) else cls(**said)
+        """What a manifest says: a metric of all images, or one of each kind.
+
+        Raises ConfigError for another metric.
+        """
+        found = cls(said, said) if isinstance(said, str) else cls(**said)
+        for metric in found:
+            if metric not in METRICS:
+                raise unknown("metric", metric, METRICS)
+        return found
 
     def on(self, role: str) -> str:
         """The metric of a split in this role: shift, or any other."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import json
 import os
 import re
 from collections import Counter
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ConfigError, first_line
+from ..parsing import parse_json
 from .columns import Columns, Words, distinct, remembered
 from .folders import NUMBERED, WHOLE, Layout, Parts, Tree, class_key, listed, part_of
 from .found import IMAGES, LeftOut, ending_of
@@ -437,15 +437,19 @@ def _as_texts(content: pyarrow.Table, name: str, file: Path) -> pyarrow.ChunkedA
 def class_labels(schema: pyarrow.Schema) -> dict[str, list[str]]:
     """Column -> the names of its numbers, where Hugging Face's `datasets` wrote them down."""
     written = (schema.metadata or {}).get(b"huggingface", b"{}")
-    return names_in(json.loads(written).get("info", {}).get("features"))
+    with contextlib.suppress(ValueError, TypeError, KeyError):  # what others wrote is no such JSON
+        return names_in(parse_json(written.decode())["info"]["features"])
+    return {}
 
 
 def names_in(features: Any) -> dict[str, list[str]]:
     """Column -> the names of its numbers, of the features of a `datasets` folder."""
     found = {}
-    for name, feature in (features or {}).items():
+    for name, feature in features.items() if isinstance(features, dict) else ():
         if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
-            found[name] = list(feature.get("names") or ())
+            names = feature.get("names")
+            if isinstance(names, list) and all(isinstance(text, str) for text in names):
+                found[name] = names
     return {name: names for name, names in found.items() if names}
 
 
@@ -465,7 +469,7 @@ def check_some_there(table: Table, tree: Tree) -> None:
     for parts in tree.domains.values():
         for classes in parts.values():
             for images in classes.values():
-                if any((table.root / image).is_file() for image in images[:SAMPLE]):
+                if any(os.path.isfile(table.root / image) for image in images[:SAMPLE]):
                     return
     first = next(path for path in table.paths() if path)
     ways = "wanted: the folder that the paths are seen from: --table TABLE --root FOLDER"

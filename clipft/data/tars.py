@@ -6,7 +6,6 @@ are read, never unpacked by their names, so none can lead out of a folder.
 
 from __future__ import annotations
 
-import json
 import posixpath
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, first_line
+from ..parsing import parse_json
 from .found import IMAGES, is_hidden
 from .tables import columns_of
 
 TARS = (".tar", ".tar.gz", ".tgz")
 LARGEST = 1 << 20  # bytes of a label
+LARGEST_IMAGE = 1 << 30
 NAMES = "classnames.txt"  # of the numbers, a line each, beside the tars or above: CLIP_benchmark's
 Members = dict[str, tarfile.TarInfo]  # ending -> member
 
@@ -73,6 +74,8 @@ def _sample(tar: tarfile.TarFile, members: Members, names: Sequence[str], *, whe
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    if member.size > LARGEST_IMAGE:  # a sparse member of a small tar may say any size
+        raise ConfigError(f"{tar.name}: {member.name!r:.80} has {member.size / 1e9:.0f} GB")
     opened = tar.extractfile(member)
     return opened.read() if opened else b""
 
@@ -102,7 +105,7 @@ def _fields(text: str, where: str) -> dict[str, str]:
     if not text:
         return {}
     try:
-        fields = json.loads(text)
+        fields = parse_json(text)
     except ValueError as error:
         raise ConfigError(f"{where}.json: {first_line(error)}; wanted: fields") from None
     if not isinstance(fields, dict):

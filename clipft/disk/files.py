@@ -9,19 +9,25 @@ import json
 import os
 import re
 import shutil
+import stat
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ..errors import ConfigError, RunError, StorageError, first_line
+from ..errors import ConfigError, RunError, StorageError
+from ..parsing import (
+    JSON_BYTES,
+    YAML_BYTES,
+    ParseError,
+    PlainLoader,
+    parse_json,
+    parse_large_json,
+    parse_yaml,
+)
 from .leftovers import remove_leftovers, temporary_prefix
-
-try:  # the same language, ten times faster where it was compiled
-    from yaml import CSafeLoader as YamlLoader
-except ImportError:
-    from yaml import SafeLoader as YamlLoader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,8 +38,6 @@ if TYPE_CHECKING:
 # Folders that this process holds (`lock`): path -> which file their lock is, by device and inode.
 HELD: dict[str, tuple[int, int] | None] = {}
 LOCK = ".lock"
-# what YAML 1.2 takes for a number with an exponent; YAML 1.1 wants a point and the exponent's sign
-EXPONENT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$")
 
 
 def cache_dir() -> Path:
@@ -212,6 +216,24 @@ def write_parquet(
         pq.write_table(table, temporary)
 
 
+# What a spreadsheet computes when it opens a CSV; a number with its sign is none.
+FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d\s.,%\[\]()eE±+-]*$)")
+
+
+def write_csv(path: Path | str, table: pd.DataFrame) -> None:
+    """Write a table as CSV, whole or not at all; a text that is a formula stands behind a '."""
+    plain = table.copy(deep=False)
+    for name in plain.columns:
+        if any(_is_formula(value) for value in plain[name].unique()):
+            texts = plain[name].astype(object)
+            plain[name] = texts.map(lambda value: f"'{value}" if _is_formula(value) else value)
+    write_text(path, plain.to_csv(index=False))
+
+
+def _is_formula(value: Any) -> bool:
+    return isinstance(value, str) and FORMULA.match(value) is not None
+
+
 def append_json(path: Path | str, row: dict[str, Any]) -> None:
     """Add one line to a .jsonl file; raises StorageError where the disk refuses."""
     check_held(Path(path).parent)
@@ -228,25 +250,36 @@ def names_in(folder: Path) -> set[str]:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read JSON; raises RunError where it is missing or cut short."""
+    """Read JSON; raises RunError where it is missing, cut short, or beyond the limits."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(_text_of(Path(path), JSON_BYTES))
     except OSError:
         raise RunError(
             f"{path} is missing or no file; is this the folder of a clipft run?"
         ) from None
-    except ValueError:
-        raise RunError(f"{path} is not valid JSON; delete the folder and run it again") from None
+    except ValueError as error:
+        advice = "delete the folder and run it again"
+        raise RunError(f"{path} is not valid JSON: {error}; {advice}") from None
+
+
+def read_large_json(path: Path) -> Any:
+    """JSON of any size that holds whole images: notebooks, figures; raises RunError as above."""
+    try:
+        return parse_large_json(_text_of(path, sys.maxsize))
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {_reason(error)}") from None
+    except ValueError as error:
+        raise RunError(f"{path} is not valid JSON: {error}") from None
 
 
 def read_foreign_json(path: Path) -> dict[str, Any]:
     """An object of JSON that others wrote; raises ConfigError where the file holds none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(_text_of(path, JSON_BYTES))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {_reason(error)}") from None
-    except ValueError:
-        raise ConfigError(f"{path} is not valid JSON; copy it again") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is not valid JSON: {error}; copy it again") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no JSON object; copy it again")
     return content
@@ -261,55 +294,52 @@ def file_digest(path: Path | str) -> str:
 def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
     """The rows of a .jsonl file, none without a file; lines cut short by a kill are left out."""
     rows: list[dict[str, Any]] = []
-    if not Path(path).exists():
+    if not Path(path).is_file():
         return rows
 
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(ValueError):
-            rows.append(json.loads(line))
+    with disk(path), Path(path).open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                row = parse_json(line)
+                if isinstance(row, dict):
+                    rows.append(row)
     return rows
 
 
-class Written(float):
-    """A number such as 1e-3, which YAML 1.1 takes for a text and YAML 1.2 does not.
-
-    text: as it stands in the file.
-    """
-
-    text: str
-
-
-class _WrittenLoader(YamlLoader):  # type: ignore[misc]  # either of the two
-    """Reads 1e-3 as a number, too; what is quoted is text."""
-
-    def written(self, node: yaml.ScalarNode) -> float:
-        if EXPONENT.fullmatch(node.value):
-            number = Written(node.value)
-            number.text = node.value
-            return number
-        return self.construct_yaml_float(node)
-
-
-FLOAT = "tag:yaml.org,2002:float"
-_WrittenLoader.add_implicit_resolver(FLOAT, EXPONENT, list("-+.0123456789"))
-_WrittenLoader.add_constructor(FLOAT, _WrittenLoader.written)
-
-
 def read_yaml(path: Path, *, written: bool = False) -> Any:
-    """Read YAML; raises ConfigError where it is missing, unreadable or no YAML.
+    """Read YAML; raises ConfigError where it is missing, no YAML, or beyond the limits.
 
     written: numbers with an exponent are `Written`, with or without a point; else they are texts.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        loader = _WrittenLoader if written else YamlLoader  # both safe
-        return yaml.load(text, loader)  # noqa: S506
+        return parse_yaml(_text_of(path, YAML_BYTES), written=written)
     except FileNotFoundError:
         raise ConfigError(f"no such file: {path}") from None
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {_reason(error)}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {first_line(error)}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+
+
+def _text_of(path: Path, largest: int) -> str:
+    """The text of a file of at most so many bytes, without the mark that Windows puts before it.
+
+    Raises OSError where there is no file, ParseError where it is larger or not UTF-8. Pipes and
+    devices, which may have no end, are no files.
+    """
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "it is no file")
+    if state.st_size > largest:
+        wanted = f"wanted: at most {largest >> 20} MB"
+        raise ParseError(f"it has {state.st_size / 1e6:.0f} MB; {wanted}")
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        byte = content[error.start]
+        raise ParseError(f"line {line}: the byte 0x{byte:02x} is not UTF-8") from None
 
 
 def quoting_hint(path: Path, keys: Sequence[str | int]) -> str:
@@ -318,7 +348,7 @@ def quoting_hint(path: Path, keys: Sequence[str | int]) -> str:
     keys: on the way to it, names and numbers, e.g. ("classes", 3).
     """
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), YamlLoader)
+        node = yaml.compose(_text_of(path, YAML_BYTES), PlainLoader)
         for key in keys:
             if isinstance(key, int):
                 node = node.value[key]

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..disk.files import write_json, write_text
+from ..disk.files import read_large_json, write_json, write_text
+from ..disk.inside import check_file_name
 from ..errors import unknown
+from .markup import with_plain_names
 from .style import THEMES, paper
 
 if TYPE_CHECKING:
@@ -22,8 +24,11 @@ PLOTLYJS = "plotly.min.js"  # its name where pages share one
 FIGURE = "application/vnd.plotly.v1+json"  # a figure as a part of a cell's output
 KINDS = ("png", "svg", "pdf")
 PNG_WIDTH = 1100  # of a figure, in its own pixels
-# Nothing leaves the page. A click on a slider would give a responsive figure the height 0.
-IN_LAB = {"displaylogo": False, "showSendToCloud": False, "responsive": False}
+# Nothing leaves the page. A click on a slider would give a responsive figure the height 0. A name
+# with two dollars is no formula.
+IN_LAB = {
+    "displaylogo": False, "showSendToCloud": False, "responsive": False, "typesetMath": False,
+}  # fmt: skip
 TAGS = re.compile("<[^>]*>")
 NUMBER = re.compile("^[0-9]+[a-z]?_")  # what sorts a figure's name
 HERE = Path(__file__).parent
@@ -44,13 +49,16 @@ def save_figure(figure: go.Figure, folder: Path | str, name: str, caption: str =
     Returns:
         The HTML file.
 
+    Raises:
+        ConfigError: for a name that would leave the folder.
+
     Example:
         >>> figure = clipft.wise_curve_figure(clipft.results("runs"))
         >>> print(clipft.save_figure(figure, "figures", "curves", "WiSE curves of two runs."))
         figures/curves.html
     """
-    target = Path(folder) / f"{name}.html"
-    spec = {"figure": json.loads(figure.to_json()), "caption": caption}
+    target = Path(folder) / f"{check_file_name(name, of='a figure')}.html"
+    spec = {"figure": json.loads(with_plain_names(figure.to_json())), "caption": caption}
     write_json(target.with_suffix(".json"), spec)
     body = _figure_html(spec, plotlyjs=True, name=name, level=1)
     write_text(target, _page(caption or name, body))
@@ -78,7 +86,8 @@ def bundle(figure: go.Figure) -> dict[str, Any]:
 
     spec = figure.to_dict()
     spec["layout"]["template"] = THEMES["either"]
-    drawn = json.loads(to_json_plotly(spec), object_pairs_hook=_sharing())
+    text = with_plain_names(to_json_plotly(spec))
+    drawn = json.loads(text, object_pairs_hook=_sharing())
     return {FIGURE: drawn | {"config": IN_LAB}}
 
 
@@ -120,7 +129,7 @@ class _Image:
 
     def job(self) -> dict[str, Any]:
         """What kaleido is to draw."""
-        figure = json.loads(self.figure.read_text())["figure"]
+        figure = read_large_json(self.figure)["figure"]
         size: dict[str, Any] = {"width": PNG_WIDTH, "scale": 2}  # for a sharp screen
         if self.columns:
             figure, size = paper(figure, self.columns)
@@ -217,7 +226,7 @@ def write_index(target: Path | str, title: str, sections: Sequence[Section]) -> 
     for section in sections:
         body += _section_html(section)
         for file in section.figures:
-            spec = json.loads(file.read_text())
+            spec = read_large_json(file)
             # The first figure brings plotly.js for all of them.
             body += _figure_html(spec, plotlyjs=is_first, name=file.stem, level=3)
             is_first = False
@@ -300,7 +309,7 @@ def _figure_html(spec: dict, *, plotlyjs: PlotlyJs, name: str, level: int) -> st
 def _heading(figure: dict, name: str) -> str:
     """The first line of a figure's title, without its tags; of one without, its name in words."""
     title = figure.get("layout", {}).get("title", {}).get("text") or ""
-    first = TAGS.sub("", title.partition("<br>")[0])
+    first = html.unescape(TAGS.sub("", title.partition("<br>")[0]))
     return first or NUMBER.sub("", name).replace("_", " ").capitalize()
 
 

@@ -7,7 +7,7 @@
 //   chooses and a lasso selects; meta.with: numbers of points that only fade with their own;
 // - a slider's steps: the table of what moves with alpha, taken out by `moves_of` in Python.
 const CLIPFT_THEMES = {/* put here by pages.py */};
-const CONFIG = {displaylogo: false, showSendToCloud: false, responsive: false};
+const CONFIG = {displaylogo: false, showSendToCloud: false, responsive: false, typesetMath: false};
 const STEPS = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1};
 
 // JupyterLab says which theme it has; elsewhere the reader's own counts.

@@ -119,6 +119,12 @@ def read_weights(path: File) -> Weights:
 
 
 def read_metadata(path: File) -> dict[str, str]:
-    """The strings stored beside the tensors of a safetensors file."""
-    with safe_open(path, "pt") as file:
-        return file.metadata() or {}
+    """The strings stored beside the tensors of a safetensors file.
+
+    Raises WeightsError where it is damaged or something else.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path} is truncated or no safetensors file ({error})") from None

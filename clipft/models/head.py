@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import ConfigError, WeightsError
+from ..parsing import parse_json
 from .checkpoints import read_metadata, read_weights
 
 ADVICE = "use its own head"
@@ -55,7 +55,7 @@ def read_head(file: Path | str) -> Head:
     with contextlib.suppress(ValueError, KeyError, TypeError):
         weight = weights["weight"]
         bias = weights["bias"]
-        classes = tuple(json.loads(metadata["classes"]))
+        classes = tuple(parse_json(metadata["classes"]))
         if weight.dim() == 2 and bias.shape == weight.shape[1:] == (len(classes),):
             return Head(weight, bias, classes)
     raise WeightsError(f"{file} is no head of clipft; wanted: the head.safetensors of an export")

@@ -63,8 +63,9 @@ OF_TEXT = {
     "vocab_size": 49408,
     "eos_token_id": 49407,
 }
+LARGEST = 10**9  # no size of a model is beyond
 LAST = 2  # an eos_token_id of older files: the end is the greatest id
-RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # by Pillow's numbers
+RESAMPLING = {"0": "nearest", "2": "bilinear", "3": "bicubic"}  # by Pillow's numbers
 
 
 def is_transformers(names: Mapping[str, Any]) -> bool:
@@ -157,12 +158,20 @@ def towers_of(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
         if not isinstance(given, dict):
             raise ConfigError(f"{name} of a {TRANSFORMERS_CONFIG} is {given!r:.40}, no object")
         tower: dict[str, Any] = OF_BOTH | usual | given
-        for key, size in usual.items():
-            if not isinstance(tower[key], int) or tower[key] < 1:
+        for key, size in (OF_BOTH | usual).items():
+            if not _is_like(tower[key], size):
                 fault = f"{name}.{key} of a {TRANSFORMERS_CONFIG} is {tower[key]!r:.40}"
                 raise ConfigError(f"{fault}; wanted: a number such as {size}")
         towers.append(tower)
     return towers[0], towers[1]
+
+
+def _is_like(value: Any, usual: Any) -> bool:
+    """Whether a value is a text as the usual one is, or a number of the same kind, above 0."""
+    if isinstance(usual, str) or isinstance(value, bool):
+        return isinstance(value, str) and isinstance(usual, str)
+    kinds = int if isinstance(usual, int) else (int, float)
+    return isinstance(value, kinds) and 0 < value < LARGEST
 
 
 def quick_gelu_of(config: Mapping[str, Any]) -> bool | None:
@@ -194,5 +203,5 @@ def _preprocessing(folder: Path) -> dict[str, Any]:
         return {}
     content = read_foreign_json(file)
     says = {"mean": content.get("image_mean"), "std": content.get("image_std")}
-    says["interpolation"] = RESAMPLING.get(content.get("resample", 3))
+    says["interpolation"] = RESAMPLING.get(str(content.get("resample", 3)))
     return {key: value for key, value in says.items() if value is not None}

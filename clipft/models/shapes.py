@@ -28,6 +28,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..disk.files import read_foreign_json
+from ..disk.inside import is_file_name
 from ..errors import ConfigError, WeightsError, first_line
 from ..runs.model_names import OPEN_CLIP_CONFIG, TRANSFORMERS_CONFIG
 from .huggingface import quick_gelu_of
@@ -44,6 +45,7 @@ NAMES = (
     *("pytorch_model.bin", f"pytorch_model.bin{INDEX}", "pytorch_model.pth", "model.pth"),
 )
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
+MOST_CODE = 1 << 24  # bytes; that of OpenAI's is a hundredth of it
 BEGINNING = 16  # bytes of a file that are shown where it is a text
 POINTER = b"version https://"[:BEGINNING]
 SAYS_MODEL = ("name", "model", "arch", "model_name", "clip_model", "backbone")
@@ -113,10 +115,12 @@ def _read_parts(index: Path) -> Shape:
     if not isinstance(listed, dict):
         raise WeightsError(f"{index} lists no parts under weight_map; copy it again")
     tensors: Tensors = {}
+    if not all(isinstance(part, str) and is_file_name(part) for part in listed.values()):
+        raise WeightsError(f"{index} lists parts that are not beside it; copy it again")
     parts = sorted(set(listed.values()))
     for part in parts:
         file = index.parent / part
-        if Path(part).name != part or not file.is_file():
+        if not file.is_file():
             raise WeightsError(f"{index} lists {part}, which is not beside it; copy it again")
         read = _by_safetensors(file) if _is_safetensors(file) else dict(_tensors(_by_torch(file)))
         tensors.update(read)
@@ -172,8 +176,10 @@ def _by_torchscript(file: Path) -> Tensors:
 def _activation_of_code(file: Path) -> bool | None:
     """Whether an archive's code has QuickGELU, x sigmoid(1.702 x), or GELU."""
     with zipfile.ZipFile(file) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".py")]
-        code = b"".join(archive.read(name) for name in names)
+        files = [file for file in archive.infolist() if file.filename.endswith(".py")]
+        if sum(file.file_size for file in files) > MOST_CODE:
+            return None
+        code = b"".join(archive.read(file) for file in files)
     if b"gelu(" in code:
         return False
     return True if b"sigmoid(" in code else None

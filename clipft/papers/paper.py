@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ..disk.files import write_text
+from ..disk.files import write_csv
 from ..errors import unknown
 from .item import Item, Made, Ours
 from .published import called
@@ -93,4 +93,4 @@ class Paper:
         rows = made.drawn
         if made.rows:
             rows = pd.concat([frame.assign(block=title) for title, frame in made.rows.items()])
-        write_text(Path(folder) / f"{self.file_name(name, part)}.csv", rows.to_csv(index=False))
+        write_csv(Path(folder) / f"{self.file_name(name, part)}.csv", rows)

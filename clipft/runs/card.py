@@ -220,5 +220,5 @@ def _cell(value: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text of data or configuration on one line, no HTML."""
-    return escape(" ".join(text.split()), quote=False)
+    """A text of data or configuration on one line, no HTML and no link."""
+    return escape(" ".join(text.split()), quote=False).replace("](", "]&#40;")

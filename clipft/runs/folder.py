@@ -38,10 +38,12 @@ from ..disk.files import (
     write_parquet,
     write_text,
 )
+from ..disk.inside import check_own_files, is_file_name
 from ..disk.leftovers import remove
 from ..disk.lock import lock
-from ..errors import RunError
+from ..errors import ConfigError, RunError
 from .image_scores import ImagesFile, reading, write_images
+from .recorded import check_recorded
 from .scores import Listed, ScoreStore
 from .versions import FIRST, FORMAT as FORMAT, METADATA, check_metadata, check_version
 
@@ -110,7 +112,9 @@ class RunFolder:
         return self.path.name
 
     def beside(self, name: str) -> RunFolder:
-        """Another run of the same folder of runs."""
+        """Another run of the same folder of runs; raises RunError for a name that leaves it."""
+        if not is_file_name(name):
+            raise RunError(f"{self.path} names {name!r:.80}, which is no id of a run")
         return RunFolder(self.path.parent / name)
 
     @property
@@ -208,16 +212,15 @@ class RunFolder:
         return self.scores_file.exists()
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the folder for this process; raises RunError when another process holds it."""
+        """Hold the folder for this process; raises RunError when another process holds it, or where
+        writing would go through a link to elsewhere.
+        """
+        check_own_files(self.path)
         return lock(self.path)
 
     def config(self) -> dict[str, Any]:
         """What config.json records; raises RunError if missing, cut short or of a newer clipft."""
-        recorded = read_json(self._config_file)
-        if not isinstance(recorded, dict):
-            raise RunError(
-                f"{self._config_file} is no run's configuration; delete the folder and run it again"
-            )
+        recorded = check_recorded(read_json(self._config_file), str(self._config_file))
         check_version(recorded.get("format", FIRST), self.path)
         return recorded
 
@@ -227,7 +230,12 @@ class RunFolder:
 
     def manifest(self) -> dict[str, Any] | None:
         """The copy of the manifest, or None where an older clipft left none."""
-        return read_json(self._manifest_file) if self._manifest_file.exists() else None
+        if not self._manifest_file.exists():
+            return None
+        copy = read_json(self._manifest_file)
+        if not isinstance(copy, dict):
+            raise RunError(f"{self._manifest_file} is no copy of a manifest; copy it again")
+        return copy
 
     @property
     def scored_by(self) -> ScoredBy:
@@ -238,7 +246,11 @@ class RunFolder:
         # Thousands of runs are asked: few copies hold the word, and only these are read as JSON.
         if not file.exists() or b'"metric"' not in file.read_bytes():
             return ScoredBy()
-        return ScoredBy.of((self.manifest() or {}).get("metric", "accuracy"))
+        said = (self.manifest() or {}).get("metric", "accuracy")
+        try:
+            return ScoredBy.of(said)
+        except (TypeError, ConfigError):
+            raise RunError(f"{file} has the metric {said!r:.80}, which is none") from None
 
     def write_manifest(self, copy: Mapping[str, Any]) -> None:
         """Write the copy of the manifest."""
@@ -283,7 +295,7 @@ class RunFolder:
         lines = []
         for row in self.history():
             last = validated if "val_accuracy" in row else step
-            if row["step"] <= last:
+            if isinstance(row.get("step"), int) and row["step"] <= last:
                 lines.append(json.dumps(row) + "\n")
         write_text(self._history_file, "".join(lines))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ConfigError
 from . import machine
+from .recorded import is_part
 
 if TYPE_CHECKING:
     from ..config import Precision
@@ -51,7 +52,7 @@ class Made:
         parts = recorded.get("parts")
         if not isinstance(parts, list):
             return cls()
-        rows = tuple(part for part in parts if isinstance(part, dict))
+        rows = tuple(part for part in parts if is_part(part))
         return cls(rows, str(recorded.get("weights_digest", "")))
 
     def write(self, folder: RunFolder) -> None:

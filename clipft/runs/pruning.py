@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..disk.cache import HOUR
 from ..disk.files import disk
 from ..errors import ClipftError, ConfigError, RunError
 from .folder import DEFAULT_RUNS, folders_of
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+HOUR = 3600  # seconds
 GONE = "gone"
 WOULD_GO = "would go"
 LEFT_OVER = "left over"  # of a process that was killed

@@ -135,7 +135,8 @@ class Run:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: what it is, and its accuracies where it is scored."""
-        head = f"<b>{escape(self.title)}</b><br>{escape(self.data)}; run <code>{self.id}</code>"
+        named = f"run <code>{escape(self.id)}</code>"
+        head = f"<b>{escape(self.title)}</b><br>{escape(self.data)}; {named}"
         if not self.folder.is_scored:
             return f"<div>{head}<br>not scored yet: <code>clipft.score(run)</code></div>"
         table = self.accuracies().to_html(index=False, border=0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..data.images import thumbnail
 from ..data.splits import Decoding
 from ..disk.files import write_parquet
+from ..disk.inside import leads_out
 from ..errors import ClipftError, RunError
 from ..progress import progress_bar
 from .folder import THUMBNAILS, RunFolder, read_scores, run_folders
@@ -26,6 +27,7 @@ class Thumbnails:
         self._packed: dict[str, bytes] = {}
         self._addresses: dict[str, str | None] = {}
         self._root: Path | None = None
+        self._outside = False
         self._decoding = Decoding()
         if sweep.folder is None:
             return
@@ -34,6 +36,7 @@ class Thumbnails:
             manifest = Run.open(sweep.folder).manifest
             self._root = manifest.place
             self._decoding = manifest.decoding
+            self._outside = manifest.outside
         except ClipftError:  # the pack has to do
             return
 
@@ -45,7 +48,8 @@ class Thumbnails:
 
     def _address(self, name: str) -> str | None:
         image = self._packed.get(name)
-        if image is None and self._root is not None:
+        is_inside = self._outside or not leads_out(name)
+        if image is None and self._root is not None and is_inside:
             image = thumbnail(self._root / name, self._decoding)
         if image is None:
             return None
@@ -79,6 +83,8 @@ def pack_thumbnails(runs: Path | str) -> Path:
         digest = manifest.digest()
         root = manifest.root_folder()
         for name in folder.images()["id"].astype(str).unique():
+            if leads_out(name) and not manifest.outside:
+                continue
             source_of_image.setdefault((digest, name), (root, manifest.decoding))
     if not source_of_image:
         raise RunError(f"no scored run under {runs}; score one: clipft wise RUN")

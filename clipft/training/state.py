@@ -16,6 +16,7 @@ from ..config import RunConfig
 from ..errors import RunError
 from ..models.checkpoints import read_metadata, read_weights, write_weights
 from ..models.students import Student
+from ..parsing import parse_json
 from ..posthoc.weights import Weights
 from ..runs.protocol import protocol_of
 from ..runs.versions import FORMAT, KEY, METADATA, check_version
@@ -90,7 +91,7 @@ class State:
         if "progress" not in metadata:
             raise RunError(f"{file} is no checkpoint of clipft; delete it to begin again")
         check_version(metadata.get(KEY, FORMAT), file)
-        progress = json.loads(metadata["progress"])
+        progress = parse_json(metadata["progress"])
         self.step = progress["step"]
         self.best = progress["best"]
         self.unread = set(progress["bad"])

@@ -12,6 +12,7 @@ from uuid import uuid4
 import traitlets
 
 from ..errors import MissingExtra
+from ..figures.markup import moves_with_plain_names, with_plain_names
 from ..figures.moves import moves_of
 from ..figures.pages import bundle, library, painter, save_figure
 from ..progress import headless
@@ -77,7 +78,8 @@ class Plot(anywidget.AnyWidget):
     def paint(self, figure: go.Figure | None) -> None:
         """Show this figure, or none; its slider's place is taken by `alpha`."""
         still, moves = (None, {}) if figure is None else moves_of(figure)
-        text = "" if still is None else still.to_json()
+        text = "" if still is None else with_plain_names(still.to_json())
+        moves = moves_with_plain_names(moves)
         with self.hold_sync():  # else the page would draw one with the other's moves
             self.moves = moves
             self.figure = text

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...disk.inside import leads_out
 from ...errors import ClipftError, ConfigError, first_line, unknown
 from ..folders import listed
 from ..found import LeftOut
@@ -40,7 +41,13 @@ class Asked:
         return path
 
     def path(self, below: str) -> str:
-        """A path below the domain's folder as one below the root."""
+        """A path below the domain's folder as one below the root.
+
+        Raises ConfigError for one that leads out of it, or that no file can have.
+        """
+        if leads_out(below) or "\0" in below:
+            fault = f"{self.heading}: a file of it names {below!r:.80}, out of {self.place}"
+            raise ConfigError(f"{fault}; wanted: the files as they were published")
         return f"{self.inside}/{below}" if self.inside else below
 
     def label(self, folder: str, where: Path) -> int:

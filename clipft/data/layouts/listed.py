@@ -90,14 +90,16 @@ def checked(asked: Asked, file: Path, parts: Mapping[str, Rows]) -> dict[str, Ro
     Raises ConfigError where an image is not there. A note says which rows repeat an image.
     """
     together = ListedRows()
-    for rows in parts.values():
+    below_root = {}
+    for part, rows in parts.items():
+        below_root[part] = [asked.path(path) for path in rows.ids]
         together.ids += rows.ids
         together.labels += rows.labels
     together.distinct = distinct(together.ids)
     check_images(asked, together.ids, file)
     notes = [f"{file}: {note}" for note in repeats(together)]
-    for rows in parts.values():
-        rows.ids = [asked.path(path) for path in rows.ids]
+    for part, rows in parts.items():
+        rows.ids = below_root[part]
         rows.notes += notes
         notes = []  # said once
     return dict(parts)
