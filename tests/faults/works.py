@@ -14,7 +14,7 @@ from clipft.data.manifests import manifests_folder
 from clipft.methods import METHODS, POSTHOC
 
 # What says when and how long: it is not the same twice.
-TOLD = ("made.json", "status.json", "log.txt", "run.ipynb", "run.html", "index.html")
+TOLD = ("made.json", "status.json", "log.txt", "run.ipynb", "run.html", "index.html", "results.csv")
 TINY = {"steps": 8, "eval_every": 3}
 HANDS = ["twemoji", "openmoji", "line", "glyph"]
 EMOJI = {"size": 24, "per_class": {"train": 3, "val": 2, "test": 2}, "seed": 0}
