@@ -18,6 +18,7 @@ import pytest
 import torch
 import yaml
 from filelock import FileLock
+from forks import Forks
 from grouping import (
     pytest_collection_modifyitems as pytest_collection_modifyitems,
     pytest_xdist_auto_num_workers as pytest_xdist_auto_num_workers,
@@ -128,6 +129,13 @@ def shared(tmp_path_factory) -> Path:
         base = base.parent
     (base / "shared").mkdir(exist_ok=True)
     return base / "shared"
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory):
+    """Starts commands as processes that have torch imported."""
+    with Forks(tmp_path_factory.mktemp("f")) as forks:
+        yield forks
 
 
 def made_once(folder: Path, make: Callable[[Path], object]) -> Path:

@@ -18,7 +18,6 @@ TOGETHER = (
     "tests/batch/test_ray.py",
     "tests/batch/test_notebooks.py",
     "tests/faults/",
-    "tests/training/test_stops.py",
     "tests/cli/test_front_door.py",
     "tests/reports/",
     "tests/runs/test_run.py",

@@ -12,7 +12,7 @@ import tempfile
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -75,7 +75,7 @@ class Gathered(ScoreStore):
             # It has a name for a moment where a file system has no files without one.
             prefix = temporary_prefix("scores")
             self._file = tempfile.TemporaryFile(dir=self._folder, prefix=prefix, suffix=".tmp")
-        weakref.finalize(self, self._file.close)
+        weakref.finalize(self, _close, self._file)
         self.keys: Sequence[Key] = []
         self._splits: dict[str, _Rows] = {}
         self._records: dict[Key, np.dtype] = {}
@@ -191,6 +191,12 @@ class Gathered(ScoreStore):
             columns["group"] = np.asarray(_taken(split.groups, rows))
         label = self._splits[key[0]].label[rows]
         return Scores(*key, _taken(split.ids, rows), label, **columns)
+
+
+def _close(file: BinaryIO) -> None:
+    """Close a file that nobody reads again: what a full disk did not take is said already."""
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 def _together(pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:

@@ -94,32 +94,40 @@ class Faults:
         log = self.folder / f"{place.name}.log"
         return self.forks.start(work.at(place), log, self.stock.environment(place), **how)
 
-    def kill(self, work: Work, draw: random.Random, most: int = 1) -> Outcome:
-        """Kill a command, then let it end; raises AssertionError where what it leaves differs."""
+    def kill(
+        self, work: Work, draw: random.Random, most: int = 1, *, surely: bool = False
+    ) -> Outcome:
+        """Kill a command up to `most` times, then let it end; surely: before it can be over.
+
+        Raises AssertionError where what it leaves differs.
+        """
         whole = self.whole(work)
         is_export = work.title == "export open_clip"
         predictions = self._predictions() if is_export else []
         outcome = Outcome(work.title)
         with self.place(work) as place:
             for _ in range(draw.randint(1, most)):
-                if not self._kill_once(work, place, draw, outcome):
+                if not self._kill_once(work, place, draw, outcome, surely=surely):
                     break
                 if is_export:
                     self._check_export(place, predictions)
             self._ends_as(work, place, whole, outcome)
         return outcome
 
-    def _kill_once(self, work: Work, place: Path, draw: random.Random, outcome: Outcome) -> bool:
+    def _kill_once(
+        self, work: Work, place: Path, draw: random.Random, outcome: Outcome, *, surely: bool
+    ) -> bool:
         """Whether it was killed before it was over."""
         whole = self.whole(work)
         with Watch(place) as watch:
             job = self.start(work, place)
-            if draw.random() < 0.25:
+            if draw.random() < 0.25 and not surely:
                 seconds = draw.uniform(0, whole.seconds)
                 moment = f"after {seconds:.3f} s"
                 killed = watch.until(1 << 60, job, seconds)
             else:
-                change = draw.randint(1, whole.changes)
+                # How many there are varies: some that follow each other are told as one.
+                change = draw.randint(1, whole.changes // 2 if surely else whole.changes)
                 moment = f"at change {change} of {whole.changes}"
                 killed = watch.until(change, job)
             if not killed or job.is_over:

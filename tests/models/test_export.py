@@ -16,6 +16,7 @@ from clipft.disk import files as store
 from clipft.errors import ConfigError, ImageError, StorageError, WeightsError
 from clipft.evaluation.predictions import logits_of
 from clipft.inputs.batches import pixel_chunks
+from clipft.models import predict
 from clipft.models.checkpoints import read_weights, write_weights
 from clipft.models.export import export_clip
 from clipft.models.head import read_head
@@ -99,6 +100,24 @@ def test_predictor_says_what_the_run_says(world, kind, tmp_path):
     np.testing.assert_allclose(
         table.probability, np.take_along_axis(chances, order, 1).ravel(), atol=1e-5
     )
+
+
+def test_a_folder_that_is_exported_anew_while_it_is_read_is_refused(scored, tmp_path, monkeypatch):
+    """Between its weights and its head: else old weights would meet a new head."""
+    with scored.at_home():
+        first, second = scored.scored
+        folder = first.export(tmp_path / "out")
+        reading = predict.read_head
+
+        def meanwhile(file):
+            second.export(folder)
+            return reading(file)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(predict, "read_head", meanwhile)
+            with pytest.raises(ConfigError, match="out was exported anew while it was read; try"):
+                Predictor(folder)
+        assert Predictor(folder)
 
 
 def test_a_predictor_computes_in_the_precision_that_it_is_told(world, tmp_path):
