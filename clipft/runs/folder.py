@@ -385,8 +385,8 @@ class RunFolder:
             raise RunError(f"{self.path} is not scored; score it: clipft wise {self.path}")
         # One thread: what reads thousands of runs has its own.
         with reading(self.scores_file), pq.ParquetFile(self.scores_file) as file:
-            check_metadata(file.schema_arrow.metadata, self.scores_file)
             rows = file.read(use_threads=False)
+        check_metadata(rows.schema.metadata, self.scores_file)
         if "low" not in rows.column_names:
             raise RunError(
                 f"{self.scores_file} is of an older clipft;"

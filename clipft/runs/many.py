@@ -14,6 +14,7 @@ import functools
 import hashlib
 import itertools
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +41,7 @@ KIND = "results"  # in the cache
 MANY = 32  # runs of a folder from which on they are kept in the cache
 NEW = 0.05  # new ones as a part of all: with fewer, what is kept is not written again
 SETTLED = 2_000_000_000  # ns: of a younger file another one could have the same stamps
-READERS = 4  # threads: a network's disk lets each of them wait
+READERS = min(4, os.cpu_count() or 1)  # threads; more of them wait for each other
 BLOCK = 1 << 14  # rows of a text that are held for all of its rows
 
 
@@ -98,7 +99,7 @@ def read_runs(folders: Sequence[RunFolder]) -> list[ScoredRun]:
 def _of_one_folder(parent: Path, folders: Sequence[RunFolder]) -> list[ScoredRun]:
     """Runs that lie in one folder of runs, those of which nothing is kept last."""
     if len(folders) < MANY:
-        return [_read(folder) for folder in folders]
+        return [_read(folder, {}) for folder in folders]
     key = {"folder": str(parent.resolve()), "code": code_digest()}
     kept = _kept(key, parent)
     begun = time.time_ns()
@@ -119,23 +120,19 @@ def _of_one_folder(parent: Path, folders: Sequence[RunFolder]) -> list[ScoredRun
 
 
 def _read_all(folders: Sequence[RunFolder], layouts: dict[str, Layout]) -> list[ScoredRun]:
-    """Runs, several at a time; of equal layouts one is held."""
+    """Runs, several at a time; of equal layouts one is held, those given too."""
     runs = []
     with ThreadPoolExecutor(READERS) as readers:
         bar = progress_bar(len(folders), "results", "run", show=len(folders) >= MANY)
         with bar:
-            for run in readers.map(_read, folders):
-                layout = layouts.setdefault(run.layout.digest, run.layout)
-                runs.append(_with_layout(run, layout))
+            for run in readers.map(_read, folders, itertools.repeat(layouts)):
+                runs.append(run)
                 bar.update()
     return runs
 
 
-def _with_layout(run: ScoredRun, layout: Layout) -> ScoredRun:
-    return ScoredRun(run.folder, run.about, run.told, layout, run.numbers, run.stamps)
-
-
-def _read(folder: RunFolder) -> ScoredRun:
+def _read(folder: RunFolder, layouts: dict[str, Layout]) -> ScoredRun:
+    """One run; layouts: those that are there already, by their digests."""
     import pyarrow as pa
 
     stamps = folder.stamps()  # before: what is written meanwhile has others
@@ -144,21 +141,29 @@ def _read(folder: RunFolder) -> ScoredRun:
         rows = pa.Table.from_pandas(with_split_columns(rows.to_pandas()), preserve_index=False)
     numbers = [rows[name].cast(pa.float64()).to_numpy() for name in NUMBERS]
     told = folder.scored_by
-    return ScoredRun(folder, about(folder, told), told, _layout(rows), np.stack(numbers), stamps)
+    return ScoredRun(
+        folder, about(folder, told), told, _layout(rows, layouts), np.stack(numbers), stamps
+    )
 
 
-def _layout(rows: pa.Table) -> Layout:
-    """All but the numbers, texts as pandas holds them, so that none is copied again."""
+def _layout(rows: pa.Table, layouts: dict[str, Layout]) -> Layout:
+    """All but the numbers, texts as pandas holds them, so that none is copied again.
+
+    One that is among the layouts is that; a new one is added to them.
+    """
     import pyarrow as pa
 
-    columns = {}
-    for name in rows.column_names:
-        if name not in NUMBERS:
-            column = rows[name].combine_chunks()
+    others = [name for name in rows.column_names if name not in NUMBERS]
+    plain = rows.select(others).replace_schema_metadata(None)
+    order = ",".join(rows.column_names).encode()
+    digest = hashlib.blake2b(_content(plain) + order, digest_size=16).hexdigest()
+    if digest not in layouts:
+        columns = {}
+        for name in others:
+            column = plain[name].combine_chunks()
             columns[name] = column.cast(pa.large_string()) if _is_text(column.type) else column
-    layout = pa.table(columns)
-    content = _content(layout)
-    return Layout(hashlib.blake2b(content).hexdigest(), layout, tuple(rows.column_names))
+        layouts[digest] = Layout(digest, pa.table(columns), tuple(rows.column_names))
+    return layouts[digest]
 
 
 def _is_text(kind: pa.DataType) -> bool:
