@@ -47,14 +47,6 @@ def leads_out(path: str) -> bool:
     return False
 
 
-def is_openable(path: str) -> bool:
-    """Whether any system could have a file of this path: of a zero byte or half a letter none."""
-    try:
-        return "\0" not in path and len(path.encode()) < os.pathconf("/", "PC_PATH_MAX")
-    except UnicodeEncodeError:
-        return False
-
-
 def check_own_files(folder: Path) -> None:
     """Raise RunError where a folder, or what lies in it, is a link out of the folder around it.
 
