@@ -53,6 +53,9 @@ class Reading:
         progress: show progress bars.
         precision: in which models are scored and embed images; "": that of the run.
         checkpointing: of a training step keep less in memory, and compute it twice.
+        devices: on how many cards of this machine (or processes, on its processor) a run is trained
+            and scored; a script that says more than 1 is started once for each. Under torchrun
+            that says how many.
 
     Example:
         >>> quiet = clipft.Reading(device="cpu", progress=False)
@@ -65,8 +68,12 @@ class Reading:
     progress: bool = True
     precision: Literal["", "32-true", "tf32", "bf16-mixed"] = ""
     checkpointing: bool = False
+    devices: int = 1
 
     def __post_init__(self) -> None:
+        is_count = isinstance(self.devices, int) and not isinstance(self.devices, bool)
+        if not is_count or self.devices < 1:
+            raise ConfigError(f"devices is {self.devices!r}, expected 1 or more")
         is_number = isinstance(self.workers, int) and self.workers >= 0
         if self.workers != "auto" and not is_number:
             raise ConfigError(f"workers is {self.workers!r}, expected auto, or 0 or more")

@@ -7,12 +7,15 @@ and exit code 2. Start at `PANELS`.
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 
-from ..errors import ClipftError
+from ..errors import ClipftError, ConfigError
+from ..progress import is_first
 from . import cache, data, lab, models, score, train
 from .app import app
 
@@ -40,16 +43,23 @@ for panel, commands in PANELS.items():
 
 
 def main() -> None:
-    """Run the app; a ClipftError is one line on stderr and exit code 2."""
+    """Run the app; a ClipftError is one line on stderr and exit code 2.
+
+    Of several ranks the first tells.
+    """
+    if not is_first():
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except ClipftError as error:
+        if isinstance(error, ConfigError) and not is_first():
+            sys.exit(2)  # what is wrong in a configuration is wrong for all
         _refuse(str(error))
     except typer.TyperException as error:  # an argument or option that typer itself refuses
         _refuse(error.format_message())
     except KeyboardInterrupt:
         code = STOPPED
-    if code == STOPPED:  # typer catches Ctrl-C itself
+    if code == STOPPED and is_first():  # typer catches Ctrl-C itself
         print("clipft: stopped; the same command goes on from what was finished", file=sys.stderr)
     sys.exit(code)
 

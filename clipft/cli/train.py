@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from ..errors import ConfigError
 from . import completion
-from .app import Checkpointing, Device, Plugin, Precision, Runs, SkipBad, Workers
+from .app import Checkpointing, Device, Devices, Plugin, Precision, Runs, SkipBad, Workers
 from .terminal_tables import print_scores, show
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def train(
     seeds: Annotated[str, Option(help="repeats, e.g. 0-49 or 0,3: a run each, then a table")] = "",
     runs: Runs = "runs",
     device: Device = "auto",
+    devices: Devices = 1,
     workers: Workers = "auto",
     skip_bad: SkipBad = False,
     checkpointing: Checkpointing = False,
@@ -47,12 +48,16 @@ def train(
     """Train one run, or go on where it stopped; then score it. With --seeds, repeats of it."""
     from ..config import Reading, parse_settings
     from ..methods import use_plugins
-    from ..runs.checks import check_training
+    from ..runs.checks import check_ranks, check_training
     from ..runs.recipes import fitting_recipe
 
     use_plugins(plugin or ())
     reading = Reading(
-        device=device, workers=workers, skip_bad=skip_bad, checkpointing=checkpointing
+        device=device,
+        workers=workers,
+        skip_bad=skip_bad,
+        checkpointing=checkpointing,
+        devices=devices,
     )
     values: dict[str, Any] = {"preset": preset} if preset else {}
     if config:
@@ -62,6 +67,7 @@ def train(
     repeats = _repeats(seeds, values)
     values = _own_data(data, reference, values)
     configuration, basis = fitting_recipe(values)
+    check_ranks(configuration, devices)
     check_training(configuration, runs, scored=score, skip_bad=skip_bad)
     if basis:
         print(basis)
@@ -120,7 +126,7 @@ def _own_data(data: Path | None, reference: str, values: dict[str, Any]) -> dict
 
 def _refuse_options(values: Mapping[str, Any]) -> None:
     """Raise ConfigError for an option of the command that is written as a setting."""
-    for name in ("runs", "device", "workers", "checkpointing", "config", "plugin"):
+    for name in ("runs", "device", "devices", "workers", "checkpointing", "config", "plugin"):
         if name in values:
             raise ConfigError(f"{name} is no setting but an option: --{name} {values[name]}")
 

@@ -5,6 +5,7 @@ The command line asks these first, and torch only then, so that a mistake is ans
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from importlib import util
@@ -17,6 +18,7 @@ from ..data.splits import Split
 from ..disk.files import check_room, check_target
 from ..errors import ConfigError, ImageError, MissingExtra, RunError
 from ..methods import TURNED
+from ..progress import TORCHRUN
 from .adopted import check_name
 from .folder import RunFolder
 from .formats import DEFAULT_FORMAT, FORMATS, HEAD, Format, check_replaceable, format_of, record_of
@@ -59,6 +61,15 @@ def check_training(
     begun = find_begun(runs, config)
     if begun is None or not begun.has_weights:  # a finished run is given without its data, too
         _check_rows(config, manifest, scored=scored, skip_bad=skip_bad)
+
+
+def check_ranks(config: RunConfig, devices: int) -> None:
+    """Raise ConfigError where a batch has fewer images than there are processes to share it."""
+    started = int(os.environ["WORLD_SIZE"]) if TORCHRUN in os.environ else 1
+    count = max(devices, started)
+    if count > config.batch_size:
+        fault = f"{count} devices share batches of {config.batch_size} images"
+        raise ConfigError(f"{fault}; wanted: at most one device an image")
 
 
 def check_adoption(

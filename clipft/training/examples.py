@@ -15,6 +15,7 @@ from ..data.splits import Split
 from ..evaluation.bench import Bench
 from ..evaluation.predictions import ACCURACY, ChosenBy
 from ..inputs.batches import Batch, Pixels, Stream, train_batches, train_transform
+from ..inputs.ranks import ALONE, Ranks
 from ..inputs.release import TrainPixels, both_sides
 from ..models.embeddings import extract
 from ..models.students import Student
@@ -36,19 +37,21 @@ class Examples(Protocol):
 
 
 class PixelExamples:
-    """Augmented training images, decoded selection images."""
+    """Augmented training images, decoded selection images; ranks: each its part of them."""
 
-    def __init__(self, bench: Bench, config: RunConfig):
+    def __init__(self, bench: Bench, config: RunConfig, ranks: Ranks = ALONE):
         self.train = bench.train_split(config)
         self.selection: Iterable[Batch] | None = None
         self.chosen_by = ACCURACY
         if bench.has_selection(config):
             self.chosen_by = bench.chosen_by(config)
             transform = bench.selection_transform(config)
-            self.selection = Pixels(bench.selection_split(config), transform, bench.reading)
+            split = bench.selection_split(config)
+            self.selection = Pixels(split, transform, bench.reading, ranks=ranks)
         self._bench = bench
         self._config = config
         self._protocol = protocol_of(config)
+        self._ranks = ranks
 
     def batches(self, steps: range) -> Iterable[Batch]:
         """See `Examples`."""
@@ -60,7 +63,8 @@ class PixelExamples:
             transform = train_transform(size, config.crop, config.flip)
         stream = _stream(len(self.train), steps, config)
         once = self._protocol.drawn_once
-        return train_batches(self.train, transform, stream, self._bench.reading, once=once)
+        about = {"once": once, "ranks": self._ranks}
+        return train_batches(self.train, transform, stream, self._bench.reading, **about)
 
 
 def _stream(rows: int, steps: range, config: RunConfig) -> Stream:

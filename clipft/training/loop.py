@@ -17,6 +17,7 @@ from ..errors import ImageError, RunError, WeightsError
 from ..evaluation.predictions import Validation, validate_on
 from ..evaluation.recorder import TrainingRecord, record_weights
 from ..inputs.batches import Batch, skipped
+from ..inputs.ranks import Ranks
 from ..methods import Method
 from ..models.checkpoints import write_weights
 from ..models.precision import products_in
@@ -79,6 +80,11 @@ class Training:
     steps: int
 
     @property
+    def ranks(self) -> Ranks:
+        """Those that share the batches; the first writes and tells."""
+        return self.observe.ranks
+
+    @property
     def log_every(self) -> int:
         """Steps between two rows of the history."""
         return max(1, self.steps // LOGGED)
@@ -131,14 +137,15 @@ def fit(training: Training, state: State) -> None:
 
     if state.unread:
         write(skipped(training.examples.train, sorted(state.unread)))
-    record_weights(training.folder, training.folder.best_file)
-    training.folder.finish()
+    if training.ranks.is_first:
+        record_weights(training.folder, training.folder.best_file)
+        training.folder.finish()
 
 
 def require_images(batch: Batch, state: State) -> None:
     """Note the images of a batch that could not be read; raise ImageError where none is left."""
     state.unread |= set(batch.bad)
-    if not len(batch.rows):
+    if not len(batch.all_rows):
         raise ImageError(
             f"no image of step {state.step + 1}'s batch can be read; repair the data set"
         )
@@ -187,8 +194,9 @@ def log(training: Training, state: State, loss: float) -> None:
     row: dict[str, Any] = {"step": state.step, "loss": loss, "lr": lr}
     if len(state.losses.last) > 1:
         row |= state.losses.last
-    training.folder.log(row)
-    training.watch(row)
+    if training.ranks.is_first:
+        training.folder.log(row)
+        training.watch(row)
 
 
 def merit(found: Validation, selection: str) -> float:
@@ -219,22 +227,25 @@ def validate(training: Training, state: State) -> None:
             _keep(training, state)
         else:
             row |= _validated(training, state, training.examples.selection)
-        state.save(training.folder.checkpoint_file)
-    training.record.save(state.step)
-    training.watch(row)
+        if training.ranks.is_first:
+            state.save(training.folder.checkpoint_file)
+    if training.ranks.is_first:
+        training.record.save(state.step)
+        training.watch(row)
 
 
 def _validated(training: Training, state: State, selection: Iterable[Batch]) -> dict[str, float]:
     """What the selection split says of the weights, which are kept where they are the best."""
     try:
-        found = validate_on(state.kept, selection, training.examples.chosen_by)
+        found = validate_on(state.kept, selection, training.examples.chosen_by, training.ranks)
     except WeightsError as error:
         advice = "the run diverged; lower lr or lam"
         raise RunError(f"validation after step {state.step}: {error}: {advice}") from None
     values = {"val_accuracy": found.accuracy}
     if training.config.selection == "loss":
         values["val_loss"] = found.loss
-    training.folder.log({"step": state.step, **values})
+    if training.ranks.is_first:
+        training.folder.log({"step": state.step, **values})
     if is_chosen(found, state.best, training.config.selection):
         state.best = merit(found, training.config.selection)
         _keep(training, state)
@@ -243,4 +254,5 @@ def _validated(training: Training, state: State, selection: Iterable[Batch]) -> 
 
 def _keep(training: Training, state: State) -> None:
     step = {"step": str(state.step)}
-    write_weights(training.folder.best_file, state.kept.state_dict(), step)
+    if training.ranks.is_first:
+        write_weights(training.folder.best_file, state.kept.state_dict(), step)
