@@ -272,7 +272,7 @@ def test_who_may_import_what(packages, allowed):
     ("packages", "rooms"),
     [
         (["torch", "torchvision"], {*COMPUTING, "testing", "cli"}),  # doctor asks for devices
-        (["lightning_fabric"], {"training"}),
+        (["lightning_fabric"], {"training", "evaluation"}),  # which starts the ranks of both
         (["plotly"], {"figures"}),
         (["typer", "click"], {"cli"}),
     ],

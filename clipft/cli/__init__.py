@@ -7,9 +7,8 @@ and exit code 2. Start at `PANELS`.
 
 from __future__ import annotations
 
-import os
+import io
 import sys
-from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -48,7 +47,7 @@ def main() -> None:
     Of several ranks the first tells.
     """
     if not is_first():
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+        sys.stdout = io.StringIO()
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except ClipftError as error:

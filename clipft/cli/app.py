@@ -77,9 +77,7 @@ Workers = Annotated[
 ]
 Devices = Annotated[
     Any,  # what `parser` makes of it
-    Option(
-        parser=read_devices, metavar="N", help="on so many cards; with --device cpu, processes"
-    ),
+    Option(parser=read_devices, metavar="N", help="on so many cards; with --device cpu, processes"),
 ]
 Precision = Annotated[
     Any,  # what `check_precision` lets pass

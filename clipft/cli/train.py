@@ -48,17 +48,12 @@ def train(
     """Train one run, or go on where it stopped; then score it. With --seeds, repeats of it."""
     from ..config import Reading, parse_settings
     from ..methods import use_plugins
-    from ..runs.checks import check_ranks, check_training
+    from ..runs.checks import check_training
     from ..runs.recipes import fitting_recipe
 
     use_plugins(plugin or ())
-    reading = Reading(
-        device=device,
-        workers=workers,
-        skip_bad=skip_bad,
-        checkpointing=checkpointing,
-        devices=devices,
-    )
+    where: dict[str, Any] = {"device": device, "devices": devices, "workers": workers}
+    reading = Reading(**where, skip_bad=skip_bad, checkpointing=checkpointing)
     values: dict[str, Any] = {"preset": preset} if preset else {}
     if config:
         values |= _read_settings(config)
@@ -67,8 +62,7 @@ def train(
     repeats = _repeats(seeds, values)
     values = _own_data(data, reference, values)
     configuration, basis = fitting_recipe(values)
-    check_ranks(configuration, devices)
-    check_training(configuration, runs, scored=score, skip_bad=skip_bad)
+    check_training(configuration, runs, scored=score, skip_bad=skip_bad, devices=devices)
     if basis:
         print(basis)
 

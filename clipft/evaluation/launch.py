@@ -1,7 +1,7 @@
 """The ranks of a run are started, by Fabric or by torchrun, and end together: what goes wrong in
 one of them is one line of the first.
 
-Nobody can interrupt a sum that waits for a rank which is gone, so beside the work a thread listens.
+Nothing interrupts a sum that waits for a rank which is gone, so beside the work a thread listens.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ from torch import distributed, nn
 
 from ..config import Precision, Reading
 from ..errors import ClipftError, ConfigError, RunError, first_line
-from ..inputs.ranks import ALONE, LONG, Ranks
+from ..inputs.ranks import ALONE, Ranks
 from ..models.load import pick_device
 from ..progress import LAUNCHED, TORCHRUN
 
 HANG = timedelta(hours=1)  # after which a sum that waits for a rank is given up
 LOOK = 0.2  # seconds between two looks at the processes that were started
-SOON = timedelta(seconds=5)  # within which the others hear what the first was told
+SOON = 5.0  # seconds within which ranks that live hear what went wrong
 PATIENCE = 10.0  # seconds for a rank to end by itself, once the others do
-FAILED, TOLD = "failed", "told"  # what went wrong; whether the first rank knows, and says it
+# what went wrong; that the first rank knows, and says it; that another knows that
+FAILED, TOLD, HEARD = "failed", "told", "heard {}"
 
 
 class SharedWork(DDPStrategy):
@@ -142,6 +143,7 @@ def _begun(reading: Reading, count: int) -> Group:
     if not started:
         _check_script()
         os.environ[LAUNCHED] = "1"
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # it warns of every end of a rank
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = _shared_fabric(kind, count)
     fabric.launch()
@@ -177,32 +179,29 @@ class Group:
     is_told: bool = False  # to the first rank, which says it
 
     def __post_init__(self) -> None:
-        self._busy = threading.Event()
-        self._done = threading.Event()
+        self._over = threading.Event()
         self._heard = threading.Event()
-        for work in (self._listen, self._look):
-            threading.Thread(target=work, daemon=True).start()
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """What is done inside is done by all ranks, or by none: one that fails ends the others."""
         if self._heard.is_set():
             raise RunError(f"the processes of this run ended before: {self.line}")
-        self._done.clear()
-        self._busy.set()
+        self._over.clear()
+        listener = threading.Thread(target=self._listen, daemon=True)
+        listener.start()
         try:
             yield
             self.ranks.by_first(lambda: None)
             self.ranks.total(torch.zeros(1))
         except BaseException as error:
-            self._done.set()
             ending = self._ending(error)
             if ending is error:
                 raise
             raise ending from None
         finally:
-            self._busy.clear()
-            self._done.set()
+            self._over.set()
+            listener.join()
 
     # --- what the work itself does
 
@@ -210,7 +209,7 @@ class Group:
         """What this rank ends with: its own error, what another told, or nothing to say."""
         is_lost = _is_lost(error)
         if is_lost:
-            self._heard.wait(SOON.total_seconds())
+            self._heard.wait(SOON)
             told = self.line or "another process of this run ended, or did not answer"
         else:
             told = self._tell(_line_of(error))
@@ -219,6 +218,8 @@ class Group:
             self._let_others_hear()
         elif ends_in_line and self._first_knows():
             return SystemExit(0)  # the first rank has said it
+        else:
+            self._say_heard()
         if not is_lost:
             return error
         return RunError(f"{told}; the same command goes on from the last checkpoint")
@@ -234,47 +235,58 @@ class Group:
         self.ranks.store.set(TOLD, "")
         gone = {rank for rank, child in enumerate(self.children, 1) if child.poll() is not None}
         living = [rank for rank in range(1, self.ranks.count) if rank not in gone]
+        given_up = time.monotonic() + SOON
+        while living and time.monotonic() < given_up:
+            time.sleep(LOOK / 4)
+            living = [rank for rank in living if not self.ranks.store.check([HEARD.format(rank)])]
+
+    def _say_heard(self) -> None:
+        """Tell the first rank that this one knows, and ends."""
         with contextlib.suppress(distributed.DistError, RuntimeError):
-            self.ranks.store.wait([f"heard {rank}" for rank in living], SOON)
+            self.ranks.store.set(HEARD.format(self.ranks.rank), "")
 
     def _first_knows(self) -> bool:
         """Whether the first rank says what went wrong; else this one has to."""
-        self._heard.wait(SOON.total_seconds())
+        self._heard.wait(SOON)
         return self.is_told or self.ranks.rank > 1  # one voice is enough
 
-    # --- what the threads beside it do
+    # --- what the thread beside it does
 
     def _listen(self) -> None:
         """Wait for what goes wrong elsewhere; end this process where the work does not."""
-        try:
-            if self.ranks.is_first:
-                self.listening.wait([FAILED], LONG)
-                self.line = self.listening.get(FAILED).decode()
-                self.listening.set(TOLD, "")
-            else:
-                self.listening.wait([TOLD], LONG)
-                self.is_told = True
-                self.listening.set(f"heard {self.ranks.rank}", "")
-        except (distributed.DistError, RuntimeError):
-            self.line = "the first process of this run was ended from outside"
+        while not self._hears():
+            if self._over.wait(LOOK):
+                return
         self._heard.set()
-        self._busy.wait()
-        if self._done.wait(PATIENCE):
+        if self._over.wait(PATIENCE):
             return
         if self.ranks.is_first or (self.ranks.rank == 1 and not self.is_told):
             print(f"clipft: {self.line}", file=sys.stderr, flush=True)  # noqa: T201
         os._exit(0 if self.is_told else 2)
 
+    def _hears(self) -> bool:
+        """Whether something went wrong elsewhere."""
+        try:
+            self._look()
+            if not self.listening.check([FAILED if self.ranks.is_first else TOLD]):
+                return False
+            self.line = self.listening.get(FAILED).decode()
+            if self.ranks.is_first:
+                self.listening.set(TOLD, "")
+            else:
+                self.is_told = True
+                self._say_heard()
+        except (distributed.DistError, RuntimeError):
+            self.line = "the first process of this run was ended from outside"
+        return True
+
     def _look(self) -> None:
         """Tell all of a process that ended without a word."""
-        while self.children:
-            time.sleep(LOOK)
-            if not self._busy.is_set():
-                continue
-            for rank, child in enumerate(self.children, 1):
-                if child.poll() is not None:
-                    self._tell(f"process {rank + 1} of {self.ranks.count} {_how(child.returncode)}")
-                    return
+        for rank, child in enumerate(self.children, 1):
+            if child.poll() is not None:
+                how = _how(child.returncode)
+                name = f"process {rank + 1} of {self.ranks.count}"
+                self.listening.compare_set(FAILED, "", f"{name} {how}")
 
 
 _GROUP: list[Group] = []  # of this process, once it has one

@@ -100,10 +100,7 @@ class Validation:
 
 
 def validate_on(
-    student: Student,
-    chunks: Iterable[Batch],
-    chosen_by: ChosenBy = ACCURACY,
-    ranks: Ranks = ALONE,
+    student: Student, chunks: Iterable[Batch], chosen_by: ChosenBy = ACCURACY, ranks: Ranks = ALONE
 ) -> Validation:
     """Accuracy and loss on decoded pixels, in evaluation mode; raises ImageError without images.
 

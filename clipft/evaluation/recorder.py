@@ -26,13 +26,13 @@ def part_on(device: str | torch.device, work: str, devices: int = 1, **about: An
 
 @contextlib.contextmanager
 def recorded(
-    folder: RunFolder, device: str | torch.device, work: str, **about: Any
+    folder: RunFolder, device: str | torch.device, work: str, devices: int = 1, **about: Any
 ) -> Iterator[Part]:
     """What is done in this block, with its seconds, becomes a part of how the run was made.
 
     The block may say more of it. Nothing is written where the block fails.
     """
-    part = part_on(device, work, **about)
+    part = part_on(device, work, devices, **about)
     began = perf_counter()
     yield part
     part["seconds"] = perf_counter() - began
@@ -51,9 +51,7 @@ class TrainingRecord:
     far as they were kept, and the parts of a resumed one add up.
     """
 
-    def __init__(
-        self, folder: RunFolder, device: torch.device, precision: str, devices: int = 1
-    ):
+    def __init__(self, folder: RunFolder, device: torch.device, precision: str, devices: int = 1):
         self._folder = folder
         self._device = device
         self._part = part_on(device, TRAINING, devices, precision=precision)

@@ -4,7 +4,10 @@ others can use.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from ..runs.made import SCORING
 from ..runs.run import Run, open_runs
 from ..runs.scores import Listed, ScoreStore, table
 from .bench import GAP_TEXTS, Bench, Benches
+from .launch import sharing
 from .mixtures import Refine
 from .recorder import recorded
 
@@ -75,28 +79,48 @@ def score(
     if not wanted:
         raise ConfigError("no alpha to score; give at least one between 0 and 1")
     refine = Refine(adaptive) if adaptive else None
-    benches = Benches(reading, gap_texts)
+    wish = _Wish(wanted, refine, summarise)
     scored = open_runs(runs)
-    unscored = []
-    for run in scored:
-        if refine is not None or not set(wanted) <= _scored_alphas(run, summarised=summarise):
-            unscored.append(run)
-    look = reading or Reading()
-    check_precision(scored, look.precision)
-    check_scoring(unscored, wanted, skip_bad=look.skip_bad, progress=look.progress)
-    for run in scored:
-        if refine is not None and run.is_ensemble:
-            raise ConfigError(
-                "adaptive alphas are for runs with weights; give an ensemble's alphas one by one"
-            )
-        bench = benches.of(run)
-        if refine is None and set(wanted) <= _scored_alphas(run, summarised=summarise):
-            continue
-        with run.folder.lock():
-            _score_images(bench, run, wanted, refine)
-            if summarise:
-                _summarise(run, wanted if refine is None else None)
+    with sharing(reading or Reading()) as (ranks, look):
+        unscored = [run for run in scored if wish.lacks(run)]
+        check_precision(scored, look.precision)
+        about = {"skip_bad": look.skip_bad, "progress": look.progress}
+        ranks.by_first(lambda: check_scoring(unscored, wanted, **about))
+        benches = Benches(look, gap_texts, ranks)
+        for run in scored:
+            if refine is not None and run.is_ensemble:
+                advice = "give an ensemble's alphas one by one"
+                raise ConfigError(f"adaptive alphas are for runs with weights; {advice}")
+            bench = benches.of(run)
+            if ranks.first_says(partial(wish.lacks, run)):
+                _score(bench, run, wish)
     return scored
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What is to be scored: these alphas, and more where it is refined, with their metrics."""
+
+    alphas: Sequence[float]
+    refine: Refine | None
+    summarise: bool
+
+    def lacks(self, run: Run) -> bool:
+        """Whether something of it may have to be scored."""
+        if self.refine is not None:
+            return True
+        return not set(self.alphas) <= _scored_alphas(run, summarised=self.summarise)
+
+
+def _score(bench: Bench, run: Run, wish: _Wish) -> None:
+    """Score what is missing of a run; the first rank holds its folder, and writes."""
+    ranks = bench.ranks
+    with run.folder.lock() if ranks.is_first else contextlib.nullcontext():
+        ranks.by_first(lambda: None)  # or the others would go on where it is refused
+        _score_images(bench, run, wish)
+        if wish.summarise:
+            alphas = wish.alphas if wish.refine is None else None
+            ranks.by_first(lambda: _summarise(run, alphas))
 
 
 def _scored_alphas(run: Run, *, summarised: bool) -> set[float]:
@@ -109,22 +133,28 @@ def _scored_alphas(run: Run, *, summarised: bool) -> set[float]:
     return set(folder.scores()["alpha"]) if folder.is_scored else set()
 
 
-def _score_images(bench: Bench, run: Run, alphas: Sequence[float], refine: Refine | None) -> None:
+def _score_images(bench: Bench, run: Run, wish: _Wish) -> None:
     """Add what the model says at the missing alphas to images.parquet."""
     known: ScoreStore = Listed([])
     if run.folder.images_file.exists():
         known = run.folder.image_scores(with_ids=False)
-    missing = [alpha for alpha in alphas if alpha not in known.alphas]
-    if not missing and refine is None:
+    missing = [alpha for alpha in wish.alphas if alpha not in known.alphas]
+    if not missing and wish.refine is None:
         return
     splits = bench.reported_splits(run.config)
     mixtures = bench.mixtures(run)
+    ranks = bench.ranks
+    if not ranks.is_first:
+        mixtures.score(splits, missing, wish.refine, known)
+        ranks.by_first(lambda: None)
+        return
+
     about = {"gap_texts": bench.gap_texts, "precision": mixtures.student.precision}
-    with recorded(run.folder, bench.device, SCORING, **about) as part:
-        more = mixtures.score(splits, missing, refine, known, run.path)
+    with recorded(run.folder, bench.device, SCORING, ranks.count, **about) as part:
+        more = mixtures.score(splits, missing, wish.refine, known, run.path)
         part["alphas"] = more.alphas
         if more:
-            run.folder.add_images(more)
+            ranks.by_first(lambda: run.folder.add_images(more))
 
 
 def _summarise(run: Run, alphas: Sequence[float] | None) -> None:

@@ -185,9 +185,10 @@ class Images(Dataset):
     def _not_mine(self, row: int, rank: int) -> Batch:
         """Of an image of another rank: whether it can be read, and what is drawn for it."""
         is_before = rank < self.ranks.rank and not self.once
+        if not (is_before or self.skip_bad):
+            return Batch.elsewhere(rank, row)
         try:
-            if is_before or self.skip_bad:
-                size = self._size(row)
+            size = self._size(row)
         except ImageError:
             if self.skip_bad:
                 return Batch.unread(row)
@@ -251,6 +252,7 @@ class Stream:
     Batch t holds the draws t*B ... (t+1)*B of the concatenated shuffles: a pure function of
     (seed, step), so a resumed run sees what the uninterrupted one would have seen. `short`: the
     last batch of an epoch holds the rows that are left, instead of more from the next shuffle.
+    ranks: those that share each batch, of which it does not depend.
     """
 
     rows: int
@@ -258,6 +260,7 @@ class Stream:
     steps: range
     seed: int
     short: bool = False
+    ranks: Ranks = ALONE
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -297,12 +300,12 @@ def train_batches(
     keep_bytes: int = KEEP_BYTES,
     *,
     once: bool = False,
-    ranks: Ranks = ALONE,
 ) -> Iterator[Batch]:
     """The augmented batches of a stream; decoded images are kept in memory up to keep_bytes.
 
-    once: an image is augmented alike whenever it comes. ranks: each has its part of every batch.
+    once: an image is augmented alike whenever it comes.
     """
+    ranks = stream.ranks
     images = Images(split, transform, seed=stream.seed, once=once, skip_bad=reading.skip_bad)
     images.ranks = replace(ranks, store=None)  # which goes to no other process
     size = -(-stream.batch_size // ranks.count)

@@ -42,13 +42,19 @@ ALIKE = ("manifest_digest", "model_digest", "head", "selection", "decoder")
 
 
 def check_training(
-    config: RunConfig, runs: Path | str, *, scored: bool = False, skip_bad: bool = False
+    config: RunConfig,
+    runs: Path | str,
+    *,
+    scored: bool = False,
+    skip_bad: bool = False,
+    devices: int = 1,
 ) -> None:
     """Raise ClipftError for what a training would be refused for anyway, at its end at the latest.
 
     scored: whether the run is to be scored at its end, which asks every reported split. skip_bad:
-    images that are missing are counted, and a line says so.
+    images that are missing are counted, and a line says so. devices: how many share its batches.
     """
+    check_ranks(config, devices)
     manifest = seen_by(config, load_manifest(config.manifest))
     check_domains(config, manifest)
     check_decoder(config.decoder)

@@ -5,6 +5,7 @@ images.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -15,7 +16,6 @@ from ..data.splits import Split
 from ..evaluation.bench import Bench
 from ..evaluation.predictions import ACCURACY, ChosenBy
 from ..inputs.batches import Batch, Pixels, Stream, train_batches, train_transform
-from ..inputs.ranks import ALONE, Ranks
 from ..inputs.release import TrainPixels, both_sides
 from ..models.embeddings import extract
 from ..models.students import Student
@@ -37,9 +37,9 @@ class Examples(Protocol):
 
 
 class PixelExamples:
-    """Augmented training images, decoded selection images; ranks: each its part of them."""
+    """Augmented training images, decoded selection images; of several ranks each its part."""
 
-    def __init__(self, bench: Bench, config: RunConfig, ranks: Ranks = ALONE):
+    def __init__(self, bench: Bench, config: RunConfig):
         self.train = bench.train_split(config)
         self.selection: Iterable[Batch] | None = None
         self.chosen_by = ACCURACY
@@ -47,11 +47,10 @@ class PixelExamples:
             self.chosen_by = bench.chosen_by(config)
             transform = bench.selection_transform(config)
             split = bench.selection_split(config)
-            self.selection = Pixels(split, transform, bench.reading, ranks=ranks)
+            self.selection = Pixels(split, transform, bench.reading, ranks=bench.ranks)
         self._bench = bench
         self._config = config
         self._protocol = protocol_of(config)
-        self._ranks = ranks
 
     def batches(self, steps: range) -> Iterable[Batch]:
         """See `Examples`."""
@@ -61,10 +60,9 @@ class PixelExamples:
             transform: Transform = TrainPixels(both_sides(size), config.crop, config.flip)
         else:
             transform = train_transform(size, config.crop, config.flip)
-        stream = _stream(len(self.train), steps, config)
+        stream = replace(_stream(len(self.train), steps, config), ranks=self._bench.ranks)
         once = self._protocol.drawn_once
-        about = {"once": once, "ranks": self._ranks}
-        return train_batches(self.train, transform, stream, self._bench.reading, **about)
+        return train_batches(self.train, transform, stream, self._bench.reading, once=once)
 
 
 def _stream(rows: int, steps: range, config: RunConfig) -> Stream:

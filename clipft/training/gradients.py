@@ -4,8 +4,8 @@
     else:       dL = sum_p <dL/dE_p, dE_p>,  E the embeddings of a first pass, kept without a graph
 
 The second is exact for a loss that couples the images of a batch, as a contrastive one does.
-Several ranks have a part of the batch each. A mean is theirs weighted by images; a loss that couples
-them each computes of the embeddings of all. The gradients of all are added in the end.
+Several ranks have a part of the batch each: of a mean each computes its own, weighted by images, of
+a loss that couples them that of all embeddings. Then the gradients of all ranks are added.
 Source: Gao et al., GradCache, arXiv:2101.06983.
 """
 
@@ -79,9 +79,7 @@ class Gradients:
         terms = self._shared(shown, embedded, [self.observe.anchor(shown)], step)
         return {name: term.detach() for name, term in terms.items()}
 
-    def _shared(
-        self, shown: Shown, embedded: Embedded, anchors: list[Tensor], step: int
-    ) -> Terms:
+    def _shared(self, shown: Shown, embedded: Embedded, anchors: list[Tensor], step: int) -> Terms:
         """A rank's share of the loss of the embeddings of all, of which the gradient is added."""
         anchor = ABSENT
         if anchors[0] is not ABSENT:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -137,9 +138,13 @@ def fit(training: Training, state: State) -> None:
 
     if state.unread:
         write(skipped(training.examples.train, sorted(state.unread)))
-    if training.ranks.is_first:
-        record_weights(training.folder, training.folder.best_file)
-        training.folder.finish()
+    training.ranks.by_first(partial(finish, training.folder))
+
+
+def finish(folder: RunFolder) -> None:
+    """The weights chosen so far are the tuned ones."""
+    record_weights(folder, folder.best_file)
+    folder.finish()
 
 
 def require_images(batch: Batch, state: State) -> None:

@@ -25,9 +25,9 @@ class Losses:
     _unread: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
 
     @classmethod
-    def on(cls, device: torch.device, ranks: Ranks = ALONE) -> Losses:
+    def on(cls, device: torch.device) -> Losses:
         """Of a training on this device; on a processor a number costs nothing to read."""
-        return cls(1 if device.type == "cpu" else EVERY, ranks=ranks)
+        return cls(1 if device.type == "cpu" else EVERY)
 
     @property
     def is_due(self) -> bool:

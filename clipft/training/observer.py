@@ -19,7 +19,7 @@ from ..diagnostics.energies import energy_vectors, unit
 from ..evaluation.bench import Bench
 from ..inputs.batches import Batch, to_device
 from ..inputs.prompts import random_texts
-from ..inputs.ranks import ALONE, Ranks
+from ..inputs.ranks import Ranks
 from ..inputs.release import both_sides
 from ..inputs.seeds import drawing, rng
 from ..methods import METHODS
@@ -68,7 +68,8 @@ class Shown:
             texts = {"captions": captions[number], "class_captions": self.class_captions}
             if number:
                 texts["class_captions"] = None
-            parts.append(replace(self, pixels=pixels, labels=labels, **texts))
+            part: Shown = replace(self, pixels=pixels, labels=labels, **texts)
+            parts.append(part)
         return parts
 
 
@@ -149,19 +150,11 @@ def _gradient(leaf: Tensor | None) -> Any:
 class Observer:
     """Makes a batch's Step; all draws follow from the step's number, a resumed run repeats them.
 
-    ranks: each draws for the whole batch, and takes what belongs to its part.
+    Each of several ranks draws for the whole batch, and takes what belongs to its part.
     """
 
-    def __init__(
-        self,
-        bench: Bench,
-        config: RunConfig,
-        state: State,
-        fabric: Fabric,
-        split: Split,
-        ranks: Ranks = ALONE,
-    ):
-        self.ranks = ranks
+    def __init__(self, bench: Bench, config: RunConfig, state: State, fabric: Fabric, split: Split):
+        self.ranks = bench.ranks_of(config)
         self._bench = bench
         self._config = config
         self._student = state.student
@@ -214,11 +207,13 @@ class Observer:
         if shown.captions is not None:
             own = shown.captions.split(sizes)[self.ranks.rank]
             shown = replace(shown, captions=own if len(own) else shown.captions[:1])
-        classes = 0 if shown.class_captions is None else len(shown.class_captions)
-        if classes < self.ranks.count:
+        texts = shown.class_captions
+        if texts is None or len(texts) < self.ranks.count:
             return shown
-        class_sizes = [len(self.ranks.part(classes, rank=rank)) for rank in range(self.ranks.count)]
-        own = shown.class_captions.split(class_sizes)[self.ranks.rank]
+        class_sizes = [
+            len(self.ranks.part(len(texts), rank=rank)) for rank in range(self.ranks.count)
+        ]
+        own = texts.split(class_sizes)[self.ranks.rank]
         return replace(shown, class_captions=own, class_sizes=class_sizes)
 
     @property

@@ -70,7 +70,9 @@ class State:
             average = AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(ema))
             # The first call copies: the average starts at theta0.
             average.update_parameters(student)
-        return cls(student, module, wrapped, average, losses=Losses.on(fabric.device, ranks))
+        losses = Losses.on(fabric.device)
+        losses.ranks = ranks
+        return cls(student, module, wrapped, average, losses=losses)
 
     @property
     def kept(self) -> Student:

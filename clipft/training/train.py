@@ -20,7 +20,6 @@ from ..evaluation.bench import Bench, compare_digests
 from ..evaluation.launch import fabric_of, sharing
 from ..evaluation.recorder import TrainingRecord
 from ..inputs.prompts import random_texts
-from ..inputs.ranks import ALONE, Ranks
 from ..inputs.seeds import rng
 from ..methods import METHODS
 from ..models.head import Head
@@ -82,16 +81,15 @@ def train(
     reading = reading or Reading()
     check_ranks(config, reading.devices)
     with sharing(reading) as (ranks, shared_reading):
-        run = _run(config, Path(runs), shared_reading, watch or _ignore, ranks)
+        fabric = fabric_of(shared_reading, config.precision, ranks)
+        bench = Bench(config, replace(shared_reading, device=str(fabric.device)), ranks=ranks)
+        run = _run(bench, config, Path(runs), fabric, watch or _ignore)
     return Run.open(run)
 
 
-def _run(
-    config: RunConfig, runs: Path, reading: Reading, watch: Watch, ranks: Ranks
-) -> RunFolder:
+def _run(bench: Bench, config: RunConfig, runs: Path, fabric: Fabric, watch: Watch) -> RunFolder:
     """The folder of a run, trained by now."""
-    fabric = fabric_of(reading, config.precision, ranks)
-    bench = Bench(config, replace(reading, device=str(fabric.device)))
+    ranks = bench.ranks
     bench.check(config)
     _check_texts(bench, config)
     check_parts(bench.clip.model.visual, config, ranks.count)
@@ -115,7 +113,7 @@ def _run(
         recorded = kept.model_dump(mode="json") | made_of | {"title": title}
         ranks.by_first(lambda: _write_begun(folder, bench, recorded))
         try:
-            _train(bench, config, folder, fabric, watch, ranks)
+            _train(bench, config, folder, fabric, watch)
         except Exception:
             # Nothing to go on from must not stand in the way of the corrected command.
             if ranks.is_first:
@@ -177,20 +175,16 @@ def _check_begun(folder: RunFolder, config: RunConfig, made_of: dict[str, str]) 
 
 
 def _train(
-    bench: Bench,
-    config: RunConfig,
-    folder: RunFolder,
-    fabric: Fabric,
-    watch: Watch,
-    ranks: Ranks,
+    bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fabric, watch: Watch
 ) -> None:
     """Set up what the loop needs, from the start or from the last checkpoint, and run it."""
-    if METHODS[config.method].trains == "head" and not ranks.is_alone:
-        # Embeddings are made once and its steps are nothing: there is nothing to share.
-        own = fabric_of(bench.reading, config.precision, ALONE)
-        ranks.by_first(lambda: _train(bench, config, folder, own, watch, ALONE))
-        return
-    training, state = begun(bench, config, folder, watch, fabric=fabric, ranks=ranks)
+    if bench.ranks_of(config).is_alone and not bench.ranks.is_alone:
+        bench.ranks.by_first(lambda: _fit(*begun(bench, config, folder, watch)))
+    else:
+        _fit(*begun(bench, config, folder, watch, fabric=fabric))
+
+
+def _fit(training: Training, state: State) -> None:
     training.record.begin(state.step)
     fit(training, state)
 
@@ -203,21 +197,21 @@ def begun(
     *,
     fabric: Fabric | None = None,
     examples: Examples | None = None,
-    ranks: Ranks = ALONE,
 ) -> tuple[Training, State]:
     """What `fit` takes, from the start or from the last checkpoint in the folder.
 
     examples: other than the data set's own.
     """
+    ranks = bench.ranks_of(config)
     fabric = fabric or fabric_of(bench.reading, config.precision, ranks)
     record = TrainingRecord(folder, fabric.device, config.precision, ranks.count)
     method = METHODS[config.method]
     is_probe = method.trains == "head"
     with record.aside():
-        state = _begun_state(bench, config, folder, fabric, ranks)
+        state = _begun_state(bench, config, folder, fabric)
         if examples is None:
-            examples = _examples(bench, config, state, ranks)
-        observe = Observer(bench, config, state, fabric, examples.train, ranks)
+            examples = _examples(bench, config, state)
+        observe = Observer(bench, config, state, fabric, examples.train)
     training = Training(
         config=config,
         method=method,
@@ -234,17 +228,16 @@ def begun(
     return training, state
 
 
-def _examples(bench: Bench, config: RunConfig, state: State, ranks: Ranks) -> Examples:
+def _examples(bench: Bench, config: RunConfig, state: State) -> Examples:
     """What a training of this configuration is shown."""
     if METHODS[config.method].trains == "head":
         return EmbeddedExamples(bench, config, state.student)
-    return PixelExamples(bench, config, ranks)
+    return PixelExamples(bench, config)
 
 
-def _begun_state(
-    bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fabric, ranks: Ranks
-) -> State:
+def _begun_state(bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fabric) -> State:
     """The state before the first step, or that of the last checkpoint."""
+    ranks = bench.ranks_of(config)
     method = METHODS[config.method]
     student = bench.student(config)
     if method.trains == "head":
