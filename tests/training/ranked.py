@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import fabric
 
 import clipft
 from clipft.disk.files import write_json, write_text
 from clipft.errors import ClipftError
 from clipft.evaluation import bench
+from clipft.inputs import batches
 from clipft.models.checkpoints import write_weights
 from clipft.progress import is_first
 from clipft.training.gradients import Gradients
@@ -48,6 +50,11 @@ def train_all(folder: Path, jobs, **about) -> None:
     ids = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "load_clip", functools.cache(bench.load_clip))
+        patch.setattr(batches, "READ", 4)  # so that both ranks evaluate images of a small split
+        patch.setattr(batches, "HANDED", 2)
+        patch.setattr(os, "fsync", lambda _: None)
+        searched = functools.cache(fabric._load_external_callbacks)  # through all packages
+        patch.setattr(fabric, "_load_external_callbacks", searched)
         for name, job in jobs.items():
             with pytest.MonkeyPatch.context() as one:
                 one.setattr(Gradients, "of", noting(folder, name))
