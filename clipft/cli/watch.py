@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import signal
 import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ClipftError
+from ..stops import Interrupted
 from .terminal_tables import console, table_of
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class Look:
 
         On a terminal one picture that is drawn again; elsewhere one after the other.
         """
-        with contextlib.suppress(KeyboardInterrupt):
+        with _until_ctrl_c():
             if sys.stdout.isatty() and not self.as_markdown:
                 self._live(runs, interval, until)
             else:
@@ -115,3 +117,15 @@ def _scored(stamps: dict[RunFolder, Stamps]) -> int:
     from ..runs.folder import is_scored
 
     return sum(map(is_scored, stamps.values()))
+
+
+@contextlib.contextmanager
+def _until_ctrl_c() -> Iterator[None]:
+    """Ctrl-C ends this block, and nothing else."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    except Interrupted as stop:
+        if stop.number != signal.SIGINT:
+            raise
