@@ -110,8 +110,10 @@ def in_wandb(folder):
     """Records of W&B's own files below a folder: per start its rows {step: values}; its settings;
     its summary.
     """
+    import wandb
     from wandb.proto.wandb_internal_pb2 import Record
 
+    wandb.teardown()  # its own process closes the files a little after a run is finished
     starts, settings, summary, ids = [], {}, {}, set()
     for file in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
         rows = {}
@@ -132,6 +134,7 @@ def in_wandb(folder):
                 rows.setdefault(record.history.step.num, {}).update(values)
             for item in record.summary.update:
                 summary[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
+        assert record.HasField("exit"), f"{file} has no end"
     return starts, settings, summary, ids
 
 
