@@ -27,19 +27,30 @@ if TYPE_CHECKING:
     from ..config import Reading, RunConfig
     from ..runs.run import Run
 
+Preset = Annotated[
+    str | None,
+    Option(
+        help="a recipe of `clipft presets`; default: the one that fits; none: no recipe",
+        autocompletion=completion.recipe_names,
+    ),
+]
+Log = Annotated[str, Option(help="tensorboard or wandb: show the run there, too")]
+KeepWeights = Annotated[
+    bool, Option(help="without: scored, a run keeps its numbers alone, see clipft runs prune")
+]
+# options of the command that somebody may write as a setting
+OPTIONS = (
+    *("runs", "device", "workers", "checkpointing", "checkpoint_minutes", "stop_after"),
+    *("log", "keep_weights", "config", "plugin"),
+)
+
 
 def train(
     settings: Annotated[
         list[str] | None,
         Argument(help="KEY=VALUE, e.g. method=lipsum lr=3e-4", autocompletion=completion.settings),
     ] = None,
-    preset: Annotated[
-        str | None,
-        Option(
-            help="a recipe of `clipft presets`; default: the one that fits; none: no recipe",
-            autocompletion=completion.recipe_names,
-        ),
-    ] = None,
+    preset: Preset = None,
     data: Annotated[
         Path | None, Option(help="your own images: a folder a domain, class folders inside")
     ] = None,
@@ -54,10 +65,8 @@ def train(
     checkpoint_minutes: CheckpointMinutes = 10,
     stop_after: StopAfter = "",  # noqa: ARG001  # its time began when it was read
     score: Annotated[bool, Option(help="sweep WiSE over all splits at the end")] = True,
-    log: Annotated[str, Option(help="tensorboard or wandb: show the run there, too")] = "",
-    keep_weights: Annotated[
-        bool, Option(help="without: scored, a run keeps its numbers alone, see clipft runs prune")
-    ] = True,
+    log: Log = "",
+    keep_weights: KeepWeights = True,
     plugin: Plugin = None,
 ) -> None:
     """Train one run, or go on where it stopped; then score it. With --seeds, repeats of it."""
@@ -117,12 +126,6 @@ def _trained(configuration: RunConfig, runs: str, reading: Reading, *, keep_weig
         score(run, reading=reading)
         prune(run, weights=True)
     return run.path
-
-
-OPTIONS = (
-    *("runs", "device", "workers", "checkpointing", "checkpoint_minutes", "stop_after"),
-    *("config", "plugin"),
-)
 
 
 def _repeats(text: str, values: Mapping[str, Any]) -> list[int]:

@@ -55,7 +55,9 @@ def check_own_files(folder: Path) -> None:
     around = os.path.realpath(folder.parent)
     places = [folder]
     if folder.is_dir():
-        places += [Path(entry.path) for entry in os.scandir(folder) if entry.is_symlink()]
+        # Temporary names are new whenever they are written: none is written through.
+        written = [entry for entry in os.scandir(folder) if not entry.name.endswith(".tmp")]
+        places += [Path(entry.path) for entry in written if entry.is_symlink()]
     for place in places:
         real = os.path.realpath(place)
         if not real.startswith(f"{around}{os.sep}"):

@@ -70,10 +70,13 @@ def remove_leftovers(folder: Path, name: str = "") -> None:
                 remove(Path(entry.path))
 
 
-def remove(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it; what cannot be removed stays."""
-    with contextlib.suppress(OSError):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+def remove(path: Path, *, stays: bool = True) -> None:
+    """Remove a file, a link, or a folder with all that is in it.
+
+    What cannot be removed stays; without `stays` that is an OSError.
+    """
+    with contextlib.suppress(OSError) if stays else contextlib.nullcontext():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=stays)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)

@@ -316,9 +316,14 @@ class RunFolder:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def begin_anew(self) -> None:
-        """Remove what a process that was killed left before the run was finished."""
+        """Remove what a process that was killed left before the run was finished.
+
+        A finished run whose weights are gone keeps all but its history, which is made again.
+        """
+        was_finished = self.is_begun and self.is_finished
         for file in self.path.iterdir():
-            if file.name != LOCK:
+            stays = was_finished and file != self._history_file
+            if file.name != LOCK and not stays:
                 remove(file)
 
     def tidy(self) -> None:
@@ -342,10 +347,7 @@ class RunFolder:
         for file in list(self.path.iterdir()):
             if file == self._config_file:
                 continue  # the last: with it the folder is a run
-            if file.is_dir() and not file.is_symlink():
-                shutil.rmtree(file)
-            else:
-                file.unlink()
+            remove(file, stays=False)
         shutil.rmtree(self.path)
 
     def images(self, alpha: float | None = None) -> pd.DataFrame:

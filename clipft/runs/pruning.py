@@ -7,13 +7,13 @@ removed: a run that is a link stays.
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..disk.files import disk
+from ..disk.leftovers import remove
 from ..errors import ClipftError, ConfigError, RunError
 from .folder import DEFAULT_RUNS, folders_of
 from .listing import SCORED, UNFINISHED, Listed, listed, size_of
@@ -185,7 +185,4 @@ def _remove_files(found: Dispensable) -> None:
 
 def _remove_file(file: Path) -> None:
     with disk(file, "remove it by hand"):
-        if file.is_dir() and not file.is_symlink():
-            shutil.rmtree(file)
-        else:
-            file.unlink(missing_ok=True)
+        remove(file, stays=False)

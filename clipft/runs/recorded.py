@@ -59,7 +59,7 @@ def _odd(values: Mapping[str, Any], kinds: Kinds) -> str:
 @functools.cache
 def _kinds() -> Kinds:
     """The kinds of settings, by those of their defaults."""
-    kinds: dict[str, type | tuple[type, ...]] = {"title": str, "format": int, "adopted": dict}
+    kinds: dict[str, type | tuple[type, ...]] = {"title": str, "adopted": dict}
     kinds["after"] = (dict, type(None))
     for key, value in plain_settings().items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool)

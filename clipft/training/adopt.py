@@ -100,9 +100,10 @@ def adopt(
     made_of = bench.made_of(config)
     kept = as_kept(config, bench.manifest)
     folder = RunFolder(Path(runs) / run_id(kept, bench.manifest, made_of))
+    if _is_adopted(folder, made_of, about.model):  # without the lock: nothing is written
+        return Run.open(folder)
     with folder.lock():
-        if folder.is_begun and folder.has_weights:
-            compare_digests(folder, folder.config(), made_of, about.model)
+        if _is_adopted(folder, made_of, about.model):  # by another process, meanwhile
             return Run.open(folder)
         folder.begin_anew()
         origin = {"checkpoint": Path(checkpoint).name, "found": found.notes}
@@ -113,6 +114,14 @@ def adopt(
         recorded_config = kept.model_dump(mode="json") | made_of | {"title": name}
         folder.write_config(recorded_config)  # last: now it is finished
     return Run.open(folder)
+
+
+def _is_adopted(folder: RunFolder, made_of: dict[str, str], model: str) -> bool:
+    """Whether the run is there; raises RunError where it was made of something else."""
+    if not (folder.is_begun and folder.has_weights):
+        return False
+    compare_digests(folder, folder.config(), made_of, model)
+    return True
 
 
 @dataclass(frozen=True)
