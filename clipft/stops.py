@@ -7,6 +7,7 @@ raised in the main thread at once, or where something must not be torn (`held`),
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import threading
@@ -54,12 +55,15 @@ class _Heard:
 
     def __init__(self) -> None:
         self.listening = False
+        self.process = 0  # the one that listens
         self.ending = False
         self.held = 0
         self.waiting: int | None = None
 
     def hear(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """The handler of all signals."""
+        if os.getpid() != self.process:
+            return  # a fork that works for it, and is not deaf yet
         if self.held:
             self.waiting = self.waiting or number
         elif not self.ending:
@@ -88,6 +92,7 @@ def listening() -> Iterator[None]:
         if handler not in (signal.SIG_IGN, None):  # None: not Python's
             before[number] = handler
     _heard.listening = True
+    _heard.process = os.getpid()
     _heard.ending = False
     try:
         for number in before:

@@ -12,11 +12,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn, Self
+
+from browser.kernels import line_to
 
 LONGEST = 1 << 20  # bytes of a request: arguments and environment
 HANG = 120  # seconds after which nobody is there
@@ -101,7 +102,7 @@ class Forks:
         """Begin a command; file_size: bytes beyond which it may not write a file, -1: any; user:
         as whom it runs, -1: as this one.
         """
-        line = self._line()
+        line = line_to(self._address, HANG)
         asked = {
             "argv": [str(word) for word in arguments],
             "env": os.environ | (env or {}),
@@ -118,20 +119,6 @@ class Forks:
         job = self.start(arguments, log, env)
         job.wait()
         return job
-
-    def _line(self) -> socket.socket:
-        """A line to the process, which may be about to begin."""
-        end = time.monotonic() + HANG
-        while True:
-            line = socket.socket(socket.AF_UNIX)
-            try:
-                line.connect(self._address)
-                return line
-            except OSError:
-                line.close()
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.02)
 
 
 # --- the process that is forked

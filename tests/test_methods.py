@@ -8,6 +8,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import nbformat
 import pytest
 from test_cli import run_cli
 
@@ -316,16 +317,20 @@ def test_commands_refuse_a_plugin_with_a_mistake_first(plugin, command, monkeypa
     assert err == f"clipft: plugin {file}: ZeroDivisionError: division by zero\n"
 
 
-def test_lab_and_batch_take_a_plugin(plugin, monkeypatch, capsys):
+def test_lab_and_batch_take_a_plugin(plugin, tmp_path, monkeypatch, capsys):
     calls = []
     monkeypatch.setattr("clipft.batch.lab.open_lab", lambda *given, **more: calls.append("lab"))
     monkeypatch.setattr(
-        "clipft.batch.runner.run_batch", lambda *given, **more: calls.append("batch")
+        "clipft.batch.runner.work_off", lambda *given, **more: calls.append("batch")
     )
+    spec = tmp_path / "some.yaml"
+    spec.write_text("{name: some, stages: [{notebook: empty.ipynb}]}")
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "empty.ipynb")
+    monkeypatch.chdir(tmp_path)
     file = plugin()
-    for command in (["lab"], ["batch", "some.yaml"]):
-        code, _, _ = run_cli(monkeypatch, capsys, *command, "--plugin", str(file))
-        assert code == 0
+    for command in (["lab"], ["batch", str(spec)]):
+        code, _, err = run_cli(monkeypatch, capsys, *command, "--plugin", str(file))
+        assert code == 0, err
         assert Path(methods.os.environ[PLUGINS]) == file
         monkeypatch.setenv(PLUGINS, "")
     assert calls == ["lab", "batch"]

@@ -193,14 +193,17 @@ const titleOf = (layout, {left, right, high}) => panelTitles(layout).find(({x, y
 
 // Panels in as many columns as have room, with pixels between them.
 function fitPanels(page) {
-  const {layout, data, margin, width} = page;
+  const {layout, data, margin, width, size} = page;
   for (const {type = "scatter", xaxis = "x", yaxis = "y"} of data) {
     if (!ON_AXES.test(type)) continue;
     for (const axis of [xaxis, yaxis]) layout[`${axis[0]}axis${axis.slice(1)}`] ??= {};
   }
   const panels = panelsOf(layout);
   page.panels = panels;
+  for (const panel of panels) panel.isSheet = data.some(({type, xaxis = "x"}) => type === "image" && xaxis === panel.name);
   if (width < NARROW) Object.assign(margin, {l: Math.min(margin.l, 56), r: Math.min(margin.r, 16)});
+  const names = panels.filter(({left}) => left === 0).flatMap((panel) => labelsOf(page, panel, "y"));
+  margin.l = Math.max(margin.l, 12 + widest(names, size));
   page.across = width - margin.l - margin.r;
   for (const panel of panels) {
     panel.title = titleOf(layout, panel);
@@ -232,28 +235,35 @@ function fitPanels(page) {
   page.moved = true;
 }
 
-// The categories or texts along an axis.
-function labelsOf({data}, {name, x}) {
-  if (x.ticktext || x.showticklabels === false) return x.ticktext ?? [];
-  const own = data.filter((trace) => (trace.xaxis ?? "x") === name && trace.type !== "image");
-  const values = own.flatMap((trace) => (Array.isArray(trace.x) ? trace.x : []));
+// The categories or texts along an axis of a panel, "x" or "y".
+function labelsOf({data}, panel, along = "x") {
+  const axis = panel[along];
+  if (axis.visible === false || axis.showticklabels === false) return [];
+  if (axis.ticktext) return axis.ticktext;
+  const own = data.filter((trace) => (trace.xaxis ?? "x") === panel.name && trace.type !== "image");
+  const values = own.flatMap((trace) => (Array.isArray(trace[along]) ? trace[along] : []));
   return values.length && values.some((value) => typeof value === "string") ? [...new Set(values)] : [];
 }
 
 // Titles of axes and of panels as wide as their panel; names along an axis turned where they must be.
 function fitAxes(page) {
   const {size} = page;
+  const sheets = page.panels.filter(({isSheet}) => isSheet);
+  const out = 0.72 * widest(sheets.flatMap((panel) => labelsOf(page, panel)), size);
   for (const panel of page.panels) {
     const {x, y} = panel;
     const gap = page.panels.length > 1 ? 8 : 0;
-    x.title = titledAxis(x.title, size, panel.wide + (gap ? 0 : page.margin.l / 2) - gap);
+    const beside = gap ? 0 : Math.min(page.margin.l / 2, 2 * page.margin.r);
+    x.title = titledAxis(x.title, size, panel.wide + beside - gap);
     y.title = titledAxis(y.title, size, 0.96 * panel.tall);
     if (panel.title) {
       const font = panel.title.font?.size ?? 16;
       panel.title.text = wrapped(panel.title.text, font, panel.wide - gap);
     }
-    const labels = x.visible === false ? [] : labelsOf(page, panel);
-    const room = panel.wide / Math.max(1, labels.length);
+    const labels = labelsOf(page, panel);
+    // Beside a sheet the turned names of another may stand out.
+    const across = panel.isSheet ? Math.min(TILE * labels.length, panel.wide - out) : panel.wide;
+    const room = across / Math.max(1, labels.length);
     const longest = widest(labels, x.tickfont?.size ?? size);
     panel.labels = x.visible === false || x.showticklabels === false ? 4 : 24;
     if (labels.length && room > 15) {
@@ -343,9 +353,8 @@ function sideOf(point, text, {font, marks, taken, page}) {
 
 // A sheet of square images is as high as it is wide, by its rows and columns.
 function fitSheet(page) {
-  const {data, margin, width, panels} = page;
-  const images = data.filter(({type}) => type === "image").map(({xaxis = "x"}) => xaxis);
-  const sheets = panels.filter(({name}) => images.includes(name));
+  const {margin, width, panels} = page;
+  const sheets = panels.filter(({isSheet}) => isSheet);
   for (const panel of sheets) {
     const columns = panel.x.tickvals.length;
     const rows = panel.y.tickvals.length;
@@ -462,7 +471,7 @@ function tabled({layout, data}, size) {
 
   const parts = tables.map((table, number) => {
     table.columnwidth = widthsOf(columnsOf(table, size), across);
-    const broken = (value, i) => wrapped(value, size, table.columnwidth[i] - PADS + 1);
+    const broken = (value, i) => whole(wrapped(value, size, table.columnwidth[i] - PADS + 1));
     const head = table.header.values.map(broken);
     const cells = table.cells.values.map((column, i) => column.map((value) => broken(value, i)));
     table.header = {...table.header, values: head};
@@ -476,16 +485,19 @@ function tabled({layout, data}, size) {
     return {table, title, over, high};
   });
 
-  const whole = parts.reduce((sum, {over, high}) => sum + over + high + 10, 0);
+  const tall = parts.reduce((sum, {over, high}) => sum + over + high + 10, 0);
   let top = 0;
   for (const {table, title, over, high} of parts) {
-    if (title) title.y = 1 - top / whole;
-    table.domain = {x: [0, 1], y: [1 - (top + over + high) / whole, 1 - (top + over) / whole]};
+    if (title) title.y = 1 - top / tall;
+    table.domain = {x: [0, 1], y: [1 - (top + over + high) / tall, 1 - (top + over) / tall]};
     top += over + high + 10;
   }
-  layout.height = whole + margin.t + margin.b;
+  layout.height = tall + margin.t + margin.b;
   return layout;
 }
+
+// A text whose lines plotly does not break again: letters are a pixel wider there in some fonts.
+const whole = (text) => (typeof text === "string" ? text.replace(/ (?![^<]*>)/g, "\u00a0") : text);
 
 // Columns that fill the page: what is left beside their longest words goes to those that need it.
 function widthsOf(columns, across) {

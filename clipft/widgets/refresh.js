@@ -30,10 +30,12 @@ export default {
     };
 
     button.addEventListener("click", ask);
-    seconds.addEventListener("change", () => {
+    // While one types: a notebook keeps Enter, after which a page would say "change", to itself.
+    seconds.addEventListener("input", () => {
       model.set("value", Math.max(0, Number(seconds.value) || 0));
       model.save_changes();
     });
+    seconds.addEventListener("blur", follow);
     model.on("msg:custom", answered);
     model.on("change:value", follow);
     follow();

@@ -45,9 +45,14 @@ def environment(**values):
 
 @pytest.fixture(scope="module")
 def home():
-    """A home of Ray's own, with a name that leaves room for its sockets."""
+    """A home of Ray's own, with a name that leaves room for its sockets.
+
+    It notes the cluster it began last in `ray/` of its TMPDIR, and does not make that folder.
+    """
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:
-        with environment(HOME=folder, RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled"):
+        Path(folder, "ray").mkdir()
+        settings = {"HOME": folder, "RAY_TMPDIR": folder}
+        with environment(**settings, RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled"):
             yield Path(folder)
 
 

@@ -48,7 +48,7 @@ def ready(folder: Path) -> Iterator[dict[str, str]]:
 
 def stand_in(address: str, arguments: list[str]) -> None:
     """Ask for a fork with these arguments and stay until it ends."""
-    with _line_to(address) as line:
+    with line_to(address) as line:
         asked = {"argv": arguments, "env": dict(os.environ), "cwd": str(Path.cwd())}
         socket.send_fds(line, [b"\n"], STREAMS)
         line.sendall(json.dumps(asked).encode() + b"\n")
@@ -59,9 +59,9 @@ def stand_in(address: str, arguments: list[str]) -> None:
             pass
 
 
-def _line_to(address: str) -> socket.socket:
-    """A line to the process that is forked, which may be about to begin."""
-    end = time.monotonic() + HANG
+def line_to(address: str, seconds: float = HANG) -> socket.socket:
+    """A line to the process that is forked, which may be about to begin for so long."""
+    end = time.monotonic() + seconds
     while True:
         line = socket.socket(socket.AF_UNIX)
         try:

@@ -418,6 +418,12 @@ def desk(server: Server, browser, path: Path, sources):
     assert view.errors == []
 
 
+def save(page) -> None:
+    """Write the notebook, with what its cells show."""
+    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
+
+
 def cell(page, number: int):
     """A code cell of the notebook."""
     return page.locator(".jp-CodeCell").nth(number)

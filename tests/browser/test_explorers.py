@@ -299,11 +299,6 @@ def test_every_picture_of_the_live_page_is_plotlys(desk):
     assert desk.evaluate(loaded) == ["clipftPlotly"]
 
 
-def save(page) -> None:
-    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
-    page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
-
-
 def test_reload_keeps_every_explorer(desk):
     """Saved and opened again, the explorers are as they were; their kernel still runs."""
     explorer = cell(desk, WISE)
@@ -311,7 +306,7 @@ def test_reload_keeps_every_explorer(desk):
     press(desk, "End")
     press(desk, "ArrowLeft", 7)
     is_right(desk, explorer, "wise")
-    save(desk)
+    lab.save(desk)
     desk.reload()
     lab.expect(cell(desk, WISE).locator(PLOT)).to_be_visible()
     assert is_right(desk, explorer, "wise")["alpha"] == pytest.approx(0.93)
@@ -372,7 +367,7 @@ def test_a_saved_notebook_shows_the_static_twins(desk):
     press(desk, "ArrowRight", 3)  # what needs no kernel still moves
     lab.expect(cell(desk, WISE).locator(PLOT)).to_have_attribute("data-alpha", "0.03")
 
-    save(desk)
+    lab.save(desk)
     path = desk.path
     assert path.stat().st_size < 5e6
     print(f"\nsaved notebook of {len(CELLS)} explorers: {path.stat().st_size / 1e6:.2f} MB")

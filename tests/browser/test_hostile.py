@@ -133,6 +133,7 @@ def test_no_page_runs_a_name(browser, hostile_runs, hostile_desk, tmp_path):
         pages.save_figure(figure, tmp_path / "figures", f"{IMAGE}{number}", " ".join(NAMES))
     spec = Spec.read({"name": "t", "title": IMAGE, "stages": [], "images": []})
     write_overview(spec, [], tmp_path, f"clipft batch {IMAGE}")
+    lab.save(hostile_desk)
     executed = to_html(hostile_desk.path, tmp_path / "executed.html")
     files = [tmp_path / "index.html", executed, *sorted((tmp_path / "figures").glob("*.html"))]
     for file in files:

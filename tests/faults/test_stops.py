@@ -5,6 +5,8 @@ same bits, from the very step in which it was stopped.
 import json
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -222,6 +224,27 @@ def test_a_duration(text, seconds):
 def test_no_duration(text):
     with pytest.raises(ConfigError, match=r"is no time; wanted: e\.g\. 3h50m"):
         read_duration(text)
+
+
+def test_a_fork_that_is_not_deaf_yet_hears_nothing():
+    """A signal to a whole group reaches it before it has begun: the one that listens says what."""
+    code = """
+import os, signal
+from clipft.stops import Interrupted, listening
+with listening():
+    child = os.fork()
+    if not child:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(7)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 7
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except Interrupted as stop:
+        print(stop.code)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("143\n", "")
 
 
 class Clocks:

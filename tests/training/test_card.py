@@ -409,7 +409,7 @@ def test_a_step_that_does_not_fit_is_one_line(world, tmp_path, monkeypatch, chan
             train(world.config(**changes), world.runs, reading=reading)
     line = str(caught.value)
     assert "\n" not in line and world.model in line
-    assert f"; try {advice}a smaller batch_size (the checkpoint of the last validation" in line
+    assert f"; try {advice}a smaller batch_size (the last checkpoint is kept in" in line
     resumed = Trained.of(train(world.config(**changes), world.runs, reading=reading))
     assert same(resumed.tuned, whole.tuned) and rows_of(resumed) == rows_of(whole)
 
