@@ -57,6 +57,9 @@ class Reading:
         checkpoint_minutes: a training saves its state as often, beside its validations; 0: at
             validations alone.
         log: tensorboard or wandb also show the run, its history and its scores; "": neither.
+        devices: on how many cards of this machine (or processes, on its processor) a run is trained
+            and scored; a script that says more than 1 is started once for each. Under torchrun
+            that says how many.
 
     Example:
         >>> quiet = clipft.Reading(device="cpu", progress=False)
@@ -71,8 +74,12 @@ class Reading:
     checkpointing: bool = False
     checkpoint_minutes: float = 10.0
     log: str = ""
+    devices: int = 1
 
     def __post_init__(self) -> None:
+        is_count = isinstance(self.devices, int) and not isinstance(self.devices, bool)
+        if not is_count or self.devices < 1:
+            raise ConfigError(f"devices is {self.devices!r}, expected 1 or more")
         is_number = isinstance(self.workers, int) and self.workers >= 0
         if self.workers != "auto" and not is_number:
             raise ConfigError(f"workers is {self.workers!r}, expected auto, or 0 or more")

@@ -5,16 +5,30 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm as line_bar
 from tqdm.auto import tqdm as auto_bar
 
 from .errors import plain
 
-write = line_bar.write
+# Names in the environment of a process that is one of several at the same work: torchrun's, ours.
+TORCHRUN, LAUNCHED = "TORCHELASTIC_RUN_ID", "CLIPFT_LAUNCHED"
 _SAID: set[str] = set()  # by this process
 DELAY = 1.0  # seconds before a bar is shown: what is quick, or cached, needs none
+
+
+def is_first() -> bool:
+    """Whether this process speaks for all that do the same work: it is alone, or the first rank."""
+    if not {TORCHRUN, LAUNCHED} & os.environ.keys():
+        return True
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+
+
+def write(line: str, file: TextIO | None = None) -> None:
+    """Write a line past the bars; of several ranks the first does."""
+    if is_first():
+        line_bar.write(line, file=file)
 
 
 def say(lines: Iterable[str]) -> None:
@@ -40,7 +54,8 @@ def progress_bar(total: Any, title: str, unit: str, *, show: bool = True, initia
 
     `with progress_bar(...) as bar: bar.update(n)`, or `for item in progress_bar(items, ...)`.
     """
-    options = {"desc": title, "unit": unit, "disable": not show, "initial": initial, "delay": DELAY}
+    options = {"desc": title, "unit": unit, "initial": initial, "delay": DELAY}
+    options["disable"] = not (show and is_first())
     if isinstance(total, int):
         options["total"] = total
     else:

@@ -277,7 +277,8 @@ def test_who_may_import_what(packages, allowed):
     ("packages", "rooms"),
     [
         (["torch", "torchvision"], {*COMPUTING, "testing", "cli"}),  # doctor asks for devices
-        (["lightning_fabric"], {"training", "evaluation"}),  # evaluation: its TensorBoard logger
+        # evaluation: which starts the ranks of both, and shows a run in TensorBoard
+        (["lightning_fabric"], {"training", "evaluation"}),
         (["plotly"], {"figures"}),
         (["typer", "click"], {"cli"}),
     ],

@@ -8,13 +8,15 @@ and exit code 2. Start at `PANELS`.
 from __future__ import annotations
 
 import contextlib
+import io
 import shlex
 import sys
 from typing import Any, NoReturn
 
 import typer
 
-from ..errors import ClipftError
+from ..errors import ClipftError, ConfigError
+from ..progress import is_first
 from ..stops import Interrupted, listening
 from . import batch, cache, data, fetch, lab, models, runs, score, train
 from .app import app
@@ -50,12 +52,19 @@ for panel, commands in PANELS.items():
 
 
 def main() -> None:
-    """Run the app; a ClipftError is one line on stderr and exit code 2, a signal one line too."""
+    """Run the app; a ClipftError is one line on stderr and exit code 2, a signal one line too.
+
+    Of several ranks the first tells.
+    """
+    if not is_first():
+        sys.stdout = io.StringIO()
     try:
         arguments = sys.argv[1:] or ["--help"]
         with contextlib.nullcontext() if arguments[0] in OWN_SIGNALS else listening():
             code = app(arguments, standalone_mode=False)
     except ClipftError as error:
+        if isinstance(error, ConfigError) and not is_first():
+            sys.exit(error.code)  # what is wrong in a configuration is wrong for all
         _refuse(str(error), error.code)
     except typer.TyperException as error:  # an argument or option that typer itself refuses
         _refuse(error.format_message())
@@ -65,7 +74,7 @@ def main() -> None:
         sys.exit(stop.code)
     except KeyboardInterrupt:
         code = STOPPED
-    if code == STOPPED:  # typer catches Ctrl-C itself
+    if code == STOPPED and is_first():  # typer catches Ctrl-C itself
         print("clipft: stopped; the same command goes on from what was finished", file=sys.stderr)
     sys.exit(code)
 

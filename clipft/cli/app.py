@@ -30,6 +30,13 @@ def read_workers(text: str) -> int | Literal["auto"]:
     return int(text)
 
 
+def read_devices(text: str) -> int:
+    """`--devices`; raises ConfigError for what is no number of devices."""
+    if not str(text).isdecimal() or int(text) < 1:
+        raise ConfigError(f"--devices is {text!r}, expected 1 or more")
+    return int(text)
+
+
 def check_precision(precision: str) -> str:
     """`--precision`, "" for that of the run; raises ConfigError for one that there is not."""
     if precision:
@@ -77,6 +84,10 @@ Device = Annotated[str, Option(help="auto, cpu, cuda or mps", callback=check_dev
 Workers = Annotated[
     Any,  # what `parser` makes of it: auto, or a number
     Option(parser=read_workers, metavar="auto|N", help="processes that decode images"),
+]
+Devices = Annotated[
+    Any,  # what `parser` makes of it
+    Option(parser=read_devices, metavar="N", help="on so many cards; with --device cpu, processes"),
 ]
 Precision = Annotated[
     Any,  # what `check_precision` lets pass

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Exit, Option
 
 from ..errors import ConfigError
-from .app import Alpha, Device, Markdown, Precision, RunPath, Runs, SkipBad, Workers
+from .app import Alpha, Device, Devices, Markdown, Precision, RunPath, Runs, SkipBad, Workers
 from .terminal_tables import print_models, print_scores, show, show_frame
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def wise(
         float, Option(min=0, max=1, help="more alphas where accuracy bends by more, e.g. 0.01")
     ] = 0.0,
     device: Device = "auto",
+    devices: Devices = 1,
     workers: Workers = "auto",
     precision: Precision = "",
     skip_bad: SkipBad = False,
@@ -113,7 +114,8 @@ def wise(
     from ..config import ALPHAS, Reading
 
     default = COARSE if adaptive else ALPHAS
-    reading = Reading(device=device, workers=workers, skip_bad=skip_bad, precision=precision)
+    where: dict[str, Any] = {"device": device, "devices": devices, "workers": workers}
+    reading = Reading(**where, skip_bad=skip_bad, precision=precision)
     _sweep(run, alpha or default, reading, adaptive=adaptive)
 
 

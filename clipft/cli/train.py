@@ -14,6 +14,7 @@ from .app import (
     Checkpointing,
     CheckpointMinutes,
     Device,
+    Devices,
     Plugin,
     Precision,
     Runs,
@@ -59,6 +60,7 @@ def train(
     seeds: Annotated[str, Option(help="repeats, e.g. 0-49 or 0,3: a run each, then a table")] = "",
     runs: Runs = "runs",
     device: Device = "auto",
+    devices: Devices = 1,
     workers: Workers = "auto",
     skip_bad: SkipBad = False,
     checkpointing: Checkpointing = False,
@@ -78,9 +80,10 @@ def train(
     use_plugins(plugin or ())
     if not (keep_weights or score):
         raise ConfigError("--no-keep-weights goes with scores: without them nothing would be left")
+    where: dict[str, Any] = {"device": device, "devices": devices}
     images: dict[str, Any] = {"workers": workers, "skip_bad": skip_bad}
     memory = {"checkpointing": checkpointing, "checkpoint_minutes": checkpoint_minutes}
-    reading = Reading(device=device, log=log, **images, **memory)
+    reading = Reading(log=log, **where, **images, **memory)
     check_tracker(log)
     values: dict[str, Any] = {"preset": preset} if preset else {}
     if config:
@@ -90,7 +93,7 @@ def train(
     repeats = _repeats(seeds, values)
     values = _own_data(data, reference, values)
     configuration, basis = fitting_recipe(values)
-    check_training(configuration, runs, scored=score, skip_bad=skip_bad)
+    check_training(configuration, runs, scored=score, skip_bad=skip_bad, devices=devices)
     if basis:
         print(basis)
 

@@ -63,6 +63,28 @@ def size_of(path: Path) -> tuple[int, int] | None:
         return None
 
 
+def decoded_size(path: Path, decoding: Decoding = Decoding()) -> tuple[int, int]:
+    """Width and height of what `decode` makes of a file, without its pixels where they are plain.
+
+    Raises ImageError as `decode` does, but for damage behind the file's first bytes.
+    """
+    try:
+        with any_size(), _opened(path, None) as image:
+            size = _plain_size(image, decoding)
+    except Exception:  # of a damaged file Pillow's readers raise anything; `decode` names it
+        size = None
+    return decode(path, decoding).size if size is None else size
+
+
+def _plain_size(image: Image.Image, decoding: Decoding) -> tuple[int, int] | None:
+    """Width and height that a file's first bytes say of the image; None where they may not."""
+    if image.format not in PLAIN or decoding.border:
+        return None
+    if decoding.look == "viewer" and image.getexif().get(ExifTags.Base.Orientation) not in UPRIGHT:
+        return None
+    return shrunk_size(image.size, decoding.shrink)
+
+
 def _within(image: Image.Image, border: int, path: Path) -> Image.Image:
     """An image without its border."""
     if not border:

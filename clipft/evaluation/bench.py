@@ -21,6 +21,7 @@ from ..diagnostics.energies import second_moment
 from ..errors import ConfigError, RunError
 from ..inputs.batches import few_shot
 from ..inputs.prompts import Captions, random_texts, zero_shot_prompts
+from ..inputs.ranks import ALONE, Ranks
 from ..inputs.release import CentralPixels, both_sides
 from ..inputs.seeds import drawing, rng
 from ..models.checkpoints import read_weights
@@ -61,6 +62,7 @@ class Bench:
         reading: how images are read, and on which device.
         gap_texts: how many random texts energy gaps are measured on.
         kept: the runs' own copy of the manifest, in place of the one that the configuration names.
+        ranks: the processes that share its work.
 
     Example:
         >>> run = clipft.open_runs("runs")[0]
@@ -76,6 +78,7 @@ class Bench:
     reading: Reading = field(default_factory=Reading)
     gap_texts: int = GAP_TEXTS
     kept: Manifest | None = None
+    ranks: Ranks = ALONE
 
     @classmethod
     def of(cls, run: Run | RunFolder | Path | str, reading: Reading | None = None) -> Bench:
@@ -92,6 +95,12 @@ class Bench:
             RunError: where the model has changed since.
         """
         return Benches(reading).of(Run.open(run))
+
+    def ranks_of(self, config: RunConfig) -> Ranks:
+        """Those that share the training; a head alone, on embeddings that are there, is trained by
+        one.
+        """
+        return ALONE if config.entry.trains == "head" else self.ranks
 
     @cached_property
     def device(self) -> str:
@@ -314,6 +323,7 @@ class Bench:
             moment=self.gap_moment,
             is_ensemble=run.is_ensemble,
             reading=self.reading,
+            ranks=self.ranks,
         )
 
 
@@ -335,7 +345,10 @@ def compare_digests(
 class Benches:
     """Benches by what they share: ten runs of one model and manifest load one CLIP."""
 
-    def __init__(self, reading: Reading | None = None, gap_texts: int = GAP_TEXTS):
+    def __init__(
+        self, reading: Reading | None = None, gap_texts: int = GAP_TEXTS, ranks: Ranks = ALONE
+    ):
+        self._ranks = ranks
         self._reading = reading or Reading()
         self._gap_texts = gap_texts
         self._benches: dict[tuple[Any, ...], Bench] = {}
@@ -349,7 +362,8 @@ class Benches:
         data = (manifest.digest(), _place(manifest), manifest.trained)
         key = (config.model, config.pretrained, seed, *data, config.decoder)
         if key not in self._benches:
-            self._benches[key] = Bench(config, self._reading, self._gap_texts, manifest)
+            about = (self._reading, self._gap_texts, manifest, self._ranks)
+            self._benches[key] = Bench(config, *about)
         bench = self._benches[key]
         bench.check_made_of(run)
         return bench

@@ -18,7 +18,8 @@ from ..data.splits import Split
 from ..diagnostics.energy_gap import energy_gap
 from ..diagnostics.feature_distortion import feature_distortion
 from ..errors import ConfigError, RunError
-from ..inputs.batches import Pixels
+from ..inputs.batches import Pixels, rows_of
+from ..inputs.ranks import ALONE, Ranks
 from ..metrics.curves import kinks
 from ..models.embeddings import Features, Point, extract, in_tower, stream, tower_digest
 from ..models.students import Student
@@ -27,10 +28,11 @@ from ..posthoc.weights import Weights, check_same_shape
 from ..posthoc.wise import mix_into, wise
 from ..progress import progress_bar
 from ..runs.image_scores import Gathered
-from ..runs.scores import PREDICTED, Scores, ScoreStore, as_store
+from ..runs.scores import MOVED, PREDICTED, Scores, ScoreStore, as_store
 from .predictions import Heads, predictions
 
 MOST_ALPHAS = 65  # where refinement stops
+OF_WEIGHTS, BESIDE_WISE = MOVED[:3], MOVED[3:]
 Columns = dict[str, Tensor]
 Embeddings = Iterator[tuple[Any, Tensor]]
 
@@ -66,7 +68,8 @@ class Mixtures:
     start: weights theta0, head included; ends: the tuned weights; an ensemble's are those of its
     members, and its alpha mixes logits. moment: the second moment (D, D) of the random texts, asked
     for when a sweep begins. The student is left at some mixture; start and ends must not be its own
-    tensors, may lie on another device, and are never written to.
+    tensors, may lie on another device, and are never written to. ranks: those that share the images
+    of `score`, and all know the scores then.
     """
 
     student: Student
@@ -75,6 +78,7 @@ class Mixtures:
     moment: Callable[[], Tensor]
     is_ensemble: bool = False
     reading: Reading = field(default_factory=Reading)
+    ranks: Ranks = ALONE
 
     @property
     def tuned(self) -> Weights:
@@ -102,6 +106,11 @@ class Mixtures:
         check_same_shape(self.start, end)
         mix_into(self.student.state_dict(), self.start, end, alpha)
         return extract(self.student, split, self.reading)
+
+    def pixels(self, split: Split, **about: int) -> Pixels:
+        """What the model is shown of a split."""
+        transform = self.student.transform
+        return Pixels(split, transform, self.reading, ranks=self.ranks, **about)
 
     def score(
         self,
@@ -152,7 +161,7 @@ class Mixtures:
         # Several passes over the same images: decoded once, kept as far as memory goes.
         pixels = {}
         for split in splits:
-            pixels[split.name] = Pixels(split, self.student.transform, self.reading)
+            pixels[split.name] = self.pixels(split)
         accuracy = {(of.split, of.alpha): float(of.correct.mean()) for of in known}
         if not todo:
             # Every alpha that was asked for is there: look only where a curve still bends.
@@ -179,8 +188,11 @@ class Known:
 class Judge:
     """What the engine asks: the models to show a split to, and what they say of each chunk.
 
-    Of a model the vision tower is mixed for each chunk, all else once, for its head.
+    Of a model the vision tower is mixed for each chunk, all else once, for its head. columns: the
+    names of what it says of each image.
     """
+
+    columns: Sequence[str] = PREDICTED
 
     def __init__(self, mixtures: Mixtures, alphas: Sequence[float]):
         self.mixtures = mixtures
@@ -208,6 +220,8 @@ class Judge:
 class WiseJudge(Judge):
     """Weights mixed: the embeddings of each mixture against those of zero-shot."""
 
+    columns = (*PREDICTED, *OF_WEIGHTS)
+
     def __init__(self, mixtures: Mixtures, alphas: Sequence[float], moment: Tensor):
         super().__init__(mixtures, alphas)
         self.moment = moment
@@ -231,10 +245,10 @@ class WiseJudge(Judge):
     @torch.inference_mode()
     def _columns(self, alpha: float, known: Known, now: Tensor, before: Tensor) -> Columns:
         columns = _predicted(self.heads.logits(alpha, now), known)
-        columns["energy_gap"] = energy_gap(now, before, moment=self.moment)
-        columns["feature_distortion"] = feature_distortion(now, before)
-        columns["feature_distortion_normalised"] = feature_distortion(now, before, normalised=True)
-        return columns
+        gap = energy_gap(now, before, moment=self.moment)
+        distortion = feature_distortion(now, before)
+        normalised = feature_distortion(now, before, normalised=True)
+        return columns | dict(zip(OF_WEIGHTS, (gap, distortion, normalised), strict=True))
 
 
 class ZeroShotJudge(Judge):
@@ -261,6 +275,8 @@ class EnsembleJudge(Judge):
         super().__init__(mixtures, alphas)
         members = mixtures.ends
         self.single = len(members) == 1
+        if self.single:
+            self.columns = (*PREDICTED, *BESIDE_WISE)
 
         start_tower, *member_towers = mixtures.towers
         self.show("zero-shot", mixtures.start, ZERO_SHOT, start_tower)
@@ -285,9 +301,9 @@ class EnsembleJudge(Judge):
             if self.single:
                 wise_logits = logits["wise", alpha]
                 of_wise = _predicted(wise_logits, known)["prediction"]
-                agrees = columns["prediction"] == of_wise
-                columns["wise_distance"] = distance(mixed, wise_logits)
-                columns["wise_agreement"] = agrees.float()
+                agrees = (columns["prediction"] == of_wise).float()
+                beside = (distance(mixed, wise_logits), agrees)
+                columns |= dict(zip(BESIDE_WISE, beside, strict=True))
             yield alpha, columns
 
 
@@ -296,25 +312,49 @@ def _predicted(logits: Tensor, known: Known) -> Columns:
     return dict(zip(PREDICTED, columns, strict=True))
 
 
+class Own:
+    """What a rank's models say of its own rows of a split, before it goes to all.
+
+    Numbers travel as fp64, which holds them all, so that a rank without rows can be told as well.
+    """
+
+    def __init__(self, names: Sequence[str]):
+        self._names = names
+        self._parts: dict[float, list[np.ndarray]] = {}
+
+    def add(self, alpha: float, rows: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
+        """What the model at an alpha says of some rows (n,)."""
+        numbers = [rows, *(columns[name] for name in self._names)]
+        self._parts.setdefault(alpha, []).append(np.stack(numbers, 1).astype(np.float64))
+
+    def join(self, split: Split, alphas: Sequence[float], scores: Gathered, ranks: Ranks) -> None:
+        """Add what all ranks say of the split, in the order of its rows."""
+        for alpha in alphas:
+            none = np.empty((0, 1 + len(self._names)))
+            numbers = ranks.joined_array(np.concatenate([none, *self._parts.get(alpha, [])]))
+            columns = {}
+            for name, column in zip(self._names, numbers.T[1:], strict=True):
+                columns[name] = column.astype(np.int64 if name == PREDICTED[0] else np.float32)
+            if len(numbers):
+                scores.add(split, alpha, numbers[:, 0].astype(np.int64), columns)
+
+
 def score_splits(
     judge: Judge, splits: Sequence[Split], scores: Gathered, pixels: Mapping[str, Pixels] = {}
 ) -> None:
     """Show every split to every point, chunk by chunk; add what the judge says at each alpha."""
-    images = sum(len(split) for split in splits)
+    ranks = judge.mixtures.ranks
+    images = sum(len(rows_of(split, ranks)) for split in splits)
     show = judge.mixtures.reading.progress
     with progress_bar(images * len(judge.points), "scoring", "image", show=show) as bar:
         for split in splits:
-            if scores.has_kept(split, judge.alphas):
-                bar.update(len(split) * len(judge.points))
+            kept = partial(scores.has_kept, split, judge.alphas)
+            if ranks.first_says(kept):
+                bar.update(len(rows_of(split, ranks)) * len(judge.points))
                 continue
-            chunks = stream(
-                judge.mixtures.student,
-                judge.points,
-                split,
-                chunks=pixels.get(split.name),
-                reading=judge.mixtures.reading,
-                progress=bar.update,
-            )
+            own = Own(judge.columns)
+            shown = pixels.get(split.name) or judge.mixtures.pixels(split, keep_bytes=0)
+            chunks = stream(judge.mixtures.student, judge.points, shown, bar.update)
             for chunk, embeddings in chunks:
                 if not len(chunk.rows):
                     continue
@@ -323,5 +363,10 @@ def score_splits(
                 # All alphas first: a card is not waited for between them.
                 for alpha, columns in list(judge(known, embeddings)):
                     arrays = {name: column.cpu().numpy() for name, column in columns.items()}
-                    scores.add(split, alpha, rows, arrays)
+                    if ranks.is_alone:
+                        scores.add(split, alpha, rows, arrays)
+                    else:
+                        own.add(alpha, rows, arrays)
+            if not ranks.is_alone:
+                own.join(split, judge.alphas, scores, ranks)
             scores.is_whole(split)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..diagnostics.energies import unit
 from ..errors import ImageError
 from ..inputs.batches import Batch
+from ..inputs.ranks import ALONE, Ranks
 from ..models.embeddings import embed
 from ..models.head import check_scores
 from ..models.students import Student
@@ -99,31 +100,35 @@ class Validation:
 
 
 def validate_on(
-    student: Student, chunks: Iterable[Batch], chosen_by: ChosenBy = ACCURACY
+    student: Student, chunks: Iterable[Batch], chosen_by: ChosenBy = ACCURACY, ranks: Ranks = ALONE
 ) -> Validation:
-    """Accuracy and loss on decoded pixels, in evaluation mode; raises ImageError without images."""
+    """Accuracy and loss on decoded pixels, in evaluation mode; raises ImageError without images.
+
+    ranks: each has chunks of its own, and all are counted.
+    """
     was_training = student.training
     student.eval()
-    predicted = []
-    labels = []
-    rows = []
-    nats = 0.0
+    none = torch.empty(0, dtype=torch.long)
+    predicted = [none]
+    labels = [none]
+    rows = [none]
+    nats = torch.zeros((), dtype=torch.float64)
     for chunk in chunks:
         if not len(chunk.rows):
             continue
         logits = logits_of(student, chunk.pixels)
         prediction, _, nll = predictions(logits, chunk.labels, chosen_by.allowed)
-        nats += float(nll.double().sum())
+        nats += nll.double().sum().cpu()
         predicted.append(prediction.cpu())
         labels.append(chunk.labels)
         rows.append(chunk.rows)
     student.train(was_training)
-    if not rows:
+    read = [ranks.joined(torch.cat(column)) for column in (predicted, labels, rows)]
+    if not len(read[0]):
         raise ImageError(
             "no image of the selection split can be read; the weights cannot be chosen"
         )
-    accuracy = chosen_by.accuracy(torch.cat(predicted), torch.cat(labels), torch.cat(rows))
-    return Validation(accuracy, nats / sum(map(len, rows)))
+    return Validation(chosen_by.accuracy(*read), float(ranks.total(nats)) / len(read[0]))
 
 
 class Heads:

@@ -16,20 +16,23 @@ from ..runs.folder import RunFolder
 from ..runs.made import SCORING, TRAINING, Made, Part, new_part, with_part
 
 
-def part_on(device: str | torch.device, work: str, **about: Any) -> Part:
-    """A piece of work that begins now on this device."""
-    return new_part(work, device_name(device), torch.get_num_threads(), **about)
+def part_on(device: str | torch.device, work: str, devices: int = 1, **about: Any) -> Part:
+    """A piece of work that begins now on this device, or on so many of its kind."""
+    name = device_name(device)
+    if devices > 1:
+        name = f"{devices} x {name}"
+    return new_part(work, name, torch.get_num_threads(), **about)
 
 
 @contextlib.contextmanager
 def recorded(
-    folder: RunFolder, device: str | torch.device, work: str, **about: Any
+    folder: RunFolder, device: str | torch.device, work: str, devices: int = 1, **about: Any
 ) -> Iterator[Part]:
     """What is done in this block, with its seconds, becomes a part of how the run was made.
 
     The block may say more of it. Nothing is written where the block fails.
     """
-    part = part_on(device, work, **about)
+    part = part_on(device, work, devices, **about)
     began = perf_counter()
     yield part
     part["seconds"] = perf_counter() - began
@@ -48,10 +51,10 @@ class TrainingRecord:
     far as they were kept, and the parts of a resumed one add up.
     """
 
-    def __init__(self, folder: RunFolder, device: torch.device, precision: str):
+    def __init__(self, folder: RunFolder, device: torch.device, precision: str, devices: int = 1):
         self._folder = folder
         self._device = device
-        self._part = part_on(device, TRAINING, precision=precision)
+        self._part = part_on(device, TRAINING, devices, precision=precision)
         self._earlier = Made()
         self._first = 0
         self._began = perf_counter()

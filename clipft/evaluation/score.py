@@ -4,7 +4,10 @@ others can use.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,7 @@ from ..runs.run import Run, open_runs
 from ..runs.scores import Listed, ScoreStore, table
 from ..stops import Interrupted, held
 from .bench import GAP_TEXTS, Bench, Benches
+from .launch import sharing
 from .mixtures import Refine
 from .recorder import recorded
 from .trackers import track_scores
@@ -85,39 +89,64 @@ def score(
     if not wanted:
         raise ConfigError("no alpha to score; give at least one between 0 and 1")
     refine = Refine(adaptive) if adaptive else None
-    benches = Benches(reading, gap_texts)
+    wish = _Wish(wanted, refine, summarise)
     scored = open_runs(runs)
-    unscored = []
-    for run in scored:
-        if refine is not None or not set(wanted) <= _scored_alphas(run, summarised=summarise):
-            unscored.append(run)
-    look = reading or Reading()
-    check_tracker(look.log)
-    _check_weights(unscored, wanted if refine is None else None)
-    check_precision(scored, look.precision)
-    check_scoring(unscored, wanted, skip_bad=look.skip_bad, progress=look.progress)
-    for run in scored:
-        if refine is not None and run.is_ensemble:
-            raise ConfigError(
-                "adaptive alphas are for runs with weights; give an ensemble's alphas one by one"
-            )
-        bench = benches.of(run)
-        if refine is None and set(wanted) <= _scored_alphas(run, summarised=summarise):
-            continue
-        with run.folder.lock():
-            _score_images(bench, run, wanted, refine)
-            if summarise:
-                _summarise(run, wanted if refine is None else None)
-    track_scores(look.log, scored)
+    check_tracker((reading or Reading()).log)
+    with sharing(reading or Reading()) as (ranks, look):
+        unscored = [run for run in scored if wish.lacks(run)]
+        check_precision(scored, look.precision)
+        about = {"skip_bad": look.skip_bad, "progress": look.progress}
+        ranks.by_first(lambda: _check(unscored, wish, **about))
+        benches = Benches(look, gap_texts, ranks)
+        for run in scored:
+            if refine is not None and run.is_ensemble:
+                advice = "give an ensemble's alphas one by one"
+                raise ConfigError(f"adaptive alphas are for runs with weights; {advice}")
+            bench = benches.of(run)
+            if ranks.first_says(partial(wish.lacks, run)):
+                _score(bench, run, wish)
+        ranks.by_first(lambda: track_scores(look.log, scored))
     return scored
 
 
-def _check_weights(runs: Sequence[Run], alphas: Sequence[float] | None) -> None:
-    """Raise RunError where weights are gone that these alphas, or others yet unknown, ask for."""
+@dataclass(frozen=True)
+class _Wish:
+    """What is to be scored: these alphas, and more where it is refined, with their metrics."""
+
+    alphas: Sequence[float]
+    refine: Refine | None
+    summarise: bool
+
+    def lacks(self, run: Run) -> bool:
+        """Whether something of it may have to be scored."""
+        return self.refine is not None or not self._has(run, summarised=self.summarise)
+
+    def asks_weights(self, run: Run) -> bool:
+        """Whether images may have to be shown to the run's models."""
+        return self.refine is not None or not self._has(run, summarised=False)
+
+    def _has(self, run: Run, *, summarised: bool) -> bool:
+        return set(self.alphas) <= _scored_alphas(run, summarised=summarised)
+
+
+def _check(runs: Sequence[Run], wish: _Wish, *, skip_bad: bool, progress: bool) -> None:
+    """Raise ClipftError where weights or images are gone that scoring these runs asks for."""
     for run in runs:
-        if alphas is None or not set(alphas) <= _scored_alphas(run, summarised=False):
+        if wish.asks_weights(run):
             for member in weight_bearers(run):
                 check_weights(member)
+    check_scoring(runs, wish.alphas, skip_bad=skip_bad, progress=progress)
+
+
+def _score(bench: Bench, run: Run, wish: _Wish) -> None:
+    """Score what is missing of a run; the first rank holds its folder, and writes."""
+    ranks = bench.ranks
+    with run.folder.lock() if ranks.is_first else contextlib.nullcontext():
+        ranks.by_first(lambda: None)  # or the others would go on where it is refused
+        _score_images(bench, run, wish)
+        if wish.summarise:
+            alphas = wish.alphas if wish.refine is None else None
+            ranks.by_first(lambda: _summarise(run, alphas))
 
 
 def _scored_alphas(run: Run, *, summarised: bool) -> set[float]:
@@ -130,22 +159,28 @@ def _scored_alphas(run: Run, *, summarised: bool) -> set[float]:
     return set(folder.scores()["alpha"]) if folder.is_scored else set()
 
 
-def _score_images(bench: Bench, run: Run, alphas: Sequence[float], refine: Refine | None) -> None:
+def _score_images(bench: Bench, run: Run, wish: _Wish) -> None:
     """Add what the model says at the missing alphas to images.parquet."""
     known: ScoreStore = Listed([])
     if run.folder.images_file.exists():
         known = run.folder.image_scores(with_ids=False)
-    missing = [alpha for alpha in alphas if alpha not in known.alphas]
-    if not missing and refine is None:
+    missing = [alpha for alpha in wish.alphas if alpha not in known.alphas]
+    if not missing and wish.refine is None:
         return
     splits = bench.reported_splits(run.config)
     mixtures = bench.mixtures(run)
+    ranks = bench.ranks
+    if not ranks.is_first:
+        mixtures.score(splits, missing, wish.refine, known)
+        ranks.by_first(lambda: None)
+        return
+
     about = {"gap_texts": bench.gap_texts, "precision": mixtures.student.precision}
-    with recorded(run.folder, bench.device, SCORING, **about) as part:
+    with recorded(run.folder, bench.device, SCORING, ranks.count, **about) as part:
         scores = Gathered(run.path)
         scores.go_on(run.folder.unfinished_file, about)
         try:
-            more = mixtures.score(splits, missing, refine, known, scores)
+            more = mixtures.score(splits, missing, wish.refine, known, scores)
         except Interrupted as stop:
             with held():
                 kept = scores.keep(run.folder.unfinished_file, about)
@@ -157,6 +192,7 @@ def _score_images(bench: Bench, run: Run, alphas: Sequence[float], refine: Refin
         if more:
             run.folder.add_images(more)
         run.folder.unfinished_file.unlink(missing_ok=True)
+    ranks.by_first(lambda: None)
 
 
 def _summarise(run: Run, alphas: Sequence[float] | None) -> None:

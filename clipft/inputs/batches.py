@@ -1,6 +1,7 @@
 """From a split's rows to pixels: decode, transform, chunk; and the endless training stream."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Self
@@ -11,13 +12,14 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from ..config import Reading
-from ..data.images import Decoded, Transform, any_size, as_image, decode
+from ..data.images import Decoded, Transform, any_size, as_image, decode, decoded_size
 from ..data.packs import Packs
 from ..data.splits import Split, rows_by_label
 from ..errors import ImageError, RunError
 from ..progress import write
 from ..stops import be_deaf, is_listening
 from .decoding import FAST, decode_fast, packed_pixels, pixels_of
+from .ranks import ALONE, Ranks
 from .seeds import drawing, rng
 from .workers import AHEAD, on_card, worker_count
 
@@ -47,6 +49,16 @@ def train_transform(size: Size, crop: tuple[float, float], flip: bool) -> Transf
     return v2.Compose(steps)
 
 
+def pass_over(transform: Transform, height: int, width: int) -> None:
+    """Draw what the transform draws for an image of this size; no pixel is made."""
+    image = torch.empty((3, height, width), dtype=torch.uint8, device="meta")
+    for step in getattr(transform, "transforms", [transform]):
+        if isinstance(step, v2.RandomResizedCrop):
+            step.make_params([image])
+        else:
+            step(image)
+
+
 def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
     """A tensor on the device: a card copies it from pinned memory while we go on."""
     if torch.device(device).type != "cuda" or tensor.device.type != "cpu":
@@ -56,12 +68,29 @@ def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Rows of a split that were read, and the numbers of those that could not be (skip_bad)."""
+    """Rows of a split that were read, and the numbers of those that could not be (skip_bad).
+
+    whole: where several ranks read a batch, (rank, row) of every image of it that is in some rank's
+    part; `bad` is of the whole batch, too.
+    """
 
     pixels: Tensor  # (B, 3, H, W), 0 ... 255: uint8, or floats of `inputs.release`
     labels: Tensor  # (B,)
     rows: Tensor  # (B,), positions in the split
     bad: tuple[int, ...] = ()
+    whole: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def all_rows(self) -> Tensor:
+        """The rows of the whole batch, those of other ranks, too."""
+        return torch.tensor([row for _, row in self.whole]) if self.whole else self.rows
+
+    def sizes(self, ranks: Ranks) -> list[int]:
+        """How many images each rank has of the whole batch."""
+        if ranks.is_alone:
+            return [len(self.rows)]
+        counts = Counter(rank for rank, _ in self.whole)
+        return [counts[rank] for rank in range(ranks.count)]
 
     @classmethod
     def join(cls, batches: Sequence[Self]) -> Self:
@@ -71,7 +100,8 @@ class Batch:
         labels = torch.cat([batch.labels for batch in batches])
         rows = torch.cat([batch.rows for batch in batches])
         bad = chain.from_iterable(batch.bad for batch in batches)
-        return cls(pixels, labels, rows, bad=tuple(bad))
+        whole = chain.from_iterable(batch.whole for batch in batches)
+        return cls(pixels, labels, rows, bad=tuple(bad), whole=tuple(whole))
 
     def pin_memory(self) -> Self:
         """The same in pinned memory, as DataLoader asks it where a card waits."""
@@ -88,8 +118,17 @@ class Batch:
     @classmethod
     def unread(cls, row: int) -> Self:
         """A batch of nothing but a row whose image is unreadable."""
+        return cls._without_pixels(bad=(row,))
+
+    @classmethod
+    def elsewhere(cls, rank: int, row: int) -> Self:
+        """A batch of nothing but a row that another rank reads."""
+        return cls._without_pixels(whole=((rank, row),))
+
+    @classmethod
+    def _without_pixels(cls, **about: Any) -> Self:
         none = torch.empty(0, dtype=torch.long)
-        return cls(torch.empty(0, dtype=torch.uint8), none, none, bad=(row,))
+        return cls(torch.empty(0, dtype=torch.uint8), none, none, **about)
 
 
 @dataclass(eq=False)
@@ -98,7 +137,9 @@ class Images(Dataset):
 
     With a `seed` an index is a Draw: a batch's randomness depends on the seed and its first draw
     alone, so any step of the stream can be made again, whatever the number of workers. `once`: on
-    the seed and the row instead, so that an image looks the same at every step.
+    the seed and the row instead, so that an image looks the same at every step. `ranks`: each reads
+    its part of a batch, which looks as if one had read them all: what is drawn for the images
+    before it follows from their sizes.
     """
 
     split: Split
@@ -108,6 +149,8 @@ class Images(Dataset):
     once: bool = False
     skip_bad: bool = False
     decoded: dict[int, Decoded | Tensor] = field(default_factory=dict)
+    ranks: Ranks = ALONE
+    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)  # height, width
 
     def __post_init__(self) -> None:
         self.packs = Packs(self.split)
@@ -119,11 +162,57 @@ class Images(Dataset):
         if self.seed is None:
             return [self._read(row) for row in indices]
 
+        rows = [row for row, _ in indices]
         if self.once:
-            return [self._drawn_once(row) for row, _ in indices]
+            return self._parts(rows, self._drawn_once)
         first_draw = indices[0][1]
         with drawing(self.seed, f"augment:{first_draw}"):
-            return [self._read(row) for row, _ in indices]
+            return self._parts(rows, self._read)
+
+    def _parts(self, rows: list[int], read: Callable[[int], Batch]) -> list[Batch]:
+        """The images of this rank's part of a batch, and what is known of the others'."""
+        if self.ranks.is_alone:
+            return [read(row) for row in rows]
+        parts = []
+        for rank in range(self.ranks.count):
+            for place in self.ranks.part(len(rows), rank=rank):
+                row = rows[place]
+                batch = read(row) if rank == self.ranks.rank else self._not_mine(row, rank)
+                if not batch.bad:
+                    batch = replace(batch, whole=((rank, row),))
+                parts.append(batch)
+        return parts
+
+    def _not_mine(self, row: int, rank: int) -> Batch:
+        """Of an image of another rank: whether it can be read, and what is drawn for it."""
+        is_before = rank < self.ranks.rank and not self.once
+        if not (is_before or self.skip_bad):
+            return Batch.elsewhere(rank, row)
+        try:
+            size = self._size(row)
+        except ImageError:
+            if self.skip_bad:
+                return Batch.unread(row)
+            raise
+        if is_before:
+            pass_over(self.transform, *size)
+        return Batch.elsewhere(rank, row)
+
+    def _size(self, row: int) -> tuple[int, int]:
+        """Height and width of a decoded image; with skip_bad it is decoded once to see whether it
+        can be.
+        """
+        if row not in self.sizes:
+            packed = self.packs.find(row)
+            if packed is not None:
+                height, width = packed.shape[:2]
+            elif self.skip_bad or row in self.decoded:
+                height, width = pixels_of(self._image(row)).shape[1:]
+            else:
+                file = self.split.root / self.split.ids[row]
+                width, height = decoded_size(file, self.split.decoding)
+            self.sizes[row] = (height, width)
+        return self.sizes[row]
 
     def _drawn_once(self, row: int) -> Batch:
         assert self.seed is not None
@@ -164,6 +253,7 @@ class Stream:
     Batch t holds the draws t*B ... (t+1)*B of the concatenated shuffles: a pure function of
     (seed, step), so a resumed run sees what the uninterrupted one would have seen. `short`: the
     last batch of an epoch holds the rows that are left, instead of more from the next shuffle.
+    ranks: those that share each batch, of which it does not depend.
     """
 
     rows: int
@@ -171,6 +261,7 @@ class Stream:
     steps: range
     seed: int
     short: bool = False
+    ranks: Ranks = ALONE
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -215,12 +306,14 @@ def train_batches(
 
     once: an image is augmented alike whenever it comes.
     """
+    ranks = stream.ranks
     images = Images(split, transform, seed=stream.seed, once=once, skip_bad=reading.skip_bad)
-    draws = len(stream) * stream.batch_size
-    size = stream.batch_size
+    images.ranks = replace(ranks, store=None)  # which goes to no other process
+    size = -(-stream.batch_size // ranks.count)
+    draws = len(stream) * size
     workers = worker_count(reading, split, images=draws, batch_size=size, training=True)
     if workers == 0:  # else every worker process would keep its own
-        images.keep_bytes = keep_bytes
+        images.keep_bytes = keep_bytes // reading.devices
     pinned = on_card(reading.device)  # uint8 goes to the card, which normalises it
     return _load(images, workers, batch_sampler=stream, pin_memory=pinned)
 
@@ -232,10 +325,11 @@ def pixel_chunks(
     *,
     announce: bool = True,
     chunk_bytes: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Batch]:
     """The split's pixels, decoded once, in chunks just over chunk_bytes (None: CHUNK_BYTES).
 
-    At the end one line announces how many images were skipped.
+    At the end one line announces how many images were skipped. ranks: each has its own rows.
     """
     if chunk_bytes is None:
         chunk_bytes = CHUNK_BYTES
@@ -244,8 +338,10 @@ def pixel_chunks(
     size = 0
     unread_rows: list[int] = []
     seen = 0
-    workers = worker_count(reading, split, images=len(split), batch_size=HANDED, waiting=READ)
-    for batch in _load(images, workers, waiting=READ, batch_size=HANDED):
+    own = rows_of(split, ranks)
+    workers = worker_count(reading, split, images=len(own), batch_size=HANDED, waiting=READ)
+    sampler = None if ranks.is_alone else own
+    for batch in _load(images, workers, waiting=READ, batch_size=HANDED, sampler=sampler):
         batches.append(batch)
         size += batch.pixels.nbytes
         unread_rows += batch.bad
@@ -257,8 +353,13 @@ def pixel_chunks(
 
     if batches:
         yield Batch.join_all(batches)
-    if unread_rows and announce:
-        write(skipped(split, unread_rows))
+    if announce and ranks.total(torch.tensor(len(unread_rows))):
+        write(skipped(split, ranks.joined(torch.tensor(unread_rows, dtype=torch.long)).tolist()))
+
+
+def rows_of(split: Split, ranks: Ranks) -> range:
+    """The rows that a rank evaluates: whole forward passes, which see the same images together."""
+    return ranks.part(len(split), block=READ)
 
 
 def _load(images: Images, workers: int, *, waiting: int = 0, **batching: Any) -> Iterator[Batch]:
@@ -298,6 +399,7 @@ class Pixels:
     transform: Transform
     reading: Reading = field(default_factory=Reading)
     keep_bytes: int = SELECTION_BYTES
+    ranks: Ranks = ALONE
     _chunks: list[Batch] | None = field(default=None, init=False)
     _announce: bool = field(default=True, init=False)
 
@@ -308,8 +410,8 @@ class Pixels:
 
         chunks: list[Batch] = []
         size = 0
-        announce = self._announce
-        for chunk in pixel_chunks(self.split, self.transform, self.reading, announce=announce):
+        about: dict[str, Any] = {"announce": self._announce, "ranks": self.ranks}
+        for chunk in pixel_chunks(self.split, self.transform, self.reading, **about):
             size += chunk.pixels.nbytes
             if size <= self.keep_bytes:
                 chunks.append(chunk)

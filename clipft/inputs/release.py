@@ -146,10 +146,11 @@ class TrainPixels:
         box = random_box(height, width, self.area)
         if box is None or (box.height, box.width) == (height, width):
             box = central_box(height, width)
+        is_mirrored = self.flip and float(torch.rand(())) < 0.5
+        if pixels.is_meta:  # what is drawn was all that was asked for
+            return pixels
         resized = resize(box.cut(pixels), self.size)
-        if self.flip and float(torch.rand(())) < 0.5:
-            return resized.flip(-1)
-        return resized
+        return resized.flip(-1) if is_mirrored else resized
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def worker_count(
     None where forking costs more than it gives: for few images or small ones; and in training on
     the processor itself, which has its decoded images in memory. None, too, where processes are not
     forked, or may not have any of their own. images: how many will be read; waiting: how many all
-    processes together have ready, at least.
+    processes together have ready, at least. The ranks of a machine share cores and memory.
     """
     if reading.workers != "auto":
         return int(reading.workers)
@@ -45,7 +45,8 @@ def worker_count(
     fit = _room() // IMAGE
     if fit < waiting:
         return 0
-    return min(_cores(), MOST, fit // (AHEAD * batch_size))
+    fit //= AHEAD * batch_size
+    return min(_cores() // reading.devices, MOST, fit // reading.devices)
 
 
 def _can_fork() -> bool:

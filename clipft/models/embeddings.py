@@ -21,7 +21,7 @@ from ..config import Reading, digest
 from ..data.splits import Split
 from ..disk.cache import Draft, default_cache
 from ..errors import ConfigError, ImageError
-from ..inputs.batches import Batch, pixel_chunks, to_device
+from ..inputs.batches import Batch, Pixels, rows_of, to_device
 from ..posthoc.weights import Weights
 from ..progress import progress_bar, write
 from .clip import Clip
@@ -144,23 +144,24 @@ def files_digest(split: Split) -> str:
 def stream(
     student: Student,
     points: Mapping[Any, Point],
-    split: Split,
-    chunks: Iterable[Batch] | None = None,
-    reading: Reading = Reading(),
+    pixels: Pixels,
     progress: Callable[[int], object] = _do_nothing,
 ) -> Iterator[tuple[Batch, NamedEmbeddings]]:
     """Chunks of a split, and for each, one by one, (name, embeddings (n, D)) of every point.
 
-    Each image is decoded once for all points (`chunks`: pixels that are there already), and not at
-    all where the cache has them all. `progress` is told of every image and point that is done. Each
-    inner iterator is to be used up. Raises ImageError for an unreadable image unless
-    reading.skip_bad, and where no image at all can be read.
+    Each image is decoded once for all points, and not at all where the cache has them all.
+    `progress` is told of every image and point that is done. Each inner iterator is to be used up.
+    Where ranks share the pixels, each has its own rows, and none keeps embeddings. Raises
+    ImageError for an unreadable image unless reading.skip_bad, and where none at all can be read.
     """
-    memory = SplitMemory(student, split, points)
-    if all(point.digest in memory.cached for point in points.values()):
-        chunks = _rows_alone(split)
-    elif chunks is None:
-        chunks = pixel_chunks(split, student.transform, reading)
+    split = pixels.split
+    ranks = pixels.ranks
+    chunks: Iterable[Batch] = pixels
+    memory = SplitMemory(student, split, points, keeps=ranks.is_alone)
+    is_cached = all(point.digest in memory.cached for point in points.values())
+    # Ranks read alike: what lies in the cache of one machine may not in another's.
+    if ranks.total(torch.tensor(int(is_cached))) == ranks.count:
+        chunks = _rows_alone(split, rows_of(split, ranks))
 
     student.eval()
     unreadable = 0
@@ -170,7 +171,7 @@ def stream(
             progress(len(chunk.bad) * len(points))
             yield chunk, memory.embeddings_of(chunk, progress)
 
-    if unreadable == len(split):
+    if ranks.total(torch.tensor(unreadable)) == len(split):
         first = split.root / split.ids[0]
         raise ImageError(f"no image of {split.name} can be read, the first is {first}")
 
@@ -178,9 +179,14 @@ def stream(
 class SplitMemory:
     """Embeddings of a split by the digest of the tower: `cached` are there, `fresh` are new, and
     written as they come. At the end of `drafts` they are kept, if they are of all rows.
+
+    keeps: off, what is computed is not kept.
     """
 
-    def __init__(self, student: Student, split: Split, points: Mapping[Any, Point]):
+    def __init__(
+        self, student: Student, split: Split, points: Mapping[Any, Point], *, keeps: bool = True
+    ):
+        self.keeps = keeps
         self.student = student
         self.split = split
         self.points = points
@@ -221,6 +227,7 @@ class SplitMemory:
                 embeddings = embed(self.student, chunk.pixels)
                 if tower is not None:
                     by_tower[tower] = embeddings
+                if tower is not None and self.keeps:
                     self._add(tower, embeddings)
             progress(len(rows))
             yield name, embeddings
@@ -234,11 +241,11 @@ class SplitMemory:
         self.fresh[tower].add(embeddings.cpu().numpy())
 
 
-def _rows_alone(split: Split) -> Iterator[Batch]:
-    """Labels and rows of a split in parts, without any pixel."""
+def _rows_alone(split: Split, wanted: range) -> Iterator[Batch]:
+    """Labels and wanted rows of a split in parts, without any pixel."""
     labels = torch.tensor(split.labels)
     no_pixels = torch.empty(0, dtype=torch.uint8)
-    for rows in torch.arange(len(split)).split(ROWS):
+    for rows in torch.arange(wanted.start, wanted.stop).split(ROWS):
         yield Batch(no_pixels, labels[rows], rows)
 
 
@@ -254,7 +261,8 @@ def extract(student: Student, split: Split, reading: Reading = Reading()) -> Fea
     count = 0
     was_training = student.training
     bar = progress_bar(len(split), f"embedding {split.name}", "image", show=reading.progress)
-    chunks = stream(student, points, split, reading=reading, progress=bar.update)
+    pixels = Pixels(split, student.transform, reading, keep_bytes=0)
+    chunks = stream(student, points, pixels, bar.update)
     try:
         with bar:
             for chunk, named in chunks:

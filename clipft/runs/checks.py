@@ -5,6 +5,7 @@ The command line asks these first, and torch only then, so that a mistake is ans
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from importlib import util
@@ -17,6 +18,7 @@ from ..data.splits import Split
 from ..disk.files import check_room, check_target
 from ..errors import ConfigError, ImageError, MissingExtra, RunError
 from ..methods import TURNED
+from ..progress import TORCHRUN
 from .adopted import check_name
 from .folder import RunFolder
 from .formats import DEFAULT_FORMAT, FORMATS, HEAD, Format, check_replaceable, format_of, record_of
@@ -42,13 +44,19 @@ ALIKE = ("manifest_digest", "model_digest", "head", "selection", "decoder")
 
 
 def check_training(
-    config: RunConfig, runs: Path | str, *, scored: bool = False, skip_bad: bool = False
+    config: RunConfig,
+    runs: Path | str,
+    *,
+    scored: bool = False,
+    skip_bad: bool = False,
+    devices: int = 1,
 ) -> None:
     """Raise ClipftError for what a training would be refused for anyway, at its end at the latest.
 
     scored: whether the run is to be scored at its end, which asks every reported split. skip_bad:
-    images that are missing are counted, and a line says so.
+    images that are missing are counted, and a line says so. devices: how many share its batches.
     """
+    check_ranks(config, devices)
     manifest = seen_by(config, load_manifest(config.manifest))
     check_domains(config, manifest)
     check_decoder(config.decoder)
@@ -61,6 +69,15 @@ def check_training(
     begun = find_begun(runs, config)
     if begun is None or not begun.has_weights:  # a finished run is given without its data, too
         _check_rows(config, manifest, scored=scored, skip_bad=skip_bad)
+
+
+def check_ranks(config: RunConfig, devices: int) -> None:
+    """Raise ConfigError where a batch has fewer images than there are processes to share it."""
+    started = int(os.environ["WORLD_SIZE"]) if TORCHRUN in os.environ else 1
+    count = max(devices, started)
+    if count > config.batch_size:
+        fault = f"{count} devices share batches of {config.batch_size} images"
+        raise ConfigError(f"{fault}; wanted: at most one device an image")
 
 
 def check_adoption(

@@ -5,6 +5,7 @@ images.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -36,7 +37,7 @@ class Examples(Protocol):
 
 
 class PixelExamples:
-    """Augmented training images, decoded selection images."""
+    """Augmented training images, decoded selection images; of several ranks each its part."""
 
     def __init__(self, bench: Bench, config: RunConfig):
         self.train = bench.train_split(config)
@@ -45,7 +46,8 @@ class PixelExamples:
         if bench.has_selection(config):
             self.chosen_by = bench.chosen_by(config)
             transform = bench.selection_transform(config)
-            self.selection = Pixels(bench.selection_split(config), transform, bench.reading)
+            split = bench.selection_split(config)
+            self.selection = Pixels(split, transform, bench.reading, ranks=bench.ranks)
         self._bench = bench
         self._config = config
         self._protocol = protocol_of(config)
@@ -58,7 +60,7 @@ class PixelExamples:
             transform: Transform = TrainPixels(both_sides(size), config.crop, config.flip)
         else:
             transform = train_transform(size, config.crop, config.flip)
-        stream = _stream(len(self.train), steps, config)
+        stream = replace(_stream(len(self.train), steps, config), ranks=self._bench.ranks)
         once = self._protocol.drawn_once
         return train_batches(self.train, transform, stream, self._bench.reading, once=once)
 

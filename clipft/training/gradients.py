@@ -4,6 +4,8 @@
     else:       dL = sum_p <dL/dE_p, dE_p>,  E the embeddings of a first pass, kept without a graph
 
 The second is exact for a loss that couples the images of a batch, as a contrastive one does.
+Several ranks have a part of the batch each: of a mean each computes its own, weighted by images, of
+a loss that couples them that of all embeddings. Then the gradients of all ranks are added.
 Source: Gao et al., GradCache, arXiv:2101.06983.
 """
 
@@ -18,6 +20,7 @@ from torch import Tensor
 
 from ..config import RunConfig
 from ..inputs.batches import Batch
+from ..inputs.ranks import Ranks
 from ..inputs.seeds import drawing
 from ..methods import Method
 from ..objectives.loss import loss_terms
@@ -40,13 +43,25 @@ class Gradients:
         """The terms of the loss of this step's batch, whose gradient was added."""
         shown = self.observe.shown(batch, step)
         parts = shown.parts(self.config.accumulate)
-        if len(parts) == 1 or self.method.is_mean:
-            return self._once(parts, step)
-        return self._twice(shown, parts, step)
+        is_whole = len(parts) == 1
+        if self.method.is_mean and 0 not in shown.sizes:
+            terms = self._once(parts, shown.images, step)
+        elif is_whole and self.ranks.is_alone:
+            terms = self._once(parts, shown.images, step)
+        elif is_whole:
+            terms = self._coupled(shown, step)
+        else:
+            terms = self._twice(shown, parts, step)
+        self.ranks.add_gradients(self.observe.weights())
+        return terms
 
-    def _once(self, parts: list[Shown], step: int) -> Terms:
-        """Each part through the model, its loss weighted by how many images it has."""
-        images = sum(len(part.labels) for part in parts)
+    @property
+    def ranks(self) -> Ranks:
+        """Those that share a batch."""
+        return self.observe.ranks
+
+    def _once(self, parts: list[Shown], images: int, step: int) -> Terms:
+        """Each part through the model, its loss weighted by its part of so many images."""
         whole: Terms = {}
         for number, part in enumerate(parts):
             with self._drawing(step, number):
@@ -57,6 +72,24 @@ class Gradients:
                 whole[name] = whole.get(name, 0) + share * term.detach()
         return whole
 
+    def _coupled(self, shown: Shown, step: int) -> Terms:
+        """This rank's part through the model, the loss of the embeddings of all."""
+        with self._drawing(step):
+            embedded = self.observe.embed(shown).coupled(shown, self.ranks)
+        terms = self._shared(shown, embedded, [self.observe.anchor(shown)], step)
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _shared(self, shown: Shown, embedded: Embedded, anchors: list[Tensor], step: int) -> Terms:
+        """A rank's share of the loss of the embeddings of all, of which the gradient is added."""
+        anchor = ABSENT
+        if anchors[0] is not ABSENT:
+            anchor = self.ranks.joined(torch.cat(anchors), shown.sizes)
+        with self._drawing(step, of_all=True):
+            terms = self._terms(self.observe.seen(shown.of_all(), embedded, anchor))
+        shares = {name: term / self.ranks.count for name, term in terms.items()}
+        self.fabric.backward(total(shares))
+        return shares
+
     def _twice(self, shown: Shown, parts: list[Shown], step: int) -> Terms:
         """The loss of all embeddings, then its gradient to each part's through the model."""
         embedded = []
@@ -65,17 +98,14 @@ class Gradients:
             with self._drawing(step, number), torch.no_grad():
                 embedded.append(self.observe.embed(part))
             anchors.append(self.observe.anchor(part))
-        leaves = Embedded.join(embedded)
+        leaves = Embedded.join(embedded).coupled(shown, self.ranks)
         for leaf in leaves.tensors():
             leaf.requires_grad_()
-
-        with self._drawing(step):
-            anchor = ABSENT if anchors[0] is ABSENT else torch.cat(anchors)
-            terms = self._terms(self.observe.seen(shown, leaves, anchor))
-        self.fabric.backward(total(terms))
+        terms = self._shared(shown, leaves, anchors, step)
 
         reads_texts = self.method.trains == "both"
-        gradients = leaves.gradients().parts([len(part.labels) for part in parts])
+        own = leaves.gradients().own(shown, self.ranks)
+        gradients = own.parts([len(part.labels) for part in parts])
         for number, (part, gradient) in enumerate(zip(parts, gradients, strict=True)):
             if not reads_texts:
                 part = replace(part, captions=None, class_captions=None)  # noqa: PLW2901
@@ -87,9 +117,15 @@ class Gradients:
     def _terms(self, seen: Step) -> Terms:
         return loss_terms(self.method, seen, self.config.lam, **self.config.options)
 
-    def _drawing(self, step: int, part: int = 0) -> AbstractContextManager[None]:
-        """Dropout and the like follow from the step, so that a resumed run repeats them."""
+    def _drawing(
+        self, step: int, part: int = 0, *, of_all: bool = False
+    ) -> AbstractContextManager[None]:
+        """Dropout and the like follow from the step, so that a resumed run repeats them; of_all:
+        alike in all ranks.
+        """
         purpose = f"forward:{step}.{part}" if part else f"forward:{step}"
+        if self.ranks.rank and not of_all:
+            purpose += f"@{self.ranks.rank}"
         return drawing(self.config.seed, purpose, self.fabric.device)
 
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -17,6 +18,7 @@ from ..errors import ImageError, RunError, WeightsError
 from ..evaluation.predictions import Validation, validate_on
 from ..evaluation.recorder import TrainingRecord, record_weights
 from ..inputs.batches import Batch, skipped
+from ..inputs.ranks import Ranks
 from ..methods import Method
 from ..models.checkpoints import write_weights
 from ..models.precision import products_in
@@ -82,6 +84,11 @@ class Training:
     clock: Clock = field(default_factory=Clock)
 
     @property
+    def ranks(self) -> Ranks:
+        """Those that share the batches; the first writes and tells."""
+        return self.observe.ranks
+
+    @property
     def log_every(self) -> int:
         """Steps between two rows of the history."""
         return max(1, self.steps // LOGGED)
@@ -112,16 +119,14 @@ def fit(training: Training, state: State) -> None:
         _take_steps(training, state)
     except Interrupted as stop:
         with held():
-            check_losses(training, state)
-            save(training, state)
+            save_between(training, state)
         stop.saved = f"step {state.step} of {training.steps} is saved in {training.folder}"
         raise
 
     if state.unread:
         write(skipped(training.examples.train, sorted(state.unread)))
     with held():
-        record_weights(training.folder, training.folder.best_file)
-        training.folder.finish()
+        training.ranks.by_first(partial(finish, training.folder))
 
 
 def _take_steps(training: Training, state: State) -> None:
@@ -147,8 +152,7 @@ def _take_steps(training: Training, state: State) -> None:
                 validate(training, state)
             elif training.clock.is_due:
                 with held():
-                    check_losses(training, state)
-                    save(training, state)
+                    save_between(training, state)
             about = {"loss": f"{loss:.3f}"}
             if training.examples.selection is not None:
                 about["best_val"] = f"{abs(state.best or 0):.3f}"
@@ -166,8 +170,23 @@ def _said_of_step(training: Training, state: State) -> float:
     return loss
 
 
+def finish(folder: RunFolder) -> None:
+    """The weights chosen so far are the tuned ones."""
+    record_weights(folder, folder.best_file)
+    folder.finish()
+
+
+def save_between(training: Training, state: State) -> None:
+    """Keep the state where no validation is; of several ranks the first does, and asks nobody."""
+    if training.ranks.is_alone:
+        check_losses(training, state)
+    save(training, state)
+
+
 def save(training: Training, state: State) -> None:
     """Keep the state, and how long it took to come there."""
+    if not training.ranks.is_first:
+        return
     with training.record.aside():
         state.save(training.folder.checkpoint_file)
     training.record.save(state.step)
@@ -177,7 +196,7 @@ def save(training: Training, state: State) -> None:
 def require_images(batch: Batch, state: State) -> None:
     """Note the images of a batch that could not be read; raise ImageError where none is left."""
     state.unread |= set(batch.bad)
-    if not len(batch.rows):
+    if not len(batch.all_rows):
         raise ImageError(
             f"no image of step {state.step + 1}'s batch can be read; repair the data set"
         )
@@ -226,8 +245,9 @@ def log(training: Training, state: State, loss: float) -> None:
     row: dict[str, Any] = {"step": state.step, "loss": loss, "lr": lr}
     if len(state.losses.last) > 1:
         row |= state.losses.last
-    training.folder.log(row)
-    training.watch(row)
+    if training.ranks.is_first:
+        training.folder.log(row)
+        training.watch(row)
 
 
 def merit(found: Validation, selection: str) -> float:
@@ -265,13 +285,14 @@ def validate(training: Training, state: State) -> None:
                 row |= _chosen(training, state, found)
         state.validated = state.step
         save(training, state)
-    training.watch(row)
+    if training.ranks.is_first:
+        training.watch(row)
 
 
 def _found(training: Training, state: State, selection: Iterable[Batch]) -> Validation:
     """What the selection split says of the weights."""
     try:
-        return validate_on(state.kept, selection, training.examples.chosen_by)
+        return validate_on(state.kept, selection, training.examples.chosen_by, training.ranks)
     except WeightsError as error:
         advice = "the run diverged; lower lr or lam"
         raise RunError(f"validation after step {state.step}: {error}: {advice}") from None
@@ -282,7 +303,8 @@ def _chosen(training: Training, state: State, found: Validation) -> dict[str, fl
     values = {"val_accuracy": found.accuracy}
     if training.config.selection == "loss":
         values["val_loss"] = found.loss
-    training.folder.log({"step": state.step, **values})
+    if training.ranks.is_first:
+        training.folder.log({"step": state.step, **values})
     if is_chosen(found, state.best, training.config.selection):
         state.best = merit(found, training.config.selection)
         _keep(training, state)
@@ -291,4 +313,5 @@ def _chosen(training: Training, state: State, found: Validation) -> dict[str, fl
 
 def _keep(training: Training, state: State) -> None:
     step = {"step": str(state.step)}
-    write_weights(training.folder.best_file, state.kept.state_dict(), step)
+    if training.ranks.is_first:
+        write_weights(training.folder.best_file, state.kept.state_dict(), step)

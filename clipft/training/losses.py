@@ -7,15 +7,21 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..inputs.ranks import ALONE, Ranks
+
 EVERY = 50  # steps: to read a number of a card is to wait for it
 
 
 @dataclass
 class Losses:
-    """Of the last steps, read `every` so many; what is read is forgotten, but for the last."""
+    """Of the last steps, read `every` so many; what is read is forgotten, but for the last.
+
+    ranks: the terms of each are its share.
+    """
 
     every: int = 1
     last: dict[str, float] = field(default_factory=dict)
+    ranks: Ranks = ALONE
     _unread: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
 
     @classmethod
@@ -38,7 +44,8 @@ class Losses:
             return []
         numbers = torch.stack([torch.stack([*terms.values()]) for _, terms in self._unread])
         read = []
-        for (step, terms), values in zip(self._unread, numbers.tolist(), strict=True):
+        values_of_all = self.ranks.total(numbers).tolist()
+        for (step, terms), values in zip(self._unread, values_of_all, strict=True):
             read.append((step, dict(zip(terms, values, strict=True))))
         self._unread.clear()
         _, self.last = read[-1]

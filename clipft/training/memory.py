@@ -37,11 +37,16 @@ def _keeps_less(tower: Any) -> bool:
     return any(getattr(module, flag, False) for module in tower.modules() for flag in FLAGS)
 
 
-def check_parts(visual: nn.Module, config: RunConfig) -> None:
-    """Raise ConfigError where the parts of a batch would not make up the batch."""
-    if config.accumulate > 1 and _sees_whole_batch(visual):
+def check_parts(visual: nn.Module, config: RunConfig, ranks: int = 1) -> None:
+    """Raise ConfigError where the parts of a batch would not make up the batch.
+
+    ranks: how many processes share it.
+    """
+    parts = {f"accumulate={config.accumulate}": config.accumulate, f"devices={ranks}": ranks}
+    asked = [setting for setting, count in parts.items() if count > 1]
+    if asked and _sees_whole_batch(visual):
         fault = f"{config.model} has BatchNorm, which takes its statistics from the whole batch"
-        raise ConfigError(f"{fault}; leave out accumulate={config.accumulate}")
+        raise ConfigError(f"{fault}; leave out {' and '.join(asked)}")
 
 
 def _sees_whole_batch(visual: nn.Module) -> bool:

@@ -5,7 +5,7 @@ computed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -19,6 +19,8 @@ from ..diagnostics.energies import energy_vectors, unit
 from ..evaluation.bench import Bench
 from ..inputs.batches import Batch, to_device
 from ..inputs.prompts import random_texts
+from ..inputs.ranks import Ranks
+from ..inputs.release import both_sides
 from ..inputs.seeds import drawing, rng
 from ..methods import METHODS
 from ..objectives.step import ABSENT, Step
@@ -30,25 +32,43 @@ from .state import State, trained_tensors
 
 @dataclass(frozen=True)
 class Shown:
-    """A batch on the device, with what was drawn for it."""
+    """A batch on the device, with what was drawn for it.
+
+    Where ranks share a batch this is one's part, and `all_labels` and `sizes` are of all parts. A
+    rank without an image has a blank one that counts for nothing, so that all ranks do the same.
+    """
 
     pixels: Tensor  # (B, 3, H, W)
     labels: Tensor  # (B,)
     captions: Any = None  # (B, context) tokens of a caption for each image
     class_captions: Any = None  # (C, context) of one for each class
     random_texts: Tensor = ABSENT  # (M, D) unit rows
+    all_labels: Tensor = ABSENT
+    sizes: Sequence[int] = ()
+    class_sizes: Sequence[int] = ()  # as many classes each rank embeds; (): each all
+
+    @property
+    def images(self) -> int:
+        """How many the batch of all ranks has."""
+        return sum(self.sizes) if self.sizes else len(self.labels)
+
+    def of_all(self) -> Shown:
+        """What belongs to the embeddings of all ranks."""
+        return replace(self, labels=self.all_labels) if self.sizes else self
 
     def parts(self, count: int) -> list[Shown]:
         """So many of about equal size, none without an image; the first has the class captions."""
         count = min(count, len(self.labels))
-        if count == 1:
+        if count <= 1:
             return [self]
         captions = [None] * count if self.captions is None else self.captions.tensor_split(count)
         parts = []
         for number, pixels in enumerate(self.pixels.tensor_split(count)):
             labels = self.labels.tensor_split(count)[number]
-            class_captions = None if number else self.class_captions
-            part = Shown(pixels, labels, captions[number], class_captions, self.random_texts)
+            texts = {"captions": captions[number], "class_captions": self.class_captions}
+            if number:
+                texts["class_captions"] = None
+            part: Shown = replace(self, pixels=pixels, labels=labels, **texts)
             parts.append(part)
         return parts
 
@@ -73,6 +93,30 @@ class Embedded(NamedTuple):
     def tensors(self) -> list[Tensor]:
         """Those that are there."""
         return [tensor for tensor in self if tensor is not None]
+
+    def coupled(self, shown: Shown, ranks: Ranks) -> Embedded:
+        """Those of all ranks, with the gradient to one's own, see `Ranks.coupled`."""
+        whole = []
+        for tensor, sizes in self._with_sizes(shown):
+            whole.append(ranks.coupled(tensor, sizes) if sizes else tensor)
+        return Embedded(*whole)
+
+    def own(self, shown: Shown, ranks: Ranks) -> Embedded:
+        """Of the gradients to those of all ranks, which each has 1 / count of, one's own."""
+        own = []
+        for tensor, sizes in self._with_sizes(shown):
+            own.append(ranks.count * tensor.split(sizes)[ranks.rank] if sizes else tensor)
+        return Embedded(*own)
+
+    def _with_sizes(self, shown: Shown) -> list[tuple[Any, list[int]]]:
+        """Each with how many rows of it are each rank's; none where it is not there, or not
+        shared.
+        """
+        sizes = (shown.sizes, shown.sizes, shown.class_sizes)
+        pairs = []
+        for tensor, of_ranks in zip(self, sizes, strict=True):
+            pairs.append((tensor, [] if tensor is None else list(of_ranks)))
+        return pairs
 
     def gradients(self) -> Embedded:
         """The gradients that came to these leaves; 0 where none did."""
@@ -104,9 +148,13 @@ def _gradient(leaf: Tensor | None) -> Any:
 
 
 class Observer:
-    """Makes a batch's Step; all draws follow from the step's number, a resumed run repeats them."""
+    """Makes a batch's Step; all draws follow from the step's number, a resumed run repeats them.
+
+    Each of several ranks draws for the whole batch, and takes what belongs to its part.
+    """
 
     def __init__(self, bench: Bench, config: RunConfig, state: State, fabric: Fabric, split: Split):
+        self.ranks = bench.ranks_of(config)
         self._bench = bench
         self._config = config
         self._student = state.student
@@ -137,22 +185,53 @@ class Observer:
     def shown(self, batch: Batch, step: int) -> Shown:
         """The batch of this step on the device, and what is drawn for it."""
         needs = self._method.needs
-        pixels = to_device(batch.pixels, self._fabric.device)
+        pixels = to_device(batch.pixels if len(batch.rows) else self._blank, self._fabric.device)
         if self._compiles:
             self._try_compiled(pixels.tensor_split(self._config.accumulate)[0])
             self._compiles = False
         # Each draw has its own seed, so the order of what follows draws nothing else.
-        return Shown(
+        shown = Shown(
             pixels=pixels,
             labels=to_device(batch.labels, self._fabric.device),
             captions=self._image_captions(batch, step) if "captions" in needs else None,
             class_captions=self._class_captions(step) if "class_captions" in needs else None,
             random_texts=self._random_texts(step) if "random_texts" in needs else ABSENT,
         )
+        return shown if self.ranks.is_alone else self._part(shown, batch)
+
+    def _part(self, shown: Shown, batch: Batch) -> Shown:
+        """This rank's part of texts that were drawn for all, and what it has to know of all."""
+        sizes = batch.sizes(self.ranks)
+        labels = torch.tensor(self._split.labels)[batch.all_rows]
+        shown = replace(shown, sizes=sizes, all_labels=to_device(labels, self._fabric.device))
+        if shown.captions is not None:
+            own = shown.captions.split(sizes)[self.ranks.rank]
+            shown = replace(shown, captions=own if len(own) else shown.captions[:1])
+        texts = shown.class_captions
+        if texts is None or len(texts) < self.ranks.count:
+            return shown
+        class_sizes = [
+            len(self.ranks.part(len(texts), rank=rank)) for rank in range(self.ranks.count)
+        ]
+        own = texts.split(class_sizes)[self.ranks.rank]
+        return replace(shown, class_captions=own, class_sizes=class_sizes)
+
+    @property
+    def _blank(self) -> Tensor:
+        """A black image: all that a rank without one has."""
+        return torch.zeros(1, 3, *both_sides(self._bench.clip.size), dtype=torch.uint8)
+
+    def weights(self) -> list[Tensor]:
+        """The tensors that are trained."""
+        return list(trained_tensors(self._student).values())
 
     def embed(self, shown: Shown) -> Embedded:
         """What the student makes of it."""
-        return Embedded(*self._module(shown.pixels, shown.captions, shown.class_captions))
+        embedded = Embedded(*self._module(shown.pixels, shown.captions, shown.class_captions))
+        if len(shown.labels):
+            return embedded
+        captions = None if embedded.captions is None else embedded.captions[:0]
+        return embedded._replace(images=embedded.images[:0], captions=captions)
 
     def seen(self, shown: Shown, embedded: Embedded | None = None, anchor: Tensor = ABSENT) -> Step:
         """What the method sees of it; embedded, anchor: as they were made already."""
@@ -187,7 +266,7 @@ class Observer:
             return ABSENT
         with torch.inference_mode(), self._fabric.autocast():
             normalised = self._student.pixels(shown.pixels)
-            embeddings = self._encode(normalised).float()
+            embeddings = self._encode(normalised).float()[: len(shown.labels)]
         return embeddings.clone()  # what was made inside may not be kept for a gradient
 
     def _try_compiled(self, pixels: Tensor) -> None:
@@ -213,11 +292,13 @@ class Observer:
         return clip.embed_texts(tokens)
 
     def _image_captions(self, batch: Batch, step: int) -> Tensor:
-        """Tokens (B, context) of a caption for each image, drawn by its domain."""
+        """Tokens (B, context) of a caption for each image of all ranks, drawn by its domain."""
         if protocol_of(self._config).drawn_once:
-            return self._captions_of_all[batch.rows].to(self._fabric.device)
-        domains = [self._split.domain_of(row) for row in batch.rows.tolist()]
-        return self._caption_tokens(batch.labels.tolist(), domains, f"captions:{step}")
+            return self._captions_of_all[batch.all_rows].to(self._fabric.device)
+        rows = batch.all_rows.tolist()
+        labels = [self._split.labels[row] for row in rows]
+        domains = [self._split.domain_of(row) for row in rows]
+        return self._caption_tokens(labels, domains, f"captions:{step}")
 
     @cached_property
     def _captions_of_all(self) -> Tensor:

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..config import RunConfig
 from ..errors import RunError
+from ..inputs.ranks import ALONE, Ranks
 from ..models.checkpoints import read_metadata, read_weights, write_weights
 from ..models.students import Student
 from ..parsing import parse_json
@@ -44,8 +45,17 @@ class State:
     losses: Losses = field(default_factory=Losses)
 
     @classmethod
-    def begin(cls, student: Student, config: RunConfig, ema: float | None, fabric: Fabric) -> State:
+    def begin(
+        cls,
+        student: Student,
+        config: RunConfig,
+        ema: float | None,
+        fabric: Fabric,
+        ranks: Ranks = ALONE,
+    ) -> State:
         """The state before the first step; ema: decay of the averaged weights, None for none.
+
+        ranks: all begin where the first does.
 
         On purpose unlike Lipsum-FT's release: AdamW's first moment is kept in fp32, there in bf16.
         `protocol: release` is as there.
@@ -57,12 +67,15 @@ class State:
         else:
             optimizer = torch.optim.AdamW(groups, lr=config.lr, **about, fused=True)
         module, wrapped = fabric.setup(student, optimizer)
+        ranks.share_out(student.state_dict().values())
         average = None
         if ema is not None:
             average = AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(ema))
             # The first call copies: the average starts at theta0.
             average.update_parameters(student)
-        return cls(student, module, wrapped, average, losses=Losses.on(fabric.device))
+        losses = Losses.on(fabric.device)
+        losses.ranks = ranks
+        return cls(student, module, wrapped, average, losses=losses)
 
     @property
     def kept(self) -> Student:

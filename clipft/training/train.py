@@ -17,16 +17,16 @@ from ..config import Reading, RunConfig, plain_settings
 from ..disk.files import check_room
 from ..errors import ConfigError, RunError
 from ..evaluation.bench import Bench, compare_digests
+from ..evaluation.launch import fabric_of, sharing
 from ..evaluation.recorder import TrainingRecord
 from ..evaluation.trackers import Tracking
 from ..inputs.prompts import random_texts
 from ..inputs.seeds import rng
 from ..methods import METHODS
 from ..models.head import Head
-from ..models.load import pick_device
 from ..models.students import Student
 from ..progress import write
-from ..runs.checks import check_probe, check_tracker
+from ..runs.checks import check_probe, check_ranks, check_tracker
 from ..runs.folder import RunFolder
 from ..runs.identity import PLACED, as_kept, run_id
 from ..runs.presence import check_images_there, say_classes_without_images
@@ -56,12 +56,12 @@ def train(
 
     Leaves in `runs/<id>/` config.json, metrics.jsonl and weights.safetensors (the weights of the
     best validation accuracy, or those that config.selection says). A resumed run equals the
-    uninterrupted one bit for bit on CPU.
+    uninterrupted one bit for bit on CPU; on another number of devices but for rounding.
 
     Arguments:
         config: all that decides the outcome.
         runs: the folder of the runs.
-        reading: how images are read, and on which device.
+        reading: how images are read, and on which device, or how many.
         watch: called with each row of metrics.jsonl; what it raises ends the training, and the same
             call later goes on from the last checkpoint.
 
@@ -82,43 +82,54 @@ def train(
     """
     reading = reading or Reading()
     check_tracker(reading.log)
-    fabric = _fabric(reading.device, config)
-    bench = Bench(config, replace(reading, device=str(fabric.device)))
+    check_ranks(config, reading.devices)
+    with sharing(reading) as (ranks, shared_reading):
+        fabric = fabric_of(shared_reading, config.precision, ranks)
+        bench = Bench(config, replace(shared_reading, device=str(fabric.device)), ranks=ranks)
+        run = _run(bench, config, Path(runs), fabric, watch or _ignore)
+    return Run.open(run)
+
+
+def _run(bench: Bench, config: RunConfig, runs: Path, fabric: Fabric, watch: Watch) -> RunFolder:
+    """The folder of a run, trained by now."""
+    ranks = bench.ranks
     bench.check(config)
     _check_texts(bench, config)
-    check_parts(bench.clip.model.visual, config)
+    check_parts(bench.clip.model.visual, config, ranks.count)
     made_of = bench.made_of(config)
 
     kept = as_kept(config, bench.manifest)
-    folder = RunFolder(Path(runs) / run_id(kept, bench.manifest, made_of))
-    if folder.has_weights:  # without the lock: several processes may ask for the same finished run
+    folder = RunFolder(runs / run_id(kept, bench.manifest, made_of))
+    # Without the lock: several processes may ask for the same finished run.
+    if ranks.first_says(lambda: folder.has_weights):
         with contextlib.suppress(ConfigError):  # it is given to those without the data set, too
             made_of |= bench.rows_of(config)
         _check_begun(folder, kept, made_of)
-        folder.tidy()
-        return Run.open(folder)
+        ranks.by_first(folder.tidy)
+        return folder
     made_of |= bench.rows_of(config)
-    _check_disk(bench, config, folder)
-    with folder.lock():
-        _check_begun(folder, kept, made_of)
-        if not folder.has_weights:  # else by another process, meanwhile
-            title = METHODS[config.method].title
-            folder.write_manifest(bench.manifest.copy_for_run())
-            folder.write_config(kept.model_dump(mode="json") | made_of | {"title": title})
-            try:
-                _train(bench, config, folder, fabric, watch or _ignore)
-            except Exception:
-                # Nothing to go on from must not stand in the way of the corrected command.
+    ranks.by_first(lambda: _check_disk(bench, config, folder))
+    with folder.lock() if ranks.is_first else contextlib.nullcontext():
+        ranks.by_first(lambda: _check_begun(folder, kept, made_of))
+        if ranks.first_says(lambda: folder.has_weights):  # by another process, meanwhile
+            return folder
+        title = METHODS[config.method].title
+        recorded = kept.model_dump(mode="json") | made_of | {"title": title}
+        ranks.by_first(lambda: _write_begun(folder, bench, recorded))
+        try:
+            _train(bench, config, folder, fabric, watch)
+        except Exception:
+            # Nothing to go on from must not stand in the way of the corrected command.
+            if ranks.is_first:
                 folder.discard()
-                raise
-    return Run.open(folder)
+            raise
+    return folder
 
 
-def _fabric(device: str, config: RunConfig) -> Fabric:
-    kind, _, index = pick_device(device).partition(":")
-    devices = [int(index)] if index else 1
-    mixed = config.precision == "bf16-mixed"  # tf32 is a way to compute in fp32
-    return Fabric(accelerator=kind, devices=devices, precision="bf16-mixed" if mixed else "32-true")
+def _write_begun(folder: RunFolder, bench: Bench, recorded: dict[str, Any]) -> None:
+    """Leave in the folder what the run is made of."""
+    folder.write_manifest(bench.manifest.copy_for_run())
+    folder.write_config(recorded)
 
 
 def _ignore(row: dict[str, Any]) -> None:
@@ -171,7 +182,16 @@ def _train(
     bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fabric, watch: Watch
 ) -> None:
     """Set up what the loop needs, from the start or from the last checkpoint, and run it."""
-    tracking = Tracking(bench.reading.log if fabric.is_global_zero else "", folder)
+    if bench.ranks_of(config).is_alone and not bench.ranks.is_alone:
+        bench.ranks.by_first(lambda: _fit(bench, config, folder, watch))
+    else:
+        _fit(bench, config, folder, watch, fabric)
+
+
+def _fit(
+    bench: Bench, config: RunConfig, folder: RunFolder, watch: Watch, fabric: Fabric | None = None
+) -> None:
+    tracking = Tracking(bench.reading.log if bench.ranks.is_first else "", folder)
     training, state = begun(bench, config, folder, _Watched(tracking, watch), fabric=fabric)
     kept = as_kept(config, bench.manifest)
     tracking.begin(kept)
@@ -207,8 +227,9 @@ def begun(
 
     examples: other than the data set's own.
     """
-    fabric = fabric or _fabric(bench.device, config)
-    record = TrainingRecord(folder, fabric.device, config.precision)
+    ranks = bench.ranks_of(config)
+    fabric = fabric or fabric_of(bench.reading, config.precision, ranks)
+    record = TrainingRecord(folder, fabric.device, config.precision, ranks.count)
     method = METHODS[config.method]
     is_probe = method.trains == "head"
     with record.aside():
@@ -242,19 +263,21 @@ def _examples(bench: Bench, config: RunConfig, state: State) -> Examples:
 
 def _begun_state(bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fabric) -> State:
     """The state before the first step, or that of the last checkpoint."""
+    ranks = bench.ranks_of(config)
     method = METHODS[config.method]
     student = bench.student(config)
     if method.trains == "head":
         student.visual.requires_grad_(False)
-    resumed = folder.checkpoint_file.exists()
+    resumed = ranks.first_says(folder.checkpoint_file.exists)
     if not resumed:
-        _start_head(bench, config, student)
-    state = State.begin(student, config, method.ema if config.ema is None else config.ema, fabric)
+        ranks.by_first(lambda: _start_head(bench, config, student))
+    ema = method.ema if config.ema is None else config.ema
+    state = State.begin(student, config, ema, fabric, ranks)
     if bench.reading.checkpointing:
         keep_less(student, config.model)
     if resumed:
         state.restore(folder.checkpoint_file)
-    folder.forget_after(state.step, state.validated)
+    ranks.by_first(lambda: folder.forget_after(state.step, state.validated))
     return state
 
 

@@ -51,6 +51,7 @@ if __name__ == "__main__":
     from clipft.data.splits import Split
     from clipft.evaluation.bench import Bench
     from clipft.evaluation.mixtures import Mixtures
+    from clipft.inputs import batches
     from clipft.inputs.batches import CHUNK_BYTES, Batch
     from clipft.models import embeddings
     from clipft.models.students import Classifier
@@ -62,7 +63,7 @@ if __name__ == "__main__":
     def no_files(split):
         return "none"
 
-    def zeros(split, _transform, _reading):
+    def zeros(split, _transform, _reading, **_):
         labels = torch.tensor(split.labels)
         step = -(-CHUNK_BYTES // (3 * SIDE * SIDE) // 256) * 256
         for rows in torch.arange(len(split)).split(max(step, 256)):
@@ -70,7 +71,7 @@ if __name__ == "__main__":
             yield Batch(pixels, labels[rows], rows)
 
     embeddings.files_digest = no_files
-    embeddings.pixel_chunks = zeros
+    batches.pixel_chunks = zeros
     bench = Bench(RunConfig(), Reading(device="cpu", progress=False), gap_texts=100)
     student = bench.student(bench.config)
     start = bench.student(bench.config).state_dict()

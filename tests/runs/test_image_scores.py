@@ -18,7 +18,8 @@ from conftest import QUIET
 from clipft.data.splits import Split
 from clipft.errors import StorageError
 from clipft.evaluation.mixtures import Judge, score_splits
-from clipft.inputs.batches import Batch
+from clipft.inputs.batches import Batch, Pixels
+from clipft.inputs.ranks import ALONE
 from clipft.models.embeddings import Point
 from clipft.runs.folder import RunFolder
 from clipft.runs.image_scores import Gathered, ImagesFile, write_images
@@ -172,7 +173,7 @@ class Counting(Judge):
     """Says something of each image, in memory that is traced; counts embeddings that are held."""
 
     def __init__(self):
-        self.mixtures = SimpleNamespace(student=Plain(), reading=QUIET)
+        self.mixtures = SimpleNamespace(student=Plain(), reading=QUIET, ranks=ALONE)
         self.points = dict.fromkeys(ALPHAS, Point(lambda: None))
         self.alphas = list(ALPHAS)
         self.held = []
@@ -192,13 +193,14 @@ def peak_of_sweep(rows, path):
     split = split_of("real", rows)
     pixels = torch.zeros(50, 3, 2, 2, dtype=torch.uint8)
     parts = torch.arange(rows).split(50)
-    chunks = (Batch(pixels, torch.tensor(split.labels)[part], part) for part in parts)
+    shown = Pixels(split, None)
+    shown._chunks = (Batch(pixels, torch.tensor(split.labels)[part], part) for part in parts)
     judge = Counting()
     tracemalloc.start()
     pool = pa.default_memory_pool().bytes_allocated()
     try:
         scores = Gathered()
-        score_splits(judge, [split], scores, {split.name: chunks})
+        score_splits(judge, [split], scores, {split.name: shown})
         write_images(path, scores)
         peak = tracemalloc.get_traced_memory()[1]
     finally:

@@ -635,9 +635,9 @@ def test_selection_that_does_not_fit_is_decoded_again(world, tmp_path, monkeypat
     }  # as often as it was evaluated
 
 
-def in_single_images(split, transform, reading, announce, chunks=data.pixel_chunks):
+def in_single_images(split, transform, reading, chunks=data.pixel_chunks, **about):
     for row in range(len(split)):
-        yield from chunks(split.take([row]), transform, reading, announce=announce)
+        yield from chunks(split.take([row]), transform, reading, **about)
 
 
 def test_foreign_checkpoint_is_one_line(world, monkeypatch):
