@@ -242,13 +242,13 @@ class _Price:
             if key in self.priced or self._is_trained(job, config):
                 continue
             self.priced.add(key)
-            self._add_training(cost, config)
+            self._add_training(cost, config, is_kept=job.work.keeps_weights)
         if job.work.trainings:
             self._add_making(cost, job.work)
             self._add_scoring(cost, job.work)
         return cost
 
-    def _add_training(self, cost: Cost, config: RunConfig) -> None:
+    def _add_training(self, cost: Cost, config: RunConfig, *, is_kept: bool) -> None:
         data = self.data(config)
         cost.trainings += 1
         seconds, source = self._seconds_of_training(config, data)
@@ -259,8 +259,9 @@ class _Price:
             self.images += images
             self.training_seconds += seconds
             self.most_images = max(self.most_images, images / seconds)
-        cost.size += self._size(config, data)
-        self.largest = max(self.largest, self._size(config, data))
+        size = self._size(config, data)
+        cost.size += size if is_kept else 0
+        self.largest = max(self.largest, size)
 
     def _seconds_of_training(self, config: RunConfig, data: Data) -> tuple[float, str]:
         """Seconds, validations included, and where they are from: a device, a card, or unknown."""
@@ -334,7 +335,9 @@ class _Price:
         if not self._begun[place]:
             return False
         folder = self._begun[place].get(begun_key(config, manifest))
-        return folder is not None and folder.has_weights
+        if folder is None:
+            return False
+        return folder.has_weights or (folder.is_scored and not job.work.keeps_weights)
 
     def manifest(self, name: str) -> Manifest | None:
         """A data set's manifest, opened once; None where it cannot be."""

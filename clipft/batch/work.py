@@ -32,12 +32,14 @@ class Work:
     """Runs to train, a post-hoc method and its options where one is applied to them.
 
     alphas: at how many mixtures the outcome is scored, zero-shot among them; 0: it is not scored.
+    keeps_weights: or they go once it is scored.
     """
 
     trainings: tuple[RunConfig, ...] = ()
     combines: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     alphas: int = 0
+    keeps_weights: bool = True
 
     @functools.cached_property
     def makes(self) -> tuple[str, ...]:
@@ -88,5 +90,6 @@ def work_of(wanted: Parameters, parameters: Mapping[str, Any]) -> Work:
             wanted_there = "a number and a mapping, written out in the cell `parameters`"
             raise ConfigError(f"seed and settings of a notebook that trains: {wanted_there}")
         own = {"seed": values["seed"]} | values["settings"]
-        return Work((recipe(base_of(wanted, parameters), **own),), alphas=alphas)
+        trained = recipe(base_of(wanted, parameters), **own)
+        return Work((trained,), alphas=alphas, keeps_weights=values.get("keep_weights", True))
     return Work()

@@ -176,6 +176,8 @@ def test_a_forecast_counts_jobs_hours_and_bytes(tmp_path, monkeypatch):
     weights = 4 * (86192640 + 345 * 513)
     assert first.size == 2 * weights
     assert second.size > 2 * weights
+    train["parameters"]["keep_weights"] = False
+    assert forecast(spec_file(tmp_path, stages=[train])).size == 0
     kinds = {row.name: (row.kind, row.line) for row in ahead.missing}
     assert kinds["domainnet"][0] == "data" and "$CLIPFT_DATA/domainnet" in kinds["domainnet"][1]
     assert "timm/vit_base_patch16_clip_224.openai" in kinds["ViT-B-16 openai"][1]

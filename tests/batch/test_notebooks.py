@@ -78,7 +78,7 @@ def tiny(name, world):
                 k: v for k, v in settings_of.items() if k not in ("manifest", "lr", "steps")
             },
         },
-        "01_fine_tune": base | {"runs": str(world.runs), "device": "cpu"},
+        "01_fine_tune": base | {"runs": str(world.runs), "device": "cpu", "keep_weights": False},
         "02_energy_gap": saved,
         "03_feature_distortion": saved | {"kind": "normalised"},
         "04_energy_tsne": saved | {"per_split": 6, "perplexity": 5.0, "layout": "joint"},
@@ -198,6 +198,10 @@ def test_runs_headless(notebook, world, some_runs, tmp_path, kernel, monkeypatch
     assert len(figures) == FIGURES[notebook.stem]
     assert all(figure["config"]["showSendToCloud"] is False for figure in figures)
     assert out.stat().st_size < 2_000_000
+    if notebook.stem == "01_fine_tune":
+        (folder,) = world.runs.iterdir()
+        assert (folder / "scores.parquet").exists()
+        assert not (folder / "weights.safetensors").exists()
     if notebook.stem in LOADS_RUNS:
         saved = sorted((world.runs.parent / "figures").glob("*.json"))
         assert len(saved) == FIGURES[notebook.stem] - SHOWN_ONLY.get(notebook.stem, 0)

@@ -85,6 +85,7 @@ CHECKOUT = Path(clipft.__file__).parent.parent
 LIBRARIES = {Path(path) for path in sysconfig.get_paths().values()}
 READ = [CHECKOUT, *LIBRARIES, Path(sys.prefix), Path(sys.base_prefix), Path("/proc"), Path("/dev")]
 READ += [Path("/sys"), Path("/usr/share"), Path("/usr/lib"), Path("/lib"), Path("/etc/mime.types")]
+READ = [Path(os.path.realpath(path)) for path in READ]
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 MOVES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.truncate"}
 _roots: list[Path] = []  # of the example that is watched
@@ -118,7 +119,7 @@ def watched(*roots: Path):
     finally:
         faulthandler.cancel_dump_traceback_later()
         _roots.clear()
-    assert _left == []
+    assert _left == [], _left
 
 
 @contextlib.contextmanager
