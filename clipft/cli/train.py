@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from ..errors import ConfigError
+from ..progress import is_first
 from . import completion
 from .app import (
     Checkpointing,
@@ -127,7 +128,8 @@ def _trained(configuration: RunConfig, runs: str, reading: Reading, *, keep_weig
         from ..runs.pruning import prune
 
         score(run, reading=reading)
-        prune(run, weights=True)
+        if is_first():
+            prune(run, weights=True)
     return run.path
 
 
