@@ -12,8 +12,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, Self
 
 from ..errors import ConfigError
+from ..runs.machine import processors
 from .attempt import Attempts, Share, Status
-from .machine import check_gpus, processors, visible_gpus
+from .machine import check_gpus, visible_gpus
 from .spec import Job
 
 

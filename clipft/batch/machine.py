@@ -34,13 +34,6 @@ def check_gpus(devices: Sequence[str]) -> None:
             raise unknown("GPU", device, known)
 
 
-def processors() -> int:
-    """How many cores this process may use: of a node, those that a scheduler gave it."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def provenance(gpu: str) -> dict[str, Any]:
     """What is written down of a job that runs now: date, machine, versions.
 

@@ -30,6 +30,7 @@ from ..errors import ClipftError, ConfigError, RunError, first_line
 from ..inputs.ranks import ALONE, Ranks
 from ..models.load import pick_device
 from ..progress import LAUNCHED, TORCHRUN
+from ..runs.machine import processors
 from ..stops import be_deaf
 
 HANG = timedelta(hours=1)  # after which a sum that waits for a rank is given up
@@ -123,6 +124,9 @@ def _check_devices(reading: Reading, here: int) -> str:
     if kind == "cpu" and reading.device != "cpu":
         wanted = f"for {here} processes on the processor say so: device cpu"
         raise ConfigError(f"devices is {here}, and no card is here; {wanted}")
+    if kind == "cpu" and here > processors():
+        wanted = f"at most {processors()}: so many cores are here for a process each"
+        raise ConfigError(f"devices is {here}, expected {wanted}")
     if kind == "cuda" and here > cards:
         raise ConfigError(f"devices is {here}, expected at most {cards}: so many cards are here")
     return kind

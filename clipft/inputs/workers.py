@@ -1,7 +1,6 @@
 """How many processes decode images where that is left to us; nothing of it changes a pixel."""
 
 import multiprocessing
-import os
 import shutil
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import torch
 
 from ..config import Reading
 from ..data.splits import Split
+from ..runs.machine import processors
 
 MOST = 8
 SMALL = 16_000  # bytes of a file: below it an image is decoded as fast as it is handed over
@@ -46,7 +46,8 @@ def worker_count(
     if fit < waiting:
         return 0
     fit //= AHEAD * batch_size
-    return min(_cores() // reading.devices, MOST, fit // reading.devices)
+    cores = processors() if processors() > 1 else 0  # one alone is this process's
+    return min(cores // reading.devices, MOST, fit // reading.devices)
 
 
 def _can_fork() -> bool:
@@ -60,12 +61,6 @@ def on_card(device: str) -> bool:
     if device == "auto":
         return torch.cuda.is_available()
     return device.startswith("cuda")
-
-
-def _cores() -> int:
-    """Those that this process may use; one for none but itself."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return cores if cores and cores > 1 else 0
 
 
 def _room() -> int:

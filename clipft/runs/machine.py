@@ -69,6 +69,13 @@ def cores() -> str:
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores"
 
 
+def processors() -> int:
+    """How many cores this process may use: of a node, those that a scheduler gave it."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def ask(*command: str) -> Sequence[str]:
     """The lines that another program answers; none where it fails or is not there."""
     with contextlib.suppress(OSError, SubprocessError):

@@ -128,7 +128,7 @@ def test_ranks_share_the_cores_of_a_machine(monkeypatch, tmp_path):
     split = Split("real", "train", tmp_path, ("real/apple/real_000_train0.png",) * 2, (0, 0))
     monkeypatch.setattr(workers, "on_card", lambda _: True)
     monkeypatch.setattr(workers, "_mean_size", lambda _: 1_000_000)
-    monkeypatch.setattr(workers, "_cores", lambda: 6)
+    monkeypatch.setattr(workers, "processors", lambda: 6)
     monkeypatch.setattr(workers, "_room", lambda: 1 << 40)
     counts = {}
     for devices in (1, 2, 8):

@@ -14,7 +14,7 @@ from clipft.inputs.workers import worker_count
 @pytest.fixture
 def split(tmp_path, monkeypatch):
     """A split of photographs of 60 kB on a machine of four cores with room."""
-    monkeypatch.setattr(workers, "_cores", lambda: 4)
+    monkeypatch.setattr(workers, "processors", lambda: 4)
     monkeypatch.setattr(workers, "_room", lambda: 8 << 30)
     (tmp_path / "photo.jpg").write_bytes(bytes(60_000))
     (tmp_path / "emoji.png").write_bytes(bytes(2_000))
@@ -50,7 +50,7 @@ def test_no_more_than_the_machine_bears(split, monkeypatch):
     monkeypatch.setattr(workers, "_room", lambda: 300 << 20)
     assert count(split) == 1
     monkeypatch.setattr(workers, "_room", lambda: 1 << 40)
-    monkeypatch.setattr(workers, "_cores", lambda: 64)
+    monkeypatch.setattr(workers, "processors", lambda: 64)
     assert count(split) == 8
 
 

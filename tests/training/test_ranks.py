@@ -325,6 +325,7 @@ def test_devices_are_counted(devices):
         ("cuda", 3, "devices is 4, expected at most 3"),
         ("cuda:1", 8, "cuda:1 is one device, and devices is 4; leave out one"),
         ("mps", 0, "devices is 4, but mps is one device"),
+        ("cpu", 3, "devices is 4, expected at most 3: so many cores are here for a process each"),
         ("cpu", 0, "several devices need a script or a command, which is started once for each"),
     ],
 )
@@ -333,6 +334,7 @@ def test_devices_that_are_not_there_are_refused(world, monkeypatch, device, card
     found = {"auto": kind}.get(device, device)
     monkeypatch.setattr(launch, "pick_device", lambda _: found)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    monkeypatch.setattr(launch, "processors", lambda: cards or 4)
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
     with pytest.raises(ConfigError, match=wanted):
         train(world.config(), world.runs, reading=Reading(device=device, devices=4))
