@@ -67,6 +67,13 @@ def test_the_kernel_is_this_python_and_the_page_is_live(became, monkeypatch):
     assert os.environ["CLIPFT_HEADLESS"] == "1"
 
 
+def test_who_may_come_in_is_left_to_jupyter(became):
+    """Its token and its loopback stay: clipft says where the notebooks are, and nothing else."""
+    lab.open_lab()
+    told = [option.partition("=")[0] for option in became[0][1][3:]]
+    assert told == ["--ServerApp.root_dir", "--LabApp.default_url"]
+
+
 def test_a_relative_folder_is_resolved(became, tmp_path, monkeypatch):
     (tmp_path / "own").mkdir()
     monkeypatch.chdir(tmp_path)
