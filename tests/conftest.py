@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,6 +37,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 LEAN = str(Path(__file__).parent / "lean")  # what processes that the tests start do without
 if LEAN not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LEAN, os.environ.get("PYTHONPATH")]))
+# Under nohup, or behind `&`, these are ignored, and what the tests start would inherit that.
+for heard, handler in {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGHUP: signal.SIG_DFL,
+}.items():
+    if signal.getsignal(heard) == signal.SIG_IGN:
+        signal.signal(heard, handler)
 torch.set_num_threads(1)
 
 CLASSES = ["apple", "bee", "ice_cream", "zebra"]
