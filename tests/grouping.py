@@ -18,6 +18,7 @@ TOGETHER = (
     "tests/batch/test_ray.py",
     "tests/batch/test_notebooks.py",
     "tests/faults/",
+    "tests/training/test_ranks.py",
     "tests/cli/test_front_door.py",
     "tests/reports/",
     "tests/runs/test_run.py",
