@@ -25,14 +25,14 @@ JSON_BYTES = 16 << 20
 VALUES = 300_000  # of a YAML file
 SHOWN = 200  # letters of a reason
 LETTERS = 400  # of a number: no double has more digits before its point than 309
-SEPARATORS = ",:\n[{"
+SEPARATORS = ",:[{\n\r\x85\u2028\u2029"  # YAML ends lines in five ways
 TAG = "tag:yaml.org,2002:"
 UNREAD = ("binary", "omap", "pairs", "set")  # kinds of values that nothing here can use
 # what YAML 1.2 takes for a number with an exponent; YAML 1.1 wants a point and the exponent's sign
 EXPONENT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$")
 STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
 BRACKETS = re.compile(r"[\[\]{}]")
-TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+TEXTS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)  # nothing is tried twice
 TEXTS_AND_BRACKETS = re.compile(f"{TEXTS.pattern}|{BRACKETS.pattern}", re.DOTALL)
 HALF_LETTER = re.compile(r"\\u[dD][89a-fA-F]")
 

@@ -28,7 +28,7 @@ def is_first() -> bool:
 def write(line: str, file: TextIO | None = None) -> None:
     """Write a line past the bars; of several ranks the first does."""
     if is_first():
-        line_bar.write(line, file=file)
+        line_bar.write(plain(line), file=file)
 
 
 def say(lines: Iterable[str]) -> None:
@@ -36,7 +36,7 @@ def say(lines: Iterable[str]) -> None:
     for line in lines:
         if line not in _SAID:
             _SAID.add(line)
-            write(plain(line), file=sys.stderr)
+            write(line, file=sys.stderr)
 
 
 def heard(lines: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -56,7 +57,7 @@ class _Heard:
     def __init__(self) -> None:
         self.listening = False
         self.process = 0  # the one that listens
-        self.ending = False
+        self.ending = 0  # the signal that ends the command
         self.held = 0
         self.waiting: int | None = None
 
@@ -66,14 +67,14 @@ class _Heard:
             return  # a fork that works for it, and is not deaf yet
         if self.held:
             self.waiting = self.waiting or number
-        elif not self.ending:
-            self.end(number)
+        elif not _is_handled():
+            self.end(self.ending or number)
         elif number == signal.SIGINT:  # Ctrl-C again: whoever presses it does not want to wait
             raise KeyboardInterrupt
 
     def end(self, number: int) -> NoReturn:
         """From here on the command is on its way out."""
-        self.ending = True
+        self.ending = number
         raise Interrupted(number)
 
 
@@ -93,7 +94,7 @@ def listening() -> Iterator[None]:
             before[number] = handler
     _heard.listening = True
     _heard.process = os.getpid()
-    _heard.ending = False
+    _heard.ending = 0
     try:
         for number in before:
             signal.signal(number, _heard.hear)
@@ -103,12 +104,16 @@ def listening() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         _heard.listening = False
+        _heard.ending = 0
         _heard.waiting = None
 
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """What must not be torn: a signal that comes within is an `Interrupted` at the end."""
+    """What must not be torn: a signal that comes within is an `Interrupted` at the end.
+
+    So is an earlier one that somebody swallowed: what is raised while an object is deleted is lost.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -117,10 +122,20 @@ def held() -> Iterator[None]:
         yield
     finally:
         _heard.held -= 1
-    if not _heard.held and _heard.waiting is not None and not _heard.ending:
-        number = _heard.waiting
+    number = _heard.ending or _heard.waiting
+    if number and not _heard.held and not _is_handled():
         _heard.waiting = None
         _heard.end(number)
+
+
+def _is_handled() -> bool:
+    """Whether an `Interrupted` is on its way out here."""
+    error = sys.exception()
+    while error is not None:
+        if isinstance(error, Interrupted):
+            return True
+        error = error.__context__
+    return False
 
 
 def is_listening() -> bool:

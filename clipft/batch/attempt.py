@@ -73,8 +73,8 @@ class Attempts:
         """
         job.folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as held:
-            waited = self._wait_for_turn(job, held)
-            if waited and job.done:
+            self._wait_for_turn(job, held)
+            if job.done:  # meanwhile, by another process
                 return read_json(job.folder / "status.json")
             if self._stopping.is_set():
                 return {"state": STOPPED, "seconds": 0.0}
@@ -92,26 +92,22 @@ class Attempts:
             late.daemon = True
             late.start()
 
-    def _wait_for_turn(self, job: Job, held: contextlib.ExitStack) -> bool:
-        """Hold a job's folder; returns whether another process had to be waited for."""
-        waited = False
+    def _wait_for_turn(self, job: Job, held: contextlib.ExitStack) -> None:
+        """Hold a job's folder, once no other process runs it."""
         sign_file = job.folder / life.RUNNING
         while not self._stopping.is_set():
             try:
                 held.enter_context(lock(job.folder))
                 break
             except RunError:
-                waited = True
                 self._stopping.wait(WAIT)
 
         sign = life.read_sign(sign_file)
         if sign is not None and sign.is_here:
             life.end(job.folder)
         while sign is not None and not sign.is_here and sign.lives and not self._stopping.is_set():
-            waited = True
             self._stopping.wait(WAIT)
             sign = life.read_sign(sign_file)
-        return waited
 
     def _try(self, job: Job, share: Share) -> Status:
         (job.folder / "status.json").unlink(missing_ok=True)
@@ -167,16 +163,6 @@ def temporary_folder() -> str:
             return place
     problem = f"TMPDIR is {usual}, too long for a kernel's sockets, which have 107 characters"
     raise ConfigError(f"{problem}; set TMPDIR to a folder of at most {SOCKET}")
-
-
-def lost(job: Job, reason: str, seconds: float) -> Status:
-    """What is kept of a job whose end nobody saw; the reason becomes the last line of its log."""
-    job.folder.mkdir(parents=True, exist_ok=True)
-    with log_of(job).open("a") as file:
-        file.write(f"\n{reason}\n")
-    status = {"state": "failed", "code": None, "seconds": round(seconds, 1), "gpu": ""}
-    write_json(job.folder / "status.json", status)
-    return status
 
 
 def log_of(job: Job) -> Path:

@@ -166,7 +166,10 @@ class _Writers:
     def gate(self, where: Mapping[str, Any], keys: Mapping[int, str]) -> Gate:
         """All of them that may make a run with these settings; it goes on from an earlier gate."""
         name = digest(where)
-        wanted = {key: where[key] for key in PLAIN if key in where}
+        wanted = {}
+        for key in PLAIN:
+            if key in where and not isinstance(where[key], list | dict):  # one of several: no help
+                wanted[key] = where[key]
         jobs = self._jobs
         for key in wanted:
             group = self._group(key).get(wanted[key], [])
@@ -270,6 +273,7 @@ class Order:
         self._waits: dict[Node, int] = {}  # for how many others
         self._next: dict[Node, list[Node]] = defaultdict(list)
         self.not_run: dict[int, int] = {}  # job -> the one that it needs, which failed
+        self._broken: set[Node] = set()
         for number, gate in gates.items():
             self._add(number, gate, gates)
         free = [node for node, count in self._waits.items() if not count]
@@ -348,12 +352,11 @@ class Order:
     def _break(self, failed: int) -> None:
         """Note what needs a job that failed, at whatever distance."""
         todo: list[Node] = [failed]
-        seen: set[Node] = set()
         while todo:
             for node in self._next[todo.pop()]:
-                if node in seen or node in self.not_run:
+                if node in self._broken:
                     continue
-                seen.add(node)
+                self._broken.add(node)
                 todo.append(node)
                 if isinstance(node, int):
                     self.not_run[node] = failed

@@ -199,7 +199,7 @@ def kill(folder: Path) -> None:
 def end(folder: Path, seconds: float = GRACE) -> None:
     """Wait until nothing works for a job any more; what has not ended in time is ended.
 
-    Its own process is asked at once: it lost the one who began it, and may not have noticed.
+    All are asked at once: a job's process lost the one who began it, and may not have noticed.
     """
     left = processes_of(folder)
     for process in left:

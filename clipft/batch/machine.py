@@ -13,7 +13,8 @@ from ..runs.machine import ask, cores, today, versions
 def visible_gpus() -> str:
     """Ids of the GPUs, asked of the driver, which needs no torch; empty where there is none."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return os.environ["CUDA_VISIBLE_DEVICES"]
+        ids = os.environ["CUDA_VISIBLE_DEVICES"]
+        return "" if ids.startswith("-1") else ids  # so people hide them all
     return ",".join(_ask_driver("index"))
 
 

@@ -72,6 +72,7 @@ def as_options(engine: str | OnRay) -> str:
     words = ["--engine", "ray"]
     if isinstance(engine, OnRay):
         for name, option in OPTIONS.items():
-            if name in engine.model_fields_set:
-                words += [option, str(getattr(engine, name))]
+            value = getattr(engine, name)
+            if name in engine.model_fields_set and value is not None:
+                words += [option, str(value)]
     return " " + shlex.join(words)

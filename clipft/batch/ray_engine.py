@@ -34,7 +34,7 @@ from ..config import digest
 from ..disk.files import write_text
 from ..disk.lock import lock
 from ..errors import ClipftError, ConfigError, MissingExtra, RunError
-from .attempt import Attempts, Share, Status, lost
+from .attempt import Attempts, Share, Status
 from .on_ray import OnRay
 from .spec import Job
 
@@ -247,20 +247,18 @@ class Ray:
         promise.set_running_or_notify_cancel()
         reference = task.remote(order)
         self._under_way[reference] = promise
-        ended = partial(self._ended, job, reference, time.time())
-        reference.future().add_done_callback(ended)
+        reference.future().add_done_callback(partial(self._ended, reference))
         return promise
 
-    def _ended(self, job: Job, reference: Any, begun: float, outcome: Future) -> None:
+    def _ended(self, reference: Any, outcome: Future) -> None:
         """Keep the promise of a job, whatever became of its task."""
         promise = self._under_way.pop(reference, None)
         if promise is None:
             return  # the batch was stopped
         try:
-            status = outcome.result()
+            promise.set_result(outcome.result())
         except Exception as error:
-            status = lost(job, self._said(error), seconds=time.time() - begun)
-        promise.set_result(status)
+            promise.set_exception(RunError(self._said(error)))
 
     def _said(self, error: Exception) -> str:
         """Why a task brought no status, in a line."""

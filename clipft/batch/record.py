@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..disk.files import names_in, read_json
+from ..disk.files import names_in
 from . import life
 from .attempt import STOPPED, Status, log_of, percent, tail
 from .graph import Order
@@ -66,7 +66,9 @@ def _entry(job: Job) -> Entry:
         return Entry(RUNNING, sign=sign)
     if "status.json" not in names:
         return Entry(WAITING)
-    status = read_json(job.folder / "status.json")
+    status = job.status
+    if status is None:
+        return Entry(WAITING)
     if status["state"] == "ok":
         return Entry(DONE, status)
     return Entry(WAITING if status["state"] == STOPPED else FAILED, status)
@@ -162,7 +164,7 @@ def unknown_kinds(plan: Plan, entries: Mapping[int, Entry]) -> list[Job]:
     ended = {job.notebook for job in plan.jobs if entries[job.number].state == DONE}
     jobs = []
     for job in plan.jobs:
-        if job.notebook not in ended and entries[job.number].state in (WAITING, RUNNING):
+        if job.notebook not in ended:
             jobs.append(job)
     return jobs
 

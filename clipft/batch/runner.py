@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
@@ -11,10 +12,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from ..disk.files import write_json
 from ..disk.lock import lock
@@ -110,7 +112,8 @@ def work_off(batch: Batch, engine: Engine, wish: Wish) -> Path:
     with lock(batch.out):
         entries = read_record(batch.plan)
         if wish.retry_failed:
-            chosen = [_failed(stage, entries) for stage in chosen]
+            again = _again(batch.plan, entries)
+            chosen = [[job for job in stage if job.number in again] for stage in chosen]
         _say_of_others(entries)
         pages.write_plotlyjs(batch.out)
         with sigterm_exits(), _Driver(batch, engine, chosen, entries) as driver:
@@ -120,8 +123,19 @@ def work_off(batch: Batch, engine: Engine, wish: Wish) -> Path:
         return _closed(batch, driver, wish.command)
 
 
-def _failed(stage: Sequence[Job], entries: dict[int, Entry]) -> list[Job]:
-    return [job for job in stage if entries[job.number].state in (FAILED, NOT_RUN)]
+def _again(plan: Plan, entries: dict[int, Entry]) -> set[int]:
+    """What failed, and what needs that, and nothing else that is not done."""
+    again = {number for number, entry in entries.items() if entry.state in (FAILED, NOT_RUN)}
+    done = {number for number, entry in entries.items() if entry.state == DONE}
+    while True:
+        waiting = {
+            number
+            for number in again
+            if entries[number].state == NOT_RUN and not again | done >= {*needs_of(plan, number)}
+        }
+        if not waiting:
+            return again
+        again -= waiting
 
 
 def _say_of_others(entries: dict[int, Entry]) -> None:
@@ -151,11 +165,11 @@ def _closed(batch: Batch, driver: _Driver, command: str) -> Path:
     return batch.out
 
 
-def run_job(batch: Batch, number: int, engine: Engine) -> None:
+def run_job(batch: Batch, number: int, engine: Engine, stop_after: float = 0.0) -> None:
     """Run one job of a batch, whose needs must be done: so schedulers run a batch as an array.
 
     Raises ConfigError for a number that no job has, RunError where a need is not done or the job
-    runs already, JobsFailed where it failed.
+    runs already, JobsFailed where it failed, TimeUp after so many seconds; 0: no end.
     """
     temporary_folder()
     jobs = {job.number: job for job in batch.plan.jobs}
@@ -177,7 +191,11 @@ def run_job(batch: Batch, number: int, engine: Engine) -> None:
     if not (batch.out / pages.PLOTLYJS).exists():
         pages.write_plotlyjs(batch.out)
     with sigterm_exits(), engine:
-        status = engine.submit(job).result()
+        future = engine.submit(job)
+        _, running = futures.wait([future], stop_after or None)
+        if running:
+            raise TimeUp(f"time is up for {job.title}; {AGAIN}")
+        status = _status_of(job, future)
     write(f"{status['state']:7} {status['seconds']:6.1f} s  {job.title}")
     if status["state"] != "ok":
         why = reason(job, status)
@@ -199,7 +217,7 @@ def needs_of(plan: Plan, number: int) -> list[int]:
     return sorted(found)
 
 
-def command_of(
+def command_of(  # noqa: PLR0913
     path: Path | str,
     out: Path | str | None,
     *,
@@ -207,6 +225,7 @@ def command_of(
     gpus: str,
     only: Sequence[str],
     small: bool,
+    plugins: Sequence[str] = (),
 ) -> str:
     """The command line that runs the same batch."""
     words = ["clipft", "batch", str(path)]
@@ -220,6 +239,8 @@ def command_of(
         words += ["--only", word]
     if small:
         words.append("--small")
+    for plugin in plugins:
+        words += ["--plugin", plugin]
     return shlex.join(words)
 
 
@@ -262,17 +283,16 @@ class _Driver:
         return ahead
 
     def __enter__(self) -> Self:
-        self._engine.__enter__()
-        self._show.__enter__()
-        life.leave_sign(self._sign, os.getpid(), width=self._engine.width)
+        with contextlib.ExitStack() as begun:
+            begun.enter_context(self._show)
+            begun.callback(self._sign.unlink, missing_ok=True)
+            begun.enter_context(self._engine)
+            life.leave_sign(self._sign, os.getpid(), width=self._engine.width)
+            self._begun = begun.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *failure: object) -> None:
-        try:
-            self._engine.__exit__(kind, *failure)
-        finally:
-            self._sign.unlink(missing_ok=True)
-        self._show.__exit__()
+    def __exit__(self, kind: type[BaseException] | None, *failure: Any) -> None:
+        self._begun.__exit__(kind, *failure)
         if kind is SystemExit:  # SIGTERM; after Ctrl-C the command line says it
             write(f"clipft: stopped; {AGAIN}", file=sys.stderr)
 
@@ -345,6 +365,5 @@ def _status_of(job: Job, future: Future[Status]) -> Status:
     except Exception as error:
         why = str(error) if isinstance(error, ClipftError) else f"{type(error).__name__}: {error}"
         status = {"state": "failed", "code": None, "seconds": 0.0, "why": " ".join(why.split())}
-        job.folder.mkdir(parents=True, exist_ok=True)
         write_json(job.folder / "status.json", status)
         return status

@@ -18,7 +18,7 @@ from ..config import Record, digest, said_of
 from ..data.manifests import load_manifest
 from ..disk.files import names_in, read_json, read_yaml
 from ..disk.inside import is_file_name
-from ..errors import ConfigError, MissingExtra, unknown
+from ..errors import ConfigError, MissingExtra, RunError, unknown
 from ..runs.identity import PLACED, absolute
 from ..runs.recipes import Preset, presets
 from .graph import Asks, Gate, Needs, in_order
@@ -122,7 +122,7 @@ class Job:
         """Notebook and what tells it from the others."""
         pairs = [f"{key}={value}" for key, value in self.parameters.items() if key in TITLE]
         for group in GROUPS:
-            for key, value in self.parameters.get(group, {}).items():
+            for key, value in _mapping(self.parameters.get(group)).items():
                 if not isinstance(value, dict | list):
                     pairs.append(f"{key}={value}")
         return " ".join([self.notebook.stem, *pairs])
@@ -148,8 +148,19 @@ class Job:
     @property
     def done(self) -> bool:
         """Whether an earlier batch finished it."""
-        status = self.folder / "status.json"
-        return status.exists() and read_json(status)["state"] == "ok"
+        status = self.status
+        return status is not None and status["state"] == "ok"
+
+    @property
+    def status(self) -> dict[str, Any] | None:
+        """How it ended; None where it has not, or was begun again."""
+        file = self.folder / "status.json"
+        try:
+            return read_json(file) if file.exists() else None
+        except RunError:
+            if file.exists():
+                raise
+            return None
 
     @property
     def page(self) -> Path:
@@ -169,6 +180,11 @@ class Job:
             if not isinstance(value, dict | list):
                 words |= {str(value), str(value).rpartition("/")[2]}
         return words - {""}
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """What a parameter holds; nothing where it is no mapping, as one's own notebook may have it."""
+    return value if isinstance(value, dict) else {}
 
 
 def _nest(value: Any) -> Iterator[Any]:
@@ -414,8 +430,8 @@ class Named:
         digests = []
         for value in _nest(parameters):
             if isinstance(value, dict):
-                settings = value | value.get("settings", {})
-                preset = self.recipes.get(value.get("preset", ""))
+                settings = value | _mapping(value.get("settings"))
+                preset = self.recipes.get(str(value.get("preset", "")))
                 if preset is not None:
                     settings = preset.settings | settings
                 if "manifest" in settings:

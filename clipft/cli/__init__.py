@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from ..errors import ClipftError, ConfigError
+from ..errors import ClipftError
 from ..progress import is_first
 from ..stops import Interrupted, listening
 from . import batch, cache, data, fetch, lab, models, runs, score, train
@@ -63,14 +63,13 @@ def main() -> None:
         with contextlib.nullcontext() if arguments[0] in OWN_SIGNALS else listening():
             code = app(arguments, standalone_mode=False)
     except ClipftError as error:
-        if isinstance(error, ConfigError) and not is_first():
-            sys.exit(error.code)  # what is wrong in a configuration is wrong for all
         _refuse(str(error), error.code)
     except typer.TyperException as error:  # an argument or option that typer itself refuses
         _refuse(error.format_message())
     except Interrupted as stop:
         command = shlex.join(["clipft", *sys.argv[1:]])
-        print(f"clipft: {stop}; the same command goes on: {command}", file=sys.stderr)
+        if is_first():
+            print(f"clipft: {stop}; the same command goes on: {command}", file=sys.stderr)
         sys.exit(stop.code)
     except KeyboardInterrupt:
         code = STOPPED
@@ -80,5 +79,6 @@ def main() -> None:
 
 
 def _refuse(message: str, code: int = 2) -> NoReturn:
-    print(f"clipft: {' '.join(message.split())}", file=sys.stderr)
+    if is_first():  # it is wrong for all; what goes wrong in one alone, `evaluation.launch` tells
+        print(f"clipft: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)

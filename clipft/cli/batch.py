@@ -94,6 +94,9 @@ def batch(
     use_plugins(plugin or ())
     looks = {"--dry-run": dry_run, "--status": status, "--list": list_jobs}
     check_alone(looks | {"--job": job is not None, "--retry-failed": retry_failed})
+    seconds = read_duration(stop_after) if stop_after else 0.0
+    if seconds and (dry_run or status or list_jobs):
+        raise ConfigError("--stop-after goes with running, which nothing is here")
     if only and (job is not None or status or list_jobs):
         raise ConfigError("--only goes with running and --dry-run alone; --list has the numbers")
     if dry_run:
@@ -118,11 +121,11 @@ def batch(
     side_by_side = 1 if job is not None else jobs
     runner = engine_of(asked, opened, jobs=side_by_side, gpus=gpus)
     if job is not None:
-        run_job(opened, job, runner)
+        run_job(opened, job, runner, seconds)
         return
-    command = command_of(spec, out, jobs=jobs, gpus=gpus, only=only or (), small=small)
-    command += as_options(asked)
-    wish = Wish(only or (), retry_failed, read_duration(stop_after) if stop_after else 0, command)
+    about: dict[str, Any] = {"jobs": jobs, "gpus": gpus, "only": only or (), "small": small}
+    command = command_of(spec, out, **about, plugins=plugin or ()) + as_options(asked)
+    wish = Wish(only or (), retry_failed, seconds, command)
     work_off(opened, runner, wish)
 
 

@@ -42,7 +42,7 @@ KeepWeights = Annotated[
 ]
 # options of the command that somebody may write as a setting
 OPTIONS = (
-    *("runs", "device", "workers", "checkpointing", "checkpoint_minutes", "stop_after"),
+    *("runs", "device", "devices", "workers", "checkpointing", "checkpoint_minutes", "stop_after"),
     *("log", "keep_weights", "config", "plugin"),
 )
 

@@ -188,7 +188,8 @@ class ListFile:
         for root in dict.fromkeys((self._root, os.path.realpath(self._root))):
             place = posixpath.normpath(posixpath.join(root, path))
             if place.startswith(f"{root}/") and not DRIVE.match(path):
-                return place.removeprefix(f"{root}/") if is_absolute else path
+                # Behind a link the system takes `..` for another folder than is meant here.
+                return place.removeprefix(f"{root}/") if is_absolute or ".." in path else path
         if self.outside:
             return path
         fault = f"{self.file}:{number}: {path} lies outside of {self.root}"

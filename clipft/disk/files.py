@@ -63,6 +63,9 @@ def disk(path: Path | str, instead: str = "choose another folder") -> Iterator[N
         raise StorageError(f"{refused}. Free some space or {instead}") from None
 
 
+_WRITING: set[Path] = set()  # temporary files of this process
+
+
 @contextlib.contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success fsync it and rename it, else remove it.
@@ -79,6 +82,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
 
+        _WRITING.add(temporary)
         try:
             yield temporary
             with temporary.open("rb+") as file:
@@ -87,6 +91,12 @@ def atomic(path: Path | str) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+            _WRITING.discard(temporary)
+
+
+def is_writing() -> bool:
+    """Whether a file is half written by this process."""
+    return bool(_WRITING)
 
 
 @contextlib.contextmanager

@@ -37,14 +37,8 @@ def leads_out(path: str) -> bool:
     """Whether a path may lead out of the folder that it is seen from; no file is looked at."""
     if path.startswith(("/", "\\")) or DRIVE.match(path):
         return True
-    if ".." not in path:
-        return False
-    depth = 0
-    for part in re.split(r"[/\\]", path):
-        depth += {"": 0, ".": 0, "..": -1}.get(part, 1)
-        if depth < 0:
-            return True
-    return False
+    # Behind a link `..` is elsewhere, however deep it stands.
+    return ".." in path and ".." in re.split(r"[/\\]", path)
 
 
 def check_own_files(folder: Path) -> None:

@@ -27,11 +27,11 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
-def lock(folder: Path | str) -> Iterator[None]:
+def lock(folder: Path | str, *, tidies: bool = True) -> Iterator[None]:
     """Hold a folder for this process, and make it where there is none.
 
-    What killed processes left in it is removed. Raises RunError when another process holds it,
-    StorageError where the disk refuses.
+    What killed processes left in it is removed, if it tidies. Raises RunError when another process
+    holds it, StorageError where the disk refuses.
     """
     folder = Path(folder)
     file = folder / LOCK
@@ -53,7 +53,8 @@ def lock(folder: Path | str) -> Iterator[None]:
     try:
         _write_record(file)
         HELD[key] = _identity(file)
-        remove_leftovers(folder)
+        if tidies:
+            remove_leftovers(folder)
         yield
     finally:
         is_ours = HELD.pop(key, None) == _identity(file)

@@ -26,10 +26,11 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import distributed, nn
 
 from ..config import Precision, Reading
+from ..disk.files import is_writing
 from ..errors import ClipftError, ConfigError, RunError, first_line
 from ..inputs.ranks import ALONE, Ranks
 from ..models.load import pick_device
-from ..progress import LAUNCHED, TORCHRUN
+from ..progress import LAUNCHED, TORCHRUN, is_first
 from ..runs.machine import processors
 from ..stops import be_deaf
 
@@ -151,6 +152,8 @@ def _begun(reading: Reading, count: int) -> Group:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # it warns of every end of a rank
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = _shared_fabric(kind, count)
+    if not is_first():
+        be_deaf()  # the first one hears a signal to all, keeps the state, and ends the others
     fabric.launch()
 
     launcher: Any = fabric.strategy.launcher
@@ -160,9 +163,7 @@ def _begun(reading: Reading, count: int) -> Group:
     ranks = Ranks(fabric.global_rank, count, device if kind == "cuda" else "cpu")
     host = os.environ["MASTER_ADDR"]
     server = None
-    if not ranks.is_first:
-        be_deaf()  # the first one hears a signal to all, keeps the state, and ends the others
-    else:
+    if ranks.is_first:
         server = distributed.TCPStore(host, 0, is_master=True, wait_for_workers=False)
     port = ranks.first_says(lambda: server.port if server else 0)
     ranks.store = distributed.TCPStore(host, port, is_master=False)
@@ -227,9 +228,12 @@ class Group:
             return SystemExit(0)  # the first rank has said it
         else:
             self._say_heard()
-        if not is_lost:
-            return error
-        return RunError(f"{told}; the same command goes on from the last checkpoint")
+        if is_lost:
+            error = RunError(f"{told}; the same command goes on from the last checkpoint")
+        if ends_in_line and not self.ranks.is_first:
+            print(f"clipft: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            return SystemExit(2)
+        return error
 
     def _tell(self, line: str) -> str:
         """Tell all what went wrong, unless another did; what they know then."""
@@ -267,6 +271,9 @@ class Group:
         self._heard.set()
         if self._over.wait(PATIENCE):
             return
+        while is_writing():  # a checkpoint that needs nobody else
+            if self._over.wait(LOOK):
+                return
         if self.ranks.is_first or (self.ranks.rank == 1 and not self.is_told):
             print(f"clipft: {self.line}", file=sys.stderr, flush=True)  # noqa: T201
         os._exit(0 if self.is_told else 2)
@@ -282,7 +289,8 @@ class Group:
                 self.listening.set(TOLD, "")
             else:
                 self.is_told = True
-                self._say_heard()
+                # By the thread's own line: the other may be held by a rank that waits.
+                self.listening.set(HEARD.format(self.ranks.rank), "")
         except (distributed.DistError, RuntimeError):
             self.line = "the first process of this run was ended from outside"
         return True

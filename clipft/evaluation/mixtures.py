@@ -31,6 +31,7 @@ from ..runs.image_scores import Gathered
 from ..runs.scores import MOVED, PREDICTED, Scores, ScoreStore, as_store
 from .predictions import Heads, predictions
 
+NO_ADAPTIVE = "adaptive alphas are for runs with weights; give an ensemble's alphas one by one"
 MOST_ALPHAS = 65  # where refinement stops
 OF_WEIGHTS, BESIDE_WISE = MOVED[:3], MOVED[3:]
 Columns = dict[str, Tensor]
@@ -154,9 +155,7 @@ class Mixtures:
     ) -> None:
         """Score these alphas, then those at which a curve bends, until none does."""
         if self.is_ensemble:
-            raise ConfigError(
-                "adaptive alphas are for runs with weights; give an ensemble's alphas one by one"
-            )
+            raise ConfigError(NO_ADAPTIVE)
         moment = self._moment()
         # Several passes over the same images: decoded once, kept as far as memory goes.
         pixels = {}
@@ -165,13 +164,18 @@ class Mixtures:
         accuracy = {(of.split, of.alpha): float(of.correct.mean()) for of in known}
         if not todo:
             # Every alpha that was asked for is there: look only where a curve still bends.
-            todo = refine.next_alphas(accuracy, splits)
+            todo = self._bends(refine, accuracy, splits)
         while todo:
             score_splits(WiseJudge(self, todo, moment), splits, scores, pixels)
             for key in scores.keys:
                 if key not in accuracy:
                     accuracy[key] = float(scores.read(key).correct.mean())
-            todo = refine.next_alphas(accuracy, splits)
+            todo = self._bends(refine, accuracy, splits)
+
+    def _bends(self, refine: Refine, accuracy: Any, splits: Sequence[Split]) -> list[float]:
+        """The next alphas; the first rank says them, which knows scores of an earlier stop, too."""
+        found = refine.next_alphas(accuracy, splits) if self.ranks.is_first else []
+        return self.ranks.joined(torch.tensor(found, dtype=torch.float64)).tolist()
 
 
 @dataclass(frozen=True)

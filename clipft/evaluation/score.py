@@ -38,7 +38,7 @@ from ..runs.scores import Listed, ScoreStore, table
 from ..stops import Interrupted, held
 from .bench import GAP_TEXTS, Bench, Benches
 from .launch import sharing
-from .mixtures import Refine
+from .mixtures import NO_ADAPTIVE, Refine
 from .recorder import recorded
 from .trackers import track_scores
 
@@ -91,6 +91,8 @@ def score(
     refine = Refine(adaptive) if adaptive else None
     wish = _Wish(wanted, refine, summarise)
     scored = open_runs(runs)
+    if refine is not None and any(run.is_ensemble for run in scored):
+        raise ConfigError(NO_ADAPTIVE)
     check_tracker((reading or Reading()).log)
     with sharing(reading or Reading()) as (ranks, look):
         unscored = [run for run in scored if wish.lacks(run)]
@@ -99,9 +101,6 @@ def score(
         ranks.by_first(lambda: _check(unscored, wish, **about))
         benches = Benches(look, gap_texts, ranks)
         for run in scored:
-            if refine is not None and run.is_ensemble:
-                advice = "give an ensemble's alphas one by one"
-                raise ConfigError(f"adaptive alphas are for runs with weights; {advice}")
             bench = benches.of(run)
             if ranks.first_says(partial(wish.lacks, run)):
                 _score(bench, run, wish)
@@ -176,19 +175,20 @@ def _score_images(bench: Bench, run: Run, wish: _Wish) -> None:
         return
 
     about = {"gap_texts": bench.gap_texts, "precision": mixtures.student.precision}
-    with recorded(run.folder, bench.device, SCORING, ranks.count, **about) as part:
-        scores = Gathered(run.path)
-        scores.go_on(run.folder.unfinished_file, about)
-        try:
-            more = mixtures.score(splits, missing, wish.refine, known, scores)
-        except Interrupted as stop:
-            with held():
-                kept = scores.keep(run.folder.unfinished_file, about)
-            stop.saved = f"{kept} of {len(splits)} splits are scored in {run.folder}"
-            raise
-        part["alphas"] = more.alphas
-    # Last: whoever finds images finds in which precision they were scored.
-    with held():
+    with contextlib.ExitStack() as kept_whole:
+        with recorded(run.folder, bench.device, SCORING, ranks.count, **about) as part:
+            scores = Gathered(run.path)
+            scores.go_on(run.folder.unfinished_file, about)
+            try:
+                more = mixtures.score(splits, missing, wish.refine, known, scores)
+                kept_whole.enter_context(held())  # a signal waits until the scores are there
+            except Interrupted as stop:
+                with held():
+                    kept = scores.keep(run.folder.unfinished_file, about)
+                stop.saved = f"{kept} of {len(splits)} splits are scored in {run.folder}"
+                raise
+            part["alphas"] = more.alphas
+        # Last: whoever finds images finds in which precision they were scored.
         if more:
             run.folder.add_images(more)
         run.folder.unfinished_file.unlink(missing_ok=True)

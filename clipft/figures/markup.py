@@ -1,4 +1,4 @@
-"""Which tags a figure's texts may have: names of data in them are texts, whatever they look like.
+"""Which tags a figure's texts may have: names of data in them are texts, but for these few.
 
 plotly reads a little HTML in every text. It runs none of it, but it drops what it does not know,
 makes links of `<a>`, and sets colours: of a class that is called so, nothing would be seen.
@@ -12,12 +12,13 @@ from typing import Any
 
 TAGS = ("b", "br", "i", "sub", "sup", "extra")  # those that figures are made with
 # In JSON by plotly, which writes < > and / by their numbers.
-_NO_TAG = re.compile(rf"\\u003c(?!(?:\\u002f)?(?:{'|'.join(TAGS)})\\u003e)")
+# A pair of backslashes is a letter of a name, and what follows it is no number.
+_NO_TAG = re.compile(rf"\\\\|\\u003c(?!(?:\\u002f)?(?:{'|'.join(TAGS)})\\u003e)")
 
 
 def with_plain_names(figure: str) -> str:
     """JSON of a figure, by plotly, in which `<` that begins none of TAGS is a letter."""
-    return _NO_TAG.sub("&lt;", figure)
+    return _NO_TAG.sub(lambda found: found[0] if found[0] == r"\\" else "&lt;", figure)
 
 
 def moves_with_plain_names(moves: dict[str, Any]) -> dict[str, Any]:

@@ -211,12 +211,12 @@ class RunFolder:
         """Whether metrics are there."""
         return self.scores_file.exists()
 
-    def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the folder for this process; raises RunError when another process holds it, or where
-        writing would go through a link to elsewhere.
+    def lock(self, *, tidies: bool = True) -> contextlib.AbstractContextManager[None]:
+        """Hold the folder for this process, see `disk.lock`; raises RunError when another process
+        holds it, or where writing would go through a link to elsewhere.
         """
         check_own_files(self.path)
-        return lock(self.path)
+        return lock(self.path, tidies=tidies)
 
     def config(self) -> dict[str, Any]:
         """What config.json records; raises RunError if missing, cut short or of a newer clipft."""

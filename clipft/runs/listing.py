@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -80,7 +81,10 @@ class Listed:
         """Days since a file in its folder was written; looking may touch hidden ones."""
         with os.scandir(self.folder.path) as files:
             seen = [file for file in files if not file.name.startswith(".")]
-            times = [file.stat(follow_symlinks=False).st_mtime for file in seen]
+            times = []
+            for file in seen:
+                with contextlib.suppress(FileNotFoundError):  # renamed since by who writes the run
+                    times.append(file.stat(follow_symlinks=False).st_mtime)
         return max(0.0, (time.time() - max(times, default=0.0)) / DAY)
 
     def row(self) -> dict[str, Any]:
@@ -154,4 +158,8 @@ def size_of(path: Path) -> int:
     """Bytes of a file, or of all files in a folder; a link is as long as its text."""
     if path.is_symlink() or not path.is_dir():
         return path.lstat().st_size
-    return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+    size = 0
+    for file in path.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # renamed since by who writes it
+            size += 0 if file.is_dir() else file.lstat().st_size
+    return size

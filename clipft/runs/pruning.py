@@ -161,7 +161,7 @@ def _beside(runs: Path, *, dry_run: bool) -> list[dict[str, Any]]:
 def _remove(found: Dispensable, *, dry_run: bool) -> str:
     """Remove files of a run that nobody writes; what became of them."""
     try:
-        with found.run.folder.lock():
+        with found.run.folder.lock(tidies=not dry_run):
             # Looked at again: meanwhile it may have been finished.
             if found.what == WHOLE and found.run.state != UNFINISHED:
                 return "stays: it was finished meanwhile"

@@ -177,9 +177,14 @@ def finish(folder: RunFolder) -> None:
 
 
 def save_between(training: Training, state: State) -> None:
-    """Keep the state where no validation is; of several ranks the first does, and asks nobody."""
+    """Keep the state where no validation is; of several ranks the first does, and asks nobody.
+
+    Raises RunError where the run diverged.
+    """
     if training.ranks.is_alone:
         check_losses(training, state)
+    elif not state.losses.are_finite:  # what all know of it is read, and told, later
+        return
     save(training, state)
 
 

@@ -34,6 +34,12 @@ class Losses:
         """Whether as many wait as shall be read at once."""
         return len(self._unread) >= self.every
 
+    @property
+    def are_finite(self) -> bool:
+        """Whether this rank's share of all that wait is."""
+        waiting = [term for _, terms in self._unread for term in terms.values()]
+        return all(bool(term.isfinite()) for term in waiting)
+
     def add(self, step: int, terms: dict[str, Tensor]) -> None:
         """Note the terms of a step."""
         self._unread.append((step, terms))

@@ -19,6 +19,7 @@ from clipft.batch import life
 from clipft.batch.attempt import SOCKET, temporary_folder
 from clipft.batch.engine import Local
 from clipft.batch.life import MARK, read_sign
+from clipft.batch.machine import visible_gpus
 from clipft.batch.overview import write_overview
 from clipft.batch.record import read_record
 from clipft.batch.runner import run_job
@@ -236,6 +237,8 @@ def test_status_tells_every_state(tmp_path, monkeypatch, capsys):
         (["--job", 1, "--only", "a"], "--only goes with running and --dry-run alone"),
         (["--status", "--list"], "--status and --list do not go together"),
         (["--stop-after", "soon"], "'soon' is no time; wanted: e.g. 3h50m"),
+        (["--stop-after", "1h", "--status"], "--stop-after goes with running"),
+        (["--stop-after", "soon", "--job", 1], "'soon' is no time"),
         (["--gpus", "0,1"], "no GPU is found here, --gpus asks for 0, 1"),
         (["--jobs", "-1"], "Invalid value for '--jobs'"),
         (["--jobs", "many"], "Invalid value for '--jobs'"),
@@ -256,6 +259,11 @@ def test_a_gpu_that_is_not_here_is_named(monkeypatch):
         Local(gpus="0,7")
     with pytest.raises(ConfigError, match="jobs is -1"):
         Local(-1)
+
+
+def test_hidden_gpus_are_none(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert visible_gpus() == ""
 
 
 def test_without_room_for_a_socket_a_line_says_so(monkeypatch):

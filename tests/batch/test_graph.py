@@ -369,6 +369,35 @@ def test_a_failure_stops_only_what_needs_it(tmp_path):
     assert run_by_hand(tmp_path, stages, ByHand())[1] == []
 
 
+def test_what_needs_more_than_what_failed_is_not_retried(tmp_path):
+    """The figure of all seeds needs one that was never begun, too; it would be drawn without."""
+    stages = [train(seed=[0, 1]), draw(seed=0), draw()]
+    outcome = {0: "failed", 1: "stopped"}
+    engine = ByHand(lambda job: outcome[job.parameters["seed"]])
+    batch, _, _ = run_by_hand(tmp_path, stages, engine)
+    states = [entry.state for entry in read_record(batch.plan).values()]
+    assert states == ["failed", "waiting", "not run", "not run"]
+    _, told, error = run_by_hand(tmp_path, stages, ByHand(), retry_failed=True)
+    assert (told, error) == ([("01", 0), ("08", None)], None)
+    _, told, error = run_by_hand(tmp_path, stages, ByHand())
+    assert (told, error) == ([("01", 1), ("08", None)], None)
+
+
+@pytest.mark.parametrize("value", [None, "text", [1, 2], 3])
+def test_a_notebook_of_ones_own_may_call_anything_settings(tmp_path, value):
+    made_up = tmp_path / "own.ipynb"
+    notebook(made_up, "settings = None\nwhere = None", "pass")
+    stage = {"notebook": "own.ipynb", "parameters": {"settings": value, "where": value}}
+    (job,) = open_batch(spec_file(tmp_path, stages=[stage]), tmp_path / "out").plan.jobs
+    assert job.title and job.words
+
+
+def test_a_figure_of_several_seeds_waits_for_all_that_may_make_them(tmp_path):
+    stages = [train(seed=[0, 1, 2]), draw(seed=[0, 1])]
+    plan = open_batch(spec_file(tmp_path, stages=stages), tmp_path / "out").plan
+    assert needs_of(plan, 4) == [1, 2, 3]
+
+
 def test_an_engine_that_cannot_run_a_job_fails_it_alone(tmp_path):
     def outcome(job):
         lost = ConfigError("its node is gone") if job.parameters["seed"] else ValueError("a\nb")

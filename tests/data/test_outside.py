@@ -59,6 +59,14 @@ def test_links_are_followed(place):
     assert (split.root / split.ids[0]).resolve() == place / "disk/2.png"
 
 
+def test_up_behind_a_link_stays_in_the_root(place):
+    """The system takes it for the folder around what the link leads to."""
+    (place / "root/far").symlink_to(place / "beside")
+    Image.new("RGB", (4, 4)).save(place / "root/real/secret.png")
+    split = manifest_of(place, ["far/../real/secret.png"]).split("real/train")
+    assert (split.root / split.ids[0]).resolve() == place / "root/real/secret.png"
+
+
 @pytest.mark.parametrize("lists", ["../{split}.txt", "/etc/{split}", "..\\{split}"])
 def test_list_files_lie_below_the_root(place, lists):
     with pytest.raises(ConfigError, match="leads out of the root; if that is meant: outside: true"):

@@ -39,6 +39,7 @@ YAMLS = {
     "objects": ("a: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
     "tab": ("a:\n\t- b", "line 2: found character that cannot start any token"),
     "values": (f"[{(VALUES + 1) * '1,'}]", "wanted: at most 4 MB"),
+    "old lines": ("- 1\r" * (VALUES + 1), "wanted: at most 4 MB"),
     "letters": ("a" * (YAML_BYTES + 1), "wanted: at most 4 MB"),
 }
 

@@ -247,6 +247,29 @@ with listening():
     assert (done.stdout, done.stderr) == ("143\n", "")
 
 
+def test_a_signal_that_was_swallowed_is_heard_at_the_end_of_a_step():
+    """What is raised while an object is deleted is lost; so were all signals after it."""
+    code = """
+import os, signal, sys
+from clipft.stops import Interrupted, held, listening
+class Deleted:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+sys.unraisablehook = lambda _: print("swallowed")
+with listening():
+    Deleted()
+    try:
+        with held():
+            print("a step")
+    except Interrupted as stop:
+        with held():
+            print("saved")
+        print(stop.code)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("swallowed\na step\nsaved\n143\n", "")
+
+
 class Clocks:
     """A monotonic clock that goes 20 seconds on whenever it is asked, and a wall clock that jumps
     a day forward or back.

@@ -16,6 +16,7 @@ from conftest import FEW_TEXTS, QUIET, SCORED, carried
 import clipft
 from clipft import cli
 from clipft.disk.files import file_digest
+from clipft.disk.leftovers import temporary_prefix
 from clipft.errors import ConfigError, RunError
 from clipft.runs.folder import RunFolder
 from clipft.runs.labels import Label
@@ -23,6 +24,7 @@ from clipft.runs.listing import choose
 from clipft.runs.pruning import best_runs, needed_members
 
 DAY = 24 * 3600
+DEAD = 1 << 30  # no process has this number
 
 
 @pytest.fixture
@@ -157,7 +159,9 @@ def age(folder, days):
 
 def test_what_killed_processes_left_goes(runs, scored):
     run = runs / scored.scored[0].id
-    (run / ".images.parquet.abc.tmp").write_bytes(b"12345")
+    dead = temporary_prefix("images.parquet").replace(f"-{os.getpid()}-", f"-{DEAD}-")
+    left_over = f"{dead}abc.tmp"
+    (run / left_over).write_bytes(b"12345")
     (run / ".staged.x.tmp").mkdir()
     (run / ".staged.x.tmp" / "file").write_bytes(b"123")
     (run / "checkpoint.safetensors").write_bytes(b"1" * 10)  # killed between two steps of finish
@@ -173,7 +177,7 @@ def test_what_killed_processes_left_goes(runs, scored):
     assert set(would.fate) == {"would go"} and set(gone.fate) == {"gone"}
     left = {file.name for file in before} - {file.name for file in runs.rglob("*")}
     assert left == {
-        *(".images.parquet.abc.tmp", ".staged.x.tmp", "file", "checkpoint.safetensors"),
+        *(left_over, ".staged.x.tmp", "file", "checkpoint.safetensors"),
         ".thumbnails.parquet.a.tmp",
     }
     assert clipft.prune(runs).empty

@@ -21,6 +21,7 @@ from clipft.cli.terminal_tables import show
 from clipft.data.images import sample_tiles
 from clipft.data.splits import SplitName
 from clipft.figures.images import contact_sheet_figure
+from clipft.figures.markup import with_plain_names
 from clipft.figures.pages import FIGURE, Section, Table, save_figure, write_index
 from clipft.figures.tables import table_figure
 from clipft.progress import say
@@ -157,6 +158,14 @@ def test_a_batchs_page_and_its_figures(tmp_path, table):
     write_overview(spec, [], tmp_path, f"clipft batch {IMAGE}")
     seen = check_html((tmp_path / "index.html").read_text())
     assert all(name in seen for name in NAMES if "script" not in name)
+
+
+@pytest.mark.parametrize("name", ["\\u003cx", "\\\\u003cx", "\\<x", "<b>", "a\\"])
+def test_backslashes_of_a_name_do_not_break_a_figure(name):
+    figure = table_figure(pd.DataFrame({"name": [name]}))
+    cells = json.loads(with_plain_names(figure.to_json()))["data"][0]["cells"]["values"]
+    plain = name if name == "<b>" else name.replace("<", "&lt;")
+    assert list(cells[0]) == [plain]
 
 
 def test_every_part_of_a_page(tmp_path):
