@@ -25,7 +25,7 @@ IMPORTED = (
     *("clipft.cli", "clipft.batch.runner", "clipft.evaluation.score", "clipft.models.predict"),
     *("clipft.training.train", "clipft.training.combine", "clipft.training.adopt"),
     *("clipft.runs.thumbnails", "clipft.data.packs", "clipft.evaluation.zero_shot"),
-    *("pyarrow.parquet", "resource", "traceback"),
+    *("encodings.utf_8_sig", "pyarrow.parquet", "resource", "traceback"),
 )
 
 

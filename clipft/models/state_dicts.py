@@ -80,4 +80,10 @@ def _write(file: Path, weights: Weights) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     # To an opened file: by its name torch would write the temporary one into it.
     with atomic(file) as temporary, temporary.open("wb") as opened:
-        torch.save(tensors, opened)
+        try:
+            torch.save(tensors, opened)
+        except RuntimeError as error:
+            # The end of the archive fails, too, and hides what the disk said.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise

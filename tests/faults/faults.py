@@ -22,6 +22,7 @@ from clipft.disk.leftovers import MARKED, SAFETENSORS
 NOBODY = 65534  # a user without rights, for folders that may not be written
 MOST_KILLS = 3  # of one command, before it may end
 ROOM = 64 << 20  # bytes of a disk that is large enough
+SAID = 2048  # bytes of what a command says, which goes to a file, too
 
 
 @dataclass
@@ -205,7 +206,7 @@ class Faults:
 
     def _too_long(self, work: Work, place: Path, draw: random.Random, outcome: Outcome) -> None:
         """No file may be longer than so many bytes."""
-        size = int(self.whole(work).largest ** draw.random())
+        size = max(SAID, int(self.whole(work).largest ** draw.random()))
         outcome.moments.append(f"no file beyond {size} bytes")
         self._said_in_a_line(self.start(work, place, file_size=size), outcome)
         self._ends_as(work, place, self.whole(work), outcome)

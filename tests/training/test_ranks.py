@@ -17,7 +17,7 @@ import ranked
 import torch
 from conftest import QUIET, World, made_once
 
-from clipft import Reading, train
+from clipft import Reading, score, train
 from clipft.cli import main
 from clipft.config import RunConfig
 from clipft.disk.files import read_json, read_jsonl, write_json
@@ -26,12 +26,16 @@ from clipft.evaluation import launch
 from clipft.methods import METHODS
 from clipft.models.checkpoints import read_metadata, read_weights
 from clipft.models.load import load_clip
+from clipft.runs.image_scores import Gathered
+from clipft.stops import Interrupted
 from clipft.training import loop
 from clipft.training.memory import check_parts
 
 STEPS = 10
 SKIPPED = "a bad image"
+GOES_ON_SCORING = "adaptive, stopped"
 SCORED = {"ft": [1.0], SKIPPED: [0.0, 0.5, 1.0], "adaptive": [0.0, 1.0]}  # at these alphas
+SCORED |= {GOES_ON_SCORING: [0.0, 1.0]}
 # steps 23 x 24 images: the last batch of an epoch is one image, which one rank has
 ONE_LEFT = {"batch_size": 23, "protocol": "release", "eval_every": 5}
 VARIANTS = {name: {"method": name} for name in METHODS} | {
@@ -97,12 +101,15 @@ def _make(base: Path, manifest: Path, model: Path) -> None:
     refused = jobs["ft"] | {"data": str(spoilt)}
     whole = {"settings": world.settings(**STOPPED)}
     jobs["stopped"] = jobs["ft"] | whole | {"alphas": []}
+    bent = world.settings(steps=STEPS, eval_every=5, lr=3e-3, seed=6)
+    jobs[GOES_ON_SCORING] = jobs["adaptive"] | {"settings": bent}
 
     write_json(base / ranked.JOBS, jobs | {"refused": refused})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLIPFT_CACHE", str(base / "cache"))
         _stop_in_the_fifth_step(world, tree, base / "shared" / "stopped")
+        _stop_after_a_split(jobs[GOES_ON_SCORING], base / "shared" / GOES_ON_SCORING)
         command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
         command = [sys.executable, *command, ranked.__file__, str(base)]
         kept = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -140,6 +147,21 @@ def _stop_in_the_fifth_step(world: World, tree: Path, runs: Path) -> None:
         patch.setattr(loop, "take_step", stopping)
         with pytest.raises(ranked.StoppedHere):
             train(RunConfig.read(world.settings(**STOPPED)), runs, reading=QUIET)
+
+
+def _stop_after_a_split(job, runs: Path) -> None:
+    is_whole = Gathered.is_whole
+
+    def stopping(self, split):
+        is_whole(self, split)
+        raise Interrupted(signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIPFT_DATA", job["data"])
+        run = train(RunConfig.read(job["settings"]), runs, reading=QUIET)
+        patch.setattr(Gathered, "is_whole", stopping)
+        with pytest.raises(Interrupted, match=r"1 of .* splits are scored"):
+            score(run, job["alphas"], reading=QUIET, gap_texts=50, **job["how"])
 
 
 STEPPED = [name for name, changes in VARIANTS.items() if changes.get("method") != "lp"]
