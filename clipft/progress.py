@@ -31,6 +31,12 @@ def write(line: str, file: TextIO | None = None) -> None:
         line_bar.write(plain(line), file=file)
 
 
+def end_bars() -> None:
+    """Bars that an error left open end their line, so that what is said of it has its own."""
+    for bar in list(getattr(line_bar, "_instances", ())):
+        bar.close()
+
+
 def say(lines: Iterable[str]) -> None:
     """Write lines to the error stream, each once in a process however often it is found out."""
     for line in lines:

@@ -5,6 +5,7 @@ from outside, by its id; `job.wait()` is its exit code, or minus the signal that
 `python forks.py ADDRESS` is the one process.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -25,7 +26,7 @@ IMPORTED = (
     *("clipft.cli", "clipft.batch.runner", "clipft.evaluation.score", "clipft.models.predict"),
     *("clipft.training.train", "clipft.training.combine", "clipft.training.adopt"),
     *("clipft.runs.thumbnails", "clipft.data.packs", "clipft.evaluation.zero_shot"),
-    *("encodings.utf_8_sig", "pyarrow.parquet", "resource", "traceback"),
+    *("pyarrow.parquet", "resource", "traceback"),
 )
 
 
@@ -97,10 +98,10 @@ class Forks:
         env: dict[str, str] | None = None,
         *,
         file_size: int = -1,
-        user: int = -1,
+        powerless: bool = False,
     ) -> Job:
-        """Begin a command; file_size: bytes beyond which it may not write a file, -1: any; user:
-        as whom it runs, -1: as this one.
+        """Begin a command; file_size: bytes beyond which it may not write a file, -1: any;
+        powerless: what modes of folders forbid is forbidden, to root as well.
         """
         line = line_to(self._address, HANG)
         asked = {
@@ -109,7 +110,7 @@ class Forks:
             "log": str(log),
             "cwd": str(Path.cwd()),
             "file_size": file_size,
-            "user": user,
+            "powerless": powerless,
         }
         line.sendall(json.dumps(asked).encode() + b"\n")
         return Job(int(line.recv(20)), log, line)
@@ -176,8 +177,8 @@ def be_command(asked: dict) -> NoReturn:
             # What is too long is refused as by a full disk, not by the signal of old.
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (asked["file_size"], resource.RLIM_INFINITY))
-        if asked["user"] >= 0:
-            os.setuid(asked["user"])
+        if asked["powerless"]:
+            _give_up_power()
         sys.argv = ["clipft", *asked["argv"]]
 
         from clipft.cli import main
@@ -193,6 +194,15 @@ def be_command(asked: dict) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _give_up_power() -> None:
+    """Capabilities go, for programs that are begun from here, too; see capabilities(7)."""
+    libc = ctypes.CDLL(None)
+    for may_pass_modes in (1, 2):  # DAC_OVERRIDE, DAC_READ_SEARCH
+        libc.prctl(24, may_pass_modes, 0, 0, 0)  # CAPBSET_DROP
+    version_3 = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    libc.capset(version_3, (ctypes.c_uint32 * 6)())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import typer
 
 from ..errors import ClipftError
-from ..progress import is_first
+from ..progress import end_bars, is_first
 from ..stops import Interrupted, listening
 from . import batch, cache, data, fetch, lab, models, runs, score, train
 from .app import app
@@ -67,6 +67,7 @@ def main() -> None:
     except typer.TyperException as error:  # an argument or option that typer itself refuses
         _refuse(error.format_message())
     except Interrupted as stop:
+        end_bars()
         command = shlex.join(["clipft", *sys.argv[1:]])
         if is_first():
             print(f"clipft: {stop}; the same command goes on: {command}", file=sys.stderr)
@@ -79,6 +80,7 @@ def main() -> None:
 
 
 def _refuse(message: str, code: int = 2) -> NoReturn:
+    end_bars()
     if is_first():  # it is wrong for all; what goes wrong in one alone, `evaluation.launch` tells
         print(f"clipft: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)

@@ -19,7 +19,6 @@ from works import Stock, Work, contents, parts_of_work, temporary
 
 from clipft.disk.leftovers import MARKED, SAFETENSORS
 
-NOBODY = 65534  # a user without rights, for folders that may not be written
 MOST_KILLS = 3  # of one command, before it may end
 ROOM = 64 << 20  # bytes of a disk that is large enough
 SAID = 2048  # bytes of what a command says, which goes to a file, too
@@ -52,7 +51,6 @@ class Faults:
 
     def __init__(self, folder: Path, forks: Forks):
         self.folder = folder
-        folder.chmod(0o755)  # for the user without rights, too
         self.forks = forks
         self.stock = Stock(folder / "stock")
         self.stock.make(forks)
@@ -189,11 +187,9 @@ class Faults:
         () for all that this user may: a file that grows too long, a full disk, folders that may no
         longer be written.
         """
-        known = {"too_long": self._too_long}
+        known = {"too_long": self._too_long, "forbidden": self._forbidden}
         if can_mount():
             known["full"] = self._full
-        if os.geteuid() == 0:
-            known["forbidden"] = self._forbidden
         name = draw.choice(sorted(ways or known))
         way = known[name]
         outcome = Outcome(f"{work.title} {name}")
@@ -231,22 +227,15 @@ class Faults:
 
     def _forbidden(self, work: Work, place: Path, draw: random.Random, outcome: Outcome) -> None:
         """All folders may no longer be written from some change on, as on a read-only disk."""
-        self._give(place, NOBODY)
         change = draw.randint(1, self.whole(work).changes)
         outcome.moments.append(f"read-only from change {change}")
         with Watch(place) as watch:
-            job = self.start(work, place, user=NOBODY)
+            job = self.start(work, place, powerless=True)
             watch.until(change, job)
             set_modes(place, folder=0o555, file=0o444)
             self._said_in_a_line(job, outcome)
         set_modes(place, folder=0o755, file=0o644)
-        self._give(place, os.geteuid())
         self._ends_as(work, place, self.whole(work), outcome)
-
-    def _give(self, place: Path, user: int) -> None:
-        for path in [place, *place.rglob("*")]:
-            with contextlib.suppress(FileNotFoundError):
-                os.chown(path, user, -1)
 
     def _said_in_a_line(self, job: Job, outcome: Outcome) -> None:
         code = job.wait()
