@@ -34,6 +34,7 @@ def write(line: str, file: TextIO | None = None) -> None:
 def end_bars() -> None:
     """Bars that an error left open end their line, so that what is said of it has its own."""
     for bar in list(getattr(line_bar, "_instances", ())):
+        bar.clear()  # a young one was drawn by a line that passed it, and would not end its own
         bar.close()
 
 
