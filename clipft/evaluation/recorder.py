@@ -44,11 +44,26 @@ def record_weights(folder: RunFolder, file: Path) -> None:
     Made(Made.of(folder).parts, file_digest(file)).write(folder)
 
 
+def kept_until(step: int, made: Made) -> Made:
+    """A record without the training after a step: what was done then was not kept."""
+    parts = []
+    left = step
+    for part in made.parts:
+        steps = part["steps"] if part["work"] == TRAINING else 0
+        if steps > left:
+            times = {name: part[name] * left / steps for name in ("seconds", "step_seconds")}
+            part = part | times | {"steps": left}  # noqa: PLW2901
+        left -= min(steps, left)
+        if part.get("steps") != 0:
+            parts.append(part)
+    return Made(tuple(parts), made.weights)
+
+
 class TrainingRecord:
     """The clock of a training: seconds of its steps, and of what is no step.
 
-    It is written whenever the state of the training is, so that a killed training's steps count as
-    far as they were kept, and the parts of a resumed one add up.
+    It is written before the state of the training is, and after, so that a killed training's steps
+    count as far as they were kept, and the parts of a resumed one add up.
     """
 
     def __init__(self, folder: RunFolder, device: torch.device, precision: str, devices: int = 1):
@@ -65,7 +80,7 @@ class TrainingRecord:
         self._first = step
         earlier = Made.of(self._folder)
         if step:
-            self._earlier = earlier
+            self._earlier = kept_until(step, earlier)
         elif self._folder.images_file.exists():
             # Trained again after its weights were pruned: scores stay, and how they were made.
             self._earlier = Made(tuple(earlier.of_work(SCORING)))

@@ -192,6 +192,7 @@ def save(training: Training, state: State) -> None:
     """Keep the state, and how long it took to come there."""
     if not training.ranks.is_first:
         return
+    training.record.save(state.step)  # a kill in between leaves a state, and how it was made
     with training.record.aside():
         state.save(training.folder.checkpoint_file)
     training.record.save(state.step)

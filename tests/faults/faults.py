@@ -177,7 +177,8 @@ class Faults:
         }
         assert not differing, f"{about}: {sorted(differing)} differ"
         assert temporary(place) == [], f"{about}: {temporary(place)} stayed"
-        assert parts_of_work(place) == whole.parts, about
+        parts = parts_of_work(place)
+        assert parts == whole.parts, f"{about}: {parts}, expected {whole.parts}"
 
     # --- writes that fail
 

@@ -19,6 +19,7 @@ from clipft.models.load import device_name
 from clipft.runs import machine
 from clipft.runs.made import Made, new_part, with_part
 from clipft.training import loop
+from clipft.training.state import State
 
 
 def record(run):
@@ -102,6 +103,25 @@ def test_resumed_parts_add_up(world, monkeypatch):
     assert run.made.seconds == first["seconds"] + second["seconds"]
     total = first["step_seconds"] + second["step_seconds"]
     assert run.made.seconds_per_step == pytest.approx(total / 12)
+
+
+def test_what_a_record_says_beyond_the_checkpoint_was_not_kept(world, monkeypatch):
+    """Killed after it was written that step 6 is done, before the state of step 6 was."""
+    plain = State.save
+
+    def killed(self, file):
+        if self.step == 6:
+            raise KeyboardInterrupt
+        plain(self, file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(State, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            world.train(eval_every=3)
+    run = world.train(eval_every=3)
+    first, second = record(run)["parts"]
+    assert (first["steps"], second["steps"]) == (3, 9)
+    assert 0 < first["step_seconds"] < first["seconds"]
 
 
 def test_validations_are_no_steps(world, monkeypatch):
