@@ -189,7 +189,8 @@ class ListFile:
             place = posixpath.normpath(posixpath.join(root, path))
             if place.startswith(f"{root}/") and not DRIVE.match(path):
                 # Behind a link the system takes `..` for another folder than is meant here.
-                return place.removeprefix(f"{root}/") if is_absolute or ".." in path else path
+                is_plain = not is_absolute and ".." not in path.split("/")
+                return path if is_plain else place.removeprefix(f"{root}/")
         if self.outside:
             return path
         fault = f"{self.file}:{number}: {path} lies outside of {self.root}"
