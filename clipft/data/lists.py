@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ..disk.inside import DRIVE
+from ..disk.inside import DRIVE, leads_out
 from ..errors import ConfigError
 from .columns import Columns, Words, distinct, find, keep
 from .found import IMAGES, LeftOut, ending_of, is_hidden, why_not
@@ -184,13 +184,11 @@ class ListFile:
 
     def _below_root(self, path: str, number: int) -> str:
         """A path that may lead out of the root; below it an absolute one is made relative."""
-        is_absolute = path.startswith("/") or DRIVE.match(path) is not None
         for root in dict.fromkeys((self._root, os.path.realpath(self._root))):
             place = posixpath.normpath(posixpath.join(root, path))
             if place.startswith(f"{root}/") and not DRIVE.match(path):
                 # Behind a link the system takes `..` for another folder than is meant here.
-                is_plain = not is_absolute and ".." not in path.split("/")
-                return path if is_plain else place.removeprefix(f"{root}/")
+                return place.removeprefix(f"{root}/") if leads_out(path) else path
         if self.outside:
             return path
         fault = f"{self.file}:{number}: {path} lies outside of {self.root}"
