@@ -28,8 +28,7 @@ except ImportError:  # the tests are skipped, see `missing`
     expect = sync_playwright = None
 
 ROOT = Path(__file__).parents[2]
-# The first is the same browser without windows, and takes a fifth less.
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
