@@ -18,9 +18,16 @@ _SAID: set[str] = set()  # by this process
 DELAY = 1.0  # seconds before a bar is shown: what is quick, or cached, needs none
 
 
+def started() -> int:
+    """How many processes were started for the work that this one does; 0: none but itself."""
+    if not {TORCHRUN, LAUNCHED} & os.environ.keys():
+        return 0
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def is_first() -> bool:
     """Whether this process speaks for all that do the same work: it is alone, or the first rank."""
-    if not {TORCHRUN, LAUNCHED} & os.environ.keys():
+    if not started():
         return True
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from subprocess import PIPE, STDOUT, Popen, TimeoutExpired
 from typing import Any
 
-from ..disk.files import read_json, write_json
+from ..disk.files import write_json
 from ..disk.lock import lock
 from ..errors import ConfigError, RunError
 from . import life
@@ -74,8 +74,9 @@ class Attempts:
         job.folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as held:
             self._wait_for_turn(job, held)
-            if job.done:  # meanwhile, by another process
-                return read_json(job.folder / "status.json")
+            status = job.status
+            if status is not None and status["state"] == "ok":  # meanwhile, by another process
+                return status
             if self._stopping.is_set():
                 return {"state": STOPPED, "seconds": 0.0}
             return self._try(job, share)

@@ -362,6 +362,14 @@ class Order:
                     self.not_run[node] = failed
 
 
+def behind(gates: Mapping[int, Gate], stuck: Iterable[int]) -> set[int]:
+    """The jobs that need one of these, which do not end well, at whatever distance."""
+    order = Order(gates, {})
+    for number in stuck:
+        order.finished(number, ok=False)
+    return set(order.not_run)
+
+
 def wall_clock(
     gates: Mapping[int, Gate],
     makes: Mapping[int, Iterable[Hashable]],

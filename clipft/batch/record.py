@@ -15,7 +15,7 @@ from pathlib import Path
 from ..disk.files import names_in
 from . import life
 from .attempt import STOPPED, Status, log_of, percent, tail
-from .graph import Order
+from .graph import behind
 from .life import Sign, read_sign
 from .spec import Batch, Job, Plan
 
@@ -49,11 +49,8 @@ def read_record(plan: Plan) -> dict[int, Entry]:
         entries[job.number] = _entry(job) if is_there else Entry(WAITING)
 
     left = {number: gate for number, gate in plan.gates.items() if entries[number].state != DONE}
-    order = Order(left, {})
-    for number, entry in entries.items():
-        if entry.state == FAILED:
-            order.finished(number, ok=False)
-    for number in order.not_run:
+    failed = [number for number, entry in entries.items() if entry.state == FAILED]
+    for number in behind(left, failed):
         if entries[number].state == WAITING:
             entries[number] = Entry(NOT_RUN, entries[number].status)
     return entries
@@ -67,7 +64,7 @@ def _entry(job: Job) -> Entry:
     if "status.json" not in names:
         return Entry(WAITING)
     status = job.status
-    if status is None:
+    if status is None:  # begun again since
         return Entry(WAITING)
     if status["state"] == "ok":
         return Entry(DONE, status)

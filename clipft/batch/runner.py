@@ -28,12 +28,23 @@ from .attempt import Status, log_of, temporary_folder
 from .engine import Engine
 from .engines import engine_of
 from .forecast import expected_seconds
-from .graph import NOTHING, Gate, Order
+from .graph import NOTHING, Gate, Order, behind
 from .life import sigterm_exits
 from .live import Show
 from .on_ray import OnRay, as_options
 from .overview import write_overview
-from .record import DONE, FAILED, NOT_RUN, Ahead, Entry, read_record, reason, unknown_kinds
+from .record import (
+    DONE,
+    FAILED,
+    NOT_RUN,
+    RUNNING,
+    WAITING,
+    Ahead,
+    Entry,
+    read_record,
+    reason,
+    unknown_kinds,
+)
 from .spec import Batch, Job, Plan, choose, open_batch
 
 AGAIN = "the same command goes on from what was finished"
@@ -125,17 +136,11 @@ def work_off(batch: Batch, engine: Engine, wish: Wish) -> Path:
 
 def _again(plan: Plan, entries: dict[int, Entry]) -> set[int]:
     """What failed, and what needs that, and nothing else that is not done."""
-    again = {number for number, entry in entries.items() if entry.state in (FAILED, NOT_RUN)}
-    done = {number for number, entry in entries.items() if entry.state == DONE}
-    while True:
-        waiting = {
-            number
-            for number in again
-            if entries[number].state == NOT_RUN and not again | done >= {*needs_of(plan, number)}
-        }
-        if not waiting:
-            return again
-        again -= waiting
+    failed = {number for number, entry in entries.items() if entry.state == FAILED}
+    not_run = {number for number, entry in entries.items() if entry.state == NOT_RUN}
+    others = {number for number, entry in entries.items() if entry.state in (WAITING, RUNNING)}
+    gates = {number: plan.gates[number] for number in not_run | others}
+    return failed | not_run - behind(gates, others)
 
 
 def _say_of_others(entries: dict[int, Entry]) -> None:

@@ -156,7 +156,7 @@ class Job:
         """How it ended; None where it has not, or was begun again."""
         file = self.folder / "status.json"
         try:
-            return read_json(file) if file.exists() else None
+            return read_json(file)
         except RunError:
             if file.exists():
                 raise

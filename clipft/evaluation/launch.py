@@ -30,7 +30,7 @@ from ..disk.files import is_writing
 from ..errors import ClipftError, ConfigError, RunError, first_line
 from ..inputs.ranks import ALONE, Ranks
 from ..models.load import pick_device
-from ..progress import LAUNCHED, TORCHRUN, is_first
+from ..progress import LAUNCHED, TORCHRUN, is_first, started
 from ..runs.machine import processors
 from ..stops import be_deaf
 
@@ -105,9 +105,9 @@ def _here(count: int) -> int:
 
 def _count(reading: Reading) -> int:
     """How many ranks there are, or shall be; raises ConfigError where others were started."""
-    if not {TORCHRUN, LAUNCHED} & os.environ.keys():
+    count = started()
+    if not count:
         return reading.devices
-    count = int(os.environ["WORLD_SIZE"])
     if reading.devices not in (1, _here(count)):
         fault = f"devices is {reading.devices}, and {_here(count)} processes were started for it"
         raise ConfigError(f"{fault}; leave devices out")
@@ -145,8 +145,7 @@ def _check_script() -> None:
 def _begun(reading: Reading, count: int) -> Group:
     """The ranks are started, unless they were, and know each other."""
     kind = _check_devices(reading, _here(count))
-    started = bool({TORCHRUN, LAUNCHED} & os.environ.keys())
-    if not started:
+    if not started():
         _check_script()
         os.environ[LAUNCHED] = "1"
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # it warns of every end of a rank
@@ -200,7 +199,7 @@ class Group:
         listener.start()
         try:
             yield
-            self.ranks.by_first(lambda: None)
+            self.ranks.wait_for_first()
             self.ranks.total(torch.zeros(1))
         except BaseException as error:
             ending = self._ending(error)

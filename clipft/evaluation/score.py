@@ -93,8 +93,9 @@ def score(
     scored = open_runs(runs)
     if refine is not None and any(run.is_ensemble for run in scored):
         raise ConfigError(NO_ADAPTIVE)
-    check_tracker((reading or Reading()).log)
-    with sharing(reading or Reading()) as (ranks, look):
+    reading = reading or Reading()
+    check_tracker(reading.log)
+    with sharing(reading) as (ranks, look):
         unscored = [run for run in scored if wish.lacks(run)]
         check_precision(scored, look.precision)
         about = {"skip_bad": look.skip_bad, "progress": look.progress}
@@ -141,7 +142,7 @@ def _score(bench: Bench, run: Run, wish: _Wish) -> None:
     """Score what is missing of a run; the first rank holds its folder, and writes."""
     ranks = bench.ranks
     with run.folder.lock() if ranks.is_first else contextlib.nullcontext():
-        ranks.by_first(lambda: None)  # or the others would go on where it is refused
+        ranks.wait_for_first()  # or the others would go on where it is refused
         _score_images(bench, run, wish)
         if wish.summarise:
             alphas = wish.alphas if wish.refine is None else None
@@ -171,7 +172,7 @@ def _score_images(bench: Bench, run: Run, wish: _Wish) -> None:
     ranks = bench.ranks
     if not ranks.is_first:
         mixtures.score(splits, missing, wish.refine, known)
-        ranks.by_first(lambda: None)
+        ranks.wait_for_first()
         return
 
     about = {"gap_texts": bench.gap_texts, "precision": mixtures.student.precision}
@@ -192,7 +193,7 @@ def _score_images(bench: Bench, run: Run, wish: _Wish) -> None:
         if more:
             run.folder.add_images(more)
         run.folder.unfinished_file.unlink(missing_ok=True)
-    ranks.by_first(lambda: None)
+    ranks.wait_for_first()
 
 
 def _summarise(run: Run, alphas: Sequence[float] | None) -> None:

@@ -471,7 +471,7 @@ function tabled({layout, data}, size) {
 
   const parts = tables.map((table, number) => {
     table.columnwidth = widthsOf(columnsOf(table, size), across);
-    const broken = (value, i) => whole(wrapped(value, size, table.columnwidth[i] - PADS + 1));
+    const broken = (value, i) => unbreakable(wrapped(value, size, table.columnwidth[i] - PADS + 1));
     const head = table.header.values.map(broken);
     const cells = table.cells.values.map((column, i) => column.map((value) => broken(value, i)));
     table.header = {...table.header, values: head};
@@ -485,19 +485,19 @@ function tabled({layout, data}, size) {
     return {table, title, over, high};
   });
 
-  const tall = parts.reduce((sum, {over, high}) => sum + over + high + 10, 0);
+  const whole = parts.reduce((sum, {over, high}) => sum + over + high + 10, 0);
   let top = 0;
   for (const {table, title, over, high} of parts) {
-    if (title) title.y = 1 - top / tall;
-    table.domain = {x: [0, 1], y: [1 - (top + over + high) / tall, 1 - (top + over) / tall]};
+    if (title) title.y = 1 - top / whole;
+    table.domain = {x: [0, 1], y: [1 - (top + over + high) / whole, 1 - (top + over) / whole]};
     top += over + high + 10;
   }
-  layout.height = tall + margin.t + margin.b;
+  layout.height = whole + margin.t + margin.b;
   return layout;
 }
 
 // A text whose lines plotly does not break again: letters are a pixel wider there in some fonts.
-const whole = (text) => (typeof text === "string" ? text.replace(/ (?![^<]*>)/g, "\u00a0") : text);
+const unbreakable = (text) => (typeof text === "string" ? text.replace(/ (?![^<]*>)/g, "\u00a0") : text);
 
 // Columns that fill the page: what is left beside their longest words goes to those that need it.
 function widthsOf(columns, across) {

@@ -133,6 +133,10 @@ class Ranks:
         else:
             self.store.wait([done], LONG)
 
+    def wait_for_first(self) -> None:
+        """The others go on once the first rank is here, too."""
+        self.by_first(lambda: None)
+
 
 ALONE = Ranks()
 

@@ -5,7 +5,6 @@ The command line asks these first, and torch only then, so that a mistake is ans
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from importlib import util
@@ -18,7 +17,7 @@ from ..data.splits import Split
 from ..disk.files import check_room, check_target
 from ..errors import ConfigError, ImageError, MissingExtra, RunError
 from ..methods import TURNED
-from ..progress import TORCHRUN
+from ..progress import started
 from .adopted import check_name
 from .folder import RunFolder
 from .formats import DEFAULT_FORMAT, FORMATS, HEAD, Format, check_replaceable, format_of, record_of
@@ -73,8 +72,7 @@ def check_training(
 
 def check_ranks(config: RunConfig, devices: int) -> None:
     """Raise ConfigError where a batch has fewer images than there are processes to share it."""
-    started = int(os.environ["WORLD_SIZE"]) if TORCHRUN in os.environ else 1
-    count = max(devices, started)
+    count = max(devices, started())
     if count > config.batch_size:
         fault = f"{count} devices share batches of {config.batch_size} images"
         raise ConfigError(f"{fault}; wanted: at most one device an image")

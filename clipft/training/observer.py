@@ -62,14 +62,11 @@ class Shown:
         if count <= 1:
             return [self]
         captions = [None] * count if self.captions is None else self.captions.tensor_split(count)
-        parts = []
+        parts: list[Shown] = []
         for number, pixels in enumerate(self.pixels.tensor_split(count)):
             labels = self.labels.tensor_split(count)[number]
-            texts = {"captions": captions[number], "class_captions": self.class_captions}
-            if number:
-                texts["class_captions"] = None
-            part: Shown = replace(self, pixels=pixels, labels=labels, **texts)
-            parts.append(part)
+            part = replace(self, pixels=pixels, labels=labels, captions=captions[number])
+            parts.append(replace(part, class_captions=None) if number else part)
         return parts
 
 
