@@ -1,7 +1,7 @@
 """Maps of energy vectors: t-SNE of v(x) = s T f(x), before and after tuning.
 
 No N x M matrix is made: distances between energy vectors are those of f(x) L with
-L L^T = s^2 T^T T, so a map is made of N x D numbers.
+L L^T = s^2 T^T T, so a map is made of N x D numbers. Those of many points: `large_map`.
 Source: Lipsum-FT, arXiv:2404.00860 (the first 100 images of each split, scikit-learn's defaults).
 """
 
@@ -61,16 +61,7 @@ def energy_tsne(
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    if layout not in get_args(Layout):
-        raise unknown("layout", layout, get_args(Layout))
-    if before.shape != after.shape:
-        shapes = f"{before.shape} and {after.shape}"
-        raise ConfigError(f"maps of shape {shapes}; wanted: the same images twice")
-    points = 2 * len(before) if layout == "joint" else len(before)
-    if points <= perplexity:
-        fault = f"t-SNE of {points} points at perplexity {perplexity:g}"
-        raise ConfigError(f"{fault}; take more images or a lower one")
-
+    check_map(before, after, layout, perplexity)
     before = before.astype(np.float32)
     after = after.astype(np.float32)
     settings = {"perplexity": perplexity, "random_state": seed}
@@ -83,3 +74,21 @@ def energy_tsne(
         first = start.fit_transform(before)
         second = TSNE(init=first, early_exaggeration=1, **settings).fit_transform(after)
         return first, second
+
+
+def check_map(before: np.ndarray, after: np.ndarray, layout: Layout, perplexity: float) -> None:
+    """Raise ConfigError for an unknown layout, other images, or too few points for perplexity."""
+    if layout not in get_args(Layout):
+        raise unknown("layout", layout, get_args(Layout))
+    if before.shape != after.shape:
+        shapes = f"{before.shape} and {after.shape}"
+        raise ConfigError(f"maps of shape {shapes}; wanted: the same images twice")
+    points = points_of(len(before), layout)
+    if points <= perplexity:
+        fault = f"t-SNE of {points} points at perplexity {perplexity:g}"
+        raise ConfigError(f"{fault}; take more images or a lower one")
+
+
+def points_of(images: int, layout: Layout) -> int:
+    """How many points one map of so many images has."""
+    return 2 * images if layout == "joint" else images

@@ -2,6 +2,8 @@
 weights.
 """
 
+import hashlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,9 +12,10 @@ from conftest import CLASSES, QUIET, Trained, World
 from scipy import stats
 
 from clipft import results, trade_off_figure, wise_slider_figure
+from clipft.diagnostics import large_map
 from clipft.diagnostics.energy_map import energy_coordinates
 from clipft.disk.cache import default_cache
-from clipft.errors import ClipftError, ConfigError
+from clipft.errors import ClipftError, ConfigError, MissingExtra
 from clipft.evaluation.bench import GAP_TEXTS
 from clipft.figures.wise import wise_curve_figure
 from clipft.reports import energy_gap as reports, energy_map as maps
@@ -220,6 +223,69 @@ def test_a_map_of_too_few_images_is_refused(finished):
         energy_map(finished["ft"], per_split=2)
 
 
+def test_all_images_are_drawn_for_the_asking(finished):
+    run = finished["ft"]
+    tests = [split for split in SPLITS if split.endswith("/test")]
+    ids = [name for split in tests for name in run.bench.manifest.split(split).ids]
+    found = energy_map(run, per_split=None, perplexity=3.0)
+    assert list(found.ids) == ids and found.before.shape == (len(ids), 2)
+
+
+def test_the_engine_is_chosen_by_the_number_of_points(finished, monkeypatch):
+    """A joint map has two for each image; maps of scikit-learn keep the key that they had."""
+    made = []
+
+    def by(name):
+        return lambda before, *_, **__: made.append(name) or (before[:, :2], before[:, :2])
+
+    keys = []
+    real = type(default_cache()).remember
+
+    def remember(self, kind, title, key, make):
+        keys.append(key)
+        return real(self, kind, title, key, make)
+
+    monkeypatch.setattr(type(default_cache()), "remember", remember)
+    monkeypatch.setattr(maps, "energy_tsne", by("sklearn"))
+    monkeypatch.setattr(maps, "large_tsne", by("opentsne"))
+    monkeypatch.setattr(maps, "MANY", 3 * 2 * 7)
+    asked = {"perplexity": 3.0, "layout": "joint"}
+    energy_map(finished["ft"], per_split=7, seed=71, **asked)
+    energy_map(finished["ft"], per_split=8, seed=71, **asked)
+    energy_map(finished["ft"], per_split=8, seed=72, **asked | {"layout": "reused"})
+    energy_map(finished["ft"], per_split=8, seed=73, engine="sklearn", **asked)
+    energy_map(finished["ft"], per_split=2, seed=74, engine="opentsne", **asked)
+    assert made == ["sklearn", "opentsne", "sklearn", "sklearn", "opentsne"]
+    by_sklearn, by_opentsne = keys[:2]
+    assert by_sklearn.keys() == {"of", "seed", *asked}
+    assert by_opentsne.keys() == {"of", "seed", *asked, "engine"}
+
+
+def test_the_digest_of_a_map_is_that_of_an_older_clipft():
+    places = [np.random.default_rng(seed).normal(size=(3 * maps.ROWS + 5, 3)) for seed in (0, 1)]
+    rounded = b"".join(np.round(coordinates, 4).tobytes() for coordinates in places)
+    assert maps._digest(places) == hashlib.sha256(rounded).hexdigest()[:16]
+
+
+def test_a_large_map_is_made_by_opentsne_and_kept(finished, monkeypatch, capsys):
+    monkeypatch.setattr(maps, "SLOW", 10)
+    asked = {"per_split": None, "perplexity": 3.0, "engine": "opentsne"}
+    first = energy_map(finished["ft"], **asked)
+    assert "t-SNE of " in (said := capsys.readouterr().out) and "by openTSNE" in said
+    monkeypatch.setattr("openTSNE.TSNE", None)
+    again = energy_map(finished["ft"], **asked)
+    np.testing.assert_array_equal(first.before, again.before)
+    np.testing.assert_array_equal(first.after, again.after)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_missing_engine_is_said_before_anything_is_computed(finished, monkeypatch):
+    monkeypatch.setattr(large_map, "find_spec", lambda _: None)
+    monkeypatch.setattr(maps, "energy_coordinates", None)
+    with pytest.raises(MissingExtra, match=r"clipft\[maps\]"):
+        energy_map(finished["ft"], engine="opentsne")
+
+
 # --- the path
 
 
@@ -391,6 +457,8 @@ def test_reliability_is_of_the_runs_images(finished):
         (lambda run: reports.gap_of(run, "sketsh/test"), "did you mean 'sketch'"),
         (lambda run: reports.gap_table(run.path / "nothing"), "no run at"),
         (lambda run: energy_map(run, layout="jiont", per_split=5, perplexity=3.0), "jiont"),
+        (lambda run: energy_map(run, engine="opentsen"), "did you mean 'opentsne'"),
+        (lambda run: energy_map(run, per_split=0), "per_split is 0, expected 1 or more, or None"),
         (lambda run: reports.gap_table(run, 1.5), "0 .zero-shot. ... 1 .tuned."),
     ],
 )
