@@ -13,12 +13,14 @@ from scipy import stats
 
 from clipft import results, trade_off_figure, wise_slider_figure
 from clipft.diagnostics import large_map
+from clipft.diagnostics.class_similarity import nearest_classes
 from clipft.diagnostics.energy_map import energy_coordinates
 from clipft.disk.cache import default_cache
 from clipft.errors import ClipftError, ConfigError, MissingExtra
 from clipft.evaluation.bench import GAP_TEXTS
 from clipft.figures.wise import wise_curve_figure
 from clipft.reports import energy_gap as reports, energy_map as maps
+from clipft.reports.class_similarity import class_similarity
 from clipft.reports.energy_map import energy_map
 from clipft.reports.weight_paths import layer_table, path_table
 from clipft.runs.reading import (
@@ -286,6 +288,33 @@ def test_a_missing_engine_is_said_before_anything_is_computed(finished, monkeypa
         energy_map(finished["ft"], engine="opentsne")
 
 
+# --- classes that are alike
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_classes_that_are_alike_are_numpys(finished, most):
+    run = finished["ft"]
+    head = run.bench.zero_shot.numpy().astype(float)
+    columns = head / np.linalg.norm(head, axis=0)
+    cosines = columns.T @ columns
+    names = [name.replace("_", " ") for name in CLASSES]
+    table = class_similarity(run, most)
+    assert table["class"].tolist() == np.repeat(names, min(most, 3)).tolist()
+    for label, name in enumerate(names):
+        others = sorted(set(range(4)) - {label}, key=lambda other: -cosines[label, other])[:most]
+        rows = table[table["class"] == name]
+        assert rows.similar.tolist() == [names[other] for other in others]
+        np.testing.assert_allclose(rows.cosine, cosines[label, others], rtol=1e-6)
+
+
+def test_equally_near_classes_stay_in_their_order():
+    head = torch.tensor([[1.0, 0.0, 3.0, 2.0], [0.0, 1.0, 0.0, 0.0]])
+    nearest, cosines = nearest_classes(head, 2)
+    assert nearest.tolist() == [[2, 3], [0, 2], [0, 3], [0, 2]]
+    assert cosines.tolist() == [[1, 1], [0, 0], [1, 1], [1, 1]]
+    assert nearest_classes(head[:, :1], 2)[0].shape == (1, 0)
+
+
 # --- the path
 
 
@@ -457,6 +486,7 @@ def test_reliability_is_of_the_runs_images(finished):
         (lambda run: reports.gap_of(run, "sketsh/test"), "did you mean 'sketch'"),
         (lambda run: reports.gap_table(run.path / "nothing"), "no run at"),
         (lambda run: energy_map(run, layout="jiont", per_split=5, perplexity=3.0), "jiont"),
+        (lambda run: class_similarity(run, most=0), "most is 0, expected 1 or more"),
         (lambda run: energy_map(run, engine="opentsen"), "did you mean 'opentsne'"),
         (lambda run: energy_map(run, per_split=0), "per_split is 0, expected 1 or more, or None"),
         (lambda run: reports.gap_table(run, 1.5), "0 .zero-shot. ... 1 .tuned."),
@@ -485,6 +515,7 @@ def test_an_ensemble_has_no_features(ensemble, call):
 
 
 def test_an_ensemble_is_still_compared_by_its_predictions(ensemble, finished):
+    assert len(class_similarity(ensemble, 1)) == len(CLASSES)
     assert class_table(ensemble, "sketch/test").accuracy.between(0, 1).all()
     assert len(barrier_table(ensemble, ALPHAS)) == len(SPLITS)
     assert len(compare_runs(ensemble, finished["ft"])) == len(SPLITS)
