@@ -16,6 +16,7 @@ from .evaluation.verify import verify as verify
 from .evaluation.zero_shot import evaluate as evaluate
 from .figures.accuracy import accuracy_figure as accuracy_figure
 from .figures.calibration import reliability_figure as reliability_figure
+from .figures.confusions import confusion_figure as confusion_figure
 from .figures.distortion import (
     distortion_bars_figure as distortion_bars_figure,
     distortion_figure as distortion_figure,
@@ -44,12 +45,14 @@ from .models.load import load_clip as load_clip
 from .models.predict import Predictor as Predictor
 from .papers.published import published as published, published_rows as published_rows
 from .posthoc.wise import wise as wise
+from .reports.class_similarity import class_similarity as class_similarity
 from .reports.energy_gap import gap_table as gap_table
 from .reports.energy_map import energy_map as energy_map
 from .reports.throughput import throughput as throughput
 from .reports.weight_paths import layer_table as layer_table, path_table as path_table
 from .runs.choosing import choices as choices, ordered_pairs as ordered_pairs, verdict as verdict
 from .runs.claims import claims as claims
+from .runs.confusion import confusion_table as confusion_table
 from .runs.cost import cost_table as cost_table
 from .runs.findings import findings as findings
 from .runs.labels import label as label

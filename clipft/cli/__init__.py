@@ -29,7 +29,7 @@ PANELS = {
         lab.lab, train.train, score.results, score.wise, models.export, models.predict,
     ),
     "Look closer": (
-        score.evaluate, score.diagnose, score.compare, score.pick, score.verify,
+        score.evaluate, score.diagnose, score.compare, score.confusions, score.pick, score.verify,
     ),
     "Many runs": (
         runs.runs, train.combine, train.adopt, batch.batch, fetch.fetch, train.choose,

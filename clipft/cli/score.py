@@ -1,4 +1,6 @@
-"""Commands on what runs are worth: evaluate, wise, diagnose, compare, pick, results, verify."""
+"""Commands on what runs are worth: evaluate, wise, diagnose, compare, confusions, pick, results,
+verify.
+"""
 
 from __future__ import annotations
 
@@ -188,6 +190,23 @@ def compare(
     score(pair, [alpha], summarise=False)
     table = compare_runs(*pair, alpha)
     show_frame(table, "accuracy (fractions); only_first: images that the first alone gets right")
+
+
+def confusions(
+    run: RunPath,
+    split: Annotated[str, Option(help="e.g. sketch/test; default: all test splits")] = "",
+    alpha: Alpha = 1.0,
+    most: Annotated[int, Option(min=1, help="so many pairs of classes")] = 20,
+    as_markdown: Markdown = False,
+) -> None:
+    """Which class was taken for which, before and after tuning, the most frequent first."""
+    from ..runs.confusion import confusion_table
+
+    table = confusion_table(run, split, alpha, most)
+    where = split or "all test splits"
+    pairs = f"{len(table)} of {table.attrs['pairs']} pairs"
+    title = f"images of {where}, {pairs}; here: alpha {alpha:g}; n: all of the class"
+    show_frame(table, title, as_markdown)
 
 
 def pick(

@@ -66,14 +66,14 @@ def table_of(rows: Sequence[dict[Any, Any]], title: str = "", as_markdown: bool 
     return table
 
 
-def show_frame(frame: pd.DataFrame, title: str) -> None:
+def show_frame(frame: pd.DataFrame, title: str, as_markdown: bool = False) -> None:
     """Print a data frame, numbers with four significant digits; without rows, an empty one."""
     rows = frame.to_dict("records") or [dict.fromkeys(frame.columns, "")]
     for row in rows:
         for column, value in row.items():
             if isinstance(value, float):
                 row[column] = f"{value:.4g}"
-    show(rows, title)
+    show(rows, title, as_markdown)
 
 
 def print_scores(scores: pd.DataFrame, alphas: Sequence[float], config: RunConfig) -> None:

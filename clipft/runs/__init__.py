@@ -2,5 +2,5 @@
 
 Reading half: no torch, no model, and only `folder` knows the names of files. Start at `run.Run`;
 many runs are `table.results`; what a sweep says of each image is `sweep.Sweep`; questions are
-`reading`.
+`reading` and `confusion`.
 """

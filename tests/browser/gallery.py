@@ -21,6 +21,7 @@ from clipft.data import images
 from clipft.diagnostics.energy_map import EnergyMap
 from clipft.figures.accuracy import accuracy_figure
 from clipft.figures.calibration import reliability_figure, reliability_slider_figure
+from clipft.figures.confusions import confusion_figure
 from clipft.figures.distortion import distortion_bars_figure, distortion_figure
 from clipft.figures.energy_gap import Choice, class_figure, energy_gap_figure, leave_one_out_figure
 from clipft.figures.energy_map import energy_map_figure
@@ -127,6 +128,8 @@ def _of_runs() -> dict[str, go.Figure]:
         "path_figure": path_figure(_paths()),
         "layer_figure": layer_figure(dict.fromkeys(("ft", "lipsum", "lp_ft"), _layers())),
         "class_figure": class_figure(_classes()),
+        "confusion_figure": confusion_figure(_confusions(15)),
+        "confusion_figure, one": confusion_figure(_confusions(1)),
     }
 
 
@@ -263,6 +266,17 @@ def _classes() -> pd.DataFrame:
     gap = np.sort(generator.uniform(1, 3, count))
     return pd.DataFrame({"class": names, "n": 9, "zero_shot": 0.5, "accuracy": 0.5 + change,
                          "change": change, "energy_gap": gap})  # fmt: skip
+
+
+def _confusions(pairs: int) -> pd.DataFrame:
+    generator = np.random.default_rng(0)
+    names = list(itertools.permutations(CLASSES, 2))[:: 56 // pairs][:pairs]
+    here = np.sort(generator.integers(1, 99, pairs))[::-1]
+    zero_shot = generator.integers(0, 120, pairs)
+    table = pd.DataFrame(names, columns=["class", "taken for"])
+    table = table.assign(zero_shot=zero_shot, here=here, change=here - zero_shot, n=150)
+    table.attrs = {"run": CALLED, "split": "infograph/test", "alpha": 1.0, "pairs": 56}
+    return table
 
 
 def _sheet_of(count: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 
 from clipft import cli
 from clipft.reports.weight_paths import layer_table
+from clipft.runs.confusion import confusion_table
 from clipft.runs.reading import barrier_table, compare_runs, distortion_table
 
 
@@ -514,6 +515,21 @@ def test_a_data_set_of_one_domain_is_diagnosed(clipft, tmp_path):
     (tmp_path / "one.yaml").write_text(yaml.safe_dump(values | {"domains": ["real"]}))
     run = clipft.world.train(steps=2, manifest=str(tmp_path / "one.yaml"))
     assert "real/test" in lines_of(clipft, "diagnose", run.path)
+
+
+def test_confusions_prints_the_table(clipft):
+    run = clipft.world.train(steps=6)
+    run.score([0, 1])
+    for split in ("", "sketch/test"):
+        options = ["--split", split] if split else []
+        code, out, _ = clipft("confusions", run.path, *options, "--most", 2)
+        title = f"images of {split or 'all test splits'}, 2 of"
+        assert code == 0 and title in " ".join(out.split())
+        for row in confusion_table(run, split, most=2).to_dict("records"):
+            *words, zero_shot, here, change, n = row.values()
+            found = numbers_after(out, *" ".join(words).split())
+            assert found == [[zero_shot, here, change, n]]
+    assert "| class " in clipft("confusions", run.path, "--markdown")[1]
 
 
 def test_compare_prints_both_models_and_p(clipft):

@@ -16,6 +16,7 @@ from clipft.diagnostics.energy_map import EnergyMap
 from clipft.errors import ConfigError
 from clipft.figures.accuracy import accuracy_figure
 from clipft.figures.calibration import reliability_figure
+from clipft.figures.confusions import confusion_figure
 from clipft.figures.distortion import distortion_figure
 from clipft.figures.energy_gap import Choice, class_figure, energy_gap_figure, leave_one_out_figure
 from clipft.figures.energy_map import energy_map_figure
@@ -31,6 +32,7 @@ from clipft.metrics.calibration import reliability
 from clipft.metrics.correlation import Correlation, correlation
 from clipft.papers.published import published
 from clipft.runs import table as tables
+from clipft.runs.confusion import confusion_table
 from clipft.runs.names import ordered, title_of
 
 
@@ -735,6 +737,39 @@ def test_classes_of_an_ensemble_have_no_gap_to_draw():
     )
     with pytest.raises(ConfigError, match="energy gap"):
         class_figure(table)
+
+
+def test_confusions_draw_both_counts_of_the_first_pairs():
+    table = confusion_table(toy_sweep(n=60), "sketch/test", 0.6)
+    figure = confusion_figure(table, most=3)
+    before, after = figure.data
+    rows = table.head(3)
+    pairs = (rows["class"] + "<br>as " + rows["taken for"]).tolist()
+    assert [trace.name for trace in figure.data] == ["zero-shot", "alpha 0.6"]
+    for trace, column in ((before, "zero_shot"), (after, "here")):
+        assert list(trace.y) == pairs and list(trace.x) == rows[column].tolist()
+    first = rows.iloc[0]
+    text = f"{first['class']} taken for {first['taken for']}<br>zero-shot {first.zero_shot} of"
+    assert after.customdata[0].startswith(f"{text} {first.n} images<br>alpha 0.6 {first.here} (")
+    title = figure.layout.title.text
+    assert "toy" in title and f"sketch/test, 3 of {len(table)} pairs" in title
+    numbers(figure)
+    assert confusion_figure(confusion_table(toy_sweep(n=60))).data[1].name == "tuned"
+
+
+def test_confusions_write_names_as_names():
+    sweep = replace(toy_sweep(n=60), classes=("<b>a</b>", "b", "c", "<img>"), title="<i>x</i>")
+    text = confusion_figure(confusion_table(sweep)).to_json()
+    assert "&lt;img&gt;" in text
+    for markup in ("<b>", "<img>", "<i>"):
+        assert markup not in json.loads(text)["data"][0]["y"] and f'"{markup}' not in text
+
+
+@pytest.mark.parametrize("wrong", [{"most": 0}, {"table": pd.DataFrame({"class": [1]})}])
+def test_confusions_of_nothing_are_refused(wrong):
+    given_ = {"table": confusion_table(toy_sweep(n=60))} | wrong
+    with pytest.raises(ConfigError, match=r"most is 0|without 'taken for'; wanted: the table of"):
+        confusion_figure(**given_)
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
