@@ -70,7 +70,7 @@ pictures: demo
 	$(BIN)/python tests/pictures.py
 
 bench: $(READY)
-	$(BIN)/python -m pytest tests/benchmarks tests/browser/bench_explorers.py -s -o python_files='bench_*.py' -p no:xdist
+	$(BIN)/python -m pytest tests/benchmarks tests/browser/bench_explorers.py tests/browser/bench_map.py -s -o python_files='bench_*.py' -p no:xdist
 
 # every docstring as HTML pages that open without a network: build/docs/index.html
 docs: $(READY)

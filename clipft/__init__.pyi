@@ -29,6 +29,7 @@ from .figures.energy_gap import (
 from .figures.energy_map import energy_map_figure as energy_map_figure
 from .figures.images import contact_sheet_figure as contact_sheet_figure
 from .figures.pages import save_figure as save_figure
+from .figures.parallel import parallel_figure as parallel_figure
 from .figures.tables import table_figure as table_figure
 from .figures.throughput import throughput_figure as throughput_figure
 from .figures.trade_off import choice_figure as choice_figure, trade_off_figure as trade_off_figure
@@ -85,6 +86,7 @@ from .training.adopt import adopt as adopt
 from .training.combine import combine as combine
 from .training.train import train as train
 from .widgets.calibration import ReliabilityExplorer as ReliabilityExplorer
+from .widgets.classes import ClassExplorer as ClassExplorer
 from .widgets.distortion import DistortionExplorer as DistortionExplorer
 from .widgets.energy_gap import EnergyGapExplorer as EnergyGapExplorer
 from .widgets.energy_map import EnergyMapExplorer as EnergyMapExplorer
@@ -94,6 +96,7 @@ from .widgets.link import link as link
 from .widgets.run_browser import RunBrowser as RunBrowser
 from .widgets.view import show as show
 from .widgets.wise import WiseExplorer as WiseExplorer
+from .widgets.workspace import Workspace as Workspace
 
 __version__: str
 __all__: list[str]

@@ -19,7 +19,7 @@ import nbformat
 from browser import lab
 from PIL import Image
 
-from clipft import energy_gap_figure, load_manifest, results
+from clipft import Workspace, energy_gap_figure, load_manifest, results
 from clipft.figures import pages
 
 PICTURES = lab.ROOT / ".github/pictures"
@@ -27,6 +27,7 @@ OUT = lab.ROOT / "papermill_runs/out"
 SCRATCH = OUT / "pictures"
 MOST = 150_000  # bytes of a picture
 STATUS_BAR = 26  # pixels
+WIDE = {"width": 1600, "height": 1040}
 WINDOW = {"width": 1180, "height": 860}
 SETTLE = 1500  # milliseconds in which charts are drawn
 
@@ -106,6 +107,25 @@ def energy_gap(runs: Path) -> None:
         save((Path(folder) / "energy_gap.png").read_bytes(), "energy_gap")
 
 
+def workspace(runs: Path, browser) -> None:
+    """All views of finished runs, as a saved page shows them where images are selected."""
+    explorer = Workspace(runs)
+    explorer.places = "both"
+    with TemporaryDirectory() as folder, lab.page(browser, ("file:",), **WIDE) as page:
+        page.goto(explorer.export(Path(folder) / "workspace.html").as_uri())
+        canvas = page.locator("canvas[data-points]")
+        lab.expect(canvas).to_be_visible()
+        box = canvas.bounding_box()
+        corners = ((0.62, 0.5), (0.95, 0.5), (0.95, 0.95), (0.62, 0.95), (0.62, 0.5))
+        for number, (x, y) in enumerate(corners):
+            page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
+            if number == 0:
+                page.mouse.down()
+        page.mouse.up()
+        page.wait_for_timeout(SETTLE)
+        save(page.screenshot(), "workspace")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path, nargs="?", default=OUT / "demo/runs")
@@ -127,6 +147,7 @@ def main() -> None:
             "PYTHONPATH": os.pathsep.join([str(lab.ROOT), os.environ.get("PYTHONPATH", "")])
         }
         with lab.server(Path(folder), environment) as server, lab.browser() as browser:
+            workspace(given.runs, browser)
             for name in given.only:
                 picture_of(name, runs, server, browser)
 

@@ -15,7 +15,7 @@ import clipft
 
 HOUSE = Path(clipft.__file__).parent
 # In order: a room imports rooms above it alone. `clipft` is what everybody may use.
-READING = ["clipft", "disk", "metrics", "data", "runs", "figures", "batch"]
+READING = ["clipft", "disk", "metrics", "data", "runs", "figures", "boards", "batch"]
 COMPUTING = [
     *("diagnostics", "inputs", "posthoc", "models"),
     *("objectives", "evaluation", "training", "reports"),

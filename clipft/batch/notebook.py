@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 import tempfile
 import warnings
@@ -15,9 +16,10 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
+from ..boards.page import BOARD, BoardsOfPage
 from ..disk.files import read_json, write_text
 from ..errors import MissingExtra
-from ..figures.pages import FIGURE, PLOTLYJS, draw
+from ..figures.pages import FIGURE, PLOTLYJS, Insteads, draw, scripts_of
 from ..progress import write
 from .life import GRACE, MARK, leashed, sigterm_exits
 from .parameters import cells_of, read_notebook, source_of
@@ -32,13 +34,26 @@ HOW = {
 # takes a second to compile, and papermill's way to Hadoop.
 UNUSED = ("rfc3987_syntax", "pyarrow")
 WIDGET = "application/vnd.jupyter.widget-view+json"
-# nbconvert's page without require.js, MathJax and Mermaid; outputs may load nothing either
+# nbconvert's page without require.js, MathJax and Mermaid; outputs may load nothing either. Its
+# code is folded, and what boards need stands at its end.
 OFFLINE = """{%- extends 'lab/index.html.j2' -%}
 {%- block html_head_js -%}<meta http-equiv="Content-Security-Policy"
  content="default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'">{%- endblock -%}
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
+{%- block html_head_css -%}{{ super() }}<style>{{ resources.clipft.style }}</style>{%- endblock -%}
+{%- block input_group -%}
+<details class="clipft-code"><summary>code</summary>{{ super() }}</details>
+{%- endblock -%}
+{%- block body_footer -%}{{ resources.clipft.last }}{{ super() }}{%- endblock -%}
 """
+FOLDED = """
+.clipft-code > summary { cursor: pointer; color: var(--jp-content-font-color2); font-size: 12px }
+.clipft-contents { font-size: 14px }
+"""
+HEADING = re.compile(
+    r'<h([123])[^>]* id="([^"]+)"[^>]*>((?:(?!</h\1>).)*?)<a class="anchor-link"', re.DOTALL
+)
 
 
 def to_html(executed: Path | str, target: Path | str, plotlyjs: str = "") -> Path:
@@ -58,12 +73,21 @@ def to_html(executed: Path | str, target: Path | str, plotlyjs: str = "") -> Pat
 
     book = _in_todays_format(content)
     book.metadata.pop("widgets", None)
-    _draw_figures(book, plotlyjs)
+    boards = BoardsOfPage()
+    _draw_figures(book, plotlyjs, boards.insteads)
     exporter = HTMLExporter(raw_template=OFFLINE, embed_images=True)
-    resources = {"metadata": {"name": title, "path": str(executed.parent)}}
+    own = {"style": FOLDED + boards.insteads.style, "last": boards.insteads.last()}
+    resources = {"metadata": {"name": title, "path": str(executed.parent)}, "clipft": own}
     page, _ = exporter.from_notebook_node(book, resources)
-    write_text(target, page)
+    write_text(target, page.replace("</h1>", f"</h1>{_contents(page)}", 1))
     return target
+
+
+def _contents(page: str) -> str:
+    """Links to the headings of a page, but for its title."""
+    headings = [found for found in HEADING.findall(page) if found[0] != "1"]
+    links = "".join(f"<li><a href='#{name}'>{text}</a></li>" for _, name, text in headings)
+    return f"<nav class='clipft-contents' aria-label='contents'><ul>{links}</ul></nav>"
 
 
 def _in_todays_format(content: dict[str, Any]) -> Any:
@@ -79,17 +103,27 @@ def _in_todays_format(content: dict[str, Any]) -> Any:
     if not book.get("metadata"):
         book.metadata = nbformat.NotebookNode()
     for cell in book.cells:
-        cell.source = source_of(cell)
-        if not cell.get("metadata"):
-            cell.metadata = nbformat.NotebookNode()
-        if cell.cell_type == "code":
-            cell.setdefault("outputs", [])
-            cell.setdefault("execution_count", None)
+        _complete(cell)
     with warnings.catch_warnings():
         for kind in (validator.MissingIDFieldWarning, validator.DuplicateCellId):
             warnings.simplefilter("ignore", kind)
         _, book = validator.normalize(book)
     return nbformat.from_dict(book)
+
+
+def _complete(cell: Any) -> None:
+    """Give a cell what other programs leave out, and make texts of lists of lines."""
+    from nbformat import NotebookNode
+
+    cell.source = source_of(cell)
+    if not cell.get("metadata"):
+        cell.metadata = NotebookNode()
+    if cell.cell_type == "code":
+        cell.setdefault("outputs", [])
+        cell.setdefault("execution_count", None)
+        for output in cell.outputs:
+            if isinstance(output.get("text"), list):  # of a stream
+                output.text = "".join(output.text)
 
 
 def _title(cells: list[dict[str, Any]], default: str) -> str:
@@ -101,8 +135,10 @@ def _title(cells: list[dict[str, Any]], default: str) -> str:
     return default
 
 
-def _draw_figures(book: Any, plotlyjs: str) -> None:
-    """Give every plotly figure its HTML; the first brings plotly.js along, or its address."""
+def _draw_figures(book: Any, plotlyjs: str, insteads: Insteads) -> None:
+    """Give every plotly figure its HTML, or that of its board; the first brings plotly.js along, or
+    its address.
+    """
     script: str | bool = plotlyjs or True
     for cell in book.cells:
         for output in cell.get("outputs", []):
@@ -112,7 +148,8 @@ def _draw_figures(book: Any, plotlyjs: str) -> None:
                 continue
             figure = dict(data[FIGURE])
             figure.pop("config", None)
-            data["text/html"] = draw(figure, script)
+            board = insteads.place({"board": data.pop(BOARD, None)})
+            data["text/html"] = scripts_of(script) + (board or draw(figure))
             script = False
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..boards.page import BoardsOfPage
 from ..disk.files import read_json, read_large_json, write_csv
 from ..errors import RunError
 from ..figures import pages
@@ -64,7 +65,8 @@ def write_overview(spec: Spec, stages: Sequence[Sequence[Job]], out: Path, comma
     if table is not None:
         sections.append(_runs(table, jobs, out))
     sections += [_how(jobs, command), _files(jobs, figures, out)]
-    pages.write_index(out / "index.html", spec.title or spec.name, sections)
+    boards = BoardsOfPage()
+    pages.write_index(out / "index.html", spec.title or spec.name, sections, boards.insteads)
     return images
 
 

@@ -38,7 +38,7 @@ from .attempt import Attempts, Share, Status
 from .on_ray import OnRay
 from .spec import Job
 
-CONNECT = 30.0  # seconds in which a cluster answers
+CONNECT = 90.0  # seconds in which a cluster answers: a busy machine takes its time
 ANSWER = 120.0  # seconds in which each of its nodes does: a node imports clipft first
 GRACE = 15.0  # seconds in which cancelled jobs end their kernels
 LOOK = 5.0  # seconds for which the number of jobs that fit is remembered

@@ -320,15 +320,25 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 # --- small versions
 
 
-def thumbnail(file: Path, decoding: Decoding = Decoding()) -> bytes | None:
-    """An image file as a small WebP, its longer side TILE pixels; None where it is unreadable."""
+def thumbnail(file: Path, decoding: Decoding = Decoding(), size: int = TILE) -> bytes | None:
+    """An image file as a WebP whose longer side has `size` pixels at most; None where it is
+    unreadable.
+    """
     try:
         small = decode(file, decoding)
     except ImageError:
         return None
-    small.thumbnail((TILE, TILE))
+    small.thumbnail((size, size))
     buffer = io.BytesIO()
     small.save(buffer, "webp", quality=80)
+    return buffer.getvalue()
+
+
+def coarser(image: bytes, quality: int) -> bytes:
+    """A WebP at a lower quality, 0 to 100."""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(image)) as opened:
+        opened.save(buffer, "webp", quality=quality)
     return buffer.getvalue()
 
 

@@ -7,8 +7,16 @@ function lead({curveNumber, pointNumber}, data) {
   if (place && document.getElementById(place)) location.hash = place;
 }
 
-addEventListener("DOMContentLoaded", () => {
-  for (const host of document.querySelectorAll(".clipft-figure")) {
+addEventListener("DOMContentLoaded", async () => {
+  const hosts = document.querySelectorAll(".clipft-figure");
+  let Plotly;
+  try {
+    Plotly = await plotlyOnce(packedInPage);
+  } catch (error) {
+    for (const host of hosts) host.textContent = error.message;
+    return;
+  }
+  for (const host of hosts) {
     const text = host.nextElementSibling.textContent;
     const painter = new Painter(Plotly, host, {click: (point) => lead(point, painter.data)});
     painter.paint(text);

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import html
 import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +63,14 @@ def save_figure(figure: go.Figure, folder: Path | str, name: str, caption: str =
     target = Path(folder) / f"{check_file_name(name, of='a figure')}.html"
     spec = {"figure": json.loads(with_plain_names(figure.to_json())), "caption": caption}
     write_json(target.with_suffix(".json"), spec)
-    body = _figure_html(spec, plotlyjs=True, name=name, level=1)
+    body = scripts_of(True) + _figure_html(spec, draw(spec["figure"]), name=name, level=1)
     write_text(target, _page(caption or name, body))
     return target
+
+
+def packed_js() -> str:
+    """What unpacks scripts that lie in a page."""
+    return (HERE / "packed.js").read_text(encoding="utf-8")
 
 
 def painter() -> str:
@@ -70,7 +78,7 @@ def painter() -> str:
     parts = (HERE / name for name in ("fit.js", "painter.js"))
     script = "".join(part.read_text(encoding="utf-8") for part in parts)
     themes = {name: THEMES[name] for name in ("light", "dark")}
-    return script.replace("{/* put here by pages.py */}", json.dumps(themes))
+    return packed_js() + script.replace("{/* put here by pages.py */}", json.dumps(themes))
 
 
 def library() -> str:
@@ -78,6 +86,12 @@ def library() -> str:
     from plotly.offline import get_plotlyjs
 
     return get_plotlyjs()
+
+
+@cache
+def packed_library() -> bytes:
+    """The same, gzip: two fifths as large."""
+    return gzip.compress(library().encode(), compresslevel=9, mtime=0)
 
 
 def bundle(figure: go.Figure) -> dict[str, Any]:
@@ -216,26 +230,55 @@ class Section:
     figures: tuple[Path, ...] = ()  # saved ones, their .json files
 
 
-def write_index(target: Path | str, title: str, sections: Sequence[Section]) -> Path:
-    """One self-contained page of sections.
+@dataclass(frozen=True)
+class Insteads:
+    """What stands in a page in place of figures that have it, and brings its own scripts.
+
+    Arguments:
+        place: a figure's spec -> HTML; "" where the figure itself is drawn.
+        last: HTML below all of them.
+        style: of the page.
+    """
+
+    place: Callable[[dict[str, Any]], str] = lambda _: ""
+    last: Callable[[], str] = lambda: ""
+    style: str = ""
+
+
+def write_index(
+    target: Path | str, title: str, sections: Sequence[Section], insteads: Insteads = Insteads()
+) -> Path:
+    """One self-contained page of sections, with a table of contents.
 
     A click on a figure's point that says where it leads goes there (`marks.lead_to`).
     """
-    body = f"<h1>{html.escape(title)}</h1>"
+    contents = _contents([section.heading for section in sections])
+    body = f"<h1>{html.escape(title)}</h1>{contents}"
     is_first = True
-    for section in sections:
-        body += _section_html(section)
+    for number, section in enumerate(sections):
+        body += _section_html(section, number)
         for file in section.figures:
             spec = read_large_json(file)
             # The first figure brings plotly.js for all of them.
-            body += _figure_html(spec, plotlyjs=is_first, name=file.stem, level=3)
+            drawn = insteads.place(spec) or draw(spec["figure"])
+            body += scripts_of(is_first) + _figure_html(spec, drawn, name=file.stem, level=3)
             is_first = False
-    write_text(target, _page(title, body))
+    write_text(target, _page(title, body + insteads.last(), insteads.style))
     return Path(target)
 
 
-def _section_html(section: Section) -> str:
-    text = f"<h2>{html.escape(section.heading)}</h2>"
+def _contents(headings: Sequence[str]) -> str:
+    """Links to the sections of a page."""
+    links = "".join(_item(_link(text, f"#part-{n}")) for n, text in enumerate(headings))
+    return f"<nav aria-label='contents'><ul>{links}</ul></nav>"
+
+
+def _item(content: str) -> str:
+    return f"<li>{content}</li>"
+
+
+def _section_html(section: Section, number: int) -> str:
+    text = f"<h2 id='part-{number}'>{html.escape(section.heading)}</h2>"
     for paragraph in section.paragraphs:
         text += f"<p>{html.escape(paragraph)}</p>"
     if section.points:
@@ -278,44 +321,51 @@ def write_plotlyjs(folder: Path | str) -> None:
     write_text(Path(folder) / PLOTLYJS, library())
 
 
-def draw(figure: dict, plotlyjs: PlotlyJs) -> str:
-    """A figure as HTML; where it brings plotly.js, it brings what paints all of the page, too."""
+def draw(figure: dict) -> str:
+    """A figure as HTML; above the first of a page stand `scripts_of`."""
     text = json.dumps(figure).replace("<", "\\u003c")  # nothing in it ends the script
     place = "<div class='clipft-figure'></div>"
-    return f"{_scripts(plotlyjs)}{place}<script type='application/json'>{text}</script>"
+    return f"{place}<script type='application/json'>{text}</script>"
 
 
-def _scripts(plotlyjs: PlotlyJs) -> str:
+def packed_plotly() -> str:
+    """plotly.js as a part of a page that unpacks it."""
+    packed = base64.b64encode(packed_library()).decode()
+    return f"<script type='application/octet-stream' id='clipft-plotly'>{packed}</script>"
+
+
+def scripts_of(plotlyjs: PlotlyJs) -> str:
+    """What paints all figures of a page, plotly.js or its address with it; False: nothing."""
     if not plotlyjs:
         return ""
     first = f"<script src='{html.escape(str(plotlyjs))}'></script>"
     if plotlyjs is True:
-        first = f"<script>{library()}</script>"
+        first = packed_plotly()
     page = (HERE / "page.js").read_text(encoding="utf-8")
     return f"{first}<script>(() => {{\n{painter()}{page}}})();</script>"
 
 
-def _figure_html(spec: dict, *, plotlyjs: PlotlyJs, name: str, level: int) -> str:
+def _figure_html(spec: dict, drawn: str, *, name: str, level: int) -> str:
     """A saved figure under its heading and caption, which is also its name for a screen reader."""
-    heading = html.escape(_heading(spec["figure"], name))
+    heading = html.escape(heading_of(spec["figure"], name))
     caption = html.escape(spec["caption"])
-    drawn = draw(spec["figure"], plotlyjs)
     return (
         f"<h{level}>{heading}</h{level}><figure aria-label='{heading}'>"
         f"<figcaption>{caption}</figcaption>{drawn}</figure>"
     )
 
 
-def _heading(figure: dict, name: str) -> str:
+def heading_of(figure: go.Figure | dict[str, Any], name: str) -> str:
     """The first line of a figure's title, without its tags; of one without, its name in words."""
-    title = figure.get("layout", {}).get("title", {}).get("text") or ""
+    spec: Any = figure if isinstance(figure, dict) else figure.to_dict()
+    title = spec.get("layout", {}).get("title", {}).get("text") or ""
     first = html.unescape(TAGS.sub("", title.partition("<br>")[0]))
     return first or NUMBER.sub("", name).replace("_", " ").capitalize()
 
 
-def _page(title: str, body: str) -> str:
+def _page(title: str, body: str, style: str = "") -> str:
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    head += f"<title>{html.escape(title)}</title><style>\n{STYLE}</style>"
+    head += f"<title>{html.escape(title)}</title><style>\n{STYLE}{style}</style>"
     return (
         f"<!doctype html><html lang='en'><head>{head}</head>"
         f"<body><main>{body}</main></body></html>\n"

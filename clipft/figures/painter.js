@@ -14,18 +14,29 @@ const STEPS = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1};
 function isDark() {
   const lab = document.body.dataset.jpThemeLight;
   if (lab !== undefined) return lab === "false";
+  const classes = [...document.documentElement.classList, ...document.body.classList];
+  if (classes.some((name) => /^(dark|vscode-dark)$/.test(name))) return true; // marimo, VS Code
+  if (classes.some((name) => /^(light|vscode-light)$/.test(name))) return false;
   return matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
 // Call `change` whenever the page's theme does; returns what ends that.
 function onTheme(change) {
-  const watch = new MutationObserver(change);
-  watch.observe(document.body, {attributeFilter: ["data-jp-theme-light"]});
+  let dark = isDark();
+  const look = () => {
+    if (isDark() === dark) return;
+    dark = !dark;
+    change();
+  };
+  const watch = new MutationObserver(look);
+  for (const part of [document.documentElement, document.body]) {
+    watch.observe(part, {attributeFilter: ["data-jp-theme-light", "class"]});
+  }
   const scheme = matchMedia("(prefers-color-scheme: dark)");
-  scheme.addEventListener("change", change);
+  scheme.addEventListener("change", look);
   return () => {
     watch.disconnect();
-    scheme.removeEventListener("change", change);
+    scheme.removeEventListener("change", look);
   };
 }
 
@@ -197,6 +208,14 @@ class Painter {
     if (!this.moves || !this.own) return;
     if (this.moving) return void (this.again = true);
     this.moving = true;
+    try {
+      await this.follow();
+    } finally {
+      this.moving = false;
+    }
+  }
+
+  async follow() {
     do {
       this.again = false;
       const moved = this.moved();
@@ -207,7 +226,6 @@ class Painter {
       await this.Plotly.restyle(this.div, update, moved.map(({place}) => place));
       this.div.dataset.alpha = this.alpha;
     } while (this.again);
-    this.moving = false;
   }
 
   // --- what is chosen and selected ---

@@ -26,6 +26,7 @@ from .style import (
     Look,
     domains_of,
     layout,
+    look_of,
     runs_and_seeds,
     style,
     titled,
@@ -275,8 +276,12 @@ def curves_figure(sweeps: Sequence[Sweep], alpha: float | None = TUNED) -> go.Fi
         The figure.
     """
     looks = looks_of(sweeps)
+    if len(sweeps) > 2:  # in the colours of their methods some would be alike
+        looks = [look_of(number, sweep.title) for number, sweep in enumerate(sweeps)]
     figure = make_subplots(1, 1)
     states = _add_curve(figure, sweeps[0], looks[0], place=FIRST, is_marked=alpha is not None)
+    if len(sweeps) > 2:
+        figure.data[0].update(name=sweeps[0].title, showlegend=True)
     details = [", ".join(sweeps[0].called)]
     for number, (other, look) in enumerate(zip(sweeps[1:], looks[1:], strict=True), start=1):
         _add_thin_curve(figure, other, look, number)

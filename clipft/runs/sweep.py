@@ -229,33 +229,6 @@ class Sweep:
             "lost": np.flatnonzero(differs & (then == self.label)),
         }
 
-    def confusions(self, split: str, alpha: float, most: int = 15) -> pd.DataFrame:
-        """Which class was taken for which at the nearest scored alpha, the most frequent first.
-
-        Arguments:
-            split: a test split.
-            alpha: 0 zero-shot ... 1 tuned.
-            most: so many rows at most.
-
-        Returns:
-            Columns class, taken for, images, zero-shot (how often that model did the same).
-        """
-        import pandas as pd
-
-        rows = self.rows[split]
-        place = self.nearest(alpha)
-        pairs = pd.DataFrame({"class": self.label[rows], "taken for": self.prediction[place, rows]})
-        zero_shot = self.prediction[0, rows]
-        pairs["zero-shot"] = zero_shot == pairs["taken for"].to_numpy()
-        wrong = pairs[pairs["class"] != pairs["taken for"]]
-
-        counted = wrong.groupby(["class", "taken for"])["zero-shot"].agg(["size", "sum"])
-        counted = counted.reset_index().rename(columns={"size": "images", "sum": "zero-shot"})
-        table = counted.sort_values("images", ascending=False, kind="stable").head(most)
-        for column in ("class", "taken for"):
-            table[column] = [self.name_of(label) for label in table[column]]
-        return table.reset_index(drop=True)
-
     def reliability(self, split: str, alpha: float, bins: int = 15) -> Reliability:
         """The reliability diagram of one split at the nearest scored alpha."""
         return reliability(*self._confidence_and_correct(split, alpha), bins)

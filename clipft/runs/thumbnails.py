@@ -19,6 +19,8 @@ from .versions import METADATA
 if TYPE_CHECKING:
     from .sweep import Sweep
 
+LARGE = 640  # pixels of the longer side of an image that is opened
+
 
 class Thumbnails:
     """Small images as `data:` addresses: from the pack beside the runs, or the files, else none."""
@@ -47,13 +49,28 @@ class Thumbnails:
         return self._addresses[name]
 
     def _address(self, name: str) -> str | None:
-        image = self._packed.get(name)
-        is_inside = self._outside or not leads_out(name)
-        if image is None and self._root is not None and is_inside:
-            image = thumbnail(self._root / name, self._decoding)
+        image = self.bytes_of(name)
         if image is None:
             return None
         return f"data:image/webp;base64,{base64.b64encode(image).decode()}"
+
+    def bytes_of(self, name: str) -> bytes | None:
+        """One image's thumbnail as a WebP; None where neither pack nor file has it."""
+        image = self._packed.get(name)
+        file = self._file(name)
+        if image is None and file is not None:
+            image = thumbnail(file, self._decoding)
+        return image
+
+    def large(self, name: str) -> bytes | None:
+        """One image as a WebP as large as a page shows it; None where its file is not at hand."""
+        file = self._file(name)
+        return None if file is None else thumbnail(file, self._decoding, LARGE)
+
+    def _file(self, name: str) -> Path | None:
+        """Where an image lies, unless that leads out of the data set."""
+        is_inside = self._outside or not leads_out(name)
+        return self._root / name if self._root is not None and is_inside else None
 
 
 def _packed(folder: RunFolder, manifest_digest: str) -> dict[str, bytes]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import traitlets
 
-from ..errors import MissingExtra
-from ..figures.markup import moves_with_plain_names, with_plain_names
-from ..figures.moves import moves_of
-from ..figures.pages import bundle, library, painter, save_figure
+from ..boards import scripts
+from ..boards.desk import Board, key_of
+from ..boards.page import BOARD, record_of, save_board, save_explorer
+from ..boards.scripts import style
+from ..errors import ClipftError, MissingExtra, unknown
+from ..figures.pages import bundle, heading_of, packed_js
 from ..progress import headless
 from ..runs.folder import folders_of
 from ..runs.table import results
@@ -37,8 +39,8 @@ def file_text(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 
-STYLE = file_text("explorer.css")
-LIBRARY = file_text("library.js")
+STYLE = style()
+LIBRARY = packed_js() + file_text("library.js")
 
 
 class Library(anywidget.AnyWidget):
@@ -51,46 +53,7 @@ class Library(anywidget.AnyWidget):
     @cache
     def shared(cls) -> Library:
         """The kernel's own."""
-        return cls(packed=gzip.compress(library().encode(), compresslevel=4, mtime=0))
-
-
-class Plot(anywidget.AnyWidget):
-    """A plotly figure, live: see `paint`.
-
-    alpha moves what the figure's slider moves, in the page; chosen is the number of the point that
-    was clicked (-1: none), selection the numbers of those inside the lasso. A trace gives its
-    points numbers in `meta.id`. Arrow keys walk over the points, Enter chooses, Escape clears.
-    """
-
-    _esm = painter() + LIBRARY + file_text("plot.js")
-    _css = STYLE
-    library = traitlets.Instance(Library).tag(sync=True, **W.widget_serialization)
-    figure = traitlets.Unicode().tag(sync=True)
-    moves = traitlets.Dict().tag(sync=True)
-    alpha = traitlets.Float(1.0).tag(sync=True)
-    chosen = traitlets.Int(-1).tag(sync=True)
-    selection = traitlets.List(traitlets.Int()).tag(sync=True)
-
-    def __init__(self, figure: go.Figure | None = None, **traits: Any):
-        super().__init__(library=Library.shared(), **traits)
-        self.paint(figure)
-
-    def paint(self, figure: go.Figure | None) -> None:
-        """Show this figure, or none; its slider's place is taken by `alpha`."""
-        still, moves = (None, {}) if figure is None else moves_of(figure)
-        text = "" if still is None else with_plain_names(still.to_json())
-        moves = moves_with_plain_names(moves)
-        with self.hold_sync():  # else the page would draw one with the other's moves
-            self.moves = moves
-            self.figure = text
-
-
-class Html(anywidget.AnyWidget):
-    """A text, table or tiles as HTML, in the explorers' style; nothing in it is typeset."""
-
-    _esm = file_text("text.js")
-    _css = STYLE
-    value = traitlets.Unicode().tag(sync=True)
+        return cls(packed=scripts.packed("plotly"))
 
 
 class Stage(anywidget.AnyWidget):
@@ -102,30 +65,30 @@ class Stage(anywidget.AnyWidget):
     place = traitlets.Unicode().tag(sync=True)
 
 
-class Explorer(traitlets.HasTraits):
-    """An explorer as a cell's last line: widgets in a live page, the static twin elsewhere.
+class Displayed:
+    """A cell's last line: widgets in a live page, the static twin elsewhere.
 
-    `widget` is what a live page shows.
+    `widget` is what a live page shows, itself where it is one.
     """
 
-    widget: W.Widget
-    slider: W.FloatSlider  # of those that have an alpha
-    links: Sequence[Any] = ()  # between widgets, in the page; closed with it
+    widget: Any = None
     stage: Stage | None = None
-
-    def __new__(cls, *arguments: Any, **traits: Any) -> Self:
-        """Send plotly.js ahead: a page takes a second to read it, while the kernel draws."""
-        Library.shared()
-        return super().__new__(cls, *arguments, **traits)
+    close: Callable[[], None]
 
     def figure(self) -> go.Figure:
         """The static twin: the picture that is shown, for batches, pages and papers."""
         raise NotImplementedError
 
+    def record(self) -> dict[str, Any] | None:
+        """What a saved page needs to show it without a kernel; None where it needs one."""
+        return None
+
     def save(self, folder: Path | str, name: str, caption: str = "") -> None:
-        """Save the static twin as NAME.html and NAME.json into a folder; "" saves nothing."""
+        """Save it as NAME.html, which needs no kernel, and its static twin as NAME.json, for
+        images and for the page of a batch; "" saves nothing.
+        """
         if folder:
-            save_figure(self.figure(), folder, name, caption)
+            save_explorer(self.figure(), self.record(), folder, name, caption)
 
     def show(self) -> None:
         """Display it, from anywhere in a cell."""
@@ -133,30 +96,14 @@ class Explorer(traitlets.HasTraits):
 
         display(self)
 
-    def close(self) -> None:
-        """End it, here and in the page; it then holds nothing that takes memory.
+    def bundle(self) -> dict[str, object]:
+        """The static twin as a cell's output, where nobody looks with what a saved page needs."""
+        text = {"text/plain": repr(self)}
+        record = self.record() if headless() else None
+        board = {} if record is None else {BOARD: record}
+        return bundle(self.figure()) | board | text
 
-        IPython keeps what a cell gave (`Out`), and so the explorer itself.
-        """
-        whole = self.widget if self.stage is None else self.stage
-        for part in [*self.links, *parts(whole)]:
-            part.close()
-        self.unobserve_all()
-        for name in [name for name in vars(self) if not name.startswith("_")]:
-            delattr(self, name)
-
-    def bind(self, update: Callable[..., None], **controls: W.Widget) -> None:
-        """Make each trait one with the value of its control; call `update` where it changes."""
-        for trait, control in controls.items():
-            traitlets.link((self, trait), (control, "value"))
-        self.observe(update, list(controls))
-
-    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
-        if not headless():
-            self._keep_a_place()
-        return bundle(self.figure()) | {"text/plain": repr(self)}
-
-    def _keep_a_place(self) -> None:
+    def keep_a_place(self) -> None:
         """Put a place for the widgets above the static twin, which they hide while they live.
 
         A cell's output with the widgets themselves would show an error in a saved notebook that is
@@ -165,16 +112,140 @@ class Explorer(traitlets.HasTraits):
         from IPython.display import HTML, display
 
         if self.stage is None:
-            self.stage = Stage(child=self.widget, place=f"clipft-place-{uuid4().hex[:12]}")
+            self.stage = Stage(child=self.widget or self, place=f"clipft-place-{uuid4().hex[:12]}")
         shown.now(self)
         display(HTML(f"<div class='{self.stage.place}'></div>"))
 
+
+class Explorer(Displayed, anywidget.AnyWidget):
+    """Some views of runs, which draw themselves in the page; see clipft/boards.
+
+    What its views share are traits, e.g. alpha and `selection`, the ids of the selected images. In
+    JupyterLab the static twin is kept below it in the notebook.
+    """
+
+    _esm = scripts.live()
+    _css = STYLE
+    about: Any = traitlets.Dict().tag(sync=True)
+    given: Any = traitlets.Dict().tag(sync=True)  # answers to what is asked first
+    library: Any = traitlets.Unicode().tag(sync=True)  # the id of `Library`
+    _record: dict[str, Any] | None = None  # saved and shown in a batch it is asked for twice
+    shared: tuple[str, ...] = ("alpha", "run", "selection")  # what `link` makes one with others
+    links: Sequence[Any] = ()  # to other explorers; closed with it
+
+    def __init__(self, board: Board):
+        # Ahead: a page takes a second to read it, while the kernel draws.
+        library = Library.shared()
+        self.board = board
+        given = {}
+        for question in board.first:
+            answer = board.desk.answer(question)
+            told = {"json": answer.json, "kinds": answer.kinds, "arrays": answer.buffers()}
+            given[key_of(question)] = told
+        named = {name: value for name, value in board.state.items() if self.has_trait(name)}
+        super().__init__(about=board.about, given=given, library=library.model_id, **named)
+        self.on_msg(self._asked)
+
+    @property
+    def title(self) -> str:
+        """Of its page: what its picture says first."""
+        return heading_of(self.figure(), type(self).__name__)
+
+    @traitlets.validate("run")
+    def _is_known(self, proposal: dict[str, Any]) -> str:
+        run = proposal["value"]
+        known = self.known_runs
+        if known and run not in known:
+            raise unknown("run", run, known)
+        return run
+
+    @property
+    def known_runs(self) -> set[str]:
+        """The ids that `run` may have; see `link`."""
+        return self.board.known_runs
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the board begins with in a saved page: as it is here and now."""
+        for name in self.board.state:
+            if self.has_trait(name):
+                self.board.state[name] = getattr(self, name)  # what is saved depends on it, too
+        return dict(self.board.state)
+
+    def record(self) -> dict[str, Any] | None:
+        """See `Displayed.record`."""
+        if self._record is None or self._record["state"] != self.state:
+            self._record = record_of(replace(self.board, state=self.state))
+        return self._record
+
+    def export(self, target: Path | str) -> Path:
+        """Write one self-contained page that opens offline and needs no kernel.
+
+        Its controls do what they do here, but for those that ask a model, which are not in it. What
+        does not fit into a page (7 MB of scores and images) is left out, and its view says so.
+
+        Arguments:
+            target: the HTML file.
+
+        Returns:
+            The file.
+
+        Raises:
+            StorageError: where it cannot be written.
+
+        Example:
+            >>> slider = clipft.WiseExplorer("runs")
+            >>> print(slider.export("wise.html"))
+            wise.html
+        """
+        return save_board(replace(self.board, state=self.state), target, self.title)
+
+    def close(self) -> None:
+        """End it, here and in the page; it then holds nothing that takes memory.
+
+        IPython keeps what a cell gave (`Out`), and so the explorer itself.
+        """
+        for link in list(self.links):
+            link.close()
+        if self.stage is not None:
+            self.stage.layout.close()
+            self.stage.close()
+        self.unobserve_all()
+        self.layout.close()
+        super().close()
+        self.set_trait("given", {})
+        self._record = None
+        for name in [name for name in vars(self) if not name.startswith("_") and name != "keys"]:
+            delattr(self, name)
+
+    def _asked(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
+        """A page asks: see `Kernel` in store.js."""
+        number = message.get("ask")
+        try:
+            answer = self.board.desk.answer(message["question"])
+        except ClipftError as error:
+            self.send({"answer": number, "error": str(error)})
+            return
+        except BaseException as error:  # an interrupt, too: the page waits
+            self.send({"answer": number, "error": f"{type(error).__name__}: {error}"})
+            raise
+        buffers = list(answer.buffers().values())
+        self.send({"answer": number, "json": answer.json, "kinds": answer.kinds}, buffers)
+
+    def _repr_mimebundle_(self, **_: object) -> Any:
+        if not headless():
+            self.keep_a_place()
+        return self.bundle()
+
     def __repr__(self) -> str:
-        traits = []
-        for name, value in sorted(self.trait_values().items()):
-            many = f"{len(value)} items" if isinstance(value, tuple) else repr(value)
-            traits.append(f"{name}={many}")
-        return f"{type(self).__name__}({', '.join(traits)})"
+        told = []
+        names = sorted(self.board.state) if "board" in vars(self) else []  # none when closed
+        for name in names:
+            if self.has_trait(name):
+                value = getattr(self, name)
+                many = isinstance(value, list) and len(value) > 3
+                told.append(f"{name}={len(value)} items" if many else f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(told)})"
 
 
 class Shown:
@@ -185,9 +256,9 @@ class Shown:
 
     def __init__(self) -> None:
         self.executions: dict[str, str] = {}  # cell -> its last execution
-        self.explorers: dict[str, list[Explorer]] = {}  # cell -> what that showed
+        self.explorers: dict[str, list[Displayed]] = {}  # cell -> what that showed
 
-    def now(self, explorer: Explorer) -> None:
+    def now(self, explorer: Displayed) -> None:
         """The cell that runs shows this explorer."""
         kernel, request = kernel_and_request()
         cell = request.get("metadata", {}).get("cellId")  # JupyterLab says it
@@ -223,16 +294,6 @@ def kernel_and_request() -> tuple[Any, dict[str, dict]]:
     return kernel, kernel.get_parent() if kernel is not None else {}
 
 
-def parts(widget: W.Widget) -> Iterator[W.Widget]:
-    """A widget and all that it is made of, its layouts and styles too."""
-    yield widget
-    for name in widget.keys:
-        value = getattr(widget, name)
-        for part in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(part, W.Widget) and not isinstance(part, Library):
-                yield from parts(part)
-
-
 def results_of(given: Any, runs: Path | str) -> tuple[pd.DataFrame, Path | str]:
     """The table of results and the folder of the runs, from either: a table, or runs.
 
@@ -246,48 +307,3 @@ def results_of(given: Any, runs: Path | str) -> tuple[pd.DataFrame, Path | str]:
     if not runs and len(parents) == 1:
         runs = parents.pop()
     return results(given), runs
-
-
-def box(*children: W.Widget) -> W.HBox:
-    """Controls beside each other, wrapped where the page is narrow."""
-    return W.HBox(children, layout=W.Layout(flex_flow="row wrap"))
-
-
-def column(*children: W.Widget) -> W.VBox:
-    """The parts of an explorer, one below the other, as wide as the page."""
-    return W.VBox(children).add_class("clipft-explorer")
-
-
-def beside(controls: Sequence[W.Widget], *pictures: W.Widget) -> W.HBox:
-    """Controls to the left of the pictures that they move, or above them in a narrow page."""
-    left = W.VBox(controls).add_class("clipft-controls")
-    right = W.VBox(pictures).add_class("clipft-pictures")
-    return W.HBox([left, right]).add_class("clipft-beside")
-
-
-def dropdown(
-    options: Sequence, title: str, value: object, called: Callable[..., str] | None = None
-) -> W.Dropdown:
-    """A menu with room for its title; its CSS class is `clipft-` and the title.
-
-    options: values, or pairs of a name and a value; `called` gives the name of a value.
-    """
-    if called is not None:
-        options = [(called(option), option) for option in options]
-    style = {"description_width": "initial"}
-    menu = W.Dropdown(options=options, value=value, description=title, style=style)
-    menu.layout.max_width = "calc(100% - 4px)"  # its margins are beside it
-    menu.layout.width = "auto"
-    return menu.add_class(f"clipft-{title}")
-
-
-def alpha_slider(value: float) -> W.FloatSlider:
-    """Alpha from 0 to 1 in hundredths: mouse, arrow keys, or a typed number."""
-    slider = W.FloatSlider(value=value, min=0, max=1, step=0.01, description="alpha")
-    slider.layout.width = "auto"
-    return slider.add_class("clipft-alpha")
-
-
-def text_panel(name: str) -> Html:
-    """A place for a text or table; `name` is a CSS class to find it by."""
-    return Html().add_class(f"clipft-{name}")

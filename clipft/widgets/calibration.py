@@ -2,23 +2,23 @@
 
 from typing import Any
 
-import pandas as pd
 import traitlets
 
-from ..config import TUNED, ZERO_SHOT
+from ..boards.explorers import reliability_board
+from ..errors import unknown
 from ..figures.calibration import reliability_slider_figure
 from ..metrics.calibration import BINS
 from ..runs.run import read_sweep
 from ..runs.sweep import Sweep
-from .base import Explorer, Plot, W, alpha_slider, beside, column, dropdown, text_panel
-from .texts import table_html
+from .base import Explorer
 
 
 class ReliabilityExplorer(Explorer):
     """Slide alpha and see calibration: accuracy against confidence, and the ECE.
 
     The zero-shot model, the one here and the tuned one are drawn.
-    Traits: alpha (0 ... 1; the nearest scored one is shown), split.
+    Traits: alpha (0 ... 1; the nearest scored one is shown), shown_split, selection (ids of images;
+    where there are some, everything is of these alone).
 
     Arguments:
         run: a Run, its folder, the first letters of its id, or a `Sweep`.
@@ -31,46 +31,28 @@ class ReliabilityExplorer(Explorer):
 
     Example:
         >>> run = clipft.open_runs("runs")[0]
-        >>> clipft.ReliabilityExplorer(run, alpha=0.5, split="sketch/test")
-        ReliabilityExplorer(alpha=0.5, split='sketch/test')
+        >>> explorer = clipft.ReliabilityExplorer(run, alpha=0.5, split="sketch/test")
+        >>> explorer.shown_split
+        'sketch/test'
     """
 
-    alpha = traitlets.Float(0.5, min=0, max=1)
-    split = traitlets.Unicode()
+    alpha: Any = traitlets.Float(0.5, min=0, max=1).tag(sync=True)
+    run: Any = traitlets.Unicode().tag(sync=True)
+    selection: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    shown_split: Any = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, run: Any, alpha: float | None = None, split: str = "", bins: int = BINS):
-        sweep = run if isinstance(run, Sweep) else read_sweep(run)
-        alpha = sweep.middle if alpha is None else alpha
-        super().__init__(alpha=alpha, split=split or sweep.splits[-1])
-        self.sweep = sweep
+        self.sweep = run if isinstance(run, Sweep) else read_sweep(run)
         self.bins = bins
+        alpha = self.sweep.middle if alpha is None else alpha
+        super().__init__(reliability_board(self.sweep, alpha, split or self.sweep.splits[-1], bins))
 
-        menu = dropdown(sweep.splits, "split", self.split)
-        self.slider = alpha_slider(self.alpha)
-        self.bind(self._show_split, split=menu)
-        self.bind(self._show_errors, alpha=self.slider)
-        self.plot = Plot(alpha=self.alpha)
-        # In the page: the picture follows the slider and no kernel is asked.
-        self.links = [W.jsdlink((self.slider, "value"), (self.plot, "alpha"))]
-        self.note = text_panel("ece")
-        self.widget = column(beside([menu, self.slider], self.plot), self.note)
-        self._show_split()
+    @traitlets.validate("shown_split")
+    def _is_a_split(self, proposal: dict) -> str:
+        if proposal["value"] not in self.sweep.splits:
+            raise unknown("split", proposal["value"], self.sweep.splits)
+        return proposal["value"]
 
     def figure(self):
         """The static twin; its own slider works without a kernel."""
-        return reliability_slider_figure(self.sweep, self.split, self.alpha, self.bins)
-
-    def _show_split(self, _change: object = None) -> None:
-        self.plot.paint(self.figure())
-        self._show_errors()
-
-    def _show_errors(self, _change: object = None) -> None:
-        """The ECE of each model that is drawn, as a table."""
-        here = float(self.sweep.alphas[self.sweep.nearest(self.alpha)])
-        models = {"zero-shot": ZERO_SHOT, f"at alpha {here:.2f}": here, "tuned": TUNED}
-        images = len(self.sweep.rows[self.split])
-        rows = []
-        for name, alpha in models.items():
-            ece = f"{100 * self.sweep.ece(self.split, alpha):.1f}"
-            rows.append({"model": name, "ECE %": ece, "images": images})
-        self.note.value = table_html(pd.DataFrame(rows))
+        return reliability_slider_figure(self.sweep, self.shown_split, self.alpha, self.bins)

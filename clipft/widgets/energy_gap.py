@@ -1,30 +1,24 @@
 """Explorer of many runs: energy gap, or another measure, against robustness."""
 
-from functools import cache
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import traitlets
-from pandas import DataFrame
 
+from ..boards.explorers import gap_board
+from ..boards.gap import Gaps
 from ..config import TUNED
-from ..errors import ClipftError, ConfigError, unknown
-from ..figures.energy_gap import Choice, correlation_of_runs, energy_gap_figure, without_two
+from ..errors import ConfigError
+from ..figures.energy_gap import Choice, energy_gap_figure
 from ..figures.panels import empty_figure
-from ..figures.style import UNITS, called, domain_of, style
-from ..figures.wise import curves_figure
-from ..metrics.correlation import Correlation
-from ..runs.run import read_sweep
-from ..runs.scores import SHIFT
-from ..runs.sweep import Sweep
-from ..runs.table import wide
-from ..runs.thumbnails import Thumbnails
-from .base import Explorer, Plot, W, beside, column, dropdown, results_of, text_panel
-from .configs import changed_settings, settings_table
-from .texts import heading, paragraph, table_html, tiles_html
+from .base import Explorer, results_of
 
-HINT = "Click a point, or walk with the arrow keys and press Enter, to see its run."
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from ..metrics.correlation import Correlation
 
 
 class EnergyGapExplorer(Explorer):
@@ -32,7 +26,7 @@ class EnergyGapExplorer(Explorer):
 
     It opens on the run that is furthest to the right, the one of the largest gap; a click on a
     point chooses another, Escape none.
-    Traits: shift (a split), methods (shown), x, y (metrics), selection (a run's id, or "").
+    Traits: shift (a split), methods (shown), x, y (metrics), run (the id of the chosen one, or "").
 
     Arguments:
         results: of `clipft.results`, or the runs themselves: their folder, or a list.
@@ -47,163 +41,48 @@ class EnergyGapExplorer(Explorer):
     Example:
         >>> explorer = clipft.EnergyGapExplorer("runs")
         >>> explorer.methods
-        ('ft', 'lipsum')
-        >>> explorer.selection = clipft.open_runs("runs")[0].id  # as a click does
+        ['ft', 'lipsum']
+        >>> explorer.run = clipft.open_runs("runs")[0].id  # as a click does
     """
 
-    shift = traitlets.Unicode()
-    methods = traitlets.Tuple()
-    x = traitlets.Unicode("energy_gap")
-    y = traitlets.Unicode("relative_accuracy")
-    selection = traitlets.Unicode()
+    shift: Any = traitlets.Unicode().tag(sync=True)
+    methods: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    x: Any = traitlets.Unicode("energy_gap").tag(sync=True)
+    y: Any = traitlets.Unicode("relative_accuracy").tag(sync=True)
+    run: Any = traitlets.Unicode().tag(sync=True)
+    selection: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    alpha: Any = traitlets.Float(TUNED).tag(sync=True)
+    shared: tuple[str, ...] = ("run", "selection")  # its points are models of one alpha
 
-    def __init__(self, results: Any, runs: Path | str = "", alpha: float = TUNED, **traits):
+    def __init__(self, results: Any, runs: Path | str = "", alpha: float = TUNED, **traits: Any):
         results, runs = results_of(results, runs)
-        rows = wide(results)
-        if SHIFT not in set(rows.role):
-            instead = "clipft.explore(RUN) shows one run, clipft.RunBrowser(RUNS) their table"
-            raise ConfigError(
-                f"no run is scored on a shift, as where its data set has none: {instead}"
-            )
-        rows = rows[(rows.role == SHIFT) & (rows.alpha == alpha)].reset_index(drop=True)
-        if rows.empty:
-            command = f"clipft wise RUN --alpha {alpha:g}"
-            raise ConfigError(f"no run is scored on a shift at alpha {alpha:g}: {command}")
-        self.results = results
-        self.rows = rows
-        self.alpha = alpha
-        self.folder = runs
-        self.open_run = cache(self._open_run)
+        self.gaps = Gaps(results, runs, alpha)
+        if "run" not in traits:
+            traits["run"] = self._furthest(traits)
+        super().__init__(gap_board(self.gaps, alpha=alpha, **traits))
 
-        shifts = sorted(rows.split.unique())
-        metrics = [name for name in UNITS if name in rows]
-        x = traits.get("x", metrics[0])
-        measured = rows.dropna(subset=rows.columns.intersection([x]))  # an ensemble has no gap
-        self.looks = style(measured.method.unique())
-        self.runs = sorted(results.run.unique())  # a point's number is its run's place in these
-        super().__init__(**{"shift": shifts[0], "methods": tuple(self.looks), "x": x} | traits)
-        if "selection" not in traits:
-            self.selection = self._furthest()
-
-        self._add_widgets(shifts, metrics)
-        self.observe(self._paint, "selection")
-        self.observe(self._show_run, ["selection", "shift"])
-        self._draw()
-        self._show_run()
-
-    def _furthest(self) -> str:
+    def _furthest(self, traits: dict[str, Any]) -> str:
         """The run with the largest x; "" where none is drawn."""
-        shown = self.shown
-        return "" if shown.empty else shown.run[shown[self.x].idxmax()]
-
-    def _add_widgets(self, shifts: list[str], metrics: list[str]) -> None:
-        titles = [(look.title, method) for method, look in self.looks.items()]
-        methods = W.SelectMultiple(options=titles, value=self.methods, description="methods")
-        methods.rows = min(8, len(titles))
-        methods.layout.width = "auto"
-        menus = {
-            "shift": dropdown(shifts, "shift", self.shift, called=domain_of),
-            "x": dropdown(metrics, "x", self.x, called=_measure),
-            "y": dropdown(metrics, "y", self.y, called=_measure),
-            "methods": methods.add_class("clipft-methods"),
-        }
-        self.bind(self._draw, **menus)
-
-        self.plot = Plot()
-        self.plot.observe(self._clicked, "chosen")
-        self.curve = Plot(alpha=self.alpha)
-        self.note = text_panel("r")
-        self.about = text_panel("about")
-        self.tiles = text_panel("moved")
-        many = beside([*menus.values(), self.note], self.plot)
-        self.widget = column(many, beside([self.about], self.curve, self.tiles))
+        x = traits.get("x", self.gaps.metrics[0])
+        y = traits.get("y", "relative_accuracy")
+        methods = traits.get("methods", self.gaps.looks(x))
+        shown = self.gaps.shown(traits.get("shift", self.gaps.shifts[0]), x, y, methods)
+        return "" if shown.empty else shown.run[shown[x].idxmax()]
 
     @property
     def shown(self) -> DataFrame:
         """The rows of the runs that are drawn."""
-        rows = self.rows[(self.rows.split == self.shift) & self.rows.method.isin(self.methods)]
-        return rows.dropna(subset=[self.x, self.y])
+        return self.gaps.shown(self.shift, self.x, self.y, self.methods)
 
     @property
     def correlation(self) -> Correlation:
         """Pearson's r of what is drawn, with its 95 % interval over recipes."""
-        return correlation_of_runs(self.shown, self.x, self.y)
+        return self.gaps.correlation(self.shift, self.x, self.y, self.methods)
 
     def figure(self):
         """The static twin: the picture that is shown, the chosen run ringed."""
-        choice = Choice([self.shift], self.methods, self.selection)
+        choice = Choice([self.shift], self.methods, self.run)
         try:
-            return energy_gap_figure(self.results, self.x, self.y, self.alpha, choice)
+            return energy_gap_figure(self.gaps.results, self.x, self.y, self.gaps.alpha, choice)
         except ConfigError as error:
             return empty_figure(str(error))  # no method is chosen
-
-    @traitlets.validate("selection")
-    def _is_a_run(self, proposal: dict) -> str:
-        run = proposal["value"]
-        if run and run not in set(self.rows.run):
-            raise unknown("run", run, set(self.rows.run))
-        return run
-
-    def _clicked(self, change: dict) -> None:
-        point = change["new"]
-        self.selection = self.runs[point] if point >= 0 else ""
-
-    def _draw(self, _change: object = None) -> None:
-        r = self.correlation
-        over = "runs" if r.recipes is None else "recipes, each with all its seeds"
-        note = paragraph(f"Pearson's {r}, 95 % interval over the {over}")
-        if not np.isnan(r.r):
-            note += paragraph(r.ranks)
-        left_out = without_two(self.shown, self.x, self.y)
-        if left_out is not None:
-            two, without = left_out
-            named = " and ".join(called(run) for _, run in two.iterrows())
-            note += paragraph(f"Without {named}, which make it most: {without}")
-        self.note.value = note
-        self._paint()
-
-    def _paint(self, _change: object = None) -> None:
-        with self.plot.hold_sync():
-            self.plot.paint(None if self.shown.empty else self.figure())
-            self.plot.chosen = self.runs.index(self.selection) if self.selection else -1
-
-    def _open_run(self, run: str) -> tuple[Sweep, Thumbnails]:
-        sweep = read_sweep(Path(self.folder) / run)
-        return sweep, Thumbnails(sweep)
-
-    def _show_run(self, _change: object = None) -> None:
-        self.curve.paint(None)
-        self.tiles.value = ""
-        if not self.selection:
-            self.about.value = paragraph(HINT)
-            return
-
-        row = self.rows[self.rows.run == self.selection].iloc[0]
-        about = heading(called(row))
-        self.about.value = about
-        if not self.folder:
-            return
-        try:
-            changed = changed_settings(Path(self.folder) / self.selection)
-            about += table_html(settings_table(changed))
-            self.about.value = about
-            sweep, thumbnails = self.open_run(self.selection)
-            self.curve.paint(curves_figure([sweep], self.alpha))
-            self.tiles.value = moved_html(sweep, self.shift, thumbnails)
-        except ClipftError as error:
-            self.about.value = about + paragraph(error)
-
-
-def _measure(metric: str) -> str:
-    return UNITS[metric].split(" (")[0]
-
-
-def moved_html(sweep: Sweep, split: str, thumbnails: Thumbnails) -> str:
-    """The images of one split whose energies moved most from zero-shot to tuned."""
-    if sweep.energy_gap is None:
-        return paragraph("no energy gap of single images: an ensemble has none")
-
-    rows = sweep.rows[split]
-    most_moved = rows[np.argsort(-sweep.energy_gap[-1, rows], kind="stable")]
-    title = paragraph("Most moved images: energy gap, zero-shot prediction, tuned prediction.")
-    return title + tiles_html(sweep, most_moved, thumbnails, places=[0, -1], gap=True)

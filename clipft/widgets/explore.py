@@ -1,25 +1,23 @@
-"""One run at a glance: the alpha slider, how it was trained, and what it mixes up."""
+"""One run at a glance, in tabs; or all runs of a folder in linked views."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import traitlets
 
-from ..figures.training import training_figure
+from ..boards.explorers import run_board
+from ..figures.wise import sweep_figure
+from ..runs.confusion import confusion_table
 from ..runs.run import Run, open_runs
-from ..runs.sweep import Sweep
-from .base import Explorer, Plot, W, beside, column, dropdown, text_panel
+from ..runs.thumbnails import Thumbnails
+from .base import Explorer
 from .energy_gap import EnergyGapExplorer
-from .texts import paragraph, table_html
-from .wise import WiseExplorer
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
-
-TABS = ("alpha", "training", "confusions")
 
 
 def explore(runs: Any, alpha: float | None = None) -> Explorer:
@@ -38,8 +36,8 @@ def explore(runs: Any, alpha: float | None = None) -> Explorer:
 
     Example:
         >>> run = clipft.open_runs("runs")[0]
-        >>> clipft.explore(run, alpha=0.3)
-        RunExplorer(alpha=0.3, split=...)
+        >>> clipft.explore(run, alpha=0.3).alpha
+        0.3
     """
     opened = open_runs(runs)
     if len(opened) == 1:
@@ -48,9 +46,9 @@ def explore(runs: Any, alpha: float | None = None) -> Explorer:
 
 
 class RunExplorer(Explorer):
-    """One scored run in three tabs: alpha, training, confusions.
+    """One scored run in tabs: WiSE, classes, confusions, calibration, training; they are linked.
 
-    Traits: alpha (0 ... 1, that of the slider), split (whose confusions are listed).
+    Traits: alpha (0 ... 1), split (of the lists; "": every one), selection (ids of images).
 
     Arguments:
         run: a Run, its folder, or the first letters of its id.
@@ -62,58 +60,27 @@ class RunExplorer(Explorer):
     Example:
         >>> explorer = clipft.RunExplorer(clipft.open_runs("runs")[0])
         >>> explorer.alpha = 0.3
-        >>> explorer.confusions().columns.tolist()
-        ['class', 'taken for', 'images', 'zero-shot']
+        >>> explorer.confusions("sketch/test").columns.tolist()
+        ['class', 'taken for', 'zero_shot', 'here', 'change', 'n']
     """
 
-    alpha = traitlets.Float(0.5, min=0, max=1)
-    split = traitlets.Unicode()
+    alpha: Any = traitlets.Float(0.5, min=0, max=1).tag(sync=True)
+    run: Any = traitlets.Unicode().tag(sync=True)
+    selection: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    against: Any = traitlets.Enum((0, 1), 0).tag(sync=True)
+    kind: Any = traitlets.Enum(("lost", "gained", "all"), "lost").tag(sync=True)
+    split: Any = traitlets.Unicode().tag(sync=True)
+    shown_split: Any = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, run: Any, alpha: float | None = None):
-        self.run = Run.open(run)
-        self.wise = WiseExplorer(self.run, alpha)
-        super().__init__(alpha=self.wise.alpha, split=self.sweep.splits[-1])
-        self.slider = self.wise.slider
-        self.links = self.wise.links
-        traitlets.link((self, "alpha"), (self.wise, "alpha"))
+        self.opened = Run.open(run)
+        self.sweep = self.opened.sweep()
+        super().__init__(run_board(self.sweep, self.sweep.middle if alpha is None else alpha))
 
-        self.training = Plot(self._curves())
-        self.confused = text_panel("confusions")
-        menu = dropdown(self.sweep.splits, "split", self.split)
-        # The one slider stands in two tabs.
-        confusions = beside([menu, self.slider], self.confused)
-        self.tabs = W.Tab([self.wise.widget, self.training, confusions], titles=TABS)
-        about = text_panel("run")
-        about.value = paragraph(repr(self.run)) + table_html(self.run.accuracies())
-        self.widget = column(about, self.tabs)
-
-        self.bind(self._show_confusions, split=menu)
-        self.observe(self._show_confusions, "alpha")
-        self._show_confusions()
-
-    @property
-    def sweep(self) -> Sweep:
-        """The run's scores."""
-        return self.wise.sweep
-
-    def figure(self):
+    def figure(self) -> go.Figure:
         """The static twin: the slider alone; it works without a kernel."""
-        return self.wise.figure()
+        return sweep_figure(self.sweep, self.alpha, Thumbnails(self.sweep))
 
-    def _curves(self) -> go.Figure | None:
-        """How it was trained; None of what was made of other runs."""
-        history = self.run.folder.history()
-        if not history:
-            return None
-        title = f"{self.run.title}, run {self.run.id}"
-        return training_figure(history, title=title, last_step=self.run.config.steps)
-
-    def confusions(self) -> pd.DataFrame:
-        """What the model at this alpha takes for what, see `Sweep.confusions`."""
-        return self.sweep.confusions(self.split, self.alpha)
-
-    def _show_confusions(self, _change: object = None) -> None:
-        table = self.confusions()
-        nearest = self.sweep.alphas[self.sweep.nearest(self.alpha)]
-        said = f"{self.split} at alpha {nearest:.2f}: the most frequent confusions"
-        self.confused.value = paragraph(said) + table_html(table)
+    def confusions(self, split: str) -> pd.DataFrame:
+        """What the model at this alpha takes for what, see `confusion_table`."""
+        return confusion_table(self.sweep, split, self.alpha)

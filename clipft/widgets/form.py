@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets
 
+from ..boards.configs import settings_table
 from ..config import Reading, RunConfig
 from ..errors import ClipftError, ConfigError, Stopped
 from ..figures.style import settings
@@ -19,8 +20,8 @@ from ..figures.training import training_figure
 from ..progress import headless
 from ..runs.identity import find_begun
 from ..runs.run import Run
-from .base import Explorer, Plot, W, box, column, text_panel
-from .configs import settings_table
+from .base import Displayed, W
+from .parts import Plot, box, column, parts, text_panel
 from .settings import SettingsFields
 from .stop import StopButton
 from .texts import duration, paragraph
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 REDRAW = 0.3  # seconds between two redraws of the curves
 
 
-class FineTuneForm(Explorer):
+class FineTuneForm(Displayed, traitlets.HasTraits):
     """One run as a form: settings, live curves, stop and go on.
 
     `wait()` gives the finished Run: it presses run if nobody did. A run that was stopped, here or
@@ -84,6 +85,14 @@ class FineTuneForm(Explorer):
         self.plot = Plot()
         buttons = box(self.begin, self.halt, self.bar)
         self.widget = column(self.settings.widget, buttons, self.note, self.plot)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(state={self.state!r})"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
+        if not headless():
+            self.keep_a_place()
+        return self.bundle()
 
     @property
     def config(self) -> RunConfig:
@@ -138,7 +147,11 @@ class FineTuneForm(Explorer):
         """Stop what is trained, and end the widgets."""
         self.stop()
         self._wait_for_thread()
-        super().close()
+        for part in parts(self.widget if self.stage is None else self.stage):
+            part.close()
+        self.unobserve_all()
+        for name in [name for name in vars(self) if not name.startswith("_")]:
+            delattr(self, name)
 
     def wait(self) -> Run:
         """The finished run; trains it where it is not.

@@ -10,7 +10,8 @@ from ..methods import METHODS
 from ..runs.model_names import RANDOM, open_clip_models, published_tags
 from ..runs.names import title_of
 from ..runs.recipes import OWN, presets, recipe
-from .base import W, box, dropdown
+from .base import W
+from .parts import box, dropdown
 
 NUMBERS = {
     "steps": "steps",

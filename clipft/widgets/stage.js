@@ -9,6 +9,13 @@ function attach(place, view) {
   luminoWidget.processMessage({type: "after-attach", isConflatable: false});
 }
 
+// A cell that runs again is emptied before its widgets end, and Lumino would then miss them.
+function follow({luminoWidget}) {
+  const {isAttached, isDisposed, node} = luminoWidget;
+  if (isDisposed || isAttached === node.isConnected) return;
+  luminoWidget.processMessage({type: isAttached ? "after-detach" : "after-attach", isConflatable: false});
+}
+
 // ipywidgets gives the handle of a slider no name that a screen reader could say.
 function nameSliders(place) {
   for (const handle of place.querySelectorAll(".noUi-handle:not([aria-label])")) {
@@ -21,6 +28,7 @@ export default {
   initialize({model}) {
     const done = new WeakSet();
     const lines = [];
+    const views = [];
     const fill = async (place) => {
       done.add(place);
       const manager = model.widget_manager;
@@ -28,7 +36,9 @@ export default {
       const line = Object.assign(document.createElement("p"), {className: "clipft-gone"});
       line.setAttribute("role", "status");
       place.replaceChildren(line);
-      attach(place, await manager.create_view(child));
+      const view = await manager.create_view(child);
+      attach(place, view);
+      views.push(view);
       place.classList.add("clipft-live");
       lines.push(line);
     };
@@ -37,6 +47,7 @@ export default {
         if (!done.has(place)) fill(place);
         nameSliders(place);
       }
+      views.forEach(follow);
     };
     const watch = new MutationObserver(look);
     watch.observe(document.body, {childList: true, subtree: true});

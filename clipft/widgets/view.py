@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import traitlets
+
+from ..boards.explorers import figure_board
 from ..figures.pages import save_figure
-from .base import Explorer, Plot, W, alpha_slider, column
+from .base import Explorer
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -19,25 +22,18 @@ class FigureView(Explorer):
         figure: any plotly figure; the static twin is the same one.
     """
 
-    def __init__(self, figure: go.Figure):
-        super().__init__()
-        self.shown = figure
-        self.plot = Plot(figure)
-        controls: list[W.Widget] = []
-        if self.plot.moves:
-            slider = alpha_slider(self._start())
-            self.plot.alpha = slider.value
-            self.links = [W.jsdlink((slider, "value"), (self.plot, "alpha"))]
-            controls.append(slider)
-        self.widget = column(*controls, self.plot)
+    alpha: Any = traitlets.Float(1.0, min=0, max=1).tag(sync=True)
 
-    def _start(self) -> float:
-        (slider,) = self.shown.layout.sliders
-        return float(slider.steps[slider.active or 0].value)
+    def __init__(self, figure: go.Figure):
+        self.shown = figure
+        super().__init__(figure_board(figure))
 
     def figure(self) -> go.Figure:
         """The figure itself."""
         return self.shown
+
+    def record(self) -> None:
+        """A figure's own page needs nothing more."""
 
 
 def show(figure: go.Figure, folder: Path | str = "", name: str = "", caption: str = "") -> None:

@@ -21,9 +21,9 @@ FIGURE = "application/vnd.plotly.v1+json"
 FIGURES = {
     "00_start_here": 1,
     "01_fine_tune": 3,
-    "02_energy_gap": 7,
+    "02_energy_gap": 8,
     "03_feature_distortion": 6,
-    "04_energy_tsne": 5,
+    "04_energy_tsne": 8,
     "05_wise_alpha": 4,
     "06_trade_off": 3,
     "07_soups": 1,
@@ -31,7 +31,6 @@ FIGURES = {
     "09_when_do_the_papers_hold": 5,
 }
 SHOWN_ONLY = {  # explorers that are not saved as figures
-    "02_energy_gap": 1,
     "03_feature_distortion": 1,
     "08_tables": 1,
 }

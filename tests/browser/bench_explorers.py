@@ -20,7 +20,7 @@ prediction = np.where(right < 0.4 + 0.4 * alphas[:, None], label, np.where(rng.r
 split = np.repeat([f"d{i}/test" for i in range(S)], per)
 ids = np.array([f"d{i // per}/{i}.png" for i in range(N)])
 confidence = rng.random((A, N), dtype=np.float32)
-large = Sweep("large", "d0", alphas, split, ids, label, prediction, confidence, None, tuple(str(i) for i in range(1000)))
+large = Sweep("large", "d0", alphas, split, ids, label, prediction, confidence, classes=tuple(str(i) for i in range(1000)))
 big = clipft.WiseExplorer(large)
 big"""
 NAMES = (
@@ -83,8 +83,8 @@ def test_first_picture_of_a_page(page, server, demo_runs):
     lab.run_cells(page, 0, 1)
     order = (WISE, *(number for number in range(1, len(sources)) if number != WISE))
     for place, number in enumerate(order):
-        first = page.evaluate(DRAW, [number, PLOT])
-        again = statistics.median(page.evaluate(DRAW, [number, PLOT]) for _ in range(3))
+        first = page.evaluate(DRAW, [number, lab.SHOWN])
+        again = statistics.median(page.evaluate(DRAW, [number, lab.SHOWN]) for _ in range(3))
         where = "the page's first, " if place == 0 else ""
         print(f"\n{NAMES[number - 1]}: {where}first {first:.0f} ms, again {again:.0f} ms")
 
@@ -97,14 +97,14 @@ def seen(number: int, what: str) -> str:
 def latencies(page, number: int, name: str) -> None:
     """Print the median time from a key on an explorer's slider to the marker, numbers and tiles."""
     explorer = cell(page, number)
-    explorer.locator(".clipft-alpha .noUi-handle").first.focus()
+    explorer.locator(lab.SLIDER).first.focus()
     keys = ("ArrowRight", "ArrowLeft")
     delays = {}
     for what in ("marker", "bars", "table"):
         delays[what] = lab.median_delay(
             page, seen(number, what), lambda i: press(page, keys[i % 2])
         )
-    # Five hundredths up are nearer to the next scored alpha: other images.
+    # A tenth up is nearer to the next scored alpha: other images.
     type_alpha(page, explorer, ask(page, BETWEEN.format(name)))
     keys = ("PageUp", "PageDown")
     delays["tiles"] = lab.median_delay(
@@ -116,7 +116,7 @@ def latencies(page, number: int, name: str) -> None:
 
 def test_wise_latency(desk):
     explorer = cell(desk, WISE)
-    explorer.locator(".noUi-handle").focus()
+    explorer.locator(lab.SLIDER).first.focus()
     press(desk, "End")
     press(desk, "PageDown", 3)  # alpha 0.7
     latencies(desk, WISE, "wise")

@@ -28,6 +28,7 @@ from clipft.figures.energy_map import energy_map_figure
 from clipft.figures.images import contact_sheet_figure
 from clipft.figures.overview import overview_figure
 from clipft.figures.panels import empty_figure, join_panels, line_figure, panel_row
+from clipft.figures.parallel import parallel_figure
 from clipft.figures.tables import table_figure, tables_figure
 from clipft.figures.throughput import throughput_figure
 from clipft.figures.trade_off import choice_figure, trade_off_figure
@@ -75,7 +76,7 @@ def gallery() -> dict[str, go.Figure]:
     few = runs_of([("ft", 1e-4), ("lipsum", 1e-4)])
     rates = runs_of(list(itertools.product(("ft", "l2sp", "lipsum"), RATES)))
     many = runs_of([(name, 1e-4) for name in [*METHODS, *COMBINED]], seeds=(0,))
-    return {**_of_results(few, rates, many), **_of_runs(), **_others(few)}
+    return {**_of_results(few, rates, many), **_of_runs(), **_others(few, rates)}
 
 
 def _of_results(few: Any, rates: Any, many: Any) -> dict[str, go.Figure]:
@@ -133,7 +134,7 @@ def _of_runs() -> dict[str, go.Figure]:
     }
 
 
-def _others(few: pd.DataFrame) -> dict[str, go.Figure]:
+def _others(few: pd.DataFrame, rates: pd.DataFrame) -> dict[str, go.Figure]:
     generator = np.random.default_rng(0)
     gap = generator.uniform(size=24)
     accuracy = gap + generator.uniform(size=24)
@@ -161,6 +162,8 @@ def _others(few: pd.DataFrame) -> dict[str, go.Figure]:
         "contact_sheet_figure, 8": sheets[8],
         "contact_sheet_figure, 2": sheets[2],
         "overview_figure": overview_figure(),
+        "parallel_figure": parallel_figure(few),
+        "parallel_figure, rates": parallel_figure(rates),
         "panel_row": panel_row(DOMAINNET),
         "throughput_figure": throughput_figure(_throughput()),
     }  # fmt: skip

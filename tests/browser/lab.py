@@ -4,6 +4,8 @@ is reached.
 
 import ast
 import contextlib
+import csv
+import io
 import json
 import os
 import re
@@ -53,10 +55,16 @@ LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 # anywidget says so where a widget's script takes over two seconds, as on a busy machine; plot.js
 # hears such widgets all the same.
 LATE = "[anywidget] Failed to initialize model."
-HANG = 300  # seconds after which waiting is given up; guards against a hang on a busy machine, says nothing of speed
+HANG = int(
+    os.environ.get("CLIPFT_HANG", "300")
+)  # seconds after which waiting is given up; guards against a hang on a busy machine, says nothing of speed
 if expect is not None:
     expect.set_options(timeout=1000 * HANG)
 PLOT = ".js-plotly-plot[data-alpha]"  # a live picture that is drawn
+SLIDER = ".clipft-alpha input[type=range]"
+NUMBER = ".clipft-alpha input[type=number]"  # beside the slider
+# What an explorer is not without: a picture, a map, a table.
+SHOWN = f"{PLOT}, .clipft-map-canvas, .clipft-runs tbody tr, .clipft-sorted tbody tr"
 STDERR_OUTPUT = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']"
 
 
@@ -402,7 +410,7 @@ def theme(page, name: str) -> None:
 
 @contextlib.contextmanager
 def desk(server: Server, browser, path: Path, sources):
-    """A page with a notebook of these cells, run, where all but the first show a picture."""
+    """A page with a notebook of these cells, run, where all but the first show an explorer."""
     notebook(path, sources)
     others = server.kernels()
     with page(browser, (server.address,)) as view:
@@ -411,11 +419,11 @@ def desk(server: Server, browser, path: Path, sources):
         theme(view, LIGHT)
         run_all(view)
         for number in range(1, len(sources)):
-            expect(cell(view, number).locator(PLOT).first).to_be_visible()
+            expect(cell(view, number).locator(SHOWN).first).to_be_visible()
         yield view
         server.stop_kernels(others)
-    assert view.outside == []
-    assert view.errors == []
+    assert view.outside == [], view.outside
+    assert view.errors == [], view.errors
 
 
 def save(page) -> None:
@@ -501,13 +509,48 @@ def run_cells(page, start: int, stop: int) -> None:
 
 
 def type_alpha(page, explorer, alpha: float) -> None:
-    """Type an alpha into the first slider's number, wait for it, and go back to the slider."""
-    explorer.locator(".clipft-alpha .widget-readout").first.click()
+    """Type an alpha beside an explorer's slider, and go back to the slider."""
+    number = explorer.locator(NUMBER).first
+    number.click()
     page.keyboard.press("Control+a")
     page.keyboard.type(f"{alpha:.2f}")
     page.keyboard.press("Enter")
-    expect(explorer.locator(".clipft-counts p").first).to_contain_text(f"alpha {alpha:.2f}")
-    explorer.locator(".clipft-alpha .noUi-handle").first.focus()
+    slider = explorer.locator(SLIDER).first
+    expect(slider).to_have_value(f"{alpha:g}")
+    slider.focus()
+    expect(number).to_have_value(f"{alpha:.2f}")
+
+
+SEND = """code => {
+    const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+    kernel.requestExecute({code, silent: true, store_history: false});
+}"""
+
+
+@contextlib.contextmanager
+def asleep(page, folder: Path):
+    """While this lasts the page is alone: its kernel answers nothing before the end."""
+    end = folder / "end"
+    wait = f"from pathlib import Path\nimport time\nwhile not Path({str(end)!r}).exists(): time.sleep(0.05)"
+    page.evaluate(SEND, wait)
+    try:
+        yield
+    finally:
+        end.touch()
+
+
+def downloaded(page, press) -> list[list[str]]:
+    """The rows of the CSV that `press` makes the page hand out, its head first."""
+    with page.expect_download() as download:
+        press()
+    text = Path(download.value.path()).read_text(encoding="utf-8")
+    return list(csv.reader(io.StringIO(text)))
+
+
+def titles(explorer, part: str = "") -> list[str]:
+    """The ids of the images of a part's tiles, whether or not their images came."""
+    opened = explorer.locator(f"{part} .clipft-open > :first-child")
+    return opened.evaluate_all("all => all.map(one => one.dataset.title ?? one.title)")
 
 
 # where in the window the point of a run's thin line is that lies furthest from all other points

@@ -16,6 +16,7 @@ from . import lab
 
 NAME = "02_energy_gap"  # the one with most kinds of figures
 FIGURE = "application/vnd.plotly.v1+json"
+BOARD = "application/vnd.clipft.board+json"
 DRAWN = ".js-plotly-plot:has(.main-svg)"
 # where the first figure's large markers are drawn, in plot pixels: traces of one point, but for the grey zero-shot star
 MARKERS = """[...document.querySelector('.js-plotly-plot').querySelectorAll('.scatterlayer .trace')]
@@ -52,25 +53,45 @@ def folder(tmp_path_factory, demo_runs, demo_cache, forks):
     return base
 
 
-def figures_in(folder) -> int:
+def shown_in(folder, kind: str) -> int:
+    """How many outputs of the executed notebook are of a kind."""
     book = nbformat.read(folder / "run.ipynb", 4)
-    return sum(
-        FIGURE in output.get("data", {})
-        for each in book.cells
-        for output in each.get("outputs", [])
-    )
+    outputs = [output for each in book.cells for output in each.get("outputs", [])]
+    return sum(kind in output.get("data", {}) for output in outputs)
 
 
 def test_html_opens_offline(folder, browser):
-    assert (folder / "run.ipynb").stat().st_size < 2_000_000
+    """Its figures are drawn, and its explorers work: the slider of each has a chart that follows."""
+    boards = shown_in(folder, BOARD)
+    assert boards == 2
     with lab.page(browser, ("file:",)) as page:
         page.goto((folder / "run.html").as_uri())
-        lab.expect(page.locator(DRAWN)).to_have_count(figures_in(folder), timeout=1000 * lab.HANG)
+        of_page = page.locator(f".clipft-figure {DRAWN}, .clipft-figure{DRAWN}")
+        lab.expect(page.locator(".clipft-figure")).to_have_count(shown_in(folder, FIGURE) - boards)
+        lab.expect(page.locator(".clipft-board")).to_have_count(boards)
+        for number in range(shown_in(folder, FIGURE) - boards):
+            lab.expect(of_page.nth(number)).to_be_attached()
+        workspace = page.locator(".clipft-board").last
+        chart = workspace.locator(".clipft-view-wise .js-plotly-plot")
+        lab.expect(chart).to_have_attribute("data-alpha", "0.5")
+        workspace.locator(".clipft-alpha input[type=range]").focus()
+        lab.press(page, "End")
+        lab.expect(chart).to_have_attribute("data-alpha", "1")
+        code = page.locator(".clipft-code")
+        assert (
+            code.count()
+            == len(nbformat.read(folder / "run.ipynb", 4).cells)
+            - page.locator(".jp-MarkdownCell").count()
+        )
+        assert not code.first.evaluate("one => one.open")
         titles = page.locator(".modebar-btn").evaluate_all(TITLES)
         assert titles
         assert not [title for title in titles if "hare" in title or "loud" in title]
-        for i in range(figures_in(folder)):
-            page.locator(DRAWN).nth(i).scroll_into_view_if_needed()
+        links = page.locator(".clipft-contents a").evaluate_all("all => all.map(one => one.hash)")
+        assert len(links) > 3
+        assert page.evaluate(
+            "all => all.every(one => document.getElementById(one.slice(1)))", links
+        )
         page.evaluate("() => window.scrollTo(0, 0)")
         lab.shot(page, f"html_{NAME}", whole=True)
     assert page.outside == []
@@ -101,7 +122,7 @@ def test_executed_notebook_in_lab(folder, server, page):
     shutil.copy(folder / "run.ipynb", path)
     lab.open_notebook(page, server, path)
     lab.theme(page, lab.LIGHT)
-    lab.expect(page.locator(DRAWN)).to_have_count(figures_in(folder), timeout=1000 * lab.HANG)
+    lab.expect(page.locator(DRAWN)).to_have_count(shown_in(folder, FIGURE))
     trusted = page.evaluate(
         """() => window.jupyterapp.shell.currentWidget.content.widgets
             .filter(cell => cell.model.type === 'code').map(cell => cell.model.trusted)"""

@@ -15,6 +15,14 @@ PLACE = """(plot, number) => {
     const box = plot.getBoundingClientRect();
     return [box.left + xaxis._offset + xaxis.l2p(trace.x[i]), box.top + yaxis._offset + yaxis.l2p(trace.y[i])];
 }"""
+# the number of the point that has a ring; -1: none
+RINGED = """plot => {
+    const rings = plot.data.filter(({marker}) => marker?.symbol === 'circle-open' && marker.size === 20);
+    const [x, y] = rings.map((ring) => [ring.x[0], ring.y[0]]).find(([x]) => x !== undefined) ?? [];
+    const points = plot._fullData.filter(({meta}) => Array.isArray(meta?.id))
+        .flatMap(({meta, x, y}) => meta.id.map((id, i) => [id, x[i], y[i]]));
+    return points.find(([, v, w]) => v === x && w === y)?.[0] ?? -1;
+}"""
 RANGE = "plot => plot._fullLayout.xaxis.range.join()"
 FIRST = "gaps.shown.run[gaps.shown[gaps.x].idxmax()]"  # what is chosen at first
 
@@ -23,14 +31,24 @@ def plot_of(page, number: int):
     return cell(page, number).locator(PLOT).first
 
 
-def point(page, number: int, run: str, name: str) -> tuple[float, float]:
+RUNS = {GAPS: "gaps.gaps.runs", DISTORTION: "distortion.distortions.runs"}
+
+
+def number_of(page, number: int, run: str) -> int:
+    """The number of a run's point."""
+    return ask(page, f"{RUNS[number]}.index({run!r})")
+
+
+def point(page, number: int, run: str) -> tuple[float, float]:
     """Where in the window a run's point is."""
-    x, y = plot_of(page, number).evaluate(PLACE, ask(page, f"{name}.runs.index({run!r})"))
+    x, y = plot_of(page, number).evaluate(PLACE, number_of(page, number, run))
     return x, y
 
 
-def title(page, number: int) -> str:
-    return plot_of(page, number).locator(".g-gtitle").text_content()
+def has_ring(page, number: int, run: str) -> None:
+    """Wait until this run's point has the ring; "": none."""
+    wanted = number_of(page, number, run) if run else -1
+    until(lambda: same(plot_of(page, number).evaluate(RINGED), wanted), page)
 
 
 def lonely(page, shown: str) -> str:
@@ -45,23 +63,26 @@ def test_energy_gap_opens_on_a_run(desk):
     """Nobody has clicked: the run of the largest gap is named, ringed, and has its curve, settings and images."""
     explorer = cell(desk, GAPS)
     run = ask(desk, FIRST)
-    assert ask(desk, "gaps.selection") == run
-    lab.expect(explorer.locator(".clipft-about h4")).to_contain_text(run)
-    assert f"seed {ask(desk, f'int(about({run!r}).seed)')}, run {run}" in title(desk, GAPS)
+    assert ask(desk, "gaps.run") == run
+    seed = ask(desk, f"int(about({run!r}).seed)")
+    lab.expect(explorer.locator(".clipft-about h4")).to_contain_text(f"seed {seed}, run {run}")
+    has_ring(desk, GAPS, run)
     curve = explorer.locator(PLOT).nth(1)
     lab.expect(curve).to_be_visible()
     assert run in curve.locator(".g-gtitle").text_content()
-    pictures = explorer.locator(".clipft-moved img")
-    lab.expect(pictures.first).to_be_visible()
+    pictures = explorer.locator(".clipft-tiles img")
+    lab.expect(pictures).to_have_count(24)
     assert min(pictures.evaluate_all("all => all.map(image => image.naturalWidth)")) > 0
+    assert lab.titles(explorer) == ask(desk, "most_moved(gaps)")[:24]
 
 
 def test_energy_gap_hover_and_click(desk):
     explorer = cell(desk, GAPS)
     run = lonely(desk, "gaps.shown.set_index('run')[[gaps.x, gaps.y]]")
-    ask(desk, "gaps.set_trait('selection', '')")
+    ask(desk, "gaps.set_trait('run', '')")
     lab.expect(explorer.locator(".clipft-about")).to_contain_text("Click a point")
-    desk.mouse.move(*point(desk, GAPS, run, "gaps"))
+    lab.expect(explorer.locator(".clipft-tiles")).to_be_hidden()
+    desk.mouse.move(*point(desk, GAPS, run))
     label = plot_of(desk, GAPS).locator(".hoverlayer .hovertext")
     lab.expect(label).to_contain_text(f"run {run}")
     for metric in ("energy_gap", "relative_accuracy"):
@@ -70,7 +91,7 @@ def test_energy_gap_hover_and_click(desk):
 
     desk.mouse.down()
     desk.mouse.up()
-    becomes(desk, "gaps.selection", run)
+    becomes(desk, "gaps.run", run)
     about = explorer.locator(".clipft-about")
     lab.expect(about.locator("h4")).to_contain_text(run)
     lab.expect(about).to_contain_text("data set")
@@ -80,12 +101,8 @@ def test_energy_gap_hover_and_click(desk):
     for name, value in recorded.items():
         if name.endswith("_digest"):
             assert value not in about.inner_text()
-    until(lambda: named(desk, run), desk)
-
-
-def named(page, run: str) -> None:
-    assert f"run {run}" in title(page, GAPS)
-    assert run in cell(page, GAPS).locator(PLOT).nth(1).locator(".g-gtitle").text_content()
+    has_ring(desk, GAPS, run)
+    lab.expect(explorer.locator(PLOT).nth(1).locator(".g-gtitle")).to_contain_text(run)
 
 
 def test_energy_gap_has_r_with_and_without_two(desk):
@@ -98,7 +115,7 @@ def test_energy_gap_has_r_with_and_without_two(desk):
         return
     found = re.search(r"without two: (r = .*?\])", shown)[1]
     assert found in note
-    two = [run for run in ask(desk, "gaps.runs") if run in note]
+    two = [run for run in ask(desk, "gaps.gaps.runs") if run in note]
     assert len(two) == 2
     rest = f"gaps.shown[~gaps.shown.run.isin({two})]"
     x, y, recipe = f"{rest}[gaps.x]", f"{rest}[gaps.y]", f"list({rest}.recipe)"
@@ -108,23 +125,25 @@ def test_energy_gap_has_r_with_and_without_two(desk):
 def test_energy_gap_menus(desk):
     explorer = cell(desk, GAPS)
     note = explorer.locator(".clipft-r")
+    assert ask(desk, "gaps.shift == gaps.gaps.shifts[0]")
     explorer.locator(".clipft-shift select").select_option(index=1)
-    becomes(desk, "gaps.shift == sorted(gaps.rows.split.unique())[1]")
+    becomes(desk, "gaps.shift == gaps.gaps.shifts[1]")
     lab.expect(note).to_contain_text(ask(desk, "str(gaps.correlation)"))
     shown = ask(desk, "len(gaps.shown)")
     explorer.locator(".clipft-methods select").select_option(index=0)
-    becomes(desk, "len(gaps.methods)", 1)
+    becomes(desk, "gaps.methods", ask(desk, "list(gaps.gaps.looks(gaps.x))[:1]"))
     count = ask(desk, "len(gaps.shown)")
     assert count < shown
     drawn = "plot => plot._fullData.flatMap(({meta}) => meta?.id ?? []).length"
     until(lambda: same(plot_of(desk, GAPS).evaluate(drawn), count), desk)
     lab.expect(note).to_contain_text(ask(desk, "str(gaps.correlation)"))
     explorer.locator(".clipft-x select").select_option(index=1)
+    becomes(desk, "gaps.x == gaps.gaps.metrics[1]")
     wanted = ask(desk, "gaps.figure().layout.xaxis.title.text")
     lab.expect(plot_of(desk, GAPS).locator(".xtitle")).to_have_text(wanted)
     ask(
         desk,
-        "[gaps.set_trait(k, v) for k, v in (('x', 'energy_gap'), ('methods', tuple(gaps.looks)))]",
+        "[gaps.set_trait(k, v) for k, v in (('x', 'energy_gap'), ('methods', list(gaps.gaps.looks(gaps.x))))]",
     )
     until(lambda: same(plot_of(desk, GAPS).evaluate(drawn), shown), desk)
 
@@ -136,11 +155,10 @@ def same(found: object, wanted: object) -> None:
 def test_a_click_keeps_the_zoom(desk):
     plot = plot_of(desk, GAPS)
     run = lonely(desk, "gaps.shown.set_index('run')[[gaps.x, gaps.y]]")
-    ask(desk, "gaps.set_trait('selection', '')")
-    becomes(desk, "gaps.plot.chosen", -1)
-    until(lambda: same("ringed" in title(desk, GAPS), False), desk)
+    ask(desk, "gaps.set_trait('run', '')")
+    has_ring(desk, GAPS, "")
     whole = plot.evaluate(RANGE)
-    x, y = point(desk, GAPS, run, "gaps")
+    x, y = point(desk, GAPS, run)
     desk.mouse.move(x - 60, y + 25)
     desk.mouse.down()
     desk.mouse.move(x + 60, y - 25, steps=6)
@@ -148,11 +166,11 @@ def test_a_click_keeps_the_zoom(desk):
     until(lambda: differs(plot.evaluate(RANGE), whole), desk)
     zoomed = plot.evaluate(RANGE)
     desk.wait_for_timeout(400)  # a click sooner than 300 ms after would be plotly's double click
-    desk.mouse.move(*point(desk, GAPS, run, "gaps"))
+    desk.mouse.move(*point(desk, GAPS, run))
     lab.expect(plot.locator(".hoverlayer .hovertext")).to_contain_text(f"run {run}")
     desk.mouse.down()
     desk.mouse.up()
-    until(lambda: same(f"run {run}" in title(desk, GAPS), True), desk)
+    has_ring(desk, GAPS, run)
     assert plot.evaluate(RANGE) == zoomed
 
 
@@ -180,8 +198,8 @@ def test_energy_gap_keyboard(desk):
     plot.focus()
     desk.mouse.move(5, 5)
     press(desk, "Escape")
-    becomes(desk, "gaps.selection", "")
-    until(lambda: same("ringed" in title(desk, GAPS), False), desk)
+    becomes(desk, "gaps.run", "")
+    has_ring(desk, GAPS, "")
     before = notebook_state(desk)
     seen = []
     for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp"):
@@ -191,7 +209,7 @@ def test_energy_gap_keyboard(desk):
     assert len(set(seen)) > 1
     assert seen[0] == seen[4]  # two steps there, two back, from the second on
     press(desk, "Enter")
-    run = becomes(desk, "gaps.selection")
+    run = becomes(desk, "gaps.run")
     assert run in seen[4]
     lab.expect(explorer.locator(".clipft-about h4")).to_contain_text(run)
     after = notebook_state(desk)
@@ -212,6 +230,8 @@ def test_distortion_menus(desk):
     second = explorer.locator(".clipft-shift select option").nth(1).inner_text()
     for menu, option in (("shift", second), ("kind", "normalised")):
         explorer.locator(f".clipft-{menu} select").select_option(option)
+        number = explorer.locator(f".clipft-{menu} select").evaluate("menu => menu.selectedIndex")
+        becomes(desk, f"distortion.{menu} == distortion.distortions.{menu}s[{number}]")
         wanted = ask(
             desk,
             "sorted([float(x), float(y)] for x, y in distortion.shown[['reference', 'shifted']].values)",
@@ -233,20 +253,20 @@ def test_distortion_hover_and_click(desk):
     explorer = cell(desk, DISTORTION)
     plot = plot_of(desk, DISTORTION)
     run = lonely(desk, "distortion.shown.set_index('run')[['reference', 'shifted']]")
-    desk.mouse.move(*point(desk, DISTORTION, run, "distortion"))
+    desk.mouse.move(*point(desk, DISTORTION, run))
     label = plot.locator(".hoverlayer .hovertext")
     lab.expect(label).to_contain_text(f"run {run}")
     lab.expect(label).to_contain_text("difference")
     desk.mouse.down()
     desk.mouse.up()
-    becomes(desk, "distortion.selection", run)
+    becomes(desk, "distortion.run", run)
     note = explorer.locator(".clipft-verdicts")
     lab.expect(note).to_contain_text(f"run {run}")
     row = f"distortion.shown[distortion.shown.run == {run!r}].iloc[0]"
     low, high = ask(desk, f"[format({row}[end], '+.3f') for end in ('low', 'high')]")
     lab.expect(note).to_contain_text(f"[{low}, {high}]")
-    until(lambda: same(f"run {run}" in plot.locator(".g-gtitle").text_content(), True), desk)
+    has_ring(desk, DISTORTION, run)
     plot.focus()
     press(desk, "Escape")
-    becomes(desk, "distortion.selection", "")
+    becomes(desk, "distortion.run", "")
     lab.expect(note).to_contain_text("Click a point")

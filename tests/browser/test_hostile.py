@@ -56,11 +56,13 @@ display(clipft.Run.open(folders[0]), table.head())
 CELLS = (
     "clipft.EnergyGapExplorer(table, runs)",
     "clipft.DistortionExplorer(clipft.distortion_table(runs))",
-    "clipft.EnergyMapExplorer(places, sweep, selection=(0, 1))",
+    "clipft.EnergyMapExplorer(places, sweep, selection=list(places.ids[:2]))",
     "clipft.RunBrowser(table, runs)",
     "clipft.WiseExplorer(sweep, 0.5)",
     "clipft.ReliabilityExplorer(sweep)",
     "clipft.explore(folders[0])",
+    "clipft.ClassExplorer(sweep)",
+    "clipft.Workspace(runs, maps=False)",
 )
 
 

@@ -9,6 +9,8 @@ from conftest import CLASSES, QUIET
 from sklearn.metrics import f1_score
 
 import clipft
+from clipft.boards.run_table import run_table
+from clipft.boards.sweeps import Sweeps
 from clipft.data.manifests import Manifest
 from clipft.data.splits import ScoredBy
 from clipft.errors import ConfigError
@@ -21,8 +23,6 @@ from clipft.metrics import accuracy as metrics
 from clipft.reports.exact import exact
 from clipft.runs.folder import RunFolder
 from clipft.runs.scores import metric_statistic
-from clipft.widgets.run_browser import tuned_accuracies
-from clipft.widgets.wise import flip_table
 
 ALLOWED = (1, 3)
 
@@ -165,14 +165,16 @@ def test_a_run_is_told_in_its_data_sets_metric(world, tree, tmp_path):
     seen, unseen = paths.reference_accuracy[1.0], paths.shift_accuracy[1.0]
     harmonic = 200 * seen * unseen / (seen + unseen) if unseen else 0.0
     assert float(told["harmonic mean"].iloc[1]) == pytest.approx(harmonic, abs=0.05)
-    assert tuned_accuracies(table)["sketch %"].tolist() == [
+    assert run_table(table)["sketch/test"].tolist() == [
         pytest.approx(100 * worst["sketch/test", 1.0], abs=0.05)
     ]
 
     sweep = scored.sweep()
     place = sweep.splits.index("sketch/test")
     assert sweep.accuracy[:, place].tolist() == [worst["sketch/test", a] for a in (0, 0.5, 1)]
-    assert "accuracy / worst-group accuracy %" in flip_table(sweep, 0.5)
+    told_in_page = Sweeps.of([sweep]).scores({"run": scored.id}).json
+    assert told_in_page["metric"] == "accuracy / worst-group accuracy"
+    assert told_in_page["accuracies"] == sweep.accuracy.tolist()
     assert sweep.accuracy[:, 0].tolist() == [mean["real/test", a] for a in (0, 0.5, 1)]
     at_half = exact(sweep, 0.5).set_index("split")
     assert at_half.exact.to_dict() == pytest.approx(at_half.line.to_dict())

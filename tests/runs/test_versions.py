@@ -48,7 +48,7 @@ def say(file: Path, version: str | None):
 READERS = {
     "scores.parquet": lambda run: clipft.results(run),
     "images.parquet": lambda run: clipft.Run.open(run).scores(1.0),
-    "../thumbnails.parquet": lambda run: clipft.WiseExplorer(run).thumbnails[0],
+    "../thumbnails.parquet": lambda run: clipft.WiseExplorer(run).figure(),
 }
 
 

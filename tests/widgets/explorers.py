@@ -9,13 +9,18 @@ from test_table import fake, with_ensemble
 
 from clipft.config import RunConfig
 from clipft.diagnostics.energy_map import EnergyMap
+from clipft.figures.wise import sweep_figure
 from clipft.widgets.calibration import ReliabilityExplorer
+from clipft.widgets.classes import ClassExplorer
 from clipft.widgets.distortion import DistortionExplorer
 from clipft.widgets.energy_gap import EnergyGapExplorer
 from clipft.widgets.energy_map import EnergyMapExplorer
+from clipft.widgets.explore import RunExplorer
 from clipft.widgets.form import FineTuneForm
 from clipft.widgets.run_browser import RunBrowser
+from clipft.widgets.view import FigureView
 from clipft.widgets.wise import WiseExplorer
+from clipft.widgets.workspace import Workspace
 
 COLUMNS = ["run", "method", "lr", "steps", "seed", "split", "kind"]
 COLUMNS += ["reference", "shifted", "difference", "low", "high", "verdict"]
@@ -37,7 +42,8 @@ def distortions():
 
 
 def energy_map(sweep, per_split=4):
-    rows = np.concatenate([rows[:per_split] for rows in sweep.rows.values()])
+    """A map of a few images of each split, the last one first."""
+    rows = np.concatenate([rows[:per_split] for rows in sweep.rows.values()])[::-1]
     rng = np.random.default_rng(1)
     places = [rng.normal(size=(len(rows), 2)).astype(np.float32) for _ in range(2)]
     return EnergyMap(
@@ -50,24 +56,30 @@ def energy_map(sweep, per_split=4):
 
 def explorers(scored, results):
     sweep = toy_sweep(n=30)
+    few = energy_map(sweep)
+    run = scored.scored[0]
     return {
         "wise": lambda: WiseExplorer([sweep, toy_sweep(3, gap=False)]),
         "wise, no shift": lambda: WiseExplorer(toy_sweep(splits=("real/val", "real/test"))),
         "wise, one image": lambda: WiseExplorer(toy_sweep(n=1, classes=1)),
         "reliability": lambda: ReliabilityExplorer(sweep),
         "reliability, one image": lambda: ReliabilityExplorer(toy_sweep(n=1)),
-        "gap": lambda: EnergyGapExplorer(results, scored.runs, selection=scored.scored[0].id),
+        "classes": lambda: ClassExplorer(sweep),
+        "gap": lambda: EnergyGapExplorer(results, scored.runs, run=run.id),
         "gap, many": lambda: EnergyGapExplorer(
             fake(recipes=[("ft", 1e-4), ("ft", 1e-5), ("lipsum", 1e-4)])
         ),
         "gap, with an ensemble": lambda: EnergyGapExplorer(with_ensemble()),
         "distortion": lambda: DistortionExplorer(distortions()),
-        "map": lambda: EnergyMapExplorer(energy_map(sweep), sweep, selection=(0, 2)),
+        "map": lambda: EnergyMapExplorer(few, sweep, selection=list(few.ids[:2])),
         "map, no gap": lambda: EnergyMapExplorer(
             energy_map(toy_sweep(gap=False)), toy_sweep(gap=False)
         ),
         "map, one image": lambda: EnergyMapExplorer(energy_map(toy_sweep(n=1), 1), toy_sweep(n=1)),
         "browser": lambda: RunBrowser(results, scored.runs),
+        "run": lambda: RunExplorer(run),
+        "workspace": lambda: Workspace(scored.runs, maps=False),
+        "view": lambda: FigureView(sweep_figure(sweep, 0.25)),
         "form": lambda: FineTuneForm(RunConfig(), "none"),
     }
 
@@ -78,6 +90,7 @@ NAMES = (
     "wise, one image",
     "reliability",
     "reliability, one image",
+    "classes",
     "gap",
     "gap, many",
     "gap, with an ensemble",
@@ -86,5 +99,8 @@ NAMES = (
     "map, no gap",
     "map, one image",
     "browser",
+    "run",
+    "workspace",
+    "view",
     "form",
 )

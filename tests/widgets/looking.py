@@ -1,45 +1,44 @@
-"""How tests read what an explorer shows: its widgets, its pictures, its tables."""
+"""How tests read what an explorer shows: its answers, its pictures."""
 
 import base64
-import html
+import gzip
 import json
-import re
 
 import numpy as np
 import pandas as pd
 
-from clipft.widgets import base
+from clipft.boards.desk import Answer
 
 
-def widgets(explorer):
-    """Every widget of an explorer."""
-    return list(base.parts(explorer.widget))
+def asked(explorer, what, **more):
+    """The answer to a question of the page; `figure NAME` asks for a picture."""
+    kind, _, name = what.partition(" ")
+    return explorer.board.desk.answer({"what": kind} | ({"name": name} if name else {}) | more)
 
 
-def plots(explorer):
-    return [part for part in widgets(explorer) if isinstance(part, base.Plot)]
+def drawn(shown):
+    """The figure that a page gets, of an answer or a plot, as JSON has it; {} where there is
+    none.
+    """
+    text = shown.json["figure"] if isinstance(shown, Answer) else shown.figure
+    return json.loads(text, parse_constant=refuse) if text else {}
 
 
-def texts(explorer):
-    return "".join(part.value for part in widgets(explorer) if isinstance(part, base.Html))
+def moves(shown):
+    return shown.json["moves"] if isinstance(shown, Answer) else shown.moves
 
 
-def drawn(plot):
-    """The figure that a page gets, as JSON has it; {} where there is none."""
-    return json.loads(plot.figure, parse_constant=_refuse) if plot.figure else {}
-
-
-def _refuse(word):
+def refuse(word):
     raise AssertionError(f"{word} is no JSON")
 
 
-def traces(plot):
-    return drawn(plot).get("data", [])
+def traces(shown):
+    return drawn(shown).get("data", [])
 
 
-def named(plot, name, kind="scatter"):
+def named(shown, name, kind="scatter"):
     """The one trace of this name and kind."""
-    kinds = [trace for trace in traces(plot) if trace["type"] == kind]
+    kinds = [trace for trace in traces(shown) if trace["type"] == kind]
     (trace,) = [trace for trace in kinds if trace.get("name") == name]
     return trace
 
@@ -51,18 +50,35 @@ def values(column):
     return column
 
 
-def moving(plot, name):
+def moving(shown, name):
     """property -> its values at each alpha, of the trace of this name."""
-    place = [trace.get("name") for trace in traces(plot)].index(name)
-    (keys,) = [move["keys"] for move in plot.moves["traces"] if move["place"] == place]
+    place = [trace.get("name") for trace in traces(shown)].index(name)
+    (keys,) = [move["keys"] for move in moves(shown)["traces"] if move["place"] == place]
     return keys
 
 
-def table_of(text):
-    """The last HTML table as a data frame of words."""
-    rows = re.findall(r"<tr>(.*?)</tr>", text.rpartition("<table")[2])
-    head, *body = (
-        [html.unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
-        for row in rows
-    )
-    return pd.DataFrame(body, columns=head)
+def points(shown, runs):
+    """Run -> its point in the picture."""
+    found = {}
+    for trace in traces(shown):
+        numbers = (trace.get("meta") or {}).get("id", [])
+        for number, *place in zip(
+            numbers, values(trace["x"]), values(trace["y"]), strict=bool(numbers)
+        ):
+            found[runs[number]] = tuple(place)
+    return found
+
+
+def table_of(said):
+    """A table of an answer as a data frame of words."""
+    return pd.DataFrame(said["rows"], columns=said["columns"])
+
+
+def unpacked(record, key):
+    """An answer of a saved page: its JSON, and the bytes of its arrays."""
+    answer = record["answers"][key]
+    blobs = {
+        name: gzip.decompress(base64.b64decode(record["blobs"][digest]))
+        for name, digest in answer["blobs"].items()
+    }
+    return json.loads(blobs.pop("json")), blobs

@@ -5,27 +5,23 @@ import functools
 import itertools
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
-import traitlets
 from explorers import distortions
-from looking import drawn, table_of, traces, values
+from looking import asked, drawn, points, table_of, traces
 from scipy import stats
-from test_sweep import toy_sweep
 from test_table import TABLE, fake, with_ensemble
 
 pytest.importorskip("anywidget")
 
+from clipft.boards import configs
+from clipft.boards.desk import key_of
 from clipft.config import RunConfig
 from clipft.errors import ClipftError, ConfigError
+from clipft.figures.moves import moves_of
 from clipft.figures.wise import curves_figure
-from clipft.runs.folder import THUMBNAILS
 from clipft.runs.run import read_sweep
 from clipft.runs.table import results as results_
-from clipft.runs.thumbnails import Thumbnails
-from clipft.widgets import configs, energy_gap
-from clipft.widgets.base import Plot
 from clipft.widgets.distortion import DistortionExplorer
 from clipft.widgets.energy_gap import EnergyGapExplorer
 from clipft.widgets.run_browser import RunBrowser
@@ -38,27 +34,32 @@ def results(scored):
     return results_(scored.runs)
 
 
-def points(explorer):
-    """Run -> its point in the picture."""
-    found = {}
-    for trace in traces(explorer.plot):
-        numbers = (trace.get("meta") or {}).get("id", [])
-        for number, *place in zip(
-            numbers, values(trace["x"]), values(trace["y"]), strict=bool(numbers)
-        ):
-            found[explorer.runs[number]] = tuple(place)
-    return found
-
-
 def at(shift):
     """A row per run of MANY at alpha 1, a column per metric."""
     rows = MANY[(MANY.alpha == 1) & (MANY.split == shift)]
     return rows.pivot(index="run", columns="metric", values="mean")
 
 
-def of_figure(figure):
-    plot = Plot(figure)
-    return drawn(plot)
+def question(explorer):
+    """What a page asks for the picture of these traits."""
+    menus = explorer.about["charts"].values()
+    (names,) = [[menu["name"] for menu in chart["menus"]] for chart in menus]
+    return {name: getattr(explorer, name) for name in names}
+
+
+def picture(explorer):
+    (name,) = explorer.about["charts"]
+    return asked(explorer, f"figure {name}", **question(explorer))
+
+
+def said(explorer):
+    return " ".join(picture(explorer).json["said"]["paragraphs"])
+
+
+def looks(explorer):
+    """Method -> the colour of its points."""
+    groups = [trace for trace in traces(picture(explorer)) if "meta" in trace]
+    return {trace["name"]: trace["marker"]["color"] for trace in groups}
 
 
 # energy gap
@@ -69,28 +70,28 @@ def test_gap_draws_every_run_and_its_correlation():
     assert explorer.shift == "art/test"
     explorer.shift = "sketch/test"
     want = at("sketch/test")
-    assert points(explorer) == {
+    assert points(picture(explorer), explorer.gaps.runs) == {
         run: (row.energy_gap, row.relative_accuracy) for run, row in want.iterrows()
     }
     whole = stats.pearsonr(want.energy_gap, want.relative_accuracy)[0]
     assert explorer.correlation.r == pytest.approx(whole)
-    assert f"r = {whole:.2f} [" in explorer.note.value
-    colours = {
-        trace["name"]: trace["marker"]["color"]
-        for trace in traces(explorer.plot)
-        if "meta" in trace
-    }
-    explorer.methods = ("ft",)
+    assert f"r = {whole:.2f} [" in said(explorer)
+    rho = stats.spearmanr(want.energy_gap, want.relative_accuracy)[0]
+    assert f"Spearman's rho {rho:.2f}" in said(explorer)
+    colours = looks(explorer)
+    explorer.methods = ["ft"]
     assert explorer.correlation.n == 4
-    assert {
-        trace["name"]: trace["marker"]["color"]
-        for trace in traces(explorer.plot)
-        if "meta" in trace
-    } == {"FT": colours["FT"]}
-    explorer.methods = ()
-    assert drawn(explorer.plot) == {} and explorer.correlation.n == 0
-    (said,) = explorer.figure().layout.annotations
-    assert said.text.startswith("no run with energy_gap")
+    assert looks(explorer) == {"FT": colours["FT"]}
+
+
+def test_gap_of_no_method_says_so():
+    explorer = EnergyGapExplorer(MANY)
+    explorer.methods = []
+    assert explorer.correlation.n == 0
+    with pytest.raises(ConfigError, match="choose others"):
+        picture(explorer)
+    (note,) = explorer.figure().layout.annotations
+    assert note.text.startswith("no run with energy_gap")
 
 
 def test_gap_names_the_two_runs_without_which_r_changes_most():
@@ -102,55 +103,62 @@ def test_gap_names_the_two_runs_without_which_r_changes_most():
         rest = part.drop(index=list(pair))
         changes[pair] = stats.pearsonr(rest.energy_gap, rest.relative_accuracy)[0] - whole
     pair = max(changes, key=lambda pair: abs(changes[pair]))
-    said = explorer.note.value.partition("Without ")[2]
-    assert [run for run in part.index if f"run {run}" in said] == sorted(pair)
-    assert f"r = {whole + changes[pair]:.2f} [" in said and "n = 4" in said
-    explorer.methods = ("lipsum",)
-    assert "Without" not in explorer.note.value  # two runs
+    without = said(explorer).partition("Without ")[2]
+    assert [run for run in part.index if f"run {run}" in without] == sorted(pair)
+    assert f"r = {whole + changes[pair]:.2f} [" in without and "n = 4" in without
+    explorer.methods = ["lipsum"]
+    assert "Without" not in said(explorer)  # two runs
 
 
 @pytest.mark.parametrize("shift", ["art/test", "sketch/test"])
 def test_gap_opens_on_the_run_that_is_furthest_to_the_right(shift):
     explorer = EnergyGapExplorer(MANY, shift=shift)
-    assert explorer.selection == at(shift).energy_gap.idxmax()
-    assert explorer.runs[explorer.plot.chosen] == explorer.selection
-    title = drawn(explorer.plot)["layout"]["title"]["text"]
-    row = MANY[MANY.run == explorer.selection].iloc[0]
-    assert f"seed {row.seed}, run {explorer.selection}" in title
-    assert explorer.selection in explorer.about.value
-    empty = EnergyGapExplorer(MANY, selection="")
-    assert empty.plot.chosen == -1 and "Click a point" in empty.about.value
+    assert explorer.run == at(shift).energy_gap.idxmax()
+    row = MANY[MANY.run == explorer.run].iloc[0]
+    name = f"seed {row.seed}, run {explorer.run}"
+    assert name in explorer.figure().layout.title.text
+    assert name in asked(explorer, "about", run=explorer.run).json["said"]["heading"]
+    empty = EnergyGapExplorer(MANY, run="")
+    assert empty.run == ""
+    assert "Click a point" in asked(empty, "about", run="").json["said"]["paragraphs"][0]
 
 
 def test_gap_live_is_its_static_twin():
-    explorer = EnergyGapExplorer(MANY)
-    for shift, selection in (("sketch/test", MANY.run[0]), ("art/test", "")):
-        explorer.shift = shift
-        explorer.selection = selection
-        assert drawn(explorer.plot) == of_figure(explorer.figure())
+    """But for the ring around the chosen run, which the page draws."""
+    explorer = EnergyGapExplorer(MANY, run="")
+    for explorer.shift in ("sketch/test", "art/test"):
+        assert drawn(picture(explorer)) == json.loads(explorer.figure().to_json())
 
 
-def test_gap_click_opens_the_run(at_home, results):
+def test_gap_tells_of_the_run_that_is_clicked(at_home, results):
     explorer = EnergyGapExplorer(results, at_home.runs)
+    assert {run for _, run in explorer.about["runs"]} == {run.id for run in at_home.scored}
     for run in at_home.scored:
-        name = run.id
-        explorer.plot.chosen = explorer.runs.index(name)
-        assert explorer.selection == name
-        assert f"run {name}" in explorer.about.value
-        assert f"run {name}" in drawn(explorer.plot)["layout"]["title"]["text"]
-        settings = dict(table_of(explorer.about.value).to_numpy())
-        assert settings["learning rate"] == "0.003"
-        sweep = read_sweep(run.path)
-        assert drawn(explorer.curve) == of_figure(curves_figure([sweep], 1.0))
-        assert name in drawn(explorer.curve)["layout"]["title"]["text"]
-        rows = sweep.rows[explorer.shift]
-        most = rows[np.argmax(sweep.energy_gap[-1, rows])]
-        gap = f"gap {sweep.energy_gap[-1, most]:.1f}"
-        assert gap in explorer.tiles.value.partition("</figure>")[0]
-        assert "src='data:image/webp" in explorer.tiles.value
-    explorer.plot.chosen = -1
-    assert explorer.selection == "" and explorer.tiles.value == ""
-    assert drawn(explorer.curve) == {}
+        explorer.run = run.id
+        assert f"run {run.id}" in explorer.figure().layout.title.text
+        about = asked(explorer, "about", run=run.id).json["said"]
+        assert f"run {run.id}" in about["heading"]
+        assert dict(table_of(about["table"]).to_numpy())["learning rate"] == "0.003"
+        curve = asked(explorer, "figure curve", run=run.id)
+        still, _ = moves_of(curves_figure([read_sweep(run.path)], 1.0))
+        assert drawn(curve) == json.loads(still.to_json())
+        assert run.id in drawn(curve)["layout"]["title"]["text"]
+
+
+def test_a_saved_page_has_the_pictures_of_what_is_chosen():
+    """Also of methods and measures that its menus do not offer."""
+    explorer = EnergyGapExplorer(MANY)
+    explorer.methods = ["ft"]
+    explorer.x = "nll"
+    explorer.y = "ece"
+    answers = explorer.record()["answers"]
+    asks = {"what": "figure", "name": "gap", **question(explorer)}
+    assert key_of(asks) in answers
+    for shift in explorer.gaps.shifts:
+        for menu in explorer.about["charts"]["gap"]["menus"][1:3]:
+            for measure in menu["saved"]:
+                own = asks | {"shift": shift, menu["name"]: measure}
+                assert key_of(own) in answers
 
 
 def test_gap_tells_settings_in_words_without_digests(at_home):
@@ -191,15 +199,6 @@ def test_gap_tells_how_a_combination_was_made(tmp_path):
     }
 
 
-def test_gap_shows_the_images_of_the_shift_that_is_chosen(at_home, results):
-    """The images are those of the shift in the menu, also if it changes after the click."""
-    name = at_home.scored[0].id
-    explorer = EnergyGapExplorer(results, at_home.runs, selection=name)
-    explorer.shift = "sketch/test"
-    want = EnergyGapExplorer(results, at_home.runs, selection=name, shift="sketch/test")
-    assert explorer.tiles.value == want.tiles.value
-
-
 def test_gap_without_shifts_is_one_line():
     with pytest.raises(ConfigError, match="no run is scored on a shift, as where its data set has"):
         EnergyGapExplorer(TABLE[TABLE.role != "shift"])
@@ -221,32 +220,28 @@ def test_gap_of_ensembles_alone_is_no_raw_error():
         EnergyGapExplorer(table[table.method == "ft+output_ensemble"])
 
 
-def test_gap_of_a_run_that_is_not_there_is_no_raw_error():
-    explorer = EnergyGapExplorer(TABLE)
-    with pytest.raises((ClipftError, traitlets.TraitError)):
-        explorer.selection = "nobody"
+@pytest.mark.parametrize("name", ["run", "shift", "x", "y"])
+def test_gap_of_what_is_not_there_is_no_raw_error(name):
     with pytest.raises(ClipftError, match="nobody"):
-        EnergyGapExplorer(TABLE, selection="nobody")
+        EnergyGapExplorer(TABLE, **{name: "nobody"})
+    explorer = EnergyGapExplorer(TABLE)
+    if name == "run":
+        with pytest.raises(ClipftError, match="nobody"):
+            explorer.run = "nobody"
+    else:
+        setattr(explorer, name, "nobody")
+        with pytest.raises(ClipftError, match="nobody"):
+            picture(explorer)
 
 
-def test_gap_with_a_damaged_pack_of_images_says_so(elsewhere, scored):
-    (elsewhere / THUMBNAILS).write_bytes(b"no parquet")
-    name = scored.scored[0].id
-    explorer = EnergyGapExplorer(results_(elsewhere), elsewhere, selection=name)
-    assert "is damaged" in explorer.about.value
-    assert explorer.tiles.value == ""
-
-
-def test_an_ensemble_has_no_moved_images():
-    sweep = toy_sweep(gap=False)
-    moved = energy_gap.moved_html(sweep, "real/test", Thumbnails(sweep))
-    assert "an ensemble has none" in moved
-
-
-def test_gap_names_a_run_whose_folder_is_missing(tmp_path):
-    explorer = EnergyGapExplorer(TABLE, tmp_path, selection=TABLE.run[0])
-    assert "missing or no file" in explorer.about.value
-    assert drawn(explorer.curve) == {}
+def test_gap_names_a_run_whose_folder_is_missing(at_home, results, tmp_path):
+    explorer = EnergyGapExplorer(results, at_home.runs)
+    explorer.gaps.folder = tmp_path
+    about = asked(explorer, "about", run=explorer.run).json["said"]
+    assert explorer.run in about["heading"]
+    assert "missing or no file" in about["paragraphs"][0]
+    with pytest.raises(ClipftError):
+        asked(explorer, "figure curve", run=explorer.run)
 
 
 # feature distortion
@@ -260,37 +255,41 @@ def test_distortion_draws_the_table():
         explorer.kind = kind
         part = table[(table.split == shift) & (table.kind == kind)]
         wanted = {row.run: (row.reference, row.shifted) for row in part.itertuples()}
-        assert points(explorer) == wanted
-        assert drawn(explorer.plot) == of_figure(explorer.figure())
+        assert points(picture(explorer), sorted(table.run.unique())) == wanted
+        assert explorer.shown.run.tolist() == part.run.tolist()
+        assert drawn(picture(explorer)) == json.loads(explorer.figure().to_json())
         holds, fails = ((part.verdict == word).sum() for word in ("holds", "fails"))
         counts = f"the theory holds in {holds}, fails in {fails}"
-        assert "4 runs; by 95 % intervals" in explorer.note.value and counts in explorer.note.value
+        assert "4 runs; by 95 % intervals" in said(explorer) and counts in said(explorer)
 
 
-def test_distortion_click_chooses_a_run():
+def test_distortion_tells_of_each_run():
     table = distortions()
     explorer = DistortionExplorer(table)
-    assert explorer.selection == "" and "Click a point" in explorer.note.value
-    for number, run in enumerate(sorted(table.run.unique())):
-        explorer.plot.chosen = number
-        assert explorer.selection == run
+    assert explorer.run == "" and "Click a point" in picture(explorer).json["hint"]
+    for run in sorted(table.run.unique()):
+        explorer.run = run
         here = table[(table.run == run) & (table.split == explorer.shift) & (table.kind == "raw")]
         (row,) = here.itertuples()
-        assert f"seed {row.seed}, run {run}" in explorer.note.value
+        told = picture(explorer).json["of_run"][run]
+        assert f"seed {row.seed}, run {run}" in told[0]
         interval = f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]: {row.verdict}"
-        assert interval in explorer.note.value
-        assert f"run {run}" in drawn(explorer.plot)["layout"]["title"]["text"]
-    explorer.plot.chosen = -1
-    assert explorer.selection == "" and "Click a point" in explorer.note.value
-    explorer.selection = run
-    assert explorer.plot.chosen == number
+        assert interval in told[-1]
+        assert f"run {run}" in explorer.figure().layout.title.text
     with pytest.raises(ClipftError, match="nobody"):
-        explorer.selection = "nobody"
+        explorer.run = "nobody"
+    assert explorer.run == run
 
 
 def test_distortion_of_an_empty_table_is_one_line():
     with pytest.raises(ConfigError, match="no feature distortion to draw"):
         DistortionExplorer(distortions().iloc[:0])
+
+
+@pytest.mark.parametrize("name", ["run", "shift", "kind"])
+def test_distortion_of_what_is_not_there_is_no_raw_error(name):
+    with pytest.raises(ClipftError):
+        DistortionExplorer(distortions(), **{name: "nobody"})
 
 
 def test_distortion_of_one_kind_opens_on_it():

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from explorers import distortions, energy_map
+from looking import unpacked
 from test_sweep import toy_sweep
 from test_table import fake
 
@@ -27,8 +28,8 @@ from clipft.figures.tables import table_figure
 from clipft.progress import say
 from clipft.runs.card import _plain
 from clipft.runs.run import Run
-from clipft.widgets.base import Html, Plot, parts
 from clipft.widgets.calibration import ReliabilityExplorer
+from clipft.widgets.classes import ClassExplorer
 from clipft.widgets.distortion import DistortionExplorer
 from clipft.widgets.energy_gap import EnergyGapExplorer
 from clipft.widgets.energy_map import EnergyMapExplorer
@@ -122,27 +123,40 @@ def explorers(sweep, table):
     frame["run"] = IMAGE + frame["run"]
     frame["method"] = frame["method"].replace({"ft": IMAGE})
     frame["split"] = frame["split"].str.replace("sketch", NAMES[3])
+    few = energy_map(sweep)
     return {
         "wise": lambda: WiseExplorer([sweep, replace(sweep, title=IMAGE)]),
         "reliability": lambda: ReliabilityExplorer(sweep),
-        "map": lambda: EnergyMapExplorer(energy_map(sweep), sweep, selection=(0, 2)),
+        "classes": lambda: ClassExplorer(sweep),
+        "map": lambda: EnergyMapExplorer(few, sweep, selection=list(few.ids[:3])),
         "gap": lambda: EnergyGapExplorer(table),
         "distortion": lambda: DistortionExplorer(frame),
         "browser": lambda: RunBrowser(table, "none"),
     }
 
 
-@pytest.mark.parametrize("name", ["wise", "reliability", "map", "gap", "distortion", "browser"])
-def test_explorers(sweep, table, name):
+KINDS = ["wise", "reliability", "classes", "map", "gap", "distortion", "browser"]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_explorers(sweep, table, name, tmp_path):
+    """Pictures have no tag but their own; all else is text, which the page's script shows so."""
     explorer = explorers(sweep, table)[name]()
-    seen = ""
-    for part in parts(explorer.widget):
-        if isinstance(part, Html):
-            seen += check_html(part.value)
-        elif isinstance(part, Plot):
-            seen += check_figure([json.loads(part.figure or "{}"), dict(part.moves)])
-    seen += check_figure(explorer._repr_mimebundle_()[FIGURE])
+    seen = check_figure(explorer._repr_mimebundle_()[FIGURE])
+    record = explorer.record()
+    for key, kept in record["answers"].items():
+        if "error" in kept:  # a text, too
+            continue
+        answer, _ = unpacked(record, key)
+        if "figure" in answer:
+            seen += check_figure([json.loads(answer["figure"] or "{}"), answer["moves"]])
     assert any(mark in seen for mark in ("onerror", "&lt;img", "${broken", "{{broken"))
+
+    page = explorer.export(tmp_path / "page.html").read_text()
+    check_html(page)
+    plain = WiseExplorer(toy_sweep()).export(tmp_path / "plain.html").read_text()
+    tags, plain_tags = ([tag for tag, _ in Elements(text).found] for text in (page, plain))
+    assert tags == plain_tags
     explorer.close()
 
 

@@ -1,6 +1,6 @@
 """What runs were told: settings that differ from the defaults, or between two runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -81,25 +81,35 @@ def changed_settings(folder: Path) -> dict[str, str]:
     return settings
 
 
-def config_diff(first: Path, second: Path) -> pd.DataFrame:
-    """The settings in which two runs differ, in words: columns setting, first, second.
+def told_table(runs: Sequence[Path]) -> pd.DataFrame:
+    """The settings in which runs differ, in words: columns setting, and one for each run's id.
 
-    A file that has the same name in both and another content is said to be another.
+    A file that has the same name as the first run's and another content is said to be another.
     """
-    ours = _told(first)
-    theirs = _told(second)
-    differ = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+    told = [_told(run) for run in runs]
+    first = told[0]
+    every = dict.fromkeys(key for one in told for key in one)
+    differ = [key for key in every if any(one.get(key) != first.get(key) for one in told)]
     rows = {}
     for key in differ:
         if key not in CONTENTS:
-            rows[key] = (in_words(ours.get(key)), in_words(theirs.get(key)))
+            rows[key] = [in_words(one.get(key)) for one in told]
     for key in differ:
         setting, other = CONTENTS.get(key, (key, ""))
         if setting not in rows:
-            name = in_words(ours.get(setting))
-            rows[setting] = (name, f"{name}, {other}")
-    table = [(setting, *values) for setting, values in rows.items()]
-    return pd.DataFrame(table, columns=["setting", "first", "second"])
+            rows[setting] = [
+                _named(one, setting, other, is_other=one.get(key) != first.get(key)) for one in told
+            ]
+    names = [f"run {run.name}" for run in runs]
+    return pd.DataFrame(
+        [(setting, *words) for setting, words in rows.items()], columns=["setting", *names]
+    )
+
+
+def _named(told: Mapping[str, object], setting: str, other: str, *, is_other: bool) -> str:
+    """What a run has of a setting; with what differs in it where the name does not say it."""
+    name = in_words(told.get(setting))
+    return f"{name}, {other}" if is_other else name
 
 
 def in_words(value: object) -> str:
