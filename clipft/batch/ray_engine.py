@@ -38,6 +38,7 @@ from .attempt import Attempts, Share, Status
 from .on_ray import OnRay
 from .spec import Job
 
+GAVE_UP = "Starting Ray client server failed"  # Ray, after 30 s
 CONNECT = 90.0  # seconds in which a cluster answers: a busy machine takes its time
 ANSWER = 120.0  # seconds in which each of its nodes does: a node imports clipft first
 GRACE = 15.0  # seconds in which cancelled jobs end their kernels
@@ -352,7 +353,19 @@ def _nodes() -> list[dict[str, Any]]:
 
 
 def _probe(address: str) -> None:
-    """Raise ConfigError where no cluster answers at an address, and say why."""
+    """Raise ConfigError where no cluster answers at an address, and say why.
+
+    One whose machine was too busy to start a server for its client is asked again.
+    """
+    reason = _fault(address)
+    if GAVE_UP in reason:
+        reason = _fault(address)
+    if reason:
+        raise ConfigError(f"cannot reach the Ray cluster {address!r}: {reason}")
+
+
+def _fault(address: str) -> str:
+    """Why no cluster answers at an address; "" where one does."""
     pipes: dict[str, Any] = {"stdout": PIPE, "stderr": PIPE, "text": True}
     with Popen([sys.executable, "-c", PROBE, address], **pipes) as probe:
         assert probe.stdout is not None
@@ -361,13 +374,11 @@ def _probe(address: str) -> None:
             _, said = probe.communicate(timeout=CONNECT)
         except TimeoutExpired:
             probe.kill()
-            reason = f"no answer in {CONNECT:g} s; wanted: auto, HOST:PORT or ray://HOST:PORT"
-        else:
-            if probe.returncode == 0:
-                return
-            lines = said.splitlines() or [f"exit code {probe.returncode}"]
-            reason = lines[-1][:400]
-    raise ConfigError(f"cannot reach the Ray cluster {address!r}: {reason}")
+            return f"no answer in {CONNECT:g} s; wanted: auto, HOST:PORT or ray://HOST:PORT"
+    if probe.returncode == 0:
+        return ""
+    lines = said.splitlines() or [f"exit code {probe.returncode}"]
+    return lines[-1][:400]
 
 
 @contextlib.contextmanager
@@ -417,14 +428,14 @@ def _connected(address: str) -> Iterator[None]:
 
 
 def _begin(place: dict[str, Any]) -> None:
-    """Connect to a cluster, or start one; that is tried twice: Ray gives a busy machine 30 s."""
+    """Connect to a cluster, or start one; twice where Ray gave a busy machine no more than 30 s."""
     import ray
 
     settings = QUIET | place | {"runtime_env": {"env_vars": passed(os.environ)}}
     try:
         ray.init(**settings)
-    except Exception:
-        if place["address"] != "local":
+    except Exception as error:
+        if place["address"] != "local" and GAVE_UP not in str(error):
             raise
         ray.shutdown()
         ray.init(**settings)
