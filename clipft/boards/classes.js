@@ -1,28 +1,39 @@
 // Which classes lost, and what is taken for what, before and after. A click on a class, or on a pair,
 // selects its images in every view.
 
-// The images whose classes are looked at: of one split, or of all. The selection does not narrow
-// them: it is what a click here makes.
-function rowsOfSplit(board) {
-  const {sweep, store} = board;
-  const split = sweep.splits.indexOf(store.get("split"));
-  return split < 0 ? sweep.everyRow : sweep.everyRow.filter((row) => sweep.split[row] === split);
-}
-
 class ListView {
   constructor(board, host, {label, columns, sortBy, hint, extra = []}) {
     this.board = board;
     this.said = paragraph(hint);
     this.where = paragraph("", "clipft-where");
     this.splits = menu(board, "split", "split", [["every split", ""]]);
-    this.table = new SortedTable(columns, {label, sortBy, chosen: (line) => board.select(this.rowsOf(line)),
+    this.pool = board.rows; // images that were selected elsewhere: the table is of these
+    this.table = new SortedTable(columns, {label, sortBy, chosen: (line) => this.chose(line),
       isChosen: (line) => this.isChosen(line)});
     host.append(element("div", {className: "clipft-beside"},
       element("div", {className: "clipft-controls"}, this.splits, board.hasBar ? null : slider(board), this.said),
       // What a click adds stands beside the table: above it the rows would move away under the mouse.
       element("div", {className: "clipft-pictures"}, this.where,
         element("div", {className: "clipft-side"}, this.table.node, ...extra))));
+    board.until(board.store.on("rows", () => {
+      if (!this.isChoosing) this.pool = board.rows;
+    }));
     board.until(board.store.on("rows alpha split", () => this.draw()));
+  }
+
+  // A click marks its line; the table stays as it is.
+  chose(line) {
+    this.isChoosing = true;
+    this.board.select(this.rowsOf(line));
+    this.isChoosing = false;
+  }
+
+  // The images that are looked at: those selected elsewhere, or all, of one split or of every one.
+  looked() {
+    const {sweep, store} = this.board;
+    const rows = this.pool ?? sweep.everyRow;
+    const split = sweep.splits.indexOf(store.get("split"));
+    return split < 0 ? rows : rows.filter((row) => sweep.split[row] === split);
   }
 
   draw() {
@@ -34,9 +45,10 @@ class ListView {
     this.splits.fill([["every split", ""], ...sweep.splits.map((name) => [name, name])]);
     const nearest = sweep.alphas[sweep.nearest(store.get("alpha"))].toFixed(2);
     const split = store.get("split") || "every split";
-    this.where.textContent = `${sweep.title}, ${split} at alpha ${nearest}`;
+    const whose = this.pool ? `, of ${plural(this.pool.length, "selected image")}` : "";
+    this.where.textContent = `${sweep.title}, ${split} at alpha ${nearest}${whose}`;
     this.chosen = new Set(this.board.rows ?? []);
-    this.table.fill(this.lines(store.get("alpha"), rowsOfSplit(this.board)));
+    this.table.fill(this.lines(store.get("alpha"), this.looked()));
   }
 
   isChosen(line) {
@@ -76,7 +88,7 @@ VIEWS.classes = class extends ListView {
     const {sweep} = this.board;
     if (!this.byLabel) {
       this.byLabel = new Map();
-      for (const row of rowsOfSplit(this.board)) {
+      for (const row of this.looked()) {
         const own = sweep.label[row];
         if (!this.byLabel.has(own)) this.byLabel.set(own, []);
         this.byLabel.get(own).push(row);

@@ -156,6 +156,11 @@ def test_a_lasso_is_what_all_views_show(page, saved):
     by_id = dict(zip(sweep.ids.tolist(), sweep.label.tolist(), strict=True))
     assert all(row["class"] == sweep.name_of(by_id[row["id"]]) for row in rows)
 
+    show(page, "classes")
+    lines = page.locator(".clipft-view-classes .clipft-sorted tbody tr")
+    counted = lines.evaluate_all("all => all.map(line => Number(line.cells[1].textContent))")
+    assert sum(counted) == len(chosen)
+    assert len(counted) == len(set(sweep.label[chosen]))
     show(page, "calibration")
     view = page.locator(".clipft-view-reliability")
     split = sweep.splits[-1]
