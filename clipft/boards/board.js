@@ -4,8 +4,8 @@ class Board {
   constructor(el, store, source, {about, live}) {
     Object.assign(this, {el, store, source, live, sweep: null, rows: null, closed: false});
     const isHere = ([, run]) => live || source.has({what: "sweep", run});
-    Object.assign(this, {runs: (about.runs ?? []).filter(isHere), whole: about.runs?.length ?? 0, charts: about.charts ?? {}, hasBar: Boolean(about.bar),
-      similar: Boolean(about.similar)});
+    const {runs, charts, bar, similar} = about;
+    Object.assign(this, {runs: runs.filter(isHere), whole: runs.length, charts, hasBar: bar, similar});
     this.ends = [];
     this.views = [];
     this.answers = new Map();

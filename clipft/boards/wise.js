@@ -16,8 +16,33 @@ function ofSelection({figure, moves}, change) {
   return {figure: changed, moves: still};
 }
 
-VIEWS.wise = class {
+// A picture of the run that is shown; selected(answer, rows) makes of it that of some images.
+class RunPicture {
+  // told: where it is said that there is no picture
+  async paintOf(question, told) {
+    const {sweep, rows} = this.board;
+    this.asked = question;
+    const isOver = () => this.asked !== question || sweep !== this.board.sweep; // another one meanwhile
+    try {
+      const answer = await this.board.ask(question);
+      if (isOver()) return;
+      const {figure, moves} = rows ? this.selected(answer, rows) : answer;
+      await this.chart.paint(figure, moves);
+    } catch (error) {
+      if (isOver()) return;
+      told.replaceChildren(paragraph(error.message));
+      await this.chart.paint("");
+    }
+  }
+
+  close() {
+    this.chart.close();
+  }
+}
+
+VIEWS.wise = class extends RunPicture {
   constructor(board, host) {
+    super();
     this.board = board;
     this.place = element("div");
     const kinds = [["lost (right to wrong)", "lost"], ["gained (wrong to right)", "gained"], ["all flips", "all"]];
@@ -47,21 +72,12 @@ VIEWS.wise = class {
     this.draw();
   }
 
-  async draw() {
-    const {sweep, rows} = this.board;
+  draw() {
+    const {sweep} = this.board;
     if (!sweep) return this.clear();
     this.splits.fill([["every split", ""], ...sweep.splits.map((name) => [name, name])]);
     this.tell();
-    try {
-      const answer = await this.board.ask({what: "figure", name: "wise", run: sweep.run});
-      if (sweep !== this.board.sweep) return;
-      const {figure, moves} = rows ? this.selected(answer, rows) : answer;
-      await this.chart.paint(figure, moves);
-    } catch (error) {
-      if (sweep !== this.board.sweep) return;
-      this.counts.replaceChildren(paragraph(error.message));
-      await this.chart.paint("");
-    }
+    return this.paintOf({what: "figure", name: "wise", run: sweep.run}, this.counts);
   }
 
   clear() {
@@ -180,14 +196,11 @@ VIEWS.wise = class {
       if (!isOver()) this.note.replaceChildren(paragraph(`exact here is not possible: ${error.message}`));
     }
   }
-
-  close() {
-    this.chart.close();
-  }
 };
 
-VIEWS.reliability = class {
+VIEWS.reliability = class extends RunPicture {
   constructor(board, host) {
+    super();
     this.board = board;
     this.splits = menu(board, "shown_split", "split", []);
     this.place = element("div");
@@ -213,23 +226,14 @@ VIEWS.reliability = class {
     return sweep.bySplit(rows ?? sweep.everyRow)[sweep.splits.indexOf(this.split)];
   }
 
-  async draw() {
-    const {sweep, rows} = this.board;
+  draw() {
+    const {sweep} = this.board;
     if (!sweep) return this.clear();
     this.splits.fill(sweep.splits.map((name) => [name, name]));
     this.splits.querySelector("select").selectedIndex = sweep.splits.indexOf(this.split); // none was asked for
     this.tell();
-    const {split} = this;
-    try {
-      const answer = await this.board.ask({what: "figure", name: "reliability", run: sweep.run, split});
-      if (sweep !== this.board.sweep || split !== this.split) return;
-      const {figure, moves} = rows ? this.selected(answer) : answer;
-      await this.chart.paint(figure, moves);
-    } catch (error) {
-      if (sweep !== this.board.sweep) return;
-      this.note.replaceChildren(paragraph(error.message));
-      await this.chart.paint("");
-    }
+    const question = {what: "figure", name: "reliability", run: sweep.run, split: this.split};
+    return this.paintOf(question, this.note);
   }
 
   clear() {
@@ -270,9 +274,5 @@ VIEWS.reliability = class {
     const {rows} = this;
     const lines = models.map(([name, place]) => [name, percent(sweep.ece(place, rows)), rows.length]);
     this.note.replaceChildren(table(["model", "ECE %", "images"], lines));
-  }
-
-  close() {
-    this.chart.close();
   }
 };
