@@ -312,8 +312,7 @@ class EnsembleJudge(Judge):
 
 
 def _predicted(logits: Tensor, known: Known) -> Columns:
-    columns = predictions(logits, known.labels, known.allowed, known.alike)
-    return dict(zip(PREDICTED, columns, strict=True))
+    return predictions(logits, known.labels, known.allowed, known.alike)._asdict()
 
 
 class Own:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,12 +26,25 @@ def logits_of(student: Student, pixels: Tensor) -> Tensor:
     return student.logits(embed(student, pixels)).float()
 
 
+class Predicted(NamedTuple):
+    """What logits z say of N images, each (N,); the names are those of `scores.PREDICTED`.
+
+    prediction: the class; confidence: its probability; nll: nats of the true class; entropy: of the
+    softmax, nats; logsumexp: log sum_c exp(z_c), minus the energy of Liu et al., arXiv:2010.03759.
+    """
+
+    prediction: Tensor
+    confidence: Tensor
+    nll: Tensor
+    entropy: Tensor
+    logsumexp: Tensor
+
+
 @torch.inference_mode()
 def predictions(
     logits: Tensor, labels: Tensor, allowed: Sequence[int] = (), alike: Sequence[Sequence[int]] = ()
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits (N, C), labels (N,) -> predicted class, its probability, and nats of the true class,
-    each (N,).
+) -> Predicted:
+    """What logits (N, C) say of images, labels (N,).
 
     Of tied classes the lower index wins, as torch.argmax promises. allowed: the classes that may be
     predicted, all others are masked before the softmax; (): all may. alike: classes that count as
@@ -46,9 +59,14 @@ def predictions(
         logits = logits + mask
     logs = logits.log_softmax(-1)  # (N, C)
     prediction = logs.argmax(-1)
-    confidence = logs.gather(-1, prediction[:, None])[:, 0].exp()
-    nll = -logs.gather(-1, labels.to(logs.device)[:, None])[:, 0]
-    return prediction, confidence, nll
+    log_confidence = logs.gather(-1, prediction[:, None])[:, 0]
+    return Predicted(
+        prediction=prediction,
+        confidence=log_confidence.exp(),
+        nll=-logs.gather(-1, labels.to(logs.device)[:, None])[:, 0],
+        entropy=torch.special.entr(logs.exp()).sum(-1),
+        logsumexp=logits.gather(-1, prediction[:, None])[:, 0] - log_confidence,
+    )
 
 
 def _joined(logits: Tensor, alike: Sequence[Sequence[int]]) -> Tensor:
@@ -117,9 +135,9 @@ def validate_on(
         if not len(chunk.rows):
             continue
         logits = logits_of(student, chunk.pixels)
-        prediction, _, nll = predictions(logits, chunk.labels, chosen_by.allowed)
-        nats += nll.double().sum().cpu()
-        predicted.append(prediction.cpu())
+        said = predictions(logits, chunk.labels, chosen_by.allowed)
+        nats += said.nll.double().sum().cpu()
+        predicted.append(said.prediction.cpu())
         labels.append(chunk.labels)
         rows.append(chunk.rows)
     student.train(was_training)

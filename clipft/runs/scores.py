@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REFERENCE, SHIFT, VAL, TRAINED = "reference", "shift", "val", "trained"  # roles of splits
-PREDICTED = ("prediction", "confidence", "nll")
+PREDICTED = ("prediction", "confidence", "nll", "entropy", "logsumexp")
 MOVED = (
     "energy_gap",
     "feature_distortion",
@@ -49,10 +49,11 @@ TABLE_COLUMNS = [
 class Scores:
     """What one model says of each image of one split; N images.
 
-    prediction (N,) class index, confidence (N,) fraction, nll (N,) nats, energy_gap (N,) squared
-    logits, feature_distortion (N,) in units of the embedding, label (N,), ids (N). An ensemble has
-    none of these two, but with one member wise_distance (N,) in logits and wise_agreement (N,), 1
-    where WiSE predicts the same. group (N,) texts, where the data set has groups.
+    prediction (N,) class index, confidence (N,) fraction, nll (N,) nats, entropy (N,) nats and
+    logsumexp (N,) logits, which an older clipft did not keep, energy_gap (N,) squared logits,
+    feature_distortion (N,) in units of the embedding, label (N,), ids (N). An ensemble has none of
+    these two, but with one member wise_distance (N,) in logits and wise_agreement (N,), 1 where
+    WiSE predicts the same. group (N,) texts, where the data set has groups.
     """
 
     split: str
@@ -62,6 +63,8 @@ class Scores:
     prediction: np.ndarray
     confidence: np.ndarray
     nll: np.ndarray
+    entropy: np.ndarray | None = None
+    logsumexp: np.ndarray | None = None
     energy_gap: np.ndarray | None = None
     feature_distortion: np.ndarray | None = None
     feature_distortion_normalised: np.ndarray | None = None

@@ -42,7 +42,7 @@ class Labelled:
     def accuracy(self, weight: Tensor, bias: Tensor) -> float:
         """Of weight (D, C), bias (C,), as a fraction: top-1 accuracy, or see `ChosenBy`."""
         logits = self.embeddings @ weight + bias
-        prediction, _, _ = predictions(logits, self.labels, self.chosen_by.allowed)
+        prediction = predictions(logits, self.labels, self.chosen_by.allowed).prediction
         return self.chosen_by.accuracy(prediction, self.labels)
 
 

@@ -298,7 +298,7 @@ def test_objectnets_logits_are_projected_as_wise_ft_does(seed):
     soft = np.exp(projected) / np.exp(projected).sum(1, keepdims=True)
 
     first = np.array([ids[0] for ids in ids_of_class])
-    prediction, confidence, nll = predictions(
+    prediction, confidence, nll, *_ = predictions(
         torch.from_numpy(logits), torch.from_numpy(first[labels]), tuple(first), ((1, 4), (5, 7, 9))
     )
     assert prediction.tolist() == first[projected.argmax(1)].tolist()

@@ -309,7 +309,7 @@ def test_tied_classes_go_to_the_lower_index():
 
 def test_predictions_against_torch():
     logits, labels = torch.randn(50, 7) * 5, torch.randint(0, 7, (50,))
-    prediction, confidence, nll = predictions(logits, labels)
+    prediction, confidence, nll, *_ = predictions(logits, labels)
     chances = logits.double().softmax(-1)
     assert torch.equal(prediction, chances.argmax(-1))
     torch.testing.assert_close(confidence.double(), chances.max(-1).values, rtol=1e-5, atol=1e-7)

@@ -32,7 +32,7 @@ def test_masked_softmax_is_numpy(seed):
     draw = np.random.default_rng(seed)
     logits = draw.normal(0, 3, (50, 5))
     labels = draw.choice(ALLOWED, 50)
-    prediction, confidence, nll = predictions(
+    prediction, confidence, nll, *_ = predictions(
         torch.from_numpy(logits), torch.from_numpy(labels), ALLOWED
     )
 
@@ -46,7 +46,7 @@ def test_masked_softmax_is_numpy(seed):
 
 def test_a_mask_by_hand():
     logits = torch.tensor([[9.0, 1.0, 5.0, 1.0]])
-    prediction, confidence, nll = predictions(logits, torch.tensor([3]), ALLOWED)
+    prediction, confidence, nll, *_ = predictions(logits, torch.tensor([3]), ALLOWED)
     assert (prediction.item(), confidence.item()) == (1, 0.5)  # of tied ones the lower
     assert nll.item() == pytest.approx(np.log(2))
     assert predictions(logits, torch.tensor([3]))[0].item() == 0

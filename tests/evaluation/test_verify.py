@@ -43,8 +43,8 @@ def test_an_untouched_run_is_equal_to_the_bit(run):
     before = {file: file.read_bytes() for file in run.path.iterdir()}
     found = again(run, tolerance=0)
     assert found.is_equal and found.holds and found.alphas == ALPHAS
-    # 7 numbers of each image (label, 3 of its prediction, 3 of how it moved), 3 of each metric
-    assert found.numbers == 7 * len(run.folder.images()) + 3 * len(run.folder.scores())
+    # 9 numbers of each image (label, 5 of its prediction, 3 of how it moved), 3 of each metric
+    assert found.numbers == 9 * len(run.folder.images()) + 3 * len(run.folder.scores())
     assert str(found) == f"{run.id} verified: {found.numbers} numbers at 3 alphas equal to the bit"
     assert {file: file.read_bytes() for file in run.path.iterdir()} == before
     assert again(run, [0.5]).alphas == (0.5,)
