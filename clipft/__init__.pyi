@@ -51,6 +51,7 @@ from .reports.energy_gap import gap_table as gap_table
 from .reports.energy_map import energy_map as energy_map
 from .reports.throughput import throughput as throughput
 from .reports.weight_paths import layer_table as layer_table, path_table as path_table
+from .runs.above_wise import above_wise as above_wise
 from .runs.choosing import choices as choices, ordered_pairs as ordered_pairs, verdict as verdict
 from .runs.claims import claims as claims
 from .runs.confusion import confusion_table as confusion_table

@@ -86,6 +86,12 @@ def ahead(curve: np.ndarray, other: np.ndarray) -> float:
     return float(np.mean(_heights(curve, levels) - _heights(other, levels)))
 
 
+def height(curve: np.ndarray, level: float) -> float:
+    """The highest shift accuracy of a curve (K, 2) at a reference accuracy; nan beyond its ends."""
+    found = float(_heights(curve, np.array([level]))[0])
+    return found if np.isfinite(found) else np.nan
+
+
 def _heights(curve: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """The highest place of a polyline (K, 2) over each level (L,), which it must cross: (L,)."""
     heights = np.full(len(levels), -np.inf)
