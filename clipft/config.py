@@ -180,6 +180,15 @@ OTHER_NAMES = {
     "eval_freq": "eval_every",
     "val_every": "eval_every",
     "amp": "precision",
+    "layer_wise_lr_decay": "layer_decay",
+    "llrd": "layer_decay",
+    "peft": "adapter",
+    "lora": "adapter",
+    "lora_r": "adapter_rank",
+    "lora_alpha": "adapter_alpha",
+    "rank": "adapter_rank",
+    "freeze": "train_only",
+    "trainable": "train_only",
     "dtype": "precision",
     "few_shot": "shots",
     "tau": "options.tau",
@@ -205,6 +214,15 @@ class RunConfig(Record):
         lam: weight of the method's regulariser; None: its own.
         lr: the peak, after warm-up.
         text_rate: the text tower's learning rate as a fraction of lr; for methods that train it.
+        layer_decay: the learning rate of a tower's block l of L is lr times this to the L - l, of
+            what stands before the blocks times this to the L; 1: alike.
+        train_only: what alone is trained, the rest stays theta0: head (with its scale), first or
+            last N blocks, or how names of tensors begin, as visual.transformer.resblocks.11; ():
+            all that the method trains.
+        adapter: lora adds a product of low rank to each matrix of attention and MLP, and trains
+            that and the head alone; what is evaluated and kept holds the sum. "": none.
+        adapter_rank: r of that product.
+        adapter_alpha: the product is weighted by adapter_alpha / adapter_rank.
         steps: how many.
         batch_size: images in each.
         warmup: fraction of the steps.
@@ -274,6 +292,11 @@ class RunConfig(Record):
     lam: float | None = Field(None, ge=0)
     lr: float = Field(1e-5, ge=0)
     text_rate: float = Field(1.0, ge=0)
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    train_only: tuple[str, ...] = ()
+    adapter: Literal["", "lora"] = ""
+    adapter_rank: int = Field(8, ge=1)
+    adapter_alpha: float = Field(16.0, gt=0)
     steps: int = Field(5000, ge=1)
     batch_size: int = Field(256, ge=1)
     warmup: float = Field(0.1, ge=0, le=1)

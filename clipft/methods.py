@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .config import RunConfig
 
 Need = Literal["anchor", "context", "random_texts", "captions", "class_captions", "weights"]
+Function = str | Callable[..., Any]  # "package.module:function", or the function itself
 PLUGINS = "CLIPFT_PLUGINS"  # the environment's name for a list of plugin files
 
 
@@ -42,36 +43,47 @@ class Entry:
     name: str
     title: str
     paper: str
-    function: str | Callable[..., Any] | None = None
+    function: Function | None = None
     options: Mapping[str, bool | int | float | str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if callable(self.function):
             object.__setattr__(self, "options", defaults(self.function))
 
+    @property
+    def functions(self) -> list[Function]:
+        """What computes the method, named or itself."""
+        return [] if self.function is None else [self.function]
+
     def load(self) -> Callable[..., Any]:
         """The function that computes the method; raises ConfigError where it cannot be imported."""
-        if callable(self.function):
-            return self.function
-        module, _, function = str(self.function).partition(":")
+        return self._loaded(self.function)
+
+    def loaded(self) -> list[Callable[..., Any]]:
+        """All functions that compute it; raises ConfigError as `load` does."""
+        return [self._loaded(function) for function in self.functions]
+
+    def _loaded(self, function: Function | None) -> Callable[..., Any]:
+        if callable(function):
+            return function
+        module, _, name = str(function).partition(":")
         try:
-            return getattr(import_module(module), function)
+            return getattr(import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
-            raise ConfigError(f"{self.name}: cannot load {self.function!r}: {error}") from error
+            raise ConfigError(f"{self.name}: cannot load {function!r}: {error}") from error
 
     def source_digest(self) -> str:
-        """12 letters of the sha256 of the function's source text; "" for this package's own."""
-        home = self.function
-        if callable(home):
-            home = str(getattr(home, "__module__", ""))
-        if home is None or home.split(".")[0] == "clipft":
-            return ""
-
-        try:
-            source = inspect.getsource(inspect.unwrap(self.load()))
-        except (OSError, TypeError):
-            return "unknown"  # the text is nowhere, e.g. of a function made by `exec`
-        return hashlib.sha256(source.encode()).hexdigest()[:12]
+        """12 letters of the sha256 of its functions' source text; "" for this package's own."""
+        sources = []
+        for function in self.functions:
+            home = str(getattr(function, "__module__", "")) if callable(function) else function
+            if home.split(".")[0] == "clipft":
+                continue
+            try:
+                sources.append(inspect.getsource(inspect.unwrap(self._loaded(function))))
+            except (OSError, TypeError):
+                return "unknown"  # the text is nowhere, e.g. of a function made by `exec`
+        return hashlib.sha256("".join(sources).encode()).hexdigest()[:12] if sources else ""
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,8 @@ class Method(Entry):
     needs: captions (one an image), class_captions (one a class, every step: the logits then come
     from the text tower instead of a head). per_image: the penalty is a mean over images, or reads
     none; then the parts of a batch (`accumulate`) go through the model once, else twice.
+    `after_step(move, **options)` is called for each trained tensor after each step of the
+    optimiser, see `objectives.move`; its keyword arguments are options, too.
     """
 
     needs: AbstractSet[Need] = frozenset()
@@ -93,12 +107,25 @@ class Method(Entry):
     # decay of the averaged weights that are kept in place of the trained ones
     ema: float | None = None
     per_image: bool = False
+    after_step: Function | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if callable(self.after_step):
+            options = {**self.options, **defaults(self.after_step)}
+            object.__setattr__(self, "options", options)
         object.__setattr__(self, "needs", frozenset(self.needs))
         for need in self.needs - set(get_args(Need)):
             raise unknown(f"need of {self.name}", need, get_args(Need))
+
+    @property
+    def functions(self) -> list[Function]:
+        """What computes the method: its loss, and what follows a step."""
+        return super().functions + ([] if self.after_step is None else [self.after_step])
+
+    def load_after_step(self) -> Callable[..., Any]:
+        """What follows a step; raises ConfigError where it cannot be imported."""
+        return self._loaded(self.after_step)
 
     @property
     def uses_cross_entropy(self) -> bool:
@@ -126,8 +153,11 @@ class Method(Entry):
             fault = f"has no regulariser, so lam={config.lam:g} would do nothing; leave it out"
         elif config.text_rate != 1 and self.trains != "both":
             fault = "trains no text tower, so text_rate would do nothing; leave it out"
-        elif self.trains == "head" and (config.accumulate > 1 or config.compile):
-            fault = "trains no tower, so accumulate and compile would do nothing; leave them out"
+        elif self.after_step is not None and config.adapter:
+            fault = "follows each step of the weights themselves, so not adapter; leave it out"
+        elif self.trains == "head" and _of_towers(config):
+            idle = " and ".join(_of_towers(config))
+            fault = f"trains no tower, so {idle} would do nothing; leave it out"
         elif not fault and config.solver == "adamw":
             fault = self._solver_fault()
         elif not fault and config.protocol == "release":
@@ -135,6 +165,7 @@ class Method(Entry):
         if fault:
             raise ConfigError(f"{self.name} {fault}")
         _check_head_alone(config)
+        _check_adapter_alone(config)
 
     def _head_fault(self, config: RunConfig) -> str:
         """What of the head's settings does not go with this method; "" where all does."""
@@ -162,6 +193,13 @@ class Method(Entry):
         return ""
 
 
+def _of_towers(config: RunConfig) -> list[str]:
+    """The settings of towers alone that are not as by default."""
+    keys = ("accumulate", "compile", "layer_decay", "train_only", "adapter")
+    plain = type(config).model_fields
+    return [key for key in keys if getattr(config, key) != plain[key].default]
+
+
 def _check_head_alone(config: RunConfig) -> None:
     """Raise ConfigError for settings of a head that contradict each other, whatever the method."""
     trains_scale = config.logit_scale in ("trained", "clamped")
@@ -171,6 +209,14 @@ def _check_head_alone(config: RunConfig) -> None:
     if config.head == "frozen" and (trains_scale or config.head_from):
         advice = "leave out logit_scale and head_from"
         raise ConfigError(f"head=frozen keeps the zero-shot head and its scale; {advice}")
+
+
+def _check_adapter_alone(config: RunConfig) -> None:
+    """Raise ConfigError for settings of an adapter where there is none."""
+    if not config.adapter:
+        for key in ("adapter_rank", "adapter_alpha"):
+            if getattr(config, key) != type(config).model_fields[key].default:
+                raise ConfigError(f"{key} would do nothing without adapter=lora")
 
 
 @dataclass(frozen=True)
@@ -299,6 +345,10 @@ METHODS = Registry("method", Method, [
     Method("kld_random", "KLD, random texts", "arXiv:2404.00860",
            "clipft.objectives.ablations:kld_random", needs={"anchor", "random_texts"}, lam=1.0,
            options={"tau": 1.0}, per_image=True),
+    Method("spd", "SPD", "arXiv:2411.01713", options={"decay": 1.0},
+           after_step="clipft.objectives.spd:spd"),
+    Method("ftp", "FTP", "arXiv:2310.19182", options={"k": 1.0},
+           after_step="clipft.objectives.ftp:ftp"),
 ])
 
 GIVEN, TURNED = "given", "turned"  # order of runs of one accuracy: as given, or from the last on

@@ -21,6 +21,11 @@ def defaults(function: Callable[..., Any]) -> dict[str, Any]:
     return options
 
 
+def own_options(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a method's options that this one of its functions takes."""
+    return {name: options[name] for name in defaults(function) if name in options}
+
+
 WANTED = {float: "a number >= 0", int: "a whole number >= 1", bool: "true or false", str: "a word"}
 
 

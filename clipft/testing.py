@@ -19,6 +19,7 @@ from .errors import ConfigError
 from .methods import METHODS, Method, Need
 from .objectives.cross_entropy import cross_entropy
 from .objectives.loss import loss_terms
+from .objectives.move import Move
 from .objectives.step import ABSENT, Step, readable
 from .options import check_options, defaults
 
@@ -33,7 +34,8 @@ def check_method(method: Method | str) -> None:
     it `needs`, it makes one finite number, the same every time, and leaves the step as it was. A
     finite gradient reaches the images, captions or weights, at the start of training too, where the
     model is still theta0. What says `per_image` is a mean over images, or reads none. With lam 0
-    the loss is cross-entropy, bit for bit.
+    the loss is cross-entropy, bit for bit. What it does after a step makes one finite tensor of the
+    same shape, the same every time, where nothing moved, too; and it keeps tensors alone.
 
     Arguments:
         method: an entry, or its name.
@@ -52,8 +54,11 @@ def check_method(method: Method | str) -> None:
     entry = METHODS[method] if isinstance(method, str) else method
     if "+" in entry.name:
         raise _breach(entry, "a + in its name; it joins a method with what is done after it")
-    if entry.function is not None:
+    if entry.functions:
         _check_options(entry)
+    if entry.after_step is not None:
+        _check_after_step(entry)
+    if entry.function is not None:
         _check_needs(entry)
         for at_theta0 in (False, True):
             _check_value(entry, at_theta0=at_theta0)
@@ -120,7 +125,7 @@ class Toy:
 
 
 def _numbers(draw: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=draw)
+    return torch.randn(shape, generator=draw)
 
 
 def _unit_rows(draw: torch.Generator, *shape: int) -> Tensor:
@@ -139,12 +144,12 @@ def _penalty(method: Method, step: Step) -> Tensor:
 
 
 def _check_options(method: Method) -> None:
-    function = method.load()
-    for parameter in [*inspect.signature(function).parameters.values()][1:]:
-        if parameter.default is parameter.empty:
-            raise _breach(method, f"its argument {parameter} has no default; give it one")
-
-    options = defaults(function)
+    options: dict[str, Any] = {}
+    for function in method.loaded():
+        for parameter in [*inspect.signature(function).parameters.values()][1:]:
+            if parameter.default is parameter.empty:
+                raise _breach(method, f"its argument {parameter} has no default; give it one")
+        options |= defaults(function)
     if options != method.options:
         entry = f"its entry says options {dict(method.options)}"
         raise _breach(method, f"{entry}, its function {options}")
@@ -232,6 +237,49 @@ def _check_parts(method: Method) -> None:
         parts += len(part.labels) / count * _penalty(method, part).item()
     if not math.isclose(parts, _penalty(method, step).item(), rel_tol=1e-4, abs_tol=1e-6):
         raise _breach(method, "it says per_image and is no mean over images; leave per_image out")
+
+
+def _check_after_step(method: Method) -> None:
+    """Three steps of tensors of each number of dimensions; the first moves nothing."""
+    for shape in ((3, 2, 2), (3, 4), (4,), ()):
+        kept: dict[str, Tensor] = {}
+        kept_again: dict[str, Tensor] = {}
+        draw = torch.Generator().manual_seed(0)
+        start = _numbers(draw, *shape)
+        before = start
+        for step in (1, 2, 3):
+            after, grad = before, torch.zeros(shape)
+            if step > 1:
+                after, grad = before + _numbers(draw, *shape), _numbers(draw, *shape)
+            tensors = {"before": before, "after": after, "grad": grad, "start": start}
+            about: dict[str, Any] = {"name": "visual.w", "step": step, "is_head": False}
+            found = _kept_of(method, tensors, about | {"kept": kept})
+            again = _kept_of(method, tensors, about | {"kept": kept_again})
+            if not torch.equal(found, again):
+                fault = "after a step it makes another tensor of the same move"
+                raise _breach(method, f"{fault}; what it remembers belongs into move.kept")
+            before = found
+
+
+def _kept_of(method: Method, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> Tensor:
+    """What a method makes of a move: finite, of the same shape, and the move is as it was."""
+    copies = {name: tensor.clone() for name, tensor in tensors.items()}
+    try:
+        found = method.load_after_step()(Move(**copies, **about))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise _breach(method, f"it fails after a step: {reason}") from error
+    for name, tensor in tensors.items():
+        if not torch.equal(tensor, copies[name]):
+            raise _breach(method, f"it changes move.{name} in place; work on a copy")
+    wanted = copies["after"].shape
+    if not isinstance(found, Tensor) or found.shape != wanted or not found.isfinite().all():
+        fault = f"after step {about['step']} it makes {type(found).__name__} {found!r:.80}"
+        raise _breach(method, f"{fault}; wanted: finite numbers of shape {tuple(wanted)}")
+    for key, value in about["kept"].items():
+        if "." in key or not isinstance(value, Tensor):
+            raise _breach(method, f"move.kept[{key!r}] is no tensor by a name without a dot")
+    return found
 
 
 def _check_loss(method: Method, *, at_theta0: bool) -> None:

@@ -69,15 +69,14 @@ def plugin(tmp_path):
 def test_an_entry_says_what_its_function_says(entry):
     assert entry.title
     assert entry.paper.startswith("arXiv:")
-    if entry.function is None:
-        assert entry.options == {}
-        return
-    function = entry.load()
-    assert list(entry.options.items()) == list(defaults(function).items())
-    assert f"{function.__module__}:{function.__name__}" == entry.function
-    takes = 1 if isinstance(entry, Method) else 3
-    assert len(inspect.signature(function).parameters) == takes + len(entry.options)
     assert entry.source_digest() == ""
+    options = {}
+    for named, function in zip(entry.functions, entry.loaded(), strict=True):
+        options |= defaults(function)
+        assert f"{function.__module__}:{function.__name__}" == named
+        takes = 1 if isinstance(entry, Method) else 3
+        assert len(inspect.signature(function).parameters) == takes + len(defaults(function))
+    assert list(entry.options.items()) == list(options.items())
 
 
 def test_needs_are_what_a_step_has():

@@ -15,6 +15,8 @@ WORDS = {  # what a setting is called, where its own name says too little
     "shifts": "shifts measured on",
     "lam": "weight of the regulariser",
     "lr": "learning rate",
+    "layer_decay": "learning rate of a block below, as a part",
+    "train_only": "trained alone",
     "batch_size": "images in a batch",
     "warmup": "warm-up, part of the steps",
     "betas": "betas of AdamW",

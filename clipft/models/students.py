@@ -4,10 +4,11 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..config import Precision
 from ..diagnostics.energies import unit
@@ -39,6 +40,15 @@ class Student(nn.Module):
         for name in ("mean", "std"):
             values = torch.tensor(self.preprocessing[name]).view(3, 1, 1) * 255
             self.register_buffer(name, values, persistent=False)
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002
+        """For training; a BatchNorm of which nothing trains counts no statistics, either."""
+        super().train(mode)
+        for module in self.modules():
+            weights = [*module.parameters()] if isinstance(module, _BatchNorm) else []
+            if weights and not any(weight.requires_grad for weight in weights):
+                module.eval()
+        return self
 
     @property
     def device(self) -> torch.device:

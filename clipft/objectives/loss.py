@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from ..methods import Method
+from ..options import own_options
 from .cross_entropy import cross_entropy
 from .step import Step
 
@@ -14,13 +15,14 @@ def loss_terms(
 
         L = CE + lam * penalty,   or the penalty alone where the method has no lam
 
-    lam: None for the method's own; options: of the penalty, see `clipft methods`.
+    lam: None for the method's own; options: of the method, see `clipft methods`.
     """
     terms = {}
     if method.uses_cross_entropy:
         terms["cross_entropy"] = cross_entropy(step)
     if method.function is not None:
-        penalty = method.load()(step, **options)
+        function = method.load()
+        penalty = function(step, **own_options(function, options))
         weight = method.lam if lam is None else lam
         if weight is not None:
             penalty = weight * penalty

@@ -88,11 +88,8 @@ def _by_file(entries: Iterable[Entry]) -> dict[Path, list[Entry]]:
 
 def _file_of(entry: Entry) -> Path:
     """The file that an entry's formula stands in; nothing is imported but its package."""
-    function = entry.function
-    if callable(function):
-        module = function.__module__
-    else:
-        module = (function or CROSS_ENTROPY).partition(":")[0]
+    function = next(iter(entry.functions), CROSS_ENTROPY)
+    module = function.__module__ if callable(function) else function.partition(":")[0]
     spec = find_spec(module)
     assert spec is not None and spec.origin is not None  # an entry of the package names its file
     return Path(spec.origin)
@@ -159,7 +156,7 @@ def _values_table(name: str, collection: Collection, whole: Mapping[str, Preset]
     found: dict[tuple[str, str, str], list[str]] = {}
     for preset_name in collection.presets:
         preset = whole[f"{name}/{preset_name}"]
-        for key, value in preset.settings.items():
+        for key, value in preset.values.items():
             if key not in NAMED:
                 cell = (key, _shown(value), _origin(key, preset))
                 found.setdefault(cell, []).append(preset_name)
@@ -182,7 +179,7 @@ def _swept_table(name: str, collection: Collection) -> str:
     """A row for each preset of a sweep, a column for each open value; * marks what was chosen."""
     keys: dict[str, None] = {}
     for preset in collection.presets.values():
-        keys |= dict.fromkeys(key for key in preset.settings if key not in NAMED)
+        keys |= dict.fromkeys(key for key in preset.values if key not in NAMED)
     common = ", ".join(f"{key} {_shown(value)}" for key, value in collection.common.items())
     rows = [
         f"All share {common}.",
@@ -193,7 +190,7 @@ def _swept_table(name: str, collection: Collection) -> str:
         "| --- |" + " --- |" * len(keys),
     ]
     for preset_name, preset in collection.presets.items():
-        cells = [_starred(key, preset.settings, preset.tuned) for key in keys]
+        cells = [_starred(key, preset.values, preset.tuned) for key in keys]
         rows.append(f"| `{name}/{preset_name}` | {' | '.join(cells)} |")
     return "\n".join(rows)
 

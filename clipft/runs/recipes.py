@@ -32,7 +32,7 @@ class Preset(Record):
     title: str
     settings: dict[str, Any]
     source: str = ""
-    # keys chosen on held-out reference images, because no paper gives them
+    # keys of `values` chosen on held-out reference images, because no paper gives them
     tuned: tuple[str, ...] = ()
     # keys that neither a paper nor a sweep gives: ours, untried
     unknown: tuple[str, ...] = ()
@@ -40,6 +40,13 @@ class Preset(Record):
     sources: dict[str, str] = {}
     after: str = ""  # a post-hoc method, whose options the settings are
     note: str = ""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Its settings, of which an option of a method is `options.NAME`."""
+        values = dict(self.settings)
+        values |= {f"options.{key}": value for key, value in values.pop("options", {}).items()}
+        return values
 
     @property
     def manifest(self) -> str:
@@ -86,10 +93,10 @@ def _presets(_files: tuple[tuple[str, int], ...]) -> dict[str, Preset]:
                 changes["settings"] = collection.common | preset.settings
             if not preset.source:
                 changes["source"] = collection.source
-            settings = changes.get("settings", preset.settings)
             sources = collection.sources | preset.sources
-            changes["sources"] = {key: sources[key] for key in settings if key in sources}
-            recipes[f"{file_name}/{name}"] = preset.model_copy(update=changes)
+            whole = preset.model_copy(update=changes)
+            kept = {key: sources[key] for key in whole.values if key in sources}
+            recipes[f"{file_name}/{name}"] = whole.model_copy(update={"sources": kept})
     return recipes
 
 
@@ -218,9 +225,11 @@ def _no_recipe(config: RunConfig, given: Container[str], fitting: Sequence[str])
 # --- what a sweep chooses
 
 
-# key -> whether a larger value holds the model nearer to zero-shot
-OPEN = {"lam": True, "ema": True, "mu": True, "lr": False}
-RECORDED = {"method", "lr", "lam", "ema", "selection"}  # keys that no run's configuration lacks
+# key -> whether a larger value holds the model nearer to zero-shot; options.* are of a method
+OPEN = {"lam": True, "ema": True, "options.decay": True, "options.k": True, "mu": True, "lr": False}
+OF_A_METHOD = [key for key in OPEN if key not in ("mu", "lr")]
+# keys that no run's configuration lacks
+RECORDED = {"method", "lr", "lam", "ema", "options", "selection"}
 
 
 def candidates(runs: Path | str) -> pd.DataFrame:
@@ -304,9 +313,10 @@ def _open_key(recorded: dict[str, Any]) -> tuple[str, str, float]:
     after = recorded.get("after")
     if after is not None:
         return str(name.then(after["name"])), "mu", after["options"].get("mu", float("nan"))
-    for key in ("lam", "ema"):
-        if recorded[key] is not None:
-            return str(name), key, recorded[key]
+    settings = recorded | {f"options.{key}": value for key, value in recorded["options"].items()}
+    for key in OF_A_METHOD:
+        if settings.get(key) is not None:
+            return str(name), key, settings[key]
     return str(name), "lr", recorded["lr"]
 
 
@@ -378,13 +388,15 @@ def _common_settings(runs: Path | str) -> dict[str, Any]:
 
 def _method_recipe(method: Method, chosen: Chosen) -> dict[str, Any]:
     leader = "flyp" if method.two_towers else "ft"
-    settings = {"method": method.name, "lr": chosen[leader, "lr"]}
+    settings: dict[str, Any] = {"method": method.name, "lr": chosen[leader, "lr"]}
     tuned = ["lr"]
     if method.trains == "head":
         tuned = []  # a logistic regression has no learning rate
-    for key in ("lam", "ema"):
+    for key in OF_A_METHOD:
         if (method.name, key) in chosen:
-            settings[key] = chosen[method.name, key]
+            outer, _, option = key.partition(".")
+            value = chosen[method.name, key]
+            settings[outer] = {option: value} if option else value
             tuned.append(key)
     made = {"title": f"{method.title} on EmojiShift", "settings": settings, "tuned": tuned}
     if method.lam is not None and "lam" not in tuned:

@@ -27,6 +27,7 @@ from ..progress import progress_bar, write
 from ..runs.folder import RunFolder
 from ..runs.protocol import protocol_of
 from ..stops import Interrupted, held
+from .after_step import AfterStep
 from .examples import Examples
 from .gradients import Gradients
 from .memory import fitting
@@ -82,6 +83,7 @@ class Training:
     watch: Callable[[dict[str, Any]], object]
     steps: int
     clock: Clock = field(default_factory=Clock)
+    after_step: AfterStep | None = None  # what the method makes of each step
 
     @property
     def ranks(self) -> Ranks:
@@ -223,15 +225,27 @@ def take_step(training: Training, state: State, batch: Batch) -> None:
     if state.losses.is_due:
         check_losses(training, state)
 
-    if training.config.clip_norm is not None:
-        training.fabric.clip_gradients(
-            state.module, state.optimizer, max_norm=training.config.clip_norm
-        )
-    state.optimizer.step()
+    _move(training, state)
     state.student.clamp()
     if state.average is not None:
         state.average.update_parameters(state.student)
     state.step += 1
+
+
+def _move(training: Training, state: State) -> None:
+    """The weights go along their gradients."""
+    if state.adapter is not None:
+        state.adapter.take_gradients()
+    if training.config.clip_norm is not None:
+        training.fabric.clip_gradients(
+            state.module, state.optimizer, max_norm=training.config.clip_norm
+        )
+    if training.after_step is None:
+        state.optimizer.step()
+    else:
+        training.after_step.step(state)
+    if state.adapter is not None:
+        state.adapter.merge()
 
 
 def check_losses(training: Training, state: State) -> None:

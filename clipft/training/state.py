@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..config import RunConfig
 from ..errors import RunError
 from ..inputs.ranks import ALONE, Ranks
+from ..models.blocks import rates
 from ..models.checkpoints import read_metadata, read_weights, write_weights
 from ..models.students import Student
 from ..parsing import parse_json
@@ -22,6 +23,7 @@ from ..posthoc.weights import Weights
 from ..runs.protocol import protocol_of
 from ..runs.versions import FORMAT, KEY, METADATA, check_version
 from .coarse_adamw import CoarseAdamW
+from .lora import Lora
 from .losses import Losses
 
 
@@ -31,7 +33,9 @@ class State:
     they have come.
 
     module: the student as the forward pass goes through it. unread: rows of images that were left
-    out. losses: those of the last steps, of which nothing is saved.
+    out. losses: those of the last steps, of which nothing is saved. remembered: what a hook after
+    the steps keeps of each tensor, see `objectives.move`. adapter: what trains in place
+    of some of them.
     """
 
     student: Student
@@ -43,6 +47,8 @@ class State:
     validated: int = -1  # after which step the weights were validated last
     unread: set[int] = field(default_factory=set)
     losses: Losses = field(default_factory=Losses)
+    remembered: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    adapter: Lora | None = None
 
     @classmethod
     def begin(
@@ -60,7 +66,8 @@ class State:
         On purpose unlike Lipsum-FT's release: AdamW's first moment is kept in fp32, there in bf16.
         `protocol: release` is as there.
         """
-        groups = parameter_groups(student, config.text_rate)
+        adapter = Lora(student, config) if config.adapter else None
+        groups = parameter_groups(student, config, adapter)
         about: Any = {"betas": config.betas, "weight_decay": config.weight_decay}
         if protocol_of(config).coarse_moment:
             optimizer: torch.optim.Optimizer = CoarseAdamW(groups, lr=config.lr, **about)
@@ -75,7 +82,7 @@ class State:
             average.update_parameters(student)
         losses = Losses.on(fabric.device)
         losses.ranks = ranks
-        return cls(student, module, wrapped, average, losses=losses)
+        return cls(student, module, wrapped, average, losses=losses, adapter=adapter)
 
     @property
     def kept(self) -> Student:
@@ -89,6 +96,10 @@ class State:
             tensors |= _with_prefix("average.", self.kept.state_dict())
         for index, moments in self.optimizer.state_dict()["state"].items():
             tensors |= _with_prefix(f"optimizer.{index}.", moments)
+        if self.adapter is not None:
+            tensors |= _with_prefix("adapter.", self.adapter.tensors())
+        for name, kept in self.remembered.items():
+            tensors |= _with_prefix(f"after_step.{name}.", kept)
         progress = {
             "step": self.step,
             "best": self.best,
@@ -114,34 +125,55 @@ class State:
         self.student.load_state_dict(_without_prefix("student.", tensors))
         if self.average is not None:
             self.kept.load_state_dict(_without_prefix("average.", tensors))
+        if self.adapter is not None:
+            self.adapter.restore(_without_prefix("adapter.", tensors))
         moments: dict[int, Weights] = {}
         for name, tensor in _without_prefix("optimizer.", tensors).items():
             index, key = name.split(".")
             moments.setdefault(int(index), {})[key] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        self._order_moments()
+        for weight, kept in self.optimizer.state.items():
+            _order_as(weight, kept)
+        self._remember(_without_prefix("after_step.", tensors))
 
-    def _order_moments(self) -> None:
-        """Moments lie in memory as their weights do, which a file does not keep (channels-last)."""
-        for weight, moments in self.optimizer.state.items():
-            for name, tensor in moments.items():
-                if tensor.shape == weight.shape and tensor.stride() != weight.stride():
-                    moments[name] = torch.empty_like(weight).copy_(tensor)
+    def _remember(self, tensors: Weights) -> None:
+        """What the hook kept of each tensor, on the tensor's device."""
+        weights = trained_tensors(self.student)
+        self.remembered = {}
+        for full_name, tensor in tensors.items():
+            name, _, key = full_name.rpartition(".")
+            kept = self.remembered.setdefault(name, {})
+            kept[key] = tensor.to(weights[name].device)
+        for name, kept in self.remembered.items():
+            _order_as(weights[name], kept)
 
 
-def parameter_groups(student: Student, text_rate: float) -> list[dict[str, Any]]:
+def _order_as(weight: Tensor, kept: Weights) -> None:
+    """What is kept of a weight lies in memory as it does, which a file forgets (channels-last)."""
+    for name, tensor in kept.items():
+        if tensor.shape == weight.shape and tensor.stride() != weight.stride():
+            kept[name] = torch.empty_like(weight).copy_(tensor)
+
+
+def parameter_groups(
+    student: Student, config: RunConfig, adapter: Lora | None = None
+) -> list[dict[str, Any]]:
     """What trains, for the optimiser; `rate`: a group's learning rate as a fraction of the run's.
 
-    One group, but where the text tower has a rate of its own.
+    Factors of an adapter stand in place of their product.
+
+    One group, but where the text tower or each block has a rate of its own; a checkpoint counts the
+    tensors in this order. Raises ConfigError as `rates` does.
     """
-    tensors = trained_tensors(student)
-    if text_rate == 1:
-        return [{"params": list(tensors.values()), "rate": 1.0}]
-    names = student.text_tensors()
-    other = [tensor for name, tensor in tensors.items() if name not in names]
-    text = [tensor for name, tensor in tensors.items() if name in names]
-    return [{"params": other, "rate": 1.0}, {"params": text, "rate": text_rate}]
+    of_names = rates(student, config)
+    texts = student.text_tensors() if config.text_rate != 1 else set()
+    factors = {} if adapter is None else adapter.factors
+    groups: dict[tuple[bool, float], list[Tensor]] = {}
+    for name, tensor in trained_tensors(student).items():
+        group = groups.setdefault((name in texts, -of_names[name]), [])
+        group.extend(factors.get(name, [tensor]))
+    return [{"params": groups[key], "rate": -key[1]} for key in sorted(groups)]
 
 
 def trained_tensors(student: nn.Module) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from ..evaluation.trackers import Tracking
 from ..inputs.prompts import random_texts
 from ..inputs.seeds import rng
 from ..methods import METHODS
+from ..models.blocks import freeze_others, rates
 from ..models.head import Head
 from ..models.students import Student
 from ..progress import write
@@ -31,9 +32,11 @@ from ..runs.folder import RunFolder
 from ..runs.identity import PLACED, as_kept, run_id
 from ..runs.presence import check_images_there, say_classes_without_images
 from ..runs.run import Run
+from .after_step import AfterStep
 from .examples import EmbeddedExamples, Examples, PixelExamples
 from .linear_probe import probe_head
 from .loop import Training, fit
+from .lora import Lora
 from .memory import check_parts, keep_less
 from .observer import Observer
 from .saving import Clock
@@ -96,6 +99,7 @@ def _run(bench: Bench, config: RunConfig, runs: Path, fabric: Fabric, watch: Wat
     bench.check(config)
     _check_texts(bench, config)
     check_parts(bench.clip.model.visual, config, ranks.count)
+    _check_layers(bench, config)
     made_of = bench.made_of(config)
 
     kept = as_kept(config, bench.manifest)
@@ -141,6 +145,16 @@ def _check_texts(bench: Bench, config: RunConfig) -> None:
     if "random_texts" in METHODS[config.method].needs:
         draw = rng(0, "check")
         random_texts(bench.clip.tokenizer, 1, config.text_length, draw, bench.clip.vocabulary)
+
+
+def _check_layers(bench: Bench, config: RunConfig) -> None:
+    """Refuse layers that the model has not rather than after the images were looked for."""
+    if config.train_only or config.layer_decay != 1 or config.adapter:
+        student = bench.student(config)
+        freeze_others(student, config)
+        rates(student, config)
+        if config.adapter:
+            Lora(student, config)
 
 
 def _check_disk(bench: Bench, config: RunConfig, folder: RunFolder) -> None:
@@ -250,6 +264,7 @@ def begun(
         # The solution of a logistic probe is its start.
         steps=0 if is_probe and config.solver == "logistic" else config.steps,
         clock=Clock(bench.reading.checkpoint_minutes),
+        after_step=AfterStep.of(bench, config),
     )
     return training, state
 
@@ -268,6 +283,7 @@ def _begun_state(bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fab
     student = bench.student(config)
     if method.trains == "head":
         student.visual.requires_grad_(False)
+    freeze_others(student, config)
     resumed = ranks.first_says(folder.checkpoint_file.exists)
     if not resumed:
         ranks.by_first(lambda: _start_head(bench, config, student))

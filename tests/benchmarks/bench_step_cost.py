@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from clipft.config import RunConfig
 from clipft.inputs.batches import Batch
 from clipft.methods import METHODS
+from clipft.training.after_step import AfterStep
 from clipft.training.loop import Training, take_step
 from clipft.training.observer import Observer
 from clipft.training.state import State
@@ -42,6 +43,7 @@ class Begun:
         self.state = State.begin(student, config, METHODS[name].ema, fabric)
         observe = Observer(run.bench, config, self.state, fabric, split)
         parts = {"folder": None, "reading": QUIET, "examples": None, "watch": print, "steps": 1000}
+        parts |= {"record": None, "after_step": AfterStep.of(run.bench, config)}
         self.training = Training(
             config=config, method=METHODS[name], fabric=fabric, observe=observe, **parts
         )

@@ -40,7 +40,7 @@ def test_a_shipped_recipe_is_a_configuration(name):
     check_options(config.method, config.options, METHODS[config.method].options)
     assert preset.title and preset.source
     assert config.lam is None or METHODS[config.method].lam is not None
-    assert set(preset.tuned) <= preset.settings.keys()
+    assert set(preset.tuned) <= preset.values.keys()
     assert not set(preset.tuned) & set(preset.unknown)
     assert set(preset.unknown) <= RunConfig.model_fields.keys()
     if config.manifest in available():
@@ -383,12 +383,14 @@ def test_the_one_standard_error_rule(sweep, accuracies):
         sweep(accuracy, method="kd", lam=value)
         sweep(accuracy, method="ema", ema=value / 10)
         sweep(accuracy, method="ft", lr=value)
+        sweep(accuracy, method="spd", options={"decay": value})
         sweep(accuracy, after=("tpgm_c", {"mu": value}), method="ft", lr=1.0)
     nearest = by_the_rule(accuracies, True)
     farthest = by_the_rule(accuracies, False)
     assert chosen(sweep.runs) == {
         ("kd", "lam"): nearest,
         ("ema", "ema"): nearest / 10,
+        ("spd", "options.decay"): nearest,
         ("ft+tpgm_c", "mu"): nearest,
         ("ft", "lr"): farthest,
     }
@@ -463,13 +465,17 @@ def test_two_data_sets_are_refused(sweep, other):
 
 @pytest.fixture
 def swept(sweep):
-    """A sweep of every kind: the choice is lr 0.1 for FT, 0.4 for FLYP, lam 3, ema 0.9, mu 0.2."""
+    """A sweep of every kind: the choice is lr 0.1 for FT, 0.4 for FLYP, lam 3, ema 0.9, decay 2,
+    mu 0.2.
+    """
     for lr, ft, flyp in ((0.1, 0.9, 0.1), (0.4, 0.1, 0.9)):
         sweep(ft, method="ft", lr=lr)
         sweep(flyp, method="flyp", lr=lr)
     for lam in (1.0, 3.0):
         sweep(lam / 4, method="kd", lr=0.1, lam=lam)
     sweep(0.5, method="ema", lr=0.1, ema=0.9)
+    for decay in (0.5, 2.0):
+        sweep(decay / 4, method="spd", lr=0.1, options={"decay": decay})
     sweep(0.5, after=("tpgm_c", {"mu": 0.2}), method="ft", lr=0.1)
     return sweep.runs
 
@@ -480,10 +486,12 @@ def test_the_written_file_is_read_back(swept, tmp_path):
     assert found.presets.keys() == METHODS.keys() | {"tpgm_c"}
     for name, entry in METHODS.items():
         lr = 0.4 if name.startswith("flyp") else 0.1
-        chosen_here = {"kd": {"lam": 3.0}, "ema": {"ema": 0.9}}.get(name, {})
+        own = {"kd": {"lam": 3.0}, "ema": {"ema": 0.9}, "spd": {"options": {"decay": 2.0}}}
+        chosen_here = own.get(name, {})
         preset = found.presets[name]
         assert preset.settings == {"method": name, "lr": lr} | chosen_here
-        assert preset.tuned == (*([] if name == "lp" else ["lr"]), *chosen_here)
+        keys = ["options.decay"] if name == "spd" else [*chosen_here]
+        assert preset.tuned == (*([] if name == "lp" else ["lr"]), *keys)
         assert preset.unknown == (("lam",) if entry.lam is not None and name != "kd" else ())
     after = found.presets["tpgm_c"]
     assert (after.after, after.settings, after.tuned) == ("tpgm_c", {"mu": 0.2}, ("mu",))
@@ -504,7 +512,7 @@ def test_the_shipped_file_is_what_its_sweep_writes():
     assert not {"method", "lr", "lam", "ema", "seed"} & found.common.keys()
     for name, entry in METHODS.items():
         preset = found.presets[name]
-        assert set(preset.tuned) == (set() if name == "lp" else preset.settings.keys() - {"method"})
+        assert set(preset.tuned) == (set() if name == "lp" else preset.values.keys() - {"method"})
         assert {"lam"} & {*preset.tuned, *preset.unknown} == (
             {"lam"} if entry.lam is not None else set()
         )

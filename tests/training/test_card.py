@@ -119,8 +119,11 @@ def test_more_parts_than_images_that_were_read():
     [
         ({"accumulate": 9}, "accumulate is 9, expected at most batch_size, 8"),
         ({"accumulate": 0}, "accumulate: .*greater than or equal to 1"),
-        ({"accumulate": 2, "method": "lp"}, "lp trains no tower, so accumulate and compile would"),
-        ({"compile": True, "method": "lp"}, "lp trains no tower, so accumulate and compile would"),
+        ({"accumulate": 2, "method": "lp"}, "lp trains no tower, so accumulate would"),
+        ({"compile": True, "method": "lp"}, "lp trains no tower, so compile would"),
+        ({"layer_decay": 0.5, "method": "lp"}, "lp trains no tower, so layer_decay would"),
+        ({"adapter": "lora", "method": "lp"}, "lp trains no tower, so adapter would"),
+        ({"train_only": ["head"], "method": "lp"}, "lp trains no tower, so train_only would"),
     ],
 )
 def test_settings_that_cannot_be_are_one_line(world, changes, words):

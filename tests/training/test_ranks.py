@@ -53,6 +53,8 @@ VARIANTS = {name: {"method": name} for name in METHODS} | {
     },
     SKIPPED: {"method": "flyp"},
 }
+# Adam on FTP's radius makes a whole step of any slope, be it one of rounding alone.
+ROUGH = {"ftp": 1e-3}
 STOPPED = {"eval_every": 2, "steps": STEPS, "method": "flyp", "seed": 5}  # in the fifth step
 
 
@@ -185,11 +187,12 @@ def test_losses_and_validations_are_those_of_one_process(both, name):
     assert [list(row) for row in alone] == [list(row) for row in shared]
     assert [row["step"] for row in alone if "loss" in row] == list(range(1, STEPS + 1))
     assert any("val_accuracy" in row for row in alone)
+    near = ROUGH.get(name, 1e-5)
     for one, other in zip(alone, shared, strict=True):
         # A distance of weights that have hardly moved is the difference of nearly equal numbers.
         small = 1e-6 * one.get("loss", 1)
-        assert other == pytest.approx(one, rel=1e-5, abs=small)
-        assert other.get("loss", 0) == pytest.approx(one.get("loss", 0), rel=1e-5)
+        assert other == pytest.approx(one, rel=near, abs=small)
+        assert other.get("loss", 0) == pytest.approx(one.get("loss", 0), rel=near)
         assert other.get("val_accuracy") == one.get("val_accuracy")
 
 

@@ -96,6 +96,8 @@ VARIANTS = {name: {"method": name} for name in METHODS} | {
     "few shots as FLYP's release": {"method": "flyp", "protocol": "release", "shots": 3},
     "as WiSE-FT's release": {"head": "absorbed", "protocol": "release"},
     "kd, averaged": {"method": "kd", "options": {"tau": 2.0}, "ema": 0.7},
+    "adapted": {"adapter": "lora", "clip_norm": 0.5, "weight_decay": 0.1, "ema": 0.7},
+    "adapted, flyp": {"adapter": "lora", "method": "flyp", "layer_decay": 0.5, "text_rate": 0.5},
     "lp": {"method": "lp", "solver": "adamw"},
     "lp, averaged": {"method": "lp", "solver": "adamw", "ema": 0.7, "head": "absorbed"},
 }
