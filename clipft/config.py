@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ConfigError, unknown
 from .methods import METHODS, Method, training_method
@@ -146,7 +146,16 @@ def _as_mapping(values: Any) -> dict[str, Any]:
     return values
 
 
+def _number_or_word(value: Any) -> Any:
+    """A text that is a number as that: 1e-3 is a text in YAML 1.1."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return float(value)
+    return value
+
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Option = Annotated[bool | int | float | str, BeforeValidator(_number_or_word)]
 # What papers and other libraries call a setting. Spellings near to ours need no line.
 OTHER_NAMES = {
     "learning_rate": "lr",
@@ -194,6 +203,7 @@ OTHER_NAMES = {
     "tau": "options.tau",
     "temperature": "options.tau",
     "mask": "options.mask",
+    "margin": "options.margin",
 }
 
 
@@ -233,11 +243,16 @@ class RunConfig(Record):
         flip: mirror half of the training images.
         shots: training images per class, drawn by the seed; 0: all.
         head: fixed is s f W with s frozen; absorbed a linear layer that holds s and has a bias;
-            frozen is fixed of which W never trains: the zero-shot head stays, the tower is tuned.
+            frozen is fixed of which W never trains: the zero-shot head stays, the tower is tuned
+            (CLIPood's own).
         head_from: head.safetensors of an export, where the head starts; "": as the method says.
         solver: of the linear probe of LP and LP-FT.
         logit_scale: clamped is trained with s <= 100; "": the method's own.
         ema: decay of averaged weights, kept in place of the last; None: the method's own.
+        average: of the weights, kept in place of the last: ema, of decay 0.999 where `ema` says no
+            other; beta, their mean from theta0 on, weighted by a Beta(b, b) density over the steps
+            (CLIPood's); "": as `ema` says.
+        beta_b: b of average=beta; None: 0.5, which weighs start and end most; 1: the plain mean.
         options: the method's own, e.g. tau.
         captions: of contrastive methods: a random template and name, or the first.
         text_count: random texts a step (M).
@@ -311,7 +326,9 @@ class RunConfig(Record):
     solver: Literal["logistic", "adamw"] = "logistic"
     logit_scale: Literal["", "frozen", "trained", "clamped"] = ""
     ema: float | None = Field(None, ge=0, le=1)
-    options: dict[str, bool | int | float] = {}
+    average: Literal["", "ema", "beta"] = ""
+    beta_b: float | None = Field(None, gt=0)
+    options: dict[str, Option] = {}
     captions: Literal["sampled", "fixed"] = "sampled"
     text_count: int = Field(80, ge=1)
     text_length: int = Field(8, ge=1)
@@ -331,7 +348,10 @@ class RunConfig(Record):
             advice = f"clipft.recipe({{'preset': {values['preset']!r}, ...}}) gives a RunConfig"
             raise ConfigError(f"preset is no setting, but stands for many; {advice}")
         super().__init__(**values)
-        training_method(self.method).check(self)
+        method = training_method(self.method)
+        if method.frozen_head and "head" not in values:
+            super().__init__(**values, head="frozen")
+        method.check(self)
 
     @classmethod
     def recorded(cls, values: Any, source: str) -> Self:
@@ -410,7 +430,4 @@ def _value(setting: str, text: str) -> Any:
     except ValueError as error:
         fault = f"cannot read the value of {setting!r:.200}; lists are written [0.5, 1.0]"
         raise ConfigError(f"{fault} ({error})") from None
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            return float(value)
-    return value
+    return _number_or_word(value)

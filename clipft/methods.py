@@ -27,8 +27,17 @@ from .options import check_options, defaults
 if TYPE_CHECKING:
     from .config import RunConfig
 
-Need = Literal["anchor", "context", "random_texts", "captions", "class_captions", "weights"]
+Need = Literal[
+    "anchor", "zero_shot", "hidden", "context", "random_texts", "captions", "class_captions",
+    "spurious_captions", "weights", "teacher", "projections",
+]  # fmt: skip
 Function = str | Callable[..., Any]  # "package.module:function", or the function itself
+# A teacher's rule -> its options, beside those of the method's function: what the weights of a
+# second copy of the student are made of, see `clipft.training.averages`.
+TEACHERS: Mapping[str, Mapping[str, bool | float]] = {
+    "moving": {"teacher_every": 0.02, "release_teacher": False},
+    "beta": {"beta_b": 0.5},
+}
 PLUGINS = "CLIPFT_PLUGINS"  # the environment's name for a list of plugin files
 
 
@@ -45,6 +54,8 @@ class Entry:
     paper: str
     function: Function | None = None
     options: Mapping[str, bool | int | float | str] = field(default_factory=dict, hash=False)
+    # option -> the words that it takes
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if callable(self.function):
@@ -54,6 +65,11 @@ class Entry:
     def functions(self) -> list[Function]:
         """What computes the method, named or itself."""
         return [] if self.function is None else [self.function]
+
+    @property
+    def all_options(self) -> Mapping[str, bool | int | float | str]:
+        """What a run may say in its `options`, with the defaults."""
+        return self.options
 
     def load(self) -> Callable[..., Any]:
         """The function that computes the method; raises ConfigError where it cannot be imported."""
@@ -71,6 +87,13 @@ class Entry:
             return getattr(import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
             raise ConfigError(f"{self.name}: cannot load {function!r}: {error}") from error
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Raise ConfigError for an unknown option, or one that does not take its value."""
+        check_options(self.name, options, self.all_options)
+        for name, words in self.words.items():
+            if options.get(name, words[0]) not in words:
+                raise unknown(name, options[name], words)
 
     def source_digest(self) -> str:
         """12 letters of the sha256 of its functions' source text; "" for this package's own."""
@@ -92,7 +115,8 @@ class Method(Entry):
 
     The penalty is `function(step, **options)`; without one the loss is cross-entropy. Text-side
     needs: captions (one an image), class_captions (one a class, every step: the logits then come
-    from the text tower instead of a head). per_image: the penalty is a mean over images, or reads
+    from the text tower instead of a head). teacher: the rule of the copy that "teacher" asks for;
+    moving, where the need alone says so. per_image: the penalty is a mean over images, or reads
     none; then the parts of a batch (`accumulate`) go through the model once, else twice.
     `after_step(move, **options)` is called for each trained tensor after each step of the
     optimiser, see `objectives.move`; its keyword arguments are options, too.
@@ -108,13 +132,23 @@ class Method(Entry):
     ema: float | None = None
     per_image: bool = False
     after_step: Function | None = None
+    frozen_head: bool = False  # the head is the zero-shot one and stays it: head=frozen
+    # dropout is off and BatchNorm keeps the pre-trained statistics
+    eval_mode: bool = False
+    teacher: Literal["", "moving", "beta"] = ""
+    base: Function = ""  # as `function`: what stands in place of cross-entropy
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if callable(self.after_step):
             options = {**self.options, **defaults(self.after_step)}
             object.__setattr__(self, "options", options)
-        object.__setattr__(self, "needs", frozenset(self.needs))
+        needs = frozenset(self.needs)
+        if self.teacher:
+            needs |= {"teacher"}
+        elif "teacher" in needs:
+            object.__setattr__(self, "teacher", "moving")
+        object.__setattr__(self, "needs", needs)
         for need in self.needs - set(get_args(Need)):
             raise unknown(f"need of {self.name}", need, get_args(Need))
 
@@ -128,9 +162,18 @@ class Method(Entry):
         return self._loaded(self.after_step)
 
     @property
+    def all_options(self) -> Mapping[str, bool | int | float | str]:
+        """Those of its functions, and those of the teacher."""
+        return {**self.options, **TEACHERS.get(self.teacher, {})}
+
+    @property
     def uses_cross_entropy(self) -> bool:
         """Whether cross-entropy over the classes is a term of the loss."""
-        return self.function is None or self.lam is not None
+        return not self.base and (self.function is None or self.lam is not None)
+
+    def load_base(self) -> Callable[..., Any]:
+        """The function that stands in place of cross-entropy."""
+        return Entry(self.name, self.title, self.paper, self.base).load()
 
     @property
     def two_towers(self) -> bool:
@@ -147,8 +190,9 @@ class Method(Entry):
 
     def check(self, config: RunConfig) -> None:
         """Raise ConfigError for a setting that is not known here or that would do nothing."""
-        check_options(self.name, config.options, self.options)
-        fault = self._head_fault(config)
+        self.check_options(config.options)
+        fault = self._head_fault(config) or self._hidden_fault(config)
+        fault = fault or self._average_fault(config) or self._teacher_fault(config)
         if config.lam is not None and self.lam is None:
             fault = f"has no regulariser, so lam={config.lam:g} would do nothing; leave it out"
         elif config.text_rate != 1 and self.trains != "both":
@@ -171,10 +215,44 @@ class Method(Entry):
         """What of the head's settings does not go with this method; "" where all does."""
         if self.two_towers and (config.head != "fixed" or config.head_from):
             return "builds its head from its text tower; leave out head and head_from"
+        if self.frozen_head and config.head != "frozen":
+            return f"keeps the zero-shot head, so not head={config.head}; leave it out"
         if config.head == "frozen" and (self.head != "zero_shot" or self.trains == "head"):
             return "needs a head that trains, so not head=frozen; leave it out"
         if self.head != "zero_shot" and config.head_from:
             return "says itself where its head starts; head_from goes with method=ft"
+        return ""
+
+    def _hidden_fault(self, config: RunConfig) -> str:
+        """Why hidden states cannot be caught; "" where they can, or are not needed."""
+        if "hidden" not in self.needs:
+            return ""
+        if not self.is_mean:
+            return "reads hidden states, so it must be a mean over images: say per_image=True"
+        if config.compile:
+            return "reads hidden states, which a compiled tower does not show; leave out compile"
+        return ""
+
+    def _average_fault(self, config: RunConfig) -> str:
+        """What of the average's settings says nothing, or two things; "" where all is well."""
+        if config.beta_b is not None and config.average != "beta":
+            return f"has no use for beta_b={config.beta_b:g} without average=beta; leave it out"
+        if not config.average:
+            return ""
+        if self.trains == "head" and config.solver == "logistic":
+            return f"takes no steps, so average={config.average} would do nothing; leave it out"
+        decay = self.ema if config.ema is None else config.ema
+        if decay is not None:
+            kept = f"keeps an average of decay {decay:g}"
+            return f"{kept}, and one is enough; leave out ema or average, or say method=ft"
+        return ""
+
+    def _teacher_fault(self, config: RunConfig) -> str:
+        """Why no step would update the teacher; "" where some do."""
+        every = config.options.get("teacher_every", 0)
+        if self.teacher and every > 1:
+            wanted = "wanted: a fraction of the steps, 0.02 for 50 updates"
+            return f"would never update its teacher at teacher_every={every:g}; {wanted}"
         return ""
 
     def _protocol_fault(self, config: RunConfig) -> str:
@@ -232,15 +310,10 @@ class Posthoc(Entry):
     ensemble: bool = False
     asks: bool = True  # the held-out images
     mixes: bool = False  # its option alpha is WiSE's, from 0 to 1
-    # option -> the words that it takes
-    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     def check(self, count: int, options: Mapping[str, Any]) -> None:
         """Raise ConfigError for a bad option or a number of runs that this method does not take."""
-        check_options(self.name, options, self.options)
-        for name, words in self.words.items():
-            if options.get(name, words[0]) not in words:
-                raise unknown(name, options[name], words)
+        self.check_options(options)
         if count < 1 or (count > 1 and not self.many):
             takes = "one run or more" if self.many else "one run"
             raise ConfigError(f"{self.name} takes {takes}, got {count}")
@@ -326,10 +399,16 @@ METHODS = Registry("method", Method, [
            needs={"anchor"}, lam=1.0, options={"tau": 1.0}, per_image=True),
     Method("feat_kd", "FeatKD", "arXiv:2404.00860", "clipft.objectives.feat_kd:feat_kd",
            needs={"anchor"}, lam=1.0, per_image=True),
+    Method("ldifs", "LDIFS", "arXiv:2308.13320", "clipft.objectives.ldifs:ldifs",
+           needs={"hidden"}, lam=10.0, options={"layers": "all", "over": "channels"},
+           words={"layers": ("all", "release"), "over": ("channels", "tokens")}, per_image=True),
     Method("car", "CAR-FT", "arXiv:2211.16175", "clipft.objectives.car:car",
            needs={"anchor", "context"}, lam=1.0, options={"tau": 1.0}, per_image=True),
     Method("lipsum", "Lipsum-FT", "arXiv:2404.00860", "clipft.objectives.lipsum:lipsum",
            needs={"anchor", "random_texts"}, lam=1.0, per_image=True),
+    Method("self_distill", "self-distilled EMA", "ours, after arXiv:2311.01723",
+           "clipft.objectives.self_distill:self_distill", lam=1.0, teacher="moving",
+           per_image=True),
     Method("flyp", "FLYP", "arXiv:2212.00638", "clipft.objectives.flyp:flyp",
            needs={"captions"}, trains="both", options={"mask": False}),
     Method("flyp_image", "FLYP, image tower", "arXiv:2212.00638", "clipft.objectives.flyp:flyp",
@@ -337,6 +416,20 @@ METHODS = Registry("method", Method, [
     Method("flyp_ce", "FLYP, CE", "arXiv:2212.00638", needs={"class_captions"}, trains="both"),
     Method("flyp_with_ce", "FLYP + CE", "arXiv:2212.00638", "clipft.objectives.flyp:flyp",
            needs={"captions", "class_captions"}, lam=1.0, trains="both", options={"mask": False}),
+    Method("clipood", "CLIPood", "arXiv:2302.00864", "clipft.objectives.clipood:clipood",
+           needs={"zero_shot"}, options={"margin": 0.3}, per_image=True, frozen_head=True,
+           eval_mode=True),
+    Method("carot", "CaRot", "arXiv:2311.01723", "clipft.objectives.carot:carot",
+           needs={"captions", "projections"}, trains="both", teacher="moving",
+           options={"oc": 0.2, "sd": 1.5, "x": 0.05}),
+    Method("tracer", "TRACER", "arXiv:2605.29380", "clipft.objectives.carot:tracer",
+           needs={"captions", "projections"}, trains="both", teacher="beta",
+           options={"sd": 1.5, "temperature": 1.0, "oc": 0.0, "x": 0.0}),
+    Method("starft", "StarFT", "arXiv:2505.13232", "clipft.objectives.starft:starft",
+           needs={"anchor", "captions", "spurious_captions"}, lam=0.5, trains="both",
+           options={"diminishing": True}, base="clipft.objectives.flyp:flyp"),
+    Method("starft_ce", "StarFT, CE", "arXiv:2505.13232", "clipft.objectives.starft:starft",
+           needs={"anchor", "spurious_captions"}, lam=0.5, options={"diminishing": True}),
     Method("mse_class", "MSE, class head", "arXiv:2404.00860",
            "clipft.objectives.ablations:mse_class", needs={"anchor"}, lam=1.0, per_image=True),
     Method("mse_context", "MSE, context", "arXiv:2404.00860",
@@ -426,7 +519,7 @@ def method_tables() -> tuple[list[dict[str, str]], list[dict[str, str]]]:
 def _row(entry: Entry, **own: str) -> dict[str, str]:
     """What all have, with options and their defaults as they are written on the command line."""
     row = {"name": entry.name, "title": entry.title} | own
-    options = [f"{name}={json.dumps(value)}" for name, value in entry.options.items()]
+    options = [f"{name}={json.dumps(value)}" for name, value in entry.all_options.items()]
     return row | {"options": " ".join(options), "source": entry.paper}
 
 

@@ -24,18 +24,23 @@ from .objectives.step import ABSENT, Step, readable
 from .options import check_options, defaults
 
 SCALE = 10.0
-BY_IMAGE = ("images", "labels", "logits", "anchor", "captions")  # fields with a row for each image
+# fields with a row for each image
+BY_IMAGE = ("images", "labels", "logits", "anchor", "hidden", "hidden_anchor", "captions")
+BY_IMAGE += ("spurious", "spurious_anchor")
+LAYERS = ("conv1", "positions", "dropout", "ln_pre", "block 1", "block 2", "ln_post")
+BY_IMAGE = ("images", "labels", "logits", "anchor", "captions")
+BY_IMAGE += ("teacher_images", "teacher_captions", "teacher_logits")
 
 
 def check_method(method: Method | str) -> None:
     """Refuse, in one line, the first thing in which a method breaks the contract.
 
-    Its options are numbers, true or false with a default. From a step that holds no more than what
-    it `needs`, it makes one finite number, the same every time, and leaves the step as it was. A
-    finite gradient reaches the images, captions or weights, at the start of training too, where the
-    model is still theta0. What says `per_image` is a mean over images, or reads none. With lam 0
-    the loss is cross-entropy, bit for bit. What it does after a step makes one finite tensor of the
-    same shape, the same every time, where nothing moved, too; and it keeps tensors alone.
+    Its options are numbers, words, true or false with a default. From a step that holds no more
+    than what it `needs`, it makes one finite number, the same every time, and leaves the step as it
+    was. A finite gradient reaches the images, captions or weights, at the start of training too,
+    where the model is still theta0. What says `per_image` is a mean over images, or reads none.
+    With lam 0 the loss is cross-entropy, bit for bit. What it does after a step makes one finite
+    tensor of the same shape, the same every time, where nothing moved, too; it keeps tensors alone.
 
     Arguments:
         method: an entry, or its name.
@@ -71,8 +76,8 @@ def check_method(method: Method | str) -> None:
 class Toy:
     """A made-up step with the fields that a method may read; at theta0 nothing has moved yet.
 
-    6 images, 8 dimensions, 5 classes, 4 templates, 7 random texts. leaves: the tensors in it that a
-    run would train, by what they are.
+    6 images, 8 dimensions, 5 classes, 4 templates, 7 random texts, 2 tokens in a hidden state.
+    leaves: the tensors in it that a run would train, by what they are.
     """
 
     def __init__(self, method: Method, *, at_theta0: bool = False):
@@ -82,10 +87,15 @@ class Toy:
         zero_shot = _unit_rows(draw, 5, 8).T
         start = {"visual.w": _numbers(draw, 5), "weight": zero_shot}
         self.leaves = {"images": anchor, "head": zero_shot, "tower": start["visual.w"]}
+        spurious = _unit_rows(draw, 6, 8)
+        self.leaves["spurious"] = spurious
         if not at_theta0:
             for name, tensor in self.leaves.items():
                 self.leaves[name] = tensor + _numbers(draw, *tensor.shape)
         self.leaves["captions"] = _unit_rows(draw, 6, 8)
+        # Columns of length 1 at right angles: what keeps them so has a root at 0.
+        projection = torch.eye(9, 8)
+        self.leaves["projection"] = projection if at_theta0 else projection + 0.1
         for name, tensor in self.leaves.items():
             self.leaves[name] = tensor.clone().requires_grad_()
 
@@ -95,17 +105,42 @@ class Toy:
             images=images,
             labels=torch.arange(6) % 5,
             scale=SCALE,
+            progress=0.5,
             logits=SCALE * normalize(images, dim=-1) @ self.leaves["head"],
             anchor=anchor,
             zero_shot=zero_shot,
+            hidden=_states(images),
+            hidden_anchor=_states(anchor),
             context=_unit_rows(draw, 4, 8).T,
             random_texts=_unit_rows(draw, 7, 8),
             captions=self.leaves["captions"].clone(),
+            spurious=self.leaves["spurious"].clone(),
+            spurious_anchor=spurious,
+            start_scale=SCALE,
             weights={"visual.w": self.leaves["tower"], "weight": self.leaves["head"]},
             start=start,
+            image_projection=self.leaves["projection"].clone(),
+            text_projection=self.leaves["projection"][:7].clone(),
         )
+        whole = replace(whole, **self._taught(draw, anchor, zero_shot, at_theta0=at_theta0))
         absent = vars(whole).keys() - readable(method)
         self.step = replace(whole, **dict.fromkeys(absent, ABSENT))
+
+    def _taught(
+        self, draw: torch.Generator, anchor: Tensor, zero_shot: Tensor, *, at_theta0: bool
+    ) -> dict[str, Any]:
+        """What a teacher says: at theta0 what the student does."""
+        images = anchor.clone()
+        captions = self.leaves["captions"].detach().clone()
+        if not at_theta0:
+            images += _numbers(draw, *images.shape)
+            captions = normalize(captions + 0.1 * _numbers(draw, *captions.shape), dim=-1)
+        return {
+            "teacher_images": images,
+            "teacher_captions": captions,
+            "teacher_scale": SCALE,
+            "teacher_logits": SCALE * normalize(images, dim=-1) @ zero_shot,
+        }
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """(name, tensor) of all that the step holds."""
@@ -132,6 +167,21 @@ def _unit_rows(draw: torch.Generator, *shape: int) -> Tensor:
     return normalize(_numbers(draw, *shape), dim=-1)
 
 
+def _states(images: Tensor) -> dict[str, Tensor]:
+    """A made-up hidden state (B, 2, D) for each layer."""
+    states = {}
+    for number, name in enumerate(LAYERS):
+        states[name] = torch.stack([images + number, images.roll(1, -1)], dim=1)
+    return states
+
+
+def _rows(value: Any, rows: slice) -> Any:
+    """These images of a field, or of each of its layers."""
+    if isinstance(value, Mapping):
+        return {name: tensor[rows] for name, tensor in value.items()}
+    return value if value is ABSENT else value[rows]
+
+
 def _breach(method: Method, what: str) -> ConfigError:
     return ConfigError(f"method {method.name!r} breaks the contract: {' '.join(what.split())}")
 
@@ -154,12 +204,13 @@ def _check_options(method: Method) -> None:
         entry = f"its entry says options {dict(method.options)}"
         raise _breach(method, f"{entry}, its function {options}")
     for name, value in options.items():
-        if not isinstance(value, bool | int | float):
-            records = "a run records numbers, true and false alone"
+        if not isinstance(value, bool | int | float | str):
+            records = "a run records numbers, words, true and false alone"
             raise _breach(method, f"option {name} is {value!r}; {records}")
     try:
         check_options(method.name, options, options)
-        settings = {"method": method.name, "options": options}
+        head = "frozen" if method.frozen_head else "fixed"
+        settings = {"method": method.name, "options": options, "head": head}
         # Not RunConfig(...): the method need not be registered yet.
         method.check(RunConfig.recorded(settings, "its options"))
     except ConfigError as error:
@@ -232,7 +283,7 @@ def _check_parts(method: Method) -> None:
         fields: dict[str, Any] = {}
         for field in BY_IMAGE:
             value = getattr(step, field)
-            fields[field] = value if value is ABSENT else value[rows]
+            fields[field] = _rows(value, rows)
         part = replace(step, **fields)
         parts += len(part.labels) / count * _penalty(method, part).item()
     if not math.isclose(parts, _penalty(method, step).item(), rel_tol=1e-4, abs_tol=1e-6):
@@ -263,7 +314,7 @@ def _check_after_step(method: Method) -> None:
 
 def _kept_of(method: Method, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> Tensor:
     """What a method makes of a move: finite, of the same shape, and the move is as it was."""
-    copies = {name: tensor.clone() for name, tensor in tensors.items()}
+    copies: dict[str, Any] = {name: tensor.clone() for name, tensor in tensors.items()}
     try:
         found = method.load_after_step()(Move(**copies, **about))
     except Exception as error:

@@ -53,6 +53,8 @@ OTHER = {
     "solver": "adamw",
     "logit_scale": "clamped",
     "ema": 0.9,
+    "average": "beta",
+    "beta_b": 1.0,
     "options": {"tau": 2.0},
     "captions": "fixed",
 }
@@ -125,7 +127,7 @@ def test_the_id_is_the_content_and_nothing_else():
         ({"adapter": "lora", "method": "spd"}, ["spd follows each step", "not adapter"]),
         ({"train_only": "head"}, ["train_only", "'head'"]),
         ({"options": 3}, ["options", "dictionary", "3"]),
-        ({"options": {"tau": "hot"}}, ["options.tau", "'hot'"]),
+        ({"options": {"tau": ["hot"]}}, ["options.tau", "'hot'"]),
         ({"clip_norm": 0}, ["clip_norm", "0"]),
         ({"selection": "best"}, ["selection", "holdout", "'best'"]),
         ({"crop": (0.5,)}, ["crop"]),

@@ -112,7 +112,7 @@ def test_the_tables_are_the_registries():
         entry = METHODS[row["name"]]
         assert (row["title"], row["source"]) == (entry.title, entry.paper)
         assert row["lam"] == ("" if entry.lam is None else f"{entry.lam:g}")
-        assert [part.split("=")[0] for part in row["options"].split()] == [*entry.options]
+        assert [part.split("=")[0] for part in row["options"].split()] == [*entry.all_options]
         assert row["trains"]
     takes = {row["name"]: row["takes"] for row in after}
     assert takes["wise"] == "a run"
@@ -159,6 +159,20 @@ def test_a_misspelt_need_names_the_nearest():
     with pytest.raises(ConfigError, match="unknown need of x 'anchors'; did you mean 'anchor'"):
         method("x", title="X", paper="ours", needs={"anchors"})(len)
     assert "x" not in METHODS
+
+
+def test_hidden_states_belong_to_each_image():
+    with pytest.raises(ConfigError, match="x reads hidden states, so it must be a mean"):
+        Method("x", "X", "ours", needs={"hidden", "class_captions"}).check(RunConfig())
+    with pytest.raises(ConfigError, match=r"ldifs reads hidden states, .*leave out compile"):
+        RunConfig(method="ldifs", compile=True)
+
+
+def test_a_word_that_an_option_does_not_take_names_the_nearest():
+    assert RunConfig(method="ldifs", options={"over": "tokens"}).options == {"over": "tokens"}
+    for word, words in (("token", "did you mean 'tokens'"), (2, "is 2, expected a word")):
+        with pytest.raises(ConfigError, match=words):
+            RunConfig(method="ldifs", options={"over": word})
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,10 @@ def weight_decay(step):
     return sum(tensor.square().sum() for tensor in step.weights.values())
 
 
+def by_word(step, kind: str = "square"):
+    return (step.images - step.anchor).square().mean()
+
+
 def contrast(step, mask: bool = False, rounds: int = 1):
     scores = step.scale * normalize(step.images, dim=-1) @ step.captions.T
     return -scores.diagonal().mean() * rounds
@@ -54,6 +58,7 @@ GOOD = {
     "norm_keep": entry(norm_keep),
     "noisy": entry(noisy),
     "weight_decay": entry(weight_decay, needs=("weights",)),
+    "a word": entry(by_word),
     "contrast": entry(contrast, needs=("captions",), lam=None, trains="both"),
     "margin": entry(margin, needs=("class_captions",), lam=None, trains="both"),
     "plain": Method("plain", "Plain", "ours", head="zeros"),
@@ -173,7 +178,7 @@ def any_options(step, **options):
     return change(step).mean()
 
 
-def a_word(step, kind="square"):
+def a_pair(step, kind=("square",)):
     return change(step).mean()
 
 
@@ -212,7 +217,7 @@ BAD = [
     (entry(hooked), "with lam=0 the loss is not cross-entropy on a step, bit for bit"),
     (entry(no_default), "its argument power has no default; give it one"),
     (entry(any_options), "its argument **options has no default"),
-    (entry(a_word), "option kind is 'square'; a run records numbers, true and false alone"),
+    (entry(a_pair), "option kind is ('square',); a run records numbers, words, true and"),
     (entry(negative), "its own defaults are refused: option power of mine is -1.0"),
     (entry("clipft.objectives.kd:kd", options={"tua": 1.0}), "its entry says options {'tua': 1.0}"),
     (entry(norm_keep, name="norm+keep"), "a + in its name"),

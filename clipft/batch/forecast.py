@@ -20,12 +20,12 @@ from ..methods import POSTHOC
 from ..runs.checks import without_decoder
 from ..runs.estimate import (
     ALIKE,
-    TRAINED_STATE,
     Costs,
     Images,
     costs,
     macs_of_step,
     measured_steps,
+    size_in_training,
     size_of_weights,
     towers_of,
 )
@@ -225,7 +225,7 @@ class _Price:
         self.measured_here = f"measured on {_device()}"
         self.priced: set[tuple[str, str]] = set()
         self.sources: Counter[str] = Counter()  # where the seconds of trainings are from
-        self.largest = 0  # bytes of the largest weights that are trained
+        self.largest = 0  # bytes of the largest run while it trains
         self.images = 0  # that the trainings of `training_seconds` take
         self.training_seconds = 0.0
         self.most_images = 0.0  # a second, of the run that takes them fastest
@@ -261,7 +261,7 @@ class _Price:
             self.most_images = max(self.most_images, images / seconds)
         size = self._size(config, data)
         cost.size += size if is_kept else 0
-        self.largest = max(self.largest, size)
+        self.largest = max(self.largest, size_in_training(config, size))
 
     def _seconds_of_training(self, config: RunConfig, data: Data) -> tuple[float, str]:
         """Seconds, validations included, and where they are from: a device, a card, or unknown."""
@@ -472,7 +472,7 @@ def _notes(ahead: Forecast, price: _Price, spec: Spec) -> Iterator[str]:
     if price.largest:
         free = _free(ahead.out)
         room = f"{ahead.size / 1e9:.3g} GB at most"
-        more = f"{TRAINED_STATE * price.largest / 1e9:.2g} GB more for each run while it trains"
+        more = f"{price.largest / 1e9:.2g} GB more for each run while it trains"
         enough = "" if free > ahead.size else ": too few"
         yield f"disk: {room}, {more}; {free / 1e9:.3g} GB are free{enough}"
     if spec.small is not None and not spec.name.endswith("_small"):

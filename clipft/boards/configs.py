@@ -27,6 +27,8 @@ WORDS = {  # what a setting is called, where its own name says too little
     "head_from": "head starts from",
     "solver": "solver of the linear probe",
     "ema": "decay of averaged weights",
+    "average": "average of the weights that is kept",
+    "beta_b": "b of the Beta average",
     "text_count": "random texts in a step",
     "text_length": "tokens in a random text",
     "eval_every": "steps between validations",
@@ -40,6 +42,7 @@ CONTENTS = {
     "rows_digest": ("manifest", "other images to train on"),
     "model_digest": ("model", "other weights"),
     "head_digest": ("head_from", "another head"),
+    "spurious_digest": ("manifest", "other spurious templates"),
     "method_digest": ("method", "other code"),
 }
 

@@ -49,6 +49,7 @@ WANTED: dict[str, tuple[str, str]] = {
     "groups": ("class: each class is a group", "groups: class"),
     "templates": ("openai, or a list of texts", 'templates: ["a photo of a {}."]'),
     "captions": ("a list of texts for each domain", 'captions: {any: ["a photo of a {}."]}'),
+    "spurious": ("a list of texts that a caption is put into", 'spurious: ["{} in a forest"]'),
 }
 OPENAI = "openai"  # of templates: the 80 of CLIP's release
 ANY = "any"  # of captions: joins each domain
@@ -141,11 +142,13 @@ def _texts(manifest: Manifest, source: str) -> None:
             problem = unknown(f"domain of {manifest.name}", domain, [ANY, *manifest.domains])
             raise ConfigError(f"{source}: captions: {problem}")
     of_all = {"templates": () if manifest.templates == OPENAI else manifest.templates}
+    of_all["spurious"] = manifest.spurious
     of_all |= {f"captions: {domain}": texts for domain, texts in manifest.captions.items()}
     for key, texts in of_all.items():
         for text in texts:
             if "{}" not in text and AN not in text:
-                fault = f"{text!r} has no {{}} for the class name"
+                what = "caption" if key == "spurious" else "class name"
+                fault = f"{text!r} has no {{}} for the {what}"
                 raise ConfigError(f"{source}: {key}: {fault}")
 
 

@@ -131,6 +131,9 @@ class Manifest(Record):
     groups: Literal["", "class"] = ""  # of images, for the worst one
     templates: str | tuple[str, ...] = OPENAI  # of the zero-shot head
     captions: dict[str, tuple[str, ...]] = {}  # templates by domain, or ANY
+    spurious: tuple[
+        str, ...
+    ] = ()  # templates for a caption; of a run only where its method reads it
     emoji: EmojiSpec | None = None  # set: the files are rendered on first use
     _file: Path = PrivateAttr(default=Path("manifest.yaml"))
     _class_rows: list[Any] | None = PrivateAttr(default=None)  # of a copy; else they are a file
@@ -185,6 +188,8 @@ class Manifest(Record):
     def copy_for_run(self) -> dict[str, Any]:
         """All that the YAML files say, class names included, as JSON has it."""
         copy = self.model_dump(mode="json")
+        if not copy["spurious"]:
+            del copy["spurious"]
         for key in ("kept", "metric", "mask", "groups"):
             if copy[key] == YOUNGER[key]:
                 del copy[key]
@@ -273,11 +278,13 @@ class Manifest(Record):
     def digest(self) -> str:
         """12 letters that name what decides a run's data and texts.
 
-        The prose is left out, and where the images lie and what of them may be read. A key that is
+        The prose is left out, where the images lie and what of them may be read, and the spurious
+        templates, which few methods read. A key that is
         younger than some runs counts only where it is set.
         """
         fields = self.copy_for_run()
         rows = fields.pop("class_names")
+        fields.pop("spurious", None)
         for key in (*PROSE, *ACCESS):
             del fields[key]
         # Where a table lies decides nothing; that there is one, and which, does.

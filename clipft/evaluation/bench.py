@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config import Reading, RunConfig
+from ..config import Reading, RunConfig, digest
 from ..data.images import Transform
 from ..data.manifests import Manifest, load_manifest
 from ..data.splits import Split
 from ..diagnostics.energies import second_moment
 from ..errors import ConfigError, RunError
 from ..inputs.batches import few_shot
-from ..inputs.prompts import Captions, random_texts, zero_shot_prompts
+from ..inputs.prompts import Captions, random_texts, spurious_templates, zero_shot_prompts
 from ..inputs.ranks import ALONE, Ranks
 from ..inputs.release import CentralPixels, both_sides
 from ..inputs.seeds import drawing, rng
@@ -47,6 +47,7 @@ ORIGINS = {  # digest in a run's configuration -> what is another one today
     "model_digest": "other weights of {model}",
     "manifest_digest": "another manifest",
     "head_digest": "another head",
+    "spurious_digest": "other spurious templates",
     "method_digest": "another source of its method",
     "rows_digest": "other images or labels than its data set lists today",
 }
@@ -252,6 +253,8 @@ class Bench:
         digests = {"model_digest": self.clip.digest(), "manifest_digest": self.manifest.digest()}
         if config.head_from:
             digests["head_digest"] = self.given_head(config).digest()
+        if "spurious_captions" in config.entry.needs:
+            digests["spurious_digest"] = digest(spurious_templates(self.manifest))
         source = config.entry.source_digest()
         if source:  # a method from outside the package
             digests["method_digest"] = source
@@ -331,10 +334,10 @@ def compare_digests(
     folder: RunFolder, recorded: Mapping[str, Any], today: Mapping[str, str], model: str
 ) -> None:
     """Raise RunError that names the first of today's digests that a folder was not begun from."""
-    for key, digest in today.items():
+    for key, value in today.items():
         if key == "rows_digest" and key not in recorded:
             continue  # an older clipft did not look
-        if recorded.get(key) != digest:
+        if recorded.get(key) != value:
             other = ORIGINS[key].format(model=model)
             raise RunError(
                 f"{folder} was begun from {other}; to train anew use another runs folder"

@@ -13,6 +13,14 @@ from ..progress import say
 
 SHOWN = 5  # pairs of classes in a line
 Tokenizer = Any  # open_clip's, or another's with the same calls
+# of a caption: places and circumstances that say nothing of the class; for manifests without others
+SPURIOUS = (
+    "{} in a forest", "{} on a beach", "{} in the desert", "{} in the snow", "{} under a clear sky",
+    "{} in a city street", "{} beside a river", "{} in a meadow", "{} on a mountain", "{} indoors",
+    "{} on a wooden floor", "{} at night", "{} at sunset", "{} in thick fog", "{} in heavy rain",
+    "{} in a garden", "{} among rocks", "{} in front of a brick wall", "{} next to a car",
+    "{} with people behind it",
+)  # fmt: skip
 WORDS = ("a", "the", "cat", "1")  # of which a vocabulary has one as a token of its own
 
 
@@ -28,6 +36,30 @@ def clip_templates() -> tuple[str, ...]:
     from open_clip import OPENAI_IMAGENET_TEMPLATES
 
     return tuple(fill("{}") for fill in OPENAI_IMAGENET_TEMPLATES)
+
+
+def spurious_templates(manifest: Manifest) -> tuple[str, ...]:
+    """What StarFT puts a caption into, each with a `{}`: the manifest's own, or `SPURIOUS`."""
+    return manifest.spurious or SPURIOUS
+
+
+def unknown_spurious(
+    manifest: Manifest, tokenizer: Tokenizer, vocabulary: Sequence[int] | None
+) -> list[str]:
+    """A line where spurious templates have tokens that no caption of the model held; else none."""
+    if vocabulary is None:
+        return []
+    unseen = []
+    for pattern in spurious_templates(manifest):
+        if not set(inner_tokens(tokenizer, pattern.replace("{}", " "))) <= set(vocabulary):
+            unseen.append(repr(pattern))
+    if not unseen:
+        return []
+    listed = ", ".join(unseen[:SHOWN])
+    mend = "all such words are one to it; wanted: others under spurious in the manifest"
+    return [
+        f"{len(unseen)} spurious templates have words that this model never saw, {listed}: {mend}"
+    ]
 
 
 def fill_in(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -94,6 +126,7 @@ class Captions:
         rows = zip(manifest.names, manifest.class_names, strict=True)
         self.names = [(text, *name.also) for text, name in rows]
         self.tokenizer = tokenizer
+        self.patterns = spurious_templates(manifest)
         own = manifest.captions
         shared = own[ANY] if own.get(ANY) else templates(manifest)
         self.templates = {domain: (*shared, *own.get(domain, ())) for domain in manifest.domains}
@@ -121,20 +154,36 @@ class Captions:
 
         Without a generator it is the first template and name.
         """
+        rows = []
+        for text in self.drawn(labels, domains, generator):
+            if text not in self._tokens:  # the byte-pair encoder is slow; a text is encoded once
+                self._tokens[text] = self.tokenizer([text])[0]
+            rows.append(self._tokens[text])
+        return torch.stack(rows)
+
+    def spurious(self, captions: Sequence[str], generator: Generator) -> Tensor:
+        """Tokens (B, context) of each caption, without its full stop, in a random template."""
+        picks = torch.randint(len(self.patterns), (len(captions),), generator=generator)
+        texts = []
+        for caption, pick in zip(captions, picks.tolist(), strict=True):
+            texts.append(filled(self.patterns[pick], caption.removesuffix(".")))
+        return self.tokenizer(texts)
+
+    def drawn(
+        self, labels: Sequence[int], domains: Sequence[str], generator: Generator | None
+    ) -> list[str]:
+        """The captions that `draw` gives the tokens of."""
         picks = torch.zeros(len(labels), 2, dtype=torch.long)
         if generator is not None:
             picks = torch.randint(2**31, (len(labels), 2), generator=generator)
         images = zip(labels, domains, picks.tolist(), strict=True)
-        return torch.stack([self._caption(*image) for image in images])
+        return [self._caption(*image) for image in images]
 
-    def _caption(self, label: int, domain: str, pick: Sequence[int]) -> Tensor:
+    def _caption(self, label: int, domain: str, pick: Sequence[int]) -> str:
         names = self.names[label]
         patterns = self.templates[domain]
         pattern = patterns[pick[0] % len(patterns)]
-        text = filled(pattern, names[pick[1] % len(names)])
-        if text not in self._tokens:  # the byte-pair encoder is slow; a text is encoded once
-            self._tokens[text] = self.tokenizer([text])[0]
-        return self._tokens[text]
+        return filled(pattern, names[pick[1] % len(names)])
 
 
 def inner_tokens(tokenizer: Tokenizer, text: str) -> list[int]:

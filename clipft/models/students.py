@@ -153,14 +153,14 @@ class Classifier(Student):
             return unit(images) @ self.weight + self.bias
         return self._present_scale() * unit(images) @ self.weight
 
-    def forward(self, images: Tensor, *_texts: Tensor | None) -> tuple[Tensor, None, None]:
+    def forward(self, images: Tensor, *_texts: Tensor | None) -> tuple[Tensor, None, None, None]:
         """Images (B, 3, H, W), 0 ... 255 -> embeddings before normalising (B, D).
 
         Embeddings pass as they are; this model reads no texts.
         """
         if images.ndim == 2:
-            return images, None, None
-        return self.tower(self.visual, images), None, None
+            return images, None, None, None
+        return self.tower(self.visual, images), None, None, None
 
 
 class TwoTowers(Student):
@@ -219,14 +219,20 @@ class TwoTowers(Student):
         return unit(images) @ self.linear()[0]
 
     def forward(
-        self, images: Tensor, captions: Tensor | None = None, classes: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """uint8 images, tokens of captions and classes -> their embeddings.
+        self, images: Tensor, *texts: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """uint8 images, tokens of captions, classes and spurious captions -> their embeddings.
 
         Images (B, D) before normalising; captions (B, D) and classes (C, D) as unit rows.
         """
         embeddings = self.tower(self.clip.visual, images)
-        return embeddings, self._unit_texts(captions), self._unit_texts(classes)
+        captions, classes, spurious = (*texts, None, None, None)[:3]
+        return (
+            embeddings,
+            self._unit_texts(captions),
+            self._unit_texts(classes),
+            self._unit_texts(spurious),
+        )
 
     def _unit_texts(self, tokens: Tensor | None) -> Tensor | None:
         return None if tokens is None else unit(encode_texts(self.clip, tokens))

@@ -276,6 +276,9 @@ class OneBatch:
             yield self._batch
 
 
+OWN = {"method", "steps", "eval_every", "lr", "text_count"}  # settings of a timed training
+
+
 def timed_config(base: RunConfig, method: str, every: int) -> RunConfig:
     """A training of this method that tells of itself every so many steps, and never ends.
 
@@ -285,7 +288,7 @@ def timed_config(base: RunConfig, method: str, every: int) -> RunConfig:
     papers = RunConfig()
     text_count = -(-papers.text_count * base.batch_size // papers.batch_size)
     return RunConfig(
-        **base.model_dump(exclude={"method", "steps", "eval_every", "lr", "text_count"}),
+        **base.model_dump(exclude=OWN, exclude_defaults=True),
         method=method,
         text_count=text_count,
         steps=steps,

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 BACKWARD = 3  # forward and backward take so many times the forward pass
 MLP = 4  # how much wider than a block its inner layer is, where a model does not say it
 FLOAT = 4  # bytes
-TRAINED_STATE = (
-    4  # while it trains, so many times its weights: weights, two moments, the best so far
-)
+# While it trains, so many times its weights: weights, two moments, the best so far.
+TRAINED_STATE = 4
 
 
 class Images(Record):
@@ -173,12 +172,18 @@ def macs_of_step(config: RunConfig, towers: Towers, classes: int) -> float:
     per_text = BACKWARD * text if method.trains == "both" else text
 
     macs = config.batch_size * BACKWARD * image
-    if "anchor" in method.needs:
+    if method.needs & {"anchor", "hidden"}:
         macs += config.batch_size * image
     if "random_texts" in method.needs:
         macs += config.text_count * text
+    # A teacher reads all that the student reads, and learns nothing from it.
+    taught = 1 if method.teacher else 0
+    macs += taught * config.batch_size * image
+    per_text += taught * text
     if "captions" in method.needs:
         macs += config.batch_size * per_text
+    if "spurious_captions" in method.needs:
+        macs += config.batch_size * (text + per_text * (method.trains == "both"))
     if "class_captions" in method.needs:
         macs += classes * per_text
     return macs
@@ -193,6 +198,15 @@ def size_of_weights(config: RunConfig, towers: Towers, classes: int) -> int:
     if not method.two_towers:
         numbers += classes * (towers.width + 1)
     return FLOAT * numbers
+
+
+def size_in_training(config: RunConfig, weights: int) -> int:
+    """Bytes that a run holds on the disk while it trains, beside what stays; weights: theirs."""
+    method = config.entry
+    decay = method.ema if config.ema is None else config.ema
+    is_averaged = bool(config.average) or decay is not None
+    copies = TRAINED_STATE + int(is_averaged) + int(bool(method.teacher))
+    return copies * weights
 
 
 def measured_steps(folders: Iterable[RunFolder], device: str) -> dict[tuple[Any, ...], list[float]]:

@@ -42,8 +42,8 @@ def absolute(key: str, value: str, base: Path) -> str:
 def run_id(kept: RunConfig, manifest: Manifest, made_of: Mapping[str, str]) -> str:
     """12 letters, the hash of the settings, with digests in place of files.
 
-    made_of: `model_digest` and `head_digest`, see `Bench.made_of`. A data set that comes with
-    clipft, an open_clip model and a published tag go by their names.
+    made_of: `model_digest`, `head_digest` and `spurious_digest`, see `Bench.made_of`. A data set
+    that comes with clipft, an open_clip model and a published tag go by their names.
     """
     content: dict[str, Any] = {}
     if not is_shipped(manifest):
@@ -55,6 +55,9 @@ def run_id(kept: RunConfig, manifest: Manifest, made_of: Mapping[str, str]) -> s
         content["pretrained"] = "none" if kept.pretrained == "none" else ""
     if kept.head_from:
         content["head_from"] = f"@{made_of['head_digest']}"
+    if "spurious_digest" in made_of:
+        name = content.get("manifest", kept.manifest)
+        content["manifest"] = f"{name}~{made_of['spurious_digest']}"
     return kept.model_copy(update=content).id
 
 

@@ -192,5 +192,5 @@ class _Logits(nn.Module):
             return self.student.logits(self.student(pixels)[0])
         prompts = self.student.prompts
         template = number % prompts.shape[1]
-        images, _, class_rows = self.student(pixels, None, prompts[:, template])
+        images, _, class_rows, _ = self.student(pixels, None, prompts[:, template])
         return energy_vectors(unit(images), class_rows, self.student.scale)

@@ -24,8 +24,8 @@ from ..inputs.ranks import Ranks
 from ..inputs.seeds import drawing
 from ..methods import Method
 from ..objectives.loss import loss_terms
-from ..objectives.step import ABSENT, Step
-from .observer import Embedded, Observer, Shown
+from ..objectives.step import Step
+from .observer import Embedded, Held, Observer, Shown
 
 Terms = dict[str, Tensor]  # of the loss, weighted, by name
 
@@ -44,9 +44,7 @@ class Gradients:
         shown = self.observe.shown(batch, step)
         parts = shown.parts(self.config.accumulate)
         is_whole = len(parts) == 1
-        if self.method.is_mean and 0 not in shown.sizes:
-            terms = self._once(parts, shown.images, step)
-        elif is_whole and self.ranks.is_alone:
+        if self.method.is_mean or (is_whole and self.ranks.is_alone):
             terms = self._once(parts, shown.images, step)
         elif is_whole:
             terms = self._coupled(shown, step)
@@ -65,7 +63,7 @@ class Gradients:
         whole: Terms = {}
         for number, part in enumerate(parts):
             with self._drawing(step, number):
-                terms = self._terms(self.observe.seen(part))
+                terms = self._terms(self.observe.seen(part.counted()))
             share = len(part.labels) / images
             self.fabric.backward(share * total(terms))
             for name, term in terms.items():
@@ -76,16 +74,14 @@ class Gradients:
         """This rank's part through the model, the loss of the embeddings of all."""
         with self._drawing(step):
             embedded = self.observe.embed(shown).coupled(shown, self.ranks)
-        terms = self._shared(shown, embedded, [self.observe.anchor(shown)], step)
+        terms = self._shared(shown, embedded, self.observe.held(shown), step)
         return {name: term.detach() for name, term in terms.items()}
 
-    def _shared(self, shown: Shown, embedded: Embedded, anchors: list[Tensor], step: int) -> Terms:
+    def _shared(self, shown: Shown, embedded: Embedded, held: Held, step: int) -> Terms:
         """A rank's share of the loss of the embeddings of all, of which the gradient is added."""
-        anchor = ABSENT
-        if anchors[0] is not ABSENT:
-            anchor = self.ranks.joined(torch.cat(anchors), shown.sizes)
+        held = held.of_all(shown, self.ranks)
         with self._drawing(step, of_all=True):
-            terms = self._terms(self.observe.seen(shown.of_all(), embedded, anchor))
+            terms = self._terms(self.observe.seen(shown.of_all(), embedded, held))
         shares = {name: term / self.ranks.count for name, term in terms.items()}
         self.fabric.backward(total(shares))
         return shares
@@ -93,29 +89,33 @@ class Gradients:
     def _twice(self, shown: Shown, parts: list[Shown], step: int) -> Terms:
         """The loss of all embeddings, then its gradient to each part's through the model."""
         embedded = []
-        anchors = []
+        held = []
         for number, part in enumerate(parts):
             with self._drawing(step, number), torch.no_grad():
                 embedded.append(self.observe.embed(part))
-            anchors.append(self.observe.anchor(part))
+            held.append(self.observe.held(part))
         leaves = Embedded.join(embedded).coupled(shown, self.ranks)
         for leaf in leaves.tensors():
             leaf.requires_grad_()
-        terms = self._shared(shown, leaves, anchors, step)
+        terms = self._shared(shown, leaves, Held.join(held), step)
 
         reads_texts = self.method.trains == "both"
         own = leaves.gradients().own(shown, self.ranks)
         gradients = own.parts([len(part.labels) for part in parts])
         for number, (part, gradient) in enumerate(zip(parts, gradients, strict=True)):
             if not reads_texts:
-                part = replace(part, captions=None, class_captions=None)  # noqa: PLW2901
+                nothing = {"captions": None, "class_captions": None, "spurious": None}
+                part = replace(part, **nothing)  # noqa: PLW2901
             with self._drawing(step, number):
                 again = self.observe.embed(part)
             self.fabric.backward(again.product(gradient))
         return {name: term.detach() for name, term in terms.items()}
 
     def _terms(self, seen: Step) -> Terms:
-        return loss_terms(self.method, seen, self.config.lam, **self.config.options)
+        # Those of a teacher say how its weights follow, and are nothing to the loss.
+        own = self.method.options
+        options = {name: value for name, value in self.config.options.items() if name in own}
+        return loss_terms(self.method, seen, self.config.lam, **options)
 
     def _drawing(
         self, step: int, part: int = 0, *, of_all: bool = False

@@ -139,7 +139,7 @@ def _take_steps(training: Training, state: State) -> None:
     if training.is_validated_at(state.step) and state.validated != state.step:
         validate(training, state)
 
-    state.student.train()
+    state.student.train(not training.method.eval_mode)
     show = training.reading.progress
     with progress_bar(training.steps, title, "step", show=show, initial=state.step) as bar:
         for batch in training.examples.batches(steps):
@@ -227,9 +227,9 @@ def take_step(training: Training, state: State, batch: Batch) -> None:
 
     _move(training, state)
     state.student.clamp()
-    if state.average is not None:
-        state.average.update_parameters(state.student)
     state.step += 1
+    for follower in state.followers.values():
+        follower.follow(state.student, state.step)
 
 
 def _move(training: Training, state: State) -> None:

@@ -91,7 +91,7 @@ class Lora:
 def _matrices(student: Student) -> dict[str, Tensor]:
     """The trained matrices of attention and MLP in the blocks, by name."""
     stands = places(student)
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, tensor in student.named_parameters():
         is_matrix = tensor.ndim == 2 and name.rpartition(".")[2] in MATRIX
         if tensor.requires_grad and is_matrix and stands[name].is_block:

@@ -42,6 +42,8 @@ def check_parts(visual: nn.Module, config: RunConfig, ranks: int = 1) -> None:
 
     ranks: how many processes share it.
     """
+    if config.entry.eval_mode:
+        return
     parts = {f"accumulate={config.accumulate}": config.accumulate, f"devices={ranks}": ranks}
     asked = [setting for setting, count in parts.items() if count > 1]
     if asked and _sees_whole_batch(visual):

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..config import RunConfig
 from ..errors import RunError
@@ -22,6 +21,7 @@ from ..parsing import parse_json
 from ..posthoc.weights import Weights
 from ..runs.protocol import protocol_of
 from ..runs.versions import FORMAT, KEY, METADATA, check_version
+from .averages import Follower, average_of, teacher_of
 from .coarse_adamw import CoarseAdamW
 from .lora import Lora
 from .losses import Losses
@@ -29,8 +29,8 @@ from .losses import Losses
 
 @dataclass
 class State:
-    """Student and optimiser, the average that is kept in the student's place (if any), and how far
-    they have come.
+    """Student and optimiser, the average that is kept in the student's place and the teacher that
+    it learns from (if any), and how far they have come.
 
     module: the student as the forward pass goes through it. unread: rows of images that were left
     out. losses: those of the last steps, of which nothing is saved. remembered: what a hook after
@@ -41,7 +41,8 @@ class State:
     student: Student
     module: nn.Module
     optimizer: Any
-    average: Any  # AveragedModel or None
+    average: Follower | None = None
+    teacher: Follower | None = None
     step: int = 0
     best: float | None = None  # merit of the weights that are kept; None: none yet
     validated: int = -1  # after which step the weights were validated last
@@ -52,16 +53,9 @@ class State:
 
     @classmethod
     def begin(
-        cls,
-        student: Student,
-        config: RunConfig,
-        ema: float | None,
-        fabric: Fabric,
-        ranks: Ranks = ALONE,
+        cls, student: Student, config: RunConfig, fabric: Fabric, ranks: Ranks = ALONE
     ) -> State:
-        """The state before the first step; ema: decay of the averaged weights, None for none.
-
-        ranks: all begin where the first does.
+        """The state before the first step; ranks: all begin where the first does.
 
         On purpose unlike Lipsum-FT's release: AdamW's first moment is kept in fp32, there in bf16.
         `protocol: release` is as there.
@@ -75,25 +69,34 @@ class State:
             optimizer = torch.optim.AdamW(groups, lr=config.lr, **about, fused=True)
         module, wrapped = fabric.setup(student, optimizer)
         ranks.share_out(student.state_dict().values())
-        average = None
-        if ema is not None:
-            average = AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(ema))
-            # The first call copies: the average starts at theta0.
-            average.update_parameters(student)
         losses = Losses.on(fabric.device)
         losses.ranks = ranks
-        return cls(student, module, wrapped, average, losses=losses, adapter=adapter)
+        state = cls(student, module, wrapped, losses=losses, adapter=adapter)
+        averaging = average_of(config)
+        if averaging is not None:
+            state.average = Follower(student, averaging)
+        teaching = teacher_of(config)
+        if teaching is not None:
+            state.teacher = Follower(student, teaching)
+            state.teacher.module.requires_grad_(False).eval()
+        return state
 
     @property
     def kept(self) -> Student:
         """The student whose weights are evaluated and kept: the average, if there is one."""
         return self.student if self.average is None else self.average.module
 
+    @property
+    def followers(self) -> dict[str, Follower]:
+        """What follows the student, by the names in a checkpoint."""
+        named = {"average": self.average, "teacher": self.teacher}
+        return {name: follower for name, follower in named.items() if follower is not None}
+
     def save(self, file: Path) -> None:
         """Write everything, whole or not at all; every random draw follows from the step."""
         tensors = _with_prefix("student.", self.student.state_dict())
-        if self.average is not None:
-            tensors |= _with_prefix("average.", self.kept.state_dict())
+        for name, follower in self.followers.items():
+            tensors |= _with_prefix(f"{name}.", follower.module.state_dict())
         for index, moments in self.optimizer.state_dict()["state"].items():
             tensors |= _with_prefix(f"optimizer.{index}.", moments)
         if self.adapter is not None:
@@ -123,10 +126,10 @@ class State:
         self.validated = progress.get("validated", self.step)
 
         self.student.load_state_dict(_without_prefix("student.", tensors))
-        if self.average is not None:
-            self.kept.load_state_dict(_without_prefix("average.", tensors))
         if self.adapter is not None:
             self.adapter.restore(_without_prefix("adapter.", tensors))
+        for name, follower in self.followers.items():
+            follower.module.load_state_dict(_without_prefix(f"{name}.", tensors))
         moments: dict[int, Weights] = {}
         for name, tensor in _without_prefix("optimizer.", tensors).items():
             index, key = name.split(".")

@@ -20,13 +20,15 @@ from ..evaluation.bench import Bench, compare_digests
 from ..evaluation.launch import fabric_of, sharing
 from ..evaluation.recorder import TrainingRecord
 from ..evaluation.trackers import Tracking
-from ..inputs.prompts import random_texts
+from ..inputs.prompts import random_texts, unknown_spurious
 from ..inputs.seeds import rng
 from ..methods import METHODS
 from ..models.blocks import freeze_others, rates
 from ..models.head import Head
+from ..models.hidden import check_hidden
+from ..models.projections import projections
 from ..models.students import Student
-from ..progress import write
+from ..progress import say, write
 from ..runs.checks import check_probe, check_ranks, check_tracker
 from ..runs.folder import RunFolder
 from ..runs.identity import PLACED, as_kept, run_id
@@ -42,9 +44,9 @@ from .observer import Observer
 from .saving import Clock
 from .state import State
 
-# As many times the weights: those chosen, and a checkpoint with two moments and an average, each
-# written beside the one before it.
-FILES = 2 * (1 + 4)
+# As many times the weights: those chosen, and a checkpoint with two moments, an average and a
+# teacher, each written beside the one before it.
+FILES = 2 * (1 + 5)
 Watch = Callable[[dict[str, Any]], object]
 
 
@@ -98,6 +100,9 @@ def _run(bench: Bench, config: RunConfig, runs: Path, fabric: Fabric, watch: Wat
     ranks = bench.ranks
     bench.check(config)
     _check_texts(bench, config)
+    if "hidden" in METHODS[config.method].needs:
+        check_hidden(bench.clip.model.visual, config.model)
+    _check_projections(bench, config)
     check_parts(bench.clip.model.visual, config, ranks.count)
     _check_layers(bench, config)
     made_of = bench.made_of(config)
@@ -141,7 +146,11 @@ def _ignore(row: dict[str, Any]) -> None:
 
 
 def _check_texts(bench: Bench, config: RunConfig) -> None:
-    """Refuse random texts that cannot be drawn here rather than at the first step."""
+    """Refuse random texts that cannot be drawn here rather than at the first step; a line says
+    which spurious templates the model does not know.
+    """
+    if "spurious_captions" in METHODS[config.method].needs:
+        say(unknown_spurious(bench.manifest, bench.clip.tokenizer, bench.clip.vocabulary))
     if "random_texts" in METHODS[config.method].needs:
         draw = rng(0, "check")
         random_texts(bench.clip.tokenizer, 1, config.text_length, draw, bench.clip.vocabulary)
@@ -155,6 +164,16 @@ def _check_layers(bench: Bench, config: RunConfig) -> None:
         rates(student, config)
         if config.adapter:
             Lora(student, config)
+
+
+def _check_projections(bench: Bench, config: RunConfig) -> None:
+    """Refuse a model without the matrices that the method reads before anything is written."""
+    if "projections" not in METHODS[config.method].needs:
+        return
+    try:
+        projections(bench.clip.model)
+    except ConfigError as error:
+        raise ConfigError(f"{config.method} on {config.model}: {error}") from None
 
 
 def _check_disk(bench: Bench, config: RunConfig, folder: RunFolder) -> None:
@@ -287,8 +306,7 @@ def _begun_state(bench: Bench, config: RunConfig, folder: RunFolder, fabric: Fab
     resumed = ranks.first_says(folder.checkpoint_file.exists)
     if not resumed:
         ranks.by_first(lambda: _start_head(bench, config, student))
-    ema = method.ema if config.ema is None else config.ema
-    state = State.begin(student, config, ema, fabric, ranks)
+    state = State.begin(student, config, fabric, ranks)
     if bench.reading.checkpointing:
         keep_less(student, config.model)
     if resumed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from ..config import RunConfig
+from ..config import RunConfig, plain_settings
 from ..data.manifests import available
 from ..methods import METHODS
 from ..runs.model_names import RANDOM, open_clip_models, published_tags
@@ -40,6 +40,7 @@ class SettingsFields:
         self.preset = dropdown(["", *names], "recipe", "")
         self.fields = _fields(config)
         self.preset.observe(self._take_preset, "value")
+        self.fields["method"].observe(self._take_method, "value")
         self.fields["model"].observe(self._list_weights, "value")
         self._list_weights()
 
@@ -77,6 +78,13 @@ class SettingsFields:
             if name == "manifest" and value not in field.options:
                 field.options = [*field.options, value]
             field.value = value
+
+    def _take_method(self, change: dict) -> None:
+        """Show the head of a method that has its own; back from there the usual one."""
+        if METHODS[change["new"]].frozen_head:
+            self.fields["head"].value = "frozen"
+        elif METHODS[change["old"]].frozen_head:
+            self.fields["head"].value = plain_settings()["head"]
 
     def _list_weights(self, _change: object = None) -> None:
         """Offer the published weights of the model that is chosen."""

@@ -239,6 +239,8 @@ def test_a_step_costs_what_its_method_asks():
     assert macs("flyp") == 30 * image + 30 * text
     assert macs("flyp_image") == 30 * image + 10 * text
     assert macs("flyp_ce") == 30 * image + 21 * text
+    assert macs("self_distill") == 40 * image
+    assert macs("carot") == macs("tracer") == 40 * image + 40 * text
     assert macs("lp") == 0
     head = 4 * 7 * 513
     assert size_of_weights(RunConfig(method="lp"), towers, 7) == head

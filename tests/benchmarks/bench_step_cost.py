@@ -40,7 +40,7 @@ class Begun:
             student.visual.requires_grad_(False)
             with torch.no_grad():
                 self.batch = Batch(student(batch.pixels)[0], batch.labels, batch.rows)
-        self.state = State.begin(student, config, METHODS[name].ema, fabric)
+        self.state = State.begin(student, config, fabric)
         observe = Observer(run.bench, config, self.state, fabric, split)
         parts = {"folder": None, "reading": QUIET, "examples": None, "watch": print, "steps": 1000}
         parts |= {"record": None, "after_step": AfterStep.of(run.bench, config)}

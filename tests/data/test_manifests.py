@@ -469,6 +469,16 @@ def test_the_digests_of_the_shipped_manifests_stay():
     assert {name: load_manifest(name).digest() for name in DIGESTS} == DIGESTS
 
 
+def test_spurious_templates_are_no_part_of_the_digest(tmp_path):
+    plain = own_manifest(tmp_path)
+    own = own_manifest(tmp_path, spurious=["{} at sea"])
+    assert own.digest() == plain.digest()
+    assert Manifest.from_copy(own.copy_for_run()).spurious == ("{} at sea",)
+    assert "spurious" not in plain.copy_for_run()
+    with pytest.raises(ConfigError, match=r"spurious: 'at sea' has no {} for the caption"):
+        own_manifest(tmp_path, spurious=["at sea"])
+
+
 def test_where_images_lie_and_the_prose_are_no_part_of_the_digest(tmp_path):
     plain = own_manifest(tmp_path).digest()
     prose = dict.fromkeys(PROSE, "words")

@@ -6,9 +6,17 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from clipft.data.manifests import Manifest, load_manifest
+from clipft.disk.files import read_json
 from clipft.errors import ConfigError
-from clipft.inputs.prompts import Captions, random_texts, templates, zero_shot_prompts
+from clipft.inputs.prompts import (
+    Captions,
+    random_texts,
+    templates,
+    unknown_spurious,
+    zero_shot_prompts,
+)
 from clipft.inputs.seeds import rng
+from clipft.runs.model_names import EMOJI_TINY
 
 TOKENIZER = open_clip.get_tokenizer("ViT-B-32")
 EMOJI = load_manifest("emoji_shift")
@@ -39,6 +47,22 @@ def test_zero_shot_prompts():
         "a drawing of alarm clock.",
     ]
     assert torch.equal(prompts[row], TOKENIZER(want))
+
+
+def test_emojishifts_spurious_templates_are_of_words_that_its_model_knows():
+    tiny = read_json(EMOJI_TINY / "clipft.json")["random_text_tokens"]
+    assert EMOJI.spurious and unknown_spurious(EMOJI, TOKENIZER, tiny) == []
+    places = EMOJI.model_copy(update={"spurious": ()})
+    (line,) = unknown_spurious(places, TOKENIZER, tiny)
+    assert line.startswith("20 spurious templates have words that this model never saw, '{} in a")
+    assert unknown_spurious(places, TOKENIZER, None) == []
+
+
+def test_spurious_captions():
+    captions = Captions(EMOJI, TOKENIZER)
+    drawn = captions.spurious(["a cat.", "cat"] * 100, rng(0, "spurious"))
+    own = {words(pattern.format(text)) for pattern in EMOJI.spurious for text in ("a cat", "cat")}
+    assert set(texts_of(drawn)) == own
 
 
 def test_underscores_that_are_kept_stand_in_prompts_and_captions():

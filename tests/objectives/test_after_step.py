@@ -273,7 +273,6 @@ def keeps_words(move):
         (lambda move: move.after / 0, "after step 1 it makes Tensor"),
         (lambda move: move.after.sum(0), "fails after a step|of shape"),
         (lambda move, far: move.after, "argument far has no default"),
-        (lambda move, far="a": move.after, "records numbers"),
         (lambda move: move.nothing, "fails after a step: AttributeError"),
     ],
 )

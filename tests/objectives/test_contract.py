@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 
+from clipft.config import RunConfig
 from clipft.disk.files import read_jsonl
 from clipft.errors import ConfigError
 from clipft.evaluation.predictions import logits_of
@@ -108,9 +109,10 @@ def test_a_run_moves_what_it_trains_and_nothing_else(world, name):
         key for key in run.anchor if key.startswith("clip.") and not key.startswith("clip.visual.")
     }
     whole = set(run.anchor)
+    head = set() if METHODS[name].frozen_head else {"weight"}
     want = {
         "head": {"weight"},
-        "vision": {key for key in whole if key.startswith("visual.")} | {"weight"},
+        "vision": {key for key in whole if key.startswith("visual.")} | head,
         "image": whole - text | {"clip.logit_scale"},
         "both": whole,
     }
@@ -174,6 +176,53 @@ def test_a_clamped_scale_never_passes_100(world, recorded, tmp_path, method):
     assert max(found["clamped"]) == pytest.approx(math.log(100))
     assert ("frozen" in found) == (method == "flyp")
     assert len(set(found.get("frozen", [0]))) == 1
+
+
+def test_starft_without_weight_is_flyp_bit_for_bit(world):
+    flyp = world.train(method="flyp", steps=6)
+    assert same(world.train(method="starft", lam=0, steps=6).tuned, flyp.tuned)
+    assert not same(world.train(method="starft", lam=5, steps=6).tuned, flyp.tuned)
+
+
+def test_spurious_templates_name_the_runs_that_read_them_alone(world, tmp_path):
+    text = world.manifest_file.read_text()
+    (tmp_path / "mini.yaml").write_text(text + "spurious: ['{} at sea']\n")
+    classes = "mini.classes.yaml"
+    (tmp_path / classes).write_text((world.manifest_file.parent / classes).read_text())
+    other = {"manifest": str(tmp_path / "mini.yaml")}
+    assert world.folder(**other) == world.folder()
+    assert world.folder(method="starft", **other) != world.folder(method="starft")
+
+
+def test_clipood_without_a_margin_is_ft_below_the_frozen_head(world):
+    ft = world.train(head="frozen", steps=6)
+    clipood = world.train(method="clipood", options={"margin": 0.0}, steps=6)
+    assert clipood.config.head == "frozen"
+    assert same(clipood.tuned, ft.tuned)
+    assert not same(world.train(method="clipood", steps=6).tuned, ft.tuned)
+
+
+@pytest.mark.parametrize("head", ["fixed", "absorbed"])
+def test_clipood_has_its_own_head(world, head):
+    with pytest.raises(ConfigError, match=f"clipood keeps the zero-shot head, so not head={head}"):
+        world.config(method="clipood", head=head)
+    config = world.config(method="clipood")
+    assert world.config(method="clipood", head="frozen").id == config.id
+    assert RunConfig.read(config.model_dump()) == config
+
+
+@pytest.mark.parametrize(("method", "follows"), [("clipood", False), ("ft", True)])
+def test_clipood_keeps_the_statistics_of_batch_norm(world, monkeypatch, method, follows):
+    seen = []
+    take_step = loop.take_step
+
+    def noting(training, state, batch):
+        seen.extend(module.training for module in state.student.modules())
+        take_step(training, state, batch)
+
+    monkeypatch.setattr(loop, "take_step", noting)
+    world.train(method=method, steps=3, eval_every=1)  # a validation ends in the same mode
+    assert set(seen) == {follows}
 
 
 @pytest.fixture

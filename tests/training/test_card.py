@@ -62,7 +62,7 @@ def gradients_of(world, parts, **changes):
     run = OnBench(config)
     fabric = Fabric(accelerator="cpu", devices=1)
     student = run.student.train()
-    state = State.begin(student, config, None, fabric)
+    state = State.begin(student, config, fabric)
     examples = PixelExamples(run.bench, config)
     with torch.no_grad():  # away from theta0, where penalties and their gradients are 0
         for number, weight in enumerate(student.parameters()):

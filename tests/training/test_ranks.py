@@ -41,7 +41,9 @@ ONE_LEFT = {"batch_size": 23, "protocol": "release", "eval_every": 5}
 VARIANTS = {name: {"method": name} for name in METHODS} | {
     "adaptive": {"lr": 3e-3},
     "parts of an odd batch, coupled": {"batch_size": 7, "accumulate": 3, "method": "flyp_with_ce"},
+    "parts of an odd batch, taught": {"batch_size": 7, "accumulate": 3, "method": "carot"},
     "one image left": {"head": "absorbed"} | ONE_LEFT,
+    "one image left, hidden states": {"head": "absorbed", "method": "ldifs"} | ONE_LEFT,
     "one image left, coupled": {"method": "flyp", "shots": 6} | ONE_LEFT,
     "averaged, clipped, by loss": {
         "ema": 0.7,

@@ -98,6 +98,8 @@ VARIANTS = {name: {"method": name} for name in METHODS} | {
     "kd, averaged": {"method": "kd", "options": {"tau": 2.0}, "ema": 0.7},
     "adapted": {"adapter": "lora", "clip_norm": 0.5, "weight_decay": 0.1, "ema": 0.7},
     "adapted, flyp": {"adapter": "lora", "method": "flyp", "layer_decay": 0.5, "text_rate": 0.5},
+    "ft, Beta average": {"average": "beta"},
+    "flyp, Beta average": {"method": "flyp", "average": "beta", "beta_b": 2.0},
     "lp": {"method": "lp", "solver": "adamw"},
     "lp, averaged": {"method": "lp", "solver": "adamw", "ema": 0.7, "head": "absorbed"},
 }

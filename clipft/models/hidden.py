@@ -1,0 +1,80 @@
+"""The hidden states of a vision tower, caught by forward hooks while images go through it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+
+Places = dict[str, nn.Module]  # name of a state -> the module that gives it
+
+
+@contextlib.contextmanager
+def hidden_states(visual: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """A dict that fills, in order of depth, with the states of the images that pass in this block.
+
+    Of a ViT: conv1, positions (with the class token), dropout, ln_pre, block 1 ... and ln_post,
+    (B, T, C); of a ResNet or ConvNeXt stage 1 ... 4, (B, H * W, C); in 32 bits.
+    """
+    states: dict[str, Tensor] = {}
+    with contextlib.ExitStack() as hooks:
+        for name, module in _places(visual).items():
+            hooks.enter_context(_caught(module, name, states))
+        dropout = getattr(visual, "patch_dropout", None)
+        if isinstance(dropout, nn.Module):
+            before = dropout.register_forward_pre_hook(
+                lambda _module, given: states.update(positions=given[0].float())
+            )
+            hooks.callback(before.remove)
+        yield states
+
+
+def check_hidden(visual: nn.Module, model: str) -> None:
+    """Raise ConfigError where nobody knows the hidden states of a model's vision tower."""
+    if not _places(visual):
+        kind = type(getattr(visual, "trunk", visual)).__name__
+        fault = f"{model} has a vision tower whose hidden states are not known here, {kind}"
+        raise ConfigError(f"{fault}; wanted: a ViT, ResNet or ConvNeXt")
+
+
+@contextlib.contextmanager
+def _caught(module: nn.Module, name: str, states: dict[str, Tensor]) -> Iterator[None]:
+    """Note what comes out of a module."""
+    hook = module.register_forward_hook(
+        lambda _module, _given, made: states.update({name: _rows(made)})
+    )
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _rows(state: Tensor) -> Tensor:
+    """(B, C, H, W), (B, C) or (B, T, C) -> (B, T, C)."""
+    if state.ndim == 4:
+        state = state.flatten(2).transpose(1, 2)
+    return (state if state.ndim == 3 else state[:, None]).float()
+
+
+def _places(visual: Any) -> Places:
+    """Where the states come out; {} for a tower that is not known."""
+    if hasattr(visual, "transformer"):  # open_clip's ViT
+        places = {name: getattr(visual, name) for name in ("conv1", "ln_pre", "ln_post")}
+        places["dropout"] = visual.patch_dropout
+        return places | _numbered("block", visual.transformer.resblocks)
+    if hasattr(visual, "layer4"):  # its ResNet
+        return _numbered("stage", [getattr(visual, f"layer{stage}") for stage in range(1, 5)])
+    trunk = getattr(visual, "trunk", None)  # timm's
+    if hasattr(trunk, "blocks"):
+        return _numbered("block", trunk.blocks) | {"ln_post": trunk.norm}
+    if type(trunk).__name__ == "ConvNeXt":
+        return _numbered("stage", trunk.stages)
+    return {}
+
+
+def _numbered(kind: str, modules: Any) -> Places:
+    return {f"{kind} {number}": module for number, module in enumerate(modules, 1)}
