@@ -302,21 +302,41 @@ class Posthoc(Entry):
     """A method after training.
 
     `function(anchor, members, held_out, **options)` gives weights, or for an ensemble the positions
-    of the members whose mean logits it is. One that asks nothing of the held-out images can do
-    without them.
+    of the members whose mean logits it is. An ensemble with a rule mixes each image anew: its
+    function gives what was fitted, tensors by name, of which the class `rule` is made, see
+    `posthoc.per_image`. One that asks nothing of the held-out images can do without them.
     """
 
     many: bool = False  # takes several runs
-    ensemble: bool = False
+    least: int = 1  # how many runs it needs
+    ensemble: bool = False  # has no weights: its alpha mixes what models say
+    rule: Function | None = None  # as `function`
     asks: bool = True  # the held-out images
+    asks_training: bool = False  # the images that were trained on, too
     mixes: bool = False  # its option alpha is WiSE's, from 0 to 1
+    # options that held-out images choose (its option `choose`), unless one of them is given
+    chosen: tuple[str, ...] = ()
 
     def check(self, count: int, options: Mapping[str, Any]) -> None:
         """Raise ConfigError for a bad option or a number of runs that this method does not take."""
         self.check_options(options)
-        if count < 1 or (count > 1 and not self.many):
-            takes = "one run or more" if self.many else "one run"
+        given = [name for name in self.chosen if name in options]
+        if given and options.get("choose"):
+            fault = f"{self.name} is given {given[0]}, and shall choose it on held-out images"
+            raise ConfigError(f"{fault}; leave one of them out")
+        if count < self.least or (count > 1 and not self.many):
+            takes = f"{COUNTS[self.least]} or more" if self.many else "one run"
             raise ConfigError(f"{self.name} takes {takes}, got {count}")
+
+    def load_rule(self) -> Callable[..., Any]:
+        """The class of `rule`; raises ConfigError where it cannot be imported."""
+        return self._loaded(self.rule)
+
+    def completed(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options that were given; where one is of `chosen`, nothing is chosen."""
+        if any(name in options for name in self.chosen):
+            return {"choose": False, **options}
+        return dict(options)
 
 
 E = TypeVar("E", bound=Entry)
@@ -444,9 +464,12 @@ METHODS = Registry("method", Method, [
            after_step="clipft.objectives.ftp:ftp"),
 ])
 
+COUNTS = {1: "one run", 2: "two runs"}
 GIVEN, TURNED = "given", "turned"  # order of runs of one accuracy: as given, or from the last on
 TIES = {"ties": (GIVEN, TURNED)}
 NORMS = {"norm": ("frobenius", "mars")}
+LOOK_UP = {"by": ("grid", "beta")}
+LAST_OUTSIDE = {"last_outside": ("a", "one")}
 POSTHOC = Registry("post-hoc method", Posthoc, [
     Posthoc("wise", "WiSE", "arXiv:2109.01903", "clipft.posthoc.wise:apply_wise",
             options={"alpha": 0.5}, mixes=True, asks=False),
@@ -464,11 +487,26 @@ POSTHOC = Registry("post-hoc method", Posthoc, [
     Posthoc("greedy_soup", "greedy soup", "arXiv:2203.05482",
             "clipft.posthoc.soup:apply_greedy_soup", many=True, options={"ties": GIVEN},
             words=TIES),
+    Posthoc("model_stock", "Model Stock", "arXiv:2403.19522",
+            "clipft.posthoc.model_stock:apply_model_stock", many=True, least=2, asks=False),
+    Posthoc("lines", "LiNeS", "arXiv:2410.17146", "clipft.posthoc.lines:apply_lines",
+            options={"a": 0.5, "choose": True, "last_outside": "a", "head": 1.0},
+            words=LAST_OUTSIDE, chosen=("a",)),
     Posthoc("output_ensemble", "output ensemble", "arXiv:2109.01903",
             "clipft.posthoc.ensemble:apply_output_ensemble", many=True, ensemble=True, asks=False),
     Posthoc("greedy_ensemble", "greedy ensemble", "arXiv:2203.05482",
             "clipft.posthoc.ensemble:apply_greedy_ensemble", many=True, ensemble=True,
             options={"limit": 4, "ties": GIVEN}, words=TIES),
+    # Transductive: the test images of a split are looked at as a set, without labels.
+    Posthoc("dawin", "DaWin (transductive)", "arXiv:2410.03782",
+            "clipft.posthoc.dawin:apply_dawin", ensemble=True, rule="clipft.posthoc.dawin:DaWin",
+            options={"points": 11, "offset": True, "by": "grid", "components": 3}, words=LOOK_UP),
+    Posthoc("dawin_output", "DaWin, outputs (transductive)", "arXiv:2410.03782",
+            "clipft.posthoc.dawin:apply_dawin_output", ensemble=True,
+            rule="clipft.posthoc.dawin:DaWinOutput", options={"offset": True}),
+    Posthoc("vrf", "VRF", "arXiv:2411.06966", "clipft.posthoc.vrf:apply_vrf", ensemble=True,
+            rule="clipft.posthoc.vrf:VRF", options={"a": 1.5, "b": 0.6, "choose": True},
+            asks_training=True, chosen=("a", "b")),
 ])
 # fmt: on
 

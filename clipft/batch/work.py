@@ -81,7 +81,7 @@ def work_of(wanted: Parameters, parameters: Mapping[str, Any]) -> Work:
     values = {**wanted.defaults, **parameters}
     alphas = len(values.get("alphas", ALPHAS))
     if is_combining(wanted):
-        trainings = [recipe(member, seed=values["seed"]) for member in values["members"]]
+        trainings = [recipe({"seed": values["seed"]} | member) for member in values["members"]]
         method, options = posthoc_recipe(values["name"], values["options"])
         method.check(len(trainings), options)
         return Work(tuple(trainings), method.name, options, alphas)

@@ -4,9 +4,9 @@ random texts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,14 @@ from ..models.load import Clip, has_room, load_clip, pick_device
 from ..models.students import Classifier, Student, TwoTowers
 from ..posthoc.weights import Weights, check_finite
 from ..progress import write
-from ..runs.checks import check_decoder, check_domains, check_weights
+from ..runs.checks import check_decoder, check_domains, check_scorable, check_weights
 from ..runs.folder import RunFolder
 from ..runs.made import scoring_precision
 from ..runs.protocol import protocol_of
 from ..runs.rows import choosing_on, chosen_on, reported_on, rows_digest, seen_by, trained_on
 from ..runs.run import Run
 from .mixtures import Mixtures
+from .per_image import PerImageJudge
 from .predictions import ChosenBy
 
 # the fixed set on which energy gaps are measured, as in Lipsum-FT
@@ -327,7 +328,16 @@ class Bench:
             is_ensemble=run.is_ensemble,
             reading=self.reading,
             ranks=self.ranks,
+            per_image=self._per_image(run),
         )
+
+    def _per_image(self, run: Run) -> Callable[..., PerImageJudge] | None:
+        """Makes the judge of a run that mixes each image anew; None for any other."""
+        if run.rule is None:
+            return None
+        check_scorable(run)
+        fitted = read_weights(run.folder.mixture_file)
+        return partial(PerImageJudge, rule=run.rule.load_rule()(fitted))
 
 
 def compare_digests(

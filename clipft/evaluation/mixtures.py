@@ -70,7 +70,8 @@ class Mixtures:
     members, and its alpha mixes logits. moment: the second moment (D, D) of the random texts, asked
     for when a sweep begins. The student is left at some mixture; start and ends must not be its own
     tensors, may lie on another device, and are never written to. ranks: those that share the images
-    of `score`, and all know the scores then.
+    of `score`, and all know the scores then. per_image: makes the judge of an ensemble that mixes
+    each image by itself.
     """
 
     student: Student
@@ -80,6 +81,7 @@ class Mixtures:
     is_ensemble: bool = False
     reading: Reading = field(default_factory=Reading)
     ranks: Ranks = ALONE
+    per_image: Callable[[Mixtures, Sequence[float]], Judge] | None = None
 
     @property
     def tuned(self) -> Weights:
@@ -136,6 +138,8 @@ class Mixtures:
         scores = Gathered() if scores is None else scores
         if refine is not None:
             self._score_adaptively(splits, todo, refine, known, scores)
+        elif todo and self.per_image is not None:
+            score_splits(self.per_image(self, todo), splits, scores)
         elif todo and self.is_ensemble:
             score_splits(EnsembleJudge(self, todo), splits, scores)
         elif todo:
@@ -180,11 +184,12 @@ class Mixtures:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a chunk: labels (n,), the classes that may be predicted, (): all, and those
-    that count as one.
+    """What is known of a chunk: labels (n,), rows of the split (n,), the classes that may be
+    predicted, (): all, and those that count as one.
     """
 
     labels: Tensor
+    rows: Tensor
     allowed: tuple[int, ...] = ()
     alike: tuple[tuple[int, ...], ...] = ()
 
@@ -215,6 +220,9 @@ class Judge:
         start = self.mixtures.start
         self.points[name] = Point(partial(mix_into, self._tower, start, end, alpha), digest)
         self._loads[name] = partial(mix_into, self._rest, start, end, alpha)
+
+    def begin(self, split: Split, pixels: Pixels) -> None:
+        """Look at a split before its chunks are judged; most judges need not."""
 
     def __call__(self, known: Known, embeddings: Embeddings) -> Iterator[tuple[float, Columns]]:
         """What is known, each point's embeddings (n, D) -> alpha and columns (n,) of `Scores`."""
@@ -357,12 +365,15 @@ def score_splits(
                 continue
             own = Own(judge.columns)
             shown = pixels.get(split.name) or judge.mixtures.pixels(split, keep_bytes=0)
+            before = len(judge.points)
+            judge.begin(split, shown)
+            bar.total += len(rows_of(split, ranks)) * (len(judge.points) - before)
             chunks = stream(judge.mixtures.student, judge.points, shown, bar.update)
             for chunk, embeddings in chunks:
                 if not len(chunk.rows):
                     continue
                 rows = chunk.rows.numpy()
-                known = Known(chunk.labels, split.allowed, split.alike)
+                known = Known(chunk.labels, chunk.rows, split.allowed, split.alike)
                 # All alphas first: a card is not waited for between them.
                 for alpha, columns in list(judge(known, embeddings)):
                     arrays = {name: column.cpu().numpy() for name, column in columns.items()}

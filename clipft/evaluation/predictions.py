@@ -51,12 +51,28 @@ def predictions(
     the first of them, whose logit is the highest of theirs. Raises WeightsError where a logit is
     not finite.
     """
+    return said_of(restricted(logits, allowed, alike), labels)
+
+
+def restricted(
+    logits: Tensor, allowed: Sequence[int] = (), alike: Sequence[Sequence[int]] = ()
+) -> Tensor:
+    """Logits (N, C) in float32, -inf of the classes that may not be predicted, see `predictions`.
+
+    Raises WeightsError where a logit is not finite.
+    """
     check_scores(logits)
     logits = _joined(logits.float(), alike)
     if allowed:
         mask = torch.full_like(logits[0], -torch.inf)
         mask[list(allowed)] = 0
         logits = logits + mask
+    return logits
+
+
+@torch.inference_mode()
+def said_of(logits: Tensor, labels: Tensor) -> Predicted:
+    """What restricted logits (N, C), or log-probabilities, say of images, labels (N,)."""
     logs = logits.log_softmax(-1)  # (N, C)
     prediction = logs.argmax(-1)
     log_confidence = logs.gather(-1, prediction[:, None])[:, 0]

@@ -25,10 +25,9 @@ from ..runs.card import model_card
 from ..runs.checks import (
     check_export,
     check_precision,
+    check_scorable,
     check_scoring,
     check_tracker,
-    check_weights,
-    weight_bearers,
 )
 from ..runs.formats import DEFAULT_FORMAT
 from ..runs.image_scores import Gathered
@@ -133,8 +132,7 @@ def _check(runs: Sequence[Run], wish: _Wish, *, skip_bad: bool, progress: bool) 
     """Raise ClipftError where weights or images are gone that scoring these runs asks for."""
     for run in runs:
         if wish.asks_weights(run):
-            for member in weight_bearers(run):
-                check_weights(member)
+            check_scorable(run)
     check_scoring(runs, wish.alphas, skip_bad=skip_bad, progress=progress)
 
 

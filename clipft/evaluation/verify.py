@@ -224,9 +224,11 @@ class _Comparison:
 
     def _check_weights(self) -> None:
         """Compare the digests of the weights' files, where they were recorded."""
-        for member in weight_bearers(self.run):
-            file = member.folder.weights_file
-            recorded = Made.of(member.folder).weights
+        files = [(member, member.folder.weights_file) for member in weight_bearers(self.run)]
+        if self.run.rule is not None:
+            files.append((self.run, self.run.folder.mixture_file))
+        for owner, file in files:
+            recorded = Made.of(owner.folder).weights
             now = file_digest(file)
             if recorded and recorded != now:
                 fault = f"{file} is not the file that was written"

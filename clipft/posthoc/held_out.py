@@ -1,4 +1,6 @@
-"""What post-hoc methods may ask of the held-out images, on which all choices are made."""
+"""What post-hoc methods may ask of the held-out images, on which all choices are made; and of the
+images that were trained on.
+"""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Protocol
@@ -26,6 +28,14 @@ class HeldOut(Protocol):
 
     def logits(self, weights: Weights) -> Tensor:
         """(N, C)."""
+
+    def outputs(self, weights: Weights) -> tuple[Tensor, Tensor]:
+        """Unit embeddings (N, D), and `logits`."""
+
+    def train_features(self, weights: Weights) -> tuple[Tensor, Tensor]:
+        """Of the images that were trained on, not augmented: unit embeddings (M, D), and which are
+        predicted rightly (M,).
+        """
 
     def batches(self, size: int, steps: int) -> Iterable[Any]:
         """Shuffled batches, for `loss`."""

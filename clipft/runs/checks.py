@@ -270,7 +270,12 @@ def check_images(paths: Sequence[Path], *, skip_bad: bool) -> None:
 
 
 def check_weights(run: Run) -> None:
-    """Raise RunError where a run has no weights of its own: an ensemble, or a copy to look at."""
+    """Raise RunError where a run has no weights of its own: an ensemble, a method that mixes each
+    image anew, or a copy to look at.
+    """
+    if run.rule is not None:
+        fault = f"{run.folder} mixes each image anew and has no weights of its own"
+        raise RunError(f"{fault}; use its member instead")
     if run.is_ensemble:
         raise RunError(f"{run.folder} is an ensemble and has no weights; use its members instead")
     if not run.folder.has_weights:
@@ -284,13 +289,21 @@ def weight_bearers(run: Run) -> list[Run]:
     return run.members if run.is_ensemble else [run]
 
 
+def check_scorable(run: Run) -> None:
+    """Raise RunError where the weights, or what was fitted, are gone that a run is scored from."""
+    for member in weight_bearers(run):
+        check_weights(member)
+    if run.rule is not None and not run.folder.mixture_file.exists():
+        fault = f"{run.folder} is a copy without {run.folder.mixture_file.name}"
+        raise RunError(f"{fault}; bring it along, or make the same again: {command_of(run)}")
+
+
 def check_verifiable(run: Run) -> None:
     """Raise RunError where a run was not scored, or has no weights to be scored again from."""
     if not run.folder.images_file.exists():
         fault = f"{run.folder} holds no scores of single images to compare with"
         raise RunError(f"{fault}; score it: clipft wise {run.folder}")
-    for member in weight_bearers(run):
-        check_weights(member)
+    check_scorable(run)
 
 
 @dataclass(frozen=True)
@@ -306,6 +319,8 @@ class Combination:
     def is_made(self) -> bool:
         """Whether it was made before; one whose weights were pruned is made again, if it can be."""
         has_all = self.method.ensemble or self.folder.has_weights
+        if self.method.rule is not None:
+            has_all = self.folder.mixture_file.exists()
         can_be = all(member.folder.has_weights for member in self.members)
         return self.folder.is_begun and (has_all or not can_be)
 
@@ -324,6 +339,7 @@ def combination(
         as_released: dict[str, Any] = {"ties": TURNED}
         options = as_released | options
     method.check(len(members), options)
+    options = method.completed(options)
     if method.mixes and "alpha" in options:
         check_alpha(options["alpha"])
     _check_alike(members)
@@ -356,6 +372,8 @@ def check_combination(
     if not given.is_made:
         choose = choosing_on if given.method.asks else chosen_on
         names = choose(first.config, manifest)
+        if given.method.asks_training:
+            names = list(dict.fromkeys([*names, *trained_on(first.config, manifest)]))
         if not manifest.is_rendered and (given.method.asks or not given.method.ensemble):
             splits = [manifest.split(name) for name in names]
             check_images_there(splits, skip_bad=skip_bad, progress=progress)

@@ -7,6 +7,7 @@
 - checkpoint.safetensors: the state of an unfinished training
 - best.safetensors: the weights chosen so far, while training
 - weights.safetensors: the tuned weights; with them the run is finished
+- mixture.safetensors: in place of weights, what a method fitted that mixes each image anew
 - images.parquet: what the model at each scored alpha says of every image
 - scores.parquet: every metric of them, with intervals
 - unfinished.npz: of a scoring that was stopped, until it goes on
@@ -121,6 +122,11 @@ class RunFolder:
     def weights_file(self) -> Path:
         """The tuned weights."""
         return self.path / "weights.safetensors"
+
+    @property
+    def mixture_file(self) -> Path:
+        """What was fitted of a method that mixes each image anew."""
+        return self.path / "mixture.safetensors"
 
     @property
     def best_file(self) -> Path:

@@ -10,6 +10,8 @@ from ..methods import METHODS, POSTHOC
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ..methods import Posthoc
+
 UNKNOWN = 99  # place in an order of what no registry knows
 
 
@@ -42,9 +44,14 @@ class MethodName:
         return " + ".join(titles)
 
     @property
+    def last(self) -> Posthoc | None:
+        """The last post-hoc method; None without any, or where no registry knows it."""
+        return POSTHOC[self.after[-1]] if self.after and self.after[-1] in POSTHOC else None
+
+    @property
     def is_ensemble(self) -> bool:
-        """Whether the last of a combination is an ensemble, whose alpha mixes logits."""
-        return bool(self.after) and self.after[-1] in POSTHOC and POSTHOC[self.after[-1]].ensemble
+        """Whether the last of a combination is an ensemble, whose alpha mixes what models say."""
+        return self.last is not None and self.last.ensemble
 
     @property
     def place(self) -> tuple[list[int], str]:
@@ -86,7 +93,7 @@ def title_of(method: str) -> str:
 
 
 def is_ensemble(method: str) -> bool:
-    """Whether a method is an ensemble, whose alpha mixes logits.
+    """Whether a method is an ensemble, whose alpha mixes what models say: it has no weights.
 
     Arguments:
         method: a name of `clipft methods`, or several joined by +.

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..data.manifests import Manifest
+    from ..methods import Posthoc
 
 NAMES = {ZERO_SHOT: "zero-shot %", TUNED: "tuned %"}  # alpha -> its column
 
@@ -191,8 +192,14 @@ class Run:
 
     @property
     def is_ensemble(self) -> bool:
-        """Whether this is the mean of its members' logits, which has no weights of its own."""
+        """Whether its members' outputs are mixed, or each image's own weights: it has none."""
         return self.name.is_ensemble
+
+    @property
+    def rule(self) -> Posthoc | None:
+        """The method that made it, where that mixes each image anew."""
+        last = self.name.last
+        return last if last is not None and last.rule is not None else None
 
     @property
     def members(self) -> list[Run]:

@@ -23,11 +23,12 @@ from ..evaluation.recorder import record_weights, recorded
 from ..inputs.batches import Batch, Pixels, Stream, train_batches
 from ..inputs.seeds import rng
 from ..models.checkpoints import write_weights
+from ..models.embeddings import ROWS, embed, extract
 from ..models.students import TwoTowers
 from ..posthoc.weights import Weights, check_same_shape
-from ..runs.checks import check_combination, combination
+from ..runs.checks import Combination, check_combination, combination
 from ..runs.made import COMBINING
-from ..runs.run import Run
+from ..runs.run import After, Run
 
 
 def combine(
@@ -82,19 +83,30 @@ def combine(
         with recorded(folder, bench.device, COMBINING):
             options = dict(method.options) | after.options
             outcome = method.load()(start, weights, held_out, **options)
-        if method.ensemble:
-            chosen = tuple(after.members[position] for position in outcome)
-            after = after.model_copy(update={"members": chosen})
-        else:
-            write_weights(folder.weights_file, outcome)
-            record_weights(folder, folder.weights_file)
-            if held_out.is_there:
-                folder.log({"step": 0, "val_accuracy": held_out.accuracy(outcome)})
+        after = _keep(given, outcome, held_out)
         title = first.name.then(method.name).title
         folder.write_manifest(bench.manifest.copy_for_run())
         changes = {"after": after.model_dump(mode="json"), "title": title}
         folder.write_config(first.folder.config() | changes)  # last: now it is finished
     return Run.open(folder)
+
+
+def _keep(given: Combination, outcome: Any, held_out: HeldOutImages) -> After:
+    """Write what a method made; what is recorded of it: of an ensemble the members it kept."""
+    folder = given.folder
+    after = given.after
+    if given.method.rule is not None:
+        write_weights(folder.mixture_file, outcome)
+        record_weights(folder, folder.mixture_file)
+    elif given.method.ensemble:
+        chosen = tuple(after.members[position] for position in outcome)
+        after = after.model_copy(update={"members": chosen})
+    else:
+        write_weights(folder.weights_file, outcome)
+        record_weights(folder, folder.weights_file)
+        if held_out.is_there:
+            folder.log({"step": 0, "val_accuracy": held_out.accuracy(outcome)})
+    return after
 
 
 NumberedBatch = tuple[int, Batch]
@@ -147,6 +159,30 @@ class HeldOutImages:
         """(N, C)."""
         self.student.load_state_dict(weights)
         return torch.cat([logits_of(self.student, chunk.pixels).cpu() for chunk in self._pixels])
+
+    @torch.inference_mode()
+    def outputs(self, weights: Weights) -> tuple[Tensor, Tensor]:
+        """Unit embeddings (N, D), and `logits`."""
+        self.student.load_state_dict(weights)
+        embeddings = torch.cat([embed(self.student, chunk.pixels) for chunk in self._pixels])
+        return unit(embeddings).cpu(), self.student.logits(embeddings).float().cpu()
+
+    @torch.inference_mode()
+    def train_features(self, weights: Weights) -> tuple[Tensor, Tensor]:
+        """Unit embeddings (M, D) of the images trained on, and which are predicted rightly (M,);
+        from the cache if they are there.
+        """
+        self.student.load_state_dict(weights)
+        split = self._bench.train_split(self._config)
+        features = extract(self.student, split, self._bench.reading)
+        embeddings = torch.from_numpy(features.embeddings)
+        labels = torch.from_numpy(features.label)
+        weight, bias = self.student.linear()
+        right = []
+        for rows in torch.arange(len(labels)).split(ROWS):
+            scores = unit(embeddings[rows].to(weight.device)) @ weight + bias
+            right.append(scores.argmax(-1).cpu() == labels[rows])
+        return unit(embeddings), torch.cat(right)
 
     def batches(self, size: int, steps: int) -> Iterator[NumberedBatch]:
         """`steps` numbered batches of shuffled images, not augmented, drawn by the run's seed."""
