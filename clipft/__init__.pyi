@@ -3,6 +3,7 @@
 from .batch.on_ray import OnRay as OnRay
 from .batch.runner import run_batch as run_batch
 from .config import Reading as Reading, RunConfig as RunConfig
+from .data.corruptions import corrupt as corrupt
 from .data.images import sample_tiles as sample_tiles
 from .data.manifests import load_manifest as load_manifest
 from .data.own import new_manifest as new_manifest
@@ -17,6 +18,7 @@ from .evaluation.zero_shot import evaluate as evaluate
 from .figures.accuracy import accuracy_figure as accuracy_figure
 from .figures.calibration import reliability_figure as reliability_figure
 from .figures.confusions import confusion_figure as confusion_figure
+from .figures.corruption import corruption_figure as corruption_figure
 from .figures.distortion import (
     distortion_bars_figure as distortion_bars_figure,
     distortion_figure as distortion_figure,
@@ -55,6 +57,10 @@ from .runs.above_wise import above_wise as above_wise
 from .runs.choosing import choices as choices, ordered_pairs as ordered_pairs, verdict as verdict
 from .runs.claims import claims as claims
 from .runs.confusion import confusion_table as confusion_table
+from .runs.corruption import (
+    corruption_table as corruption_table,
+    made_against_real as made_against_real,
+)
 from .runs.cost import cost_table as cost_table
 from .runs.findings import findings as findings
 from .runs.labels import label as label

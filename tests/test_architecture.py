@@ -251,7 +251,10 @@ def importers(*packages):
     [
         (
             ["PIL"],
-            {"data/found.py", "data/images.py", "data/emoji_shift.py", "data/layouts/arrays.py"},
+            {
+                *("data/found.py", "data/images.py", "data/emoji_shift.py"),
+                *("data/layouts/arrays.py", "data/corruptions.py", "data/made_shifts.py"),
+            },
         ),
         # CIFAR comes as pickles: arrays alone are let through.
         (

@@ -375,7 +375,7 @@ def images_of(config: RunConfig, manifest: Manifest) -> Images | None:
         count = Counter(
             {part: number * classes for part, number in manifest.emoji.per_class.items()}
         )
-        tests = count["test"] * len(manifest.domains)
+        tests = count["test"] * (len(manifest.domains) + len(manifest.made))
         return Images(train=count["train"], val=count["val"], tests=tests)
     try:
         if not manifest.place.is_dir():

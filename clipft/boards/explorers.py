@@ -66,7 +66,7 @@ def map_board(energies: EnergyMap, sweep: Sweep, **begin: Any) -> Board:
         raise ConfigError(
             "an energy map without images; take more: reports.energy_map(RUN, per_split=100)"
         )
-    rows_in(sweep, energies)
+    rows = rows_in(sweep, energies)
     known = Sweeps.of([sweep])
     desk = Desk()
     run = known.runs[0][1]
@@ -74,7 +74,7 @@ def map_board(energies: EnergyMap, sweep: Sweep, **begin: Any) -> Board:
     known.teach(desk, state)
     desk.teach("map", map_answers(lambda _: energies, known), saved=[{"run": run}])
     board = Board([["map"]], desk, state, known.runs, bar=True, selected=True)
-    board.images = lambda: known.saved_images(energies.ids)
+    board.images = lambda: known.saved_images(sweep.keys[rows].tolist())
     board.first = [*_first_answers(run), {"what": "map", "run": run}]
     return board
 

@@ -14,7 +14,7 @@ from ..data.images import coarser
 from ..errors import ClipftError, RunError, unknown
 from ..figures.calibration import reliability_slider_figure
 from ..figures.energy_map import rows_in
-from ..figures.style import called
+from ..figures.style import called, domains_of
 from ..figures.training import training_figure
 from ..figures.wise import sweep_figure
 from ..metrics.calibration import BINS
@@ -65,7 +65,7 @@ class Sweeps:
         # Of hundreds of runs a few are looked at; all would not fit into memory.
         self.sweep = lru_cache(KEPT)(read)
         self.small = lru_cache(KEPT)(lambda run: Thumbnails(self.sweep(run)))
-        self.ids = lru_cache(KEPT)(lambda run: frozenset(self.sweep(run).ids.tolist()))
+        self.ids = lru_cache(KEPT)(lambda run: frozenset(self.sweep(run).keys.tolist()))
         self.bins = bins
 
     @classmethod
@@ -162,7 +162,9 @@ class Sweeps:
             "title": sweep.title,
             "called": ", ".join(sweep.called),
             "splits": sweep.splits,
-            "domains": sweep.domains,
+            "domains": domains_of(sweep.splits),
+            "counted": sweep.counted,
+            "made": sweep.said_of_shifts.made,
             "classes": list(sweep.classes),
             "metric": sweep.scored_by.title,
             "accuracies": sweep.accuracy.tolist(),
@@ -170,7 +172,7 @@ class Sweeps:
         arrays = {
             "alphas": sweep.alphas.astype(np.float64),
             # All runs of a data set have these in common: a saved page then holds them once.
-            "ids": np.frombuffer("\0".join(sweep.ids[rows].tolist()).encode(), np.uint8),
+            "ids": np.frombuffer("\0".join(sweep.keys[rows].tolist()).encode(), np.uint8),
             "split": _small(sweep.split_number[rows]),
             "label": sweep.label[rows].astype(np.int32),
             "prediction": _small(sweep.prediction[:, rows]),
@@ -325,7 +327,7 @@ class Sweeps:
                 gap = np.nan_to_num(sweep.energy_gap[-1])
                 weight += gap / (1 + gap)
             weight[sweep.split_number < 0] = -1  # validation images are not shown
-            for name, own in zip(sweep.ids.tolist(), weight.tolist(), strict=True):
+            for name, own in zip(sweep.keys.tolist(), weight.tolist(), strict=True):
                 if own >= 0 and own > weights.get(name, (-1.0, ""))[0]:
                     weights[name] = (own, run)
         heaviest = sorted(weights, key=lambda name: -weights[name][0])

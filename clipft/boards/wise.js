@@ -99,7 +99,7 @@ VIEWS.wise = class extends RunPicture {
     const places = [...sweep.alphas.keys()];
     const accuracy = places.map((place) => bySplit.map((own) => 100 * sweep.accuracy(place, own)));
     const shiftOf = (values) => {
-      const some = values.slice(1).filter((value) => !Number.isNaN(value));
+      const some = sweep.counted.map((split) => values[split]).filter((value) => !Number.isNaN(value));
       return some.reduce(add, 0) / some.length;
     };
     // Without shifts, or without reference images, the curve goes over alpha.
@@ -134,7 +134,7 @@ VIEWS.wise = class extends RunPicture {
     const {layout} = figure;
     layout.title.text = `${asText(sweep.title)}<br><sub>run ${sweep.run}, ${plural(rows.length, "selected image")}, plain accuracy</sub>`;
     layout.xaxis.title.text = both ? "reference accuracy (%)" : "100 alpha";
-    layout.yaxis.title.text = both ? "mean shift accuracy (%)" : "accuracy of the selection (%)";
+    layout.yaxis.title.text = both ? `mean ${sweep.made ? "made " : ""}shift accuracy (%)` : "accuracy of the selection (%)";
     layout.yaxis2.range = [0, 112];
     layout.yaxis3.range = [0, 1.25 * Math.max(1, ...flips["against zero-shot"], ...flips["against tuned"])];
     return {figure: JSON.stringify(figure), moves};

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Exit, Option
 
 from ..errors import ConfigError, plain
+from ..parsing import parse_yaml
 from .app import Markdown, SkipBad
 from .completion import dataset_names, preset_names
 from .terminal_tables import show
@@ -42,6 +43,9 @@ def datasets(
     outside: Annotated[
         bool, Option("--outside", help="new: rows may name images out of the root")
     ] = False,
+    made_shifts: Annotated[
+        str, Option(help="new: common, all, or {kinds: [fog], severities: [1, 3, 5]}")
+    ] = "",
     size: Annotated[int, Option(min=0, help="pack: the shorter side in pixels, as shrink=")] = 0,
     domain: Annotated[
         list[str] | None, Option(help="pack: one to train on; repeatable; else the reference")
@@ -55,6 +59,7 @@ def datasets(
     from ..data.manifests import available, load_manifest
 
     given = {"--root": root, "--table": table, "--reference": reference, "--outside": outside}
+    given["--made-shifts"] = made_shifts
     if name == "pack":
         _refuse("pack", own, given | {"--out": out})
         _pack(own, size, domain or (), skip_bad=skip_bad)
@@ -63,7 +68,8 @@ def datasets(
         wanted = "wanted: clipft datasets pack photos --size 256"
         raise ConfigError(f"--size, --domain and --skip-bad-images pack a data set; {wanted}")
     if name == "new":
-        _new(own, root, table, reference=reference, out=out, outside=outside)
+        about = {"reference": reference, "out": out, "outside": outside}
+        _new(own, root, table, made_shifts=made_shifts, **about)
         return
     if name == "check":
         _refuse("check", own, given)
@@ -104,6 +110,7 @@ def _pack(name: str | None, size: int, domains: Sequence[str], *, skip_bad: bool
 
 def _list(names: list[str], as_markdown: bool) -> None:
     """Print a row for each of these data sets."""
+    from ..data.made_shifts import listed
     from ..data.manifests import load_manifest
 
     rows = []
@@ -111,7 +118,7 @@ def _list(names: list[str], as_markdown: bool) -> None:
         manifest = load_manifest(known)
         row = {"name": manifest.name, "title": manifest.heading}
         row |= {"classes": len(manifest.class_names), "reference": manifest.reference}
-        rows.append(row | {"shifts": ", ".join(manifest.shifts())})
+        rows.append(row | {"shifts": listed(manifest.shifts())})
     show(rows, as_markdown=as_markdown)
     if as_markdown:
         print()
@@ -178,9 +185,7 @@ def _check(name: str | None, out: str, as_markdown: bool) -> None:
     print("all images are there, can be read, and lie in one split each")
 
 
-def _new(
-    name: str | None, root: str, table: str, *, reference: str, out: str, outside: bool
-) -> None:
+def _new(name: str | None, root: str, table: str, *, made_shifts: str, **about: Any) -> None:
     """Write the manifest of a data set of one's own, and say what was found."""
     from ..data.own import new_manifest
 
@@ -188,7 +193,8 @@ def _new(
         missing = "NAME" if name is None else "--root"
         wanted = "wanted: clipft datasets new photos --root photos --reference studio"
         raise ConfigError(f"datasets new: {missing} is missing; {wanted}")
-    own = new_manifest(name, root, reference, out, table=table, outside=outside)
+    made = parse_yaml(made_shifts) if made_shifts else ""
+    own = new_manifest(name, root, table=table, made_shifts=made, **about)
     print_own(own)
     print(f"train: clipft train manifest={own.file}")
 

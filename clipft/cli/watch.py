@@ -31,6 +31,7 @@ def groups(
     results: pd.DataFrame, *, calibration: bool = False, intervals: bool = False
 ) -> Iterator[tuple[list[dict[Any, Any]], str, str]]:
     """The rows and the title of the table of each kind of runs, and a line on what it mixes."""
+    from ..runs.corruption import mce_lines
     from ..runs.table import KIND, results_table
 
     for (manifest, _, model, _, reference, selection), group in results.groupby(KIND):
@@ -39,6 +40,9 @@ def groups(
         over_seeds = "mean [95 % interval of it]" if intervals else "mean ± std"
         title = f"{kind}: %, {over_seeds} over seeds"
         yield table.to_dict("records"), title, table.attrs["mixture"]
+        errors = mce_lines(group)
+        if errors:
+            yield errors, f"{kind}: mean corruption error, % of zero-shot's", ""
 
 
 @dataclass(frozen=True)

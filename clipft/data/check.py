@@ -83,7 +83,7 @@ def check_images(manifest: Manifest) -> Report:
 def _splits(manifest: Manifest) -> tuple[list[Split], list[str], list[str]]:
     """(the splits that a run uses, what is wrong with others, what may be so on purpose)."""
     names = [SplitName(manifest.reference, part) for part in PARTS]
-    names += [SplitName(shift, "test") for shift in manifest.shifts()]
+    names += [SplitName(shift, "test") for shift in manifest.shifts(made=False)]
     splits = []
     wrong: dict[str, None] = {}  # one fault may be that of several splits
     odd = []

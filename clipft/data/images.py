@@ -16,6 +16,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from ..errors import ImageError, first_line
 from ..progress import say
 from .found import HEIF, HEIF_EXTRA, IMAGES, named_images
+from .severities import disturbed_size
 from .splits import Decoding, Split, SplitName
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ def decode(
 
     content: of the file, where it was read already.
     """
+    image = _read(path, decoding, content)
+    return image if decoding.made is None else decoding.made.apply(image)
+
+
+def _read(path: Path, decoding: Decoding, content: bytes | None) -> Image.Image:
     try:
         with any_size(), _opened(path, content) as image:
             _check_size(image, path, decoding.megapixels)
@@ -82,7 +88,8 @@ def _plain_size(image: Image.Image, decoding: Decoding) -> tuple[int, int] | Non
         return None
     if decoding.look == "viewer" and image.getexif().get(ExifTags.Base.Orientation) not in UPRIGHT:
         return None
-    return shrunk_size(image.size, decoding.shrink)
+    size = shrunk_size(image.size, decoding.shrink)
+    return size if decoding.made is None else disturbed_size(size)
 
 
 def _within(image: Image.Image, border: int, path: Path) -> Image.Image:
@@ -113,11 +120,12 @@ def shrunk_size(size: tuple[int, int], shorter: int) -> tuple[int, int]:
 def plain_format(content: bytes, decoding: Decoding) -> str:
     """JPEG, PNG, WEBP or AVIF, where any reader makes of a file's content what `decode` does.
 
-    "" where `decode` is to read it: another format, an image that is too large, a border or
-    shrinking, and what readers take differently: a camera's note of its direction, more than 8
-    bits, CMYK, films, transparency of AVIF; for a viewer all transparency and profiles of colours.
+    "" where `decode` is to read it: another format, an image that is too large, a border,
+    shrinking or a made shift, and what readers take differently: a camera's note of its direction,
+    more than 8 bits, CMYK, films, transparency of AVIF; for a viewer all transparency and profiles
+    of colours.
     """
-    if decoding.border or decoding.shrink:
+    if decoding.border or decoding.shrink or decoding.made is not None:
         return ""
     try:
         with any_size(), Image.open(io.BytesIO(content), formats=list(PLAIN)) as image:
@@ -426,7 +434,8 @@ def _first_image(split: Split, label: int) -> Image.Image | None:
 
 
 def _image_of(split: Split, row: int) -> Image.Image:
-    return decode(split.root / split.ids[row], split.decoding)
+    name = split.ids[row]
+    return decode(split.root / name, split.decoding.of(name))
 
 
 def spread(classes: int, shown: int = 12) -> list[int]:

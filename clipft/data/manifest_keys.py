@@ -6,10 +6,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..config import said_of
 from ..disk.files import quoting_hint
 from ..disk.inside import FORMULA, is_file_name, leads_out
 from ..errors import ConfigError, unknown
 from .layouts.readers import READERS
+from .made_shifts import is_made
 
 if TYPE_CHECKING:
     from .manifests import Manifest
@@ -47,6 +49,10 @@ WANTED: dict[str, tuple[str, str]] = {
         "mask: {sketch: found}",
     ),
     "groups": ("class: each class is a group", "groups: class"),
+    "made_shifts": (
+        "common, all, or kinds and severities",
+        "made_shifts: {kinds: [fog, jpeg], severities: [1, 3, 5]}",
+    ),
     "templates": ("openai, or a list of texts", 'templates: ["a photo of a {}."]'),
     "captions": ("a list of texts for each domain", 'captions: {any: ["a photo of a {}."]}'),
     "spurious": ("a list of texts that a caption is put into", 'spurious: ["{} in a forest"]'),
@@ -58,7 +64,7 @@ PROSE = ("title", "card", "licence", "homepage")  # keys that decide nothing
 # younger than some runs: a key at its default is left out of the digest
 YOUNGER = {
     "folders": "", "table": "", "kept": {}, "underscores": "spaces", "look": "file",
-    "metric": "accuracy", "mask": {}, "groups": "",
+    "metric": "accuracy", "mask": {}, "groups": "", "made_shifts": "",
 }  # fmt: skip
 ACCESS = ("root", "outside", "megapixels")  # where images lie, and what of them may be read
 
@@ -79,6 +85,8 @@ def check_keys(manifest: Manifest, source: str) -> None:
     if manifest.folders and "{domain}" not in manifest.folders and len(manifest.domains) > 1:
         several = f"{len(manifest.domains)} domains, and folders {manifest.folders!r} has one"
         raise ConfigError(f'{source}: {several}; wanted: e.g. folders: "{{domain}}/{{class}}"')
+    with said_of(f"{source}: made_shifts"):
+        _ = manifest.made  # raises
     _kept(manifest, source)
     _protocol(manifest, source)
 
@@ -123,6 +131,9 @@ def check_names(manifest: Manifest, source: str) -> None:
                 why = "it is part of the names of files, and of splits: domain/test"
                 wanted = f"wanted: a name without a slash, e.g. {WANTED[key][1]}"
                 raise ConfigError(f"{source}: {key}: {name!r:.80}; {why}; {wanted}")
+    for name in filter(is_made, manifest.domains):
+        taken = f"{name!r} is the name of a shift that is made of the reference"
+        raise ConfigError(f"{source}: domains: {taken}; wanted: another name")
     twice = [name for name, count in Counter(manifest.domains).items() if count > 1]
     if twice:
         raise ConfigError(f"{source}: domains: {twice[0]!r} is given twice; wanted: once")

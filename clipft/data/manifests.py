@@ -19,6 +19,7 @@ from .class_lists import LISTS
 from .emoji_shift import CHECKS, EmojiSpec, Part, build, first_images, is_built
 from .folders import Layout, Tree, class_key
 from .layouts.readers import IN_ARRAYS
+from .made_shifts import Made, MadeShifts
 from .manifest_keys import ACCESS, OPENAI, PROSE, WANTED, YOUNGER, check_keys, hint_on_texts
 from .shards import is_packed, read_unpacked, unpack, unpacked_place
 from .split_reader import SplitReader
@@ -131,14 +132,16 @@ class Manifest(Record):
     groups: Literal["", "class"] = ""  # of images, for the worst one
     templates: str | tuple[str, ...] = OPENAI  # of the zero-shot head
     captions: dict[str, tuple[str, ...]] = {}  # templates by domain, or ANY
-    spurious: tuple[
-        str, ...
-    ] = ()  # templates for a caption; of a run only where its method reads it
+    # templates that a caption is put into; part of a run only where its method reads them
+    spurious: tuple[str, ...] = ()
+    # common, all, or `MadeShifts`: shifts that are made of the reference as its images are read
+    made_shifts: Literal["", "common", "all"] | MadeShifts = ""
     emoji: EmojiSpec | None = None  # set: the files are rendered on first use
     _file: Path = PrivateAttr(default=Path("manifest.yaml"))
     _class_rows: list[Any] | None = PrivateAttr(default=None)  # of a copy; else they are a file
     _reader: SplitReader | None = PrivateAttr(default=None)
     _trained: tuple[str, ...] = PrivateAttr(default=())  # domains; else the reference
+    _made_of: str = PrivateAttr(default="")  # a domain; else the reference
     _decoder: str = PrivateAttr(default=Decoding().decoder)
 
     @classmethod
@@ -190,7 +193,7 @@ class Manifest(Record):
         copy = self.model_dump(mode="json")
         if not copy["spurious"]:
             del copy["spurious"]
-        for key in ("kept", "metric", "mask", "groups"):
+        for key in ("kept", "metric", "mask", "groups", "made_shifts"):
             if copy[key] == YOUNGER[key]:
                 del copy[key]
         copy["class_names"] = [name.as_kept() for name in self.class_names]
@@ -310,13 +313,28 @@ class Manifest(Record):
         """Its title, or its name where it has none."""
         return self.title or self.name
 
-    def shifts(self, reference: str = "") -> list[str]:
-        """All domains but the reference."""
+    def shifts(self, reference: str = "", *, made: bool = True) -> list[str]:
+        """All domains but the reference, and then those that are made of it."""
         left_out = self.check_domain(reference if reference else self.reference)
-        return [domain for domain in self.domains if domain != left_out]
+        own = [domain for domain in self.domains if domain != left_out]
+        return [*own, *self.made] if made else own
+
+    @cached_property
+    def made(self) -> dict[str, Made]:
+        """Domain -> how it is made of the reference; none where `made_shifts` is not set."""
+        if not self.made_shifts:
+            return {}
+        if isinstance(self.made_shifts, str):
+            return MadeShifts(kinds=self.made_shifts).each()
+        return self.made_shifts.each()
+
+    @property
+    def made_of(self) -> str:
+        """The domain whose images made shifts show."""
+        return self._made_of or self.reference
 
     def check_domain(self, domain: str) -> str:
-        """The domain itself; raises ConfigError with the nearest name where it is unknown."""
+        """The domain itself; raises ConfigError with the nearest name for one unknown, or made."""
         if domain not in self.domains:
             raise unknown(f"domain of {self.name}", domain, self.domains)
         return domain
@@ -326,16 +344,19 @@ class Manifest(Record):
         """The domains of which val and test are held out; of all others everything is test."""
         return self._trained or (self.reference,)
 
-    def trained_on(self, domains: Iterable[str]) -> Manifest:
+    def trained_on(self, domains: Iterable[str], reference: str = "") -> Manifest:
         """The data set as a run sees it that trains on these domains; its digest stays.
 
-        Raises ConfigError with the nearest name for an unknown domain.
+        reference: the run's, of which made shifts are made; else the manifest's. Raises ConfigError
+        with the nearest name for an unknown domain.
         """
         named = tuple(sorted({self.check_domain(domain) for domain in domains}))
-        if named == self.trained:
+        made_of = self.check_domain(reference) if reference else self.made_of
+        if named == self.trained and made_of == self.made_of:
             return self
         seen: Manifest = self.model_copy()
         seen._trained = named
+        seen._made_of = made_of
         seen._reader = None
         return seen
 
@@ -374,7 +395,8 @@ class Manifest(Record):
         """
         if self.emoji is not None:
             pixels = self.emoji.model_dump(mode="json", exclude=CHECKS)
-            return cache_dir() / f"{self.name}-{digest([pixels, self._concepts], 8)}"
+            # Of whatever name: what is rendered alike is rendered once.
+            return cache_dir() / f"emoji_shift-{digest([pixels, self._concepts], 8)}"
         if self.is_unpacked:
             return unpacked_place(self.table_source, self.name)
         if any(kept.layout in IN_ARRAYS for kept in self.kept.values()):

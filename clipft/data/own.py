@@ -16,6 +16,7 @@ from ..errors import ConfigError
 from ..parsing import parse_yaml
 from ..progress import heard
 from .folders import Tree, class_key, listed
+from .made_shifts import listed as listed_shifts
 from .manifests import Manifest, available
 from .shards import is_dataset_folder, is_packed, read_unpacked, unpack, unpacked_place
 from .splits import PARTS
@@ -36,6 +37,7 @@ WHY = {  # what stands behind a key in the written file
     "outside": "rows may name images out of the root",
     "holdout": "of every class of train, for val and for test where there is none",
     "templates": 'or a list of your own, e.g. ["a photo of a {}.", "a sketch of a {}."]',
+    "made_shifts": "of the reference's images, disturbed as they are read; no file is written",
     "classes": 'in the order of the labels; {name: "coffee mug", folder: mug} for better words',
 }
 
@@ -70,7 +72,7 @@ class OwnData:
 
     def __str__(self) -> str:
         done = f"wrote {self.file}" if self.is_new else f"{self.file} is used as it is"
-        shifts = ", ".join(self.manifest.shifts()) or "none"
+        shifts = listed_shifts(self.manifest.shifts()) or "none"
         classes = len(self.manifest.class_names)
         data = f"{classes} classes, reference {self.manifest.reference}, shifts: {shifts}"
         return "\n".join([f"{done}: {data}", *self.notes])
@@ -85,6 +87,7 @@ def new_manifest(  # noqa: PLR0913
     table: Path | str = "",
     outside: bool = False,
     keep_edited: bool = False,
+    made_shifts: str | Mapping[str, Any] = "",
 ) -> OwnData:
     """Look at class folders or at a table, and write a short manifest that says what they are.
 
@@ -99,6 +102,8 @@ def new_manifest(  # noqa: PLR0913
         outside: rows may name images out of the root.
         keep_edited: take a file that is there already, of the same root and reference, whatever
             else was changed in it.
+        made_shifts: common or all, or kinds, severities and seed: shifts that are made of the
+            reference as its images are read; see data_manifests/README.md.
 
     Returns:
         The manifest, its file, and what was found: print it, or its `counts()`.
@@ -131,7 +136,11 @@ def new_manifest(  # noqa: PLR0913
         if source.is_of(edited) and reference in ("", edited.reference):
             return _checked(edited, file, is_new=False)
 
-    text = manifest_text(_values(name, tree, source, reference=reference, file=file))
+    values = _values(name, tree, source, reference=reference, file=file)
+    if made_shifts:
+        classes = values.pop("classes")
+        values |= {"made_shifts": made_shifts, "classes": classes}
+    text = manifest_text(values)
     manifest = Manifest.of(parse_yaml(text), file)
     if not source.is_of(manifest):
         first = f"{manifest.place}, in $CLIPFT_DATA, comes before {source.given}"
@@ -219,7 +228,7 @@ def _checked(manifest: Manifest, file: Path, *, is_new: bool) -> OwnData:
     """What was found; raises ConfigError where a split that a run needs has no image."""
     for part in PARTS:
         manifest.split(f"{manifest.reference}/{part}")
-    for shift in manifest.shifts():
+    for shift in manifest.shifts(made=False):
         manifest.split(f"{shift}/test")
     return OwnData(manifest, file, is_new, tuple(notes_on(manifest)))
 
@@ -335,8 +344,9 @@ def _check_same(there: Manifest, new: Manifest, file: Path) -> None:
     """Raise ConfigError that names the keys in which a manifest that is there differs."""
     kept = there.copy_for_run()
     other = []
-    for key, value in new.copy_for_run().items():
-        if key != "class_names" and kept[key] != value:
+    asked = {"made_shifts": ""} | new.copy_for_run()
+    for key, value in asked.items():
+        if key != "class_names" and kept.get(key, "") != value:
             other.append(key)
     if other:
         ways = "train with it (manifest=...), choose another name, or delete it"
@@ -352,7 +362,7 @@ def _check_same(there: Manifest, new: Manifest, file: Path) -> None:
 def count_images(manifest: Manifest) -> list[dict[str, Any]]:
     """A row per class, and the sum: the images of the reference's parts and of every test."""
     splits = [(manifest.reference, part) for part in ("train", "val", "test")]
-    splits += [(shift, "test") for shift in manifest.shifts()]
+    splits += [(shift, "test") for shift in manifest.shifts(made=False)]
     counts = {}
     for domain, part in splits:
         split = manifest.reader.parts(domain).get(part)
@@ -383,7 +393,7 @@ def _notes_on_parts(manifest: Manifest) -> Iterable[str]:
     if held_out and manifest.holdout:
         share = f"{manifest.holdout:.0%} of every class"
         yield f"held out of train of {reference}: {' and '.join(held_out)}, {share} for each"
-    for shift in manifest.shifts():
+    for shift in manifest.shifts(made=False):
         parts = manifest.tree.parts(shift, manifest.reader.label_of_key)
         unused = [f"{len(split)} of {part}" for part, split in parts.items() if part != "test"]
         if "test" in parts and unused:

@@ -48,6 +48,7 @@ class Pack:
 def place_of(split: Split, domain: str) -> Path:
     """The folder of the packed images of a split's domain, there or not."""
     how = asdict(replace(split.decoding, decoder=""))  # both decoders give the same pixels
+    del how["made"]  # what is made has no train
     key = digest([FORMAT, str(split.root.resolve()), domain, how], 16)
     return cache_dir() / FOLDER / key
 

@@ -19,6 +19,7 @@ from .folders import class_key, complete
 from .layouts.asked import Asked
 from .layouts.readers import READERS
 from .lists import ListFile, Rows, folder_of, mixed_folders, repeats
+from .made_shifts import Made
 from .splits import PARTS, Decoding, Split, SplitName, hold_out
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class SplitReader:
         `folders.complete` for data sets of class folders. Raises ConfigError on an unknown domain
         or part, one without images, a malformed line or a label outside the classes.
         """
+        asked = SplitName.parse(name)
+        made = self.data.made.get(asked.domain)
+        if made is not None:
+            return self._made(made, asked.part)
         if name not in self._splits:
             split = self._read_split(name)
             self._splits[name] = replace(
@@ -50,12 +55,22 @@ class SplitReader:
             )
         return self._splits[name]
 
+    def _made(self, made: Made, part: str) -> Split:
+        """The reference's val or test, disturbed as it is read; raises ConfigError for train."""
+        if part not in PARTS[1:]:
+            given = [f"{made.domain}/{known}" for known in PARTS[1:]]
+            raise unknown("split", f"{made.domain}/{part}", given)
+        split = self.split(str(SplitName(self.data.made_of, part)))
+        return replace(split, domain=made.domain, decoding=replace(split.decoding, made=made))
+
     def has(self, name: str) -> bool:
         """Whether `domain/part` has any image listed; a list that is there is not read for it.
 
         Raises ConfigError where the data set is not there, or has no such domain.
         """
         part = SplitName.parse(name).part
+        if SplitName.parse(name).domain in self.data.made:
+            return part in PARTS[1:] and self.has(str(SplitName(self.data.made_of, part)))
         domain = self.data.check_domain(SplitName.parse(name).domain)
         if self.data.emoji is not None:
             counts = self.data.emoji.per_class.items()

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ..errors import unknown
+from .made_shifts import Made
 
 PARTS = ("train", "val", "test")
 MEGAPIXELS = 178  # what Pillow lets through unless told otherwise
@@ -32,12 +33,14 @@ class ScoredBy:
     """What a data set is scored by: a metric of the reference's images, and one of the shifts'.
 
     together: harmonic, where tables also tell 2 S U / (S + U) of the reference's S and the shifts'
-    mean U, as generalised zero-shot learning does.
+    mean U, as generalised zero-shot learning does. made: whether all shifts are made of the
+    reference, which what shows them then says.
     """
 
     reference: str = "accuracy"
     shift: str = "accuracy"
     together: str = ""
+    made: bool = False
 
     @classmethod
     def of(cls, said: str | Mapping[str, str]) -> ScoredBy:
@@ -67,7 +70,8 @@ class ScoredBy:
     @property
     def words(self) -> dict[str, str]:
         """In words, of reference and shift."""
-        return {"reference": METRICS[self.reference], "shift": METRICS[self.shift]}
+        made = " (made)" if self.made else ""
+        return {"reference": METRICS[self.reference], "shift": f"{METRICS[self.shift]}{made}"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ class Decoding:
     upright, its colours in sRGB, on white where it is transparent. megapixels: of the largest image
     that is read. border: pixels that are cut off at each side, before anything else is done.
     decoder: of `RunConfig`; images become the same pixels by each, and are resized by its library.
-    shrink: of `RunConfig`, pixels that the shorter side has at most; 0: any number.
+    shrink: of `RunConfig`, pixels that the shorter side has at most; 0: any number. made: how a
+    made shift disturbs what was read so; see `of`.
     """
 
     look: str = "file"
@@ -86,6 +91,7 @@ class Decoding:
     border: int = 0
     decoder: str = "pillow"
     shrink: int = 0
+    made: Made | None = None
 
     def __post_init__(self) -> None:
         if self.look not in get_args(Look):
@@ -94,12 +100,16 @@ class Decoding:
     def changes(self) -> dict[str, str]:
         """What of it makes other pixels than the default does, for keys; older keys have none."""
         plain = Decoding()
-        names = ("look", "border", "decoder", "shrink")
+        names = ("look", "border", "decoder", "shrink", "made")
         return {
             name: str(getattr(self, name))
             for name in names
             if getattr(self, name) != getattr(plain, name)
         }
+
+    def of(self, image: str) -> Decoding:
+        """How the image of this id is read: a made shift draws by it."""
+        return self if self.made is None else replace(self, made=self.made.of(image))
 
 
 @dataclass(frozen=True, order=True)

@@ -372,7 +372,7 @@ class Benches:
         manifest = run.manifest
         # Random weights are drawn by the seed.
         seed = config.seed if config.pretrained == "none" else None
-        data = (manifest.digest(), _place(manifest), manifest.trained)
+        data = (manifest.digest(), _place(manifest), manifest.trained, manifest.made_of)
         key = (config.model, config.pretrained, seed, *data, config.decoder)
         if key not in self._benches:
             about = (self._reading, self._gap_texts, manifest, self._ranks)

@@ -14,7 +14,7 @@ from ..config import TUNED
 from ..errors import ConfigError
 from ..runs.names import ordered, title_of
 from ..runs.scores import REFERENCE, SHIFT, VAL
-from ..runs.table import check_comparable, score_rows, scored_by
+from ..runs.table import check_comparable, of_means, score_rows, scored_by
 from .marks import CUSTOM, SILENT, hover_of_run
 from .style import GREY, Look, anchor_of_run, layout, style, titled
 
@@ -152,6 +152,7 @@ def _tuned(results: pd.DataFrame) -> pd.DataFrame:
     tests = results[(results.alpha == TUNED) & (results.role != VAL)]
     if tests.empty:
         raise ConfigError("no run is scored at alpha 1, the tuned model: clipft evaluate RUN")
+    tests = of_means(tests)
     scores = score_rows(tests)
     of_role = {}
     for name, role in (("reference", REFERENCE), ("shift", SHIFT)):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..data.made_shifts import titled as domain_titled
 from ..data.splits import SplitName
 from ..errors import ConfigError
 from ..methods import METHODS, POSTHOC
@@ -206,8 +207,11 @@ def runs_and_seeds(results: pd.DataFrame) -> str:
 
 
 def domain_of(split: str) -> str:
-    """The domain of a split, `sketch` of `sketch/test`: how it is called in figures."""
-    return SplitName.parse(split).domain
+    """The domain of a split, `sketch` of `sketch/test`: how it is called in figures.
+
+    One that is made of the reference says so: fog 3 (made).
+    """
+    return domain_titled(SplitName.parse(split).domain)
 
 
 def domains_of(splits: Iterable[str]) -> list[str]:

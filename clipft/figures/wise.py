@@ -306,7 +306,7 @@ def _stand_out(curve: Any) -> None:
 def _titles(sweep: Sweep) -> list[str]:
     """Of the axes of a WiSE curve."""
     titles = TITLES if len(sweep.splits) > 1 else TITLES_ALONE
-    return [title.format(**sweep.scored_by.words) for title in titles]
+    return [title.format(**sweep.said_of_shifts.words) for title in titles]
 
 
 def looks_of(sweeps: Sequence[Sweep]) -> list[Look]:
@@ -422,7 +422,7 @@ def _tiles(sweep: Sweep, place: int, thumbnails: Thumbnails) -> list[dict[str, A
     by_confidence = np.argsort(-sweep.confidence[place, lost], kind="stable")
     tiles: list[dict[str, Any]] = []
     for row in lost[by_confidence][:TILES]:
-        address = thumbnails[sweep.ids[row]]
+        address = thumbnails[sweep.keys[row]]
         if address:
             corner = {"x": len(tiles) / TILES, "y": -0.68}
             tiles.append({"source": address, **corner, **TILE, **ON_PAGE})

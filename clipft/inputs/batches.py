@@ -237,7 +237,8 @@ class Images(Dataset):
         packed = self.packs.find(row)
         if packed is not None:
             return packed_pixels(packed) if decoding.decoder == FAST else as_image(packed)
-        file = self.split.root / self.split.ids[row]
+        name = self.split.ids[row]
+        file, decoding = self.split.root / name, decoding.of(name)
         image = decode_fast(file, decoding) if decoding.decoder == FAST else decode(file, decoding)
         size = image.nbytes if isinstance(image, Tensor) else 3 * image.width * image.height
         if size <= self.keep_bytes:

@@ -17,7 +17,7 @@ from ..figures.tables import tables_figure
 from ..methods import POSTHOC
 from ..metrics.accuracy import harmonic_mean
 from ..runs.names import MethodName
-from ..runs.table import KIND, reference_first, wide
+from ..runs.table import KIND, of_means, reference_first, wide
 from .item import ALL, BOTH, HARMONIC, SHIFTS, ZERO_SHOT_NAME, Blocks, Item, Made, Ours
 from .published import DATA_SETS, OF_WILDS, called, rows_of
 
@@ -245,6 +245,7 @@ def _our_means(
     for split in splits:
         values = scores[scores.split == split][metric]
         means[SplitName.parse(split).domain] = (values.mean(), values.std())
+    scores = of_means(scores)
     shifts = scores[scores.role == "shift"].groupby("run")[metric].mean()
     reference = scores[scores.role == "reference"].groupby("run")[metric].mean()
     over = {

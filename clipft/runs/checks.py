@@ -184,7 +184,7 @@ def check_scoring(
         check_decoder(run.config.decoder)
         for name in reported_on(run.config, run.manifest):
             data = run.manifest
-            key = (data.digest(), str(data.place), data.trained, name)
+            key = (data.digest(), str(data.place), data.trained, data.made_of, name)
             if key not in splits:
                 splits[key] = data.split(name)
             needed[run.path.parent] += size_of_scores(splits[key].ids, len(alphas))

@@ -21,7 +21,16 @@ from ..config import TUNED
 from ..errors import ConfigError, unknown
 from ..metrics.comparison import paired_difference
 from .scores import REFERENCE, SHIFT, VAL
-from .table import RECIPE, check_comparable, narrow, of_metrics, score_rows, scored_by, wide
+from .table import (
+    RECIPE,
+    check_comparable,
+    counted,
+    narrow,
+    of_metrics,
+    score_rows,
+    scored_by,
+    wide,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,7 +134,7 @@ def candidates(results: pd.DataFrame) -> pd.DataFrame:
     keys = ["run", *RECIPE, "seed", "alpha"]
     val = rows[rows.role == VAL].groupby(keys)
     reference = rows[rows.role == REFERENCE].groupby(keys)
-    shift = rows[rows.role == SHIFT].groupby(keys)
+    shift = counted(rows).groupby(keys)
 
     # A later column goes to the rows that are there; what is missing in one of them is dropped.
     table = val.score.first().to_frame("val_accuracy")

@@ -32,6 +32,7 @@ from .table import (
     changes,
     check_comparable,
     narrow,
+    of_means,
     of_tuned_shifts,
     paths,
     score_rows,
@@ -167,7 +168,7 @@ def trades(results: pd.DataFrame) -> Iterator[Evidence]:
 def distorts(results: pd.DataFrame) -> Iterator[Evidence]:
     """FT's feature distortion: on the reference minus on the shifts' mean."""
     rows = _of_best(results, "ft")
-    rows = rows[(rows.alpha == TUNED) & (rows.metric == "feature_distortion")]
+    rows = of_means(rows[(rows.alpha == TUNED) & (rows.metric == "feature_distortion")])
     by_role = rows.groupby(["seed", "role"])["mean"].mean().unstack()
     if {REFERENCE, SHIFT} <= set(by_role):
         more = paired_difference(by_role[SHIFT], by_role[REFERENCE])

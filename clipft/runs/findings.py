@@ -17,11 +17,11 @@ from ..data.splits import SplitName
 from ..metrics.comparison import PairedDifference, paired_difference
 from ..metrics.correlation import FEWEST, Correlation, correlation
 from .names import NOT_TRAINED, ordered, title_of
-from .scores import SHIFT
 from .table import (
     COMPARABLE,
     RUN_KEYS,
     changes,
+    counted,
     of_tuned_shifts,
     paths,
     recipes,
@@ -126,7 +126,7 @@ class _Facts:
         self.reference = str(results.reference.iloc[0])
         self.told = scored_by(results)
         tests = score_rows(results)
-        shifts = sorted(tests[tests.role == SHIFT].split.unique())
+        shifts = sorted(counted(tests).split.unique())
         self.shifts = [SplitName.parse(split).domain for split in shifts]
         # recipes are held against each other over the same seeds only
         seeds = results.groupby("recipe").seed.agg(frozenset)

@@ -27,8 +27,9 @@ def seen_by(config: RunConfig, manifest: Manifest) -> Manifest:
     """The data set as a run sees it: held out of is what it trains on, which may be any domain, and
     its decoder reads the images.
     """
-    trained = {reference_of(config, manifest), *config.train_domains}
-    return manifest.trained_on(trained).decoded_by(config.decoder)
+    reference = reference_of(config, manifest)
+    trained = {reference, *config.train_domains}
+    return manifest.trained_on(trained, reference).decoded_by(config.decoder)
 
 
 def shifts_of(config: RunConfig, manifest: Manifest) -> list[str]:

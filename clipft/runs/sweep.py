@@ -4,13 +4,14 @@ GPU is asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..config import TUNED, ZERO_SHOT
+from ..data.made_shifts import is_made, key_of, that_count
 from ..data.splits import ScoredBy, SplitName
 from ..errors import ConfigError
 from ..metrics.calibration import Reliability, ece, reliability
@@ -155,6 +156,19 @@ class Sweep:
         return rows
 
     @cached_property
+    def keys(self) -> np.ndarray:
+        """(N,) what names each image among all: its id, or that of a made shift, see `key_of`.
+
+        A made shift has the ids of the reference.
+        """
+        keys = self.ids.astype(object)
+        for split, rows in self.rows.items():
+            domain = SplitName.parse(split).domain
+            if is_made(domain):
+                keys[rows] = [key_of(domain, image) for image in self.ids[rows].tolist()]
+        return keys.astype(str)
+
+    @cached_property
     def split_number(self) -> np.ndarray:
         """(N,) position of each image's split in `splits`, -1 for validation images."""
         place = {name: number for number, name in enumerate(self.splits)}
@@ -172,6 +186,12 @@ class Sweep:
         """(A, S) fractions, one column for each of `splits`: of the data set's metric."""
         of_splits = [self.measured(split, rows) for split, rows in self.rows.items()]
         return np.stack(of_splits, 1)
+
+    @property
+    def said_of_shifts(self) -> ScoredBy:
+        """`scored_by`, which also says whether all shifts are made."""
+        shifts = self.domains[1:]
+        return replace(self.scored_by, made=bool(shifts) and all(map(is_made, shifts)))
 
     def metric_of(self, split: str) -> str:
         """What a split is scored by."""
@@ -191,9 +211,18 @@ class Sweep:
         return np.array(values)
 
     @property
+    def counted(self) -> list[int]:
+        """Positions in `splits` of the shifts over which a mean is taken."""
+        counted = set(that_count(self.domains[1:]))
+        return [place for place, domain in enumerate(self.domains) if domain in counted]
+
+    @property
     def shift_accuracy(self) -> np.ndarray:
-        """(A,) mean accuracy over the shifts, a fraction; not a number where there is no shift."""
-        shifts = self.accuracy[:, 1:]
+        """(A,) mean accuracy over the shifts, a fraction; not a number where there is no shift.
+
+        Real ones alone where there are any.
+        """
+        shifts = self.accuracy[:, self.counted]
         return shifts.mean(1) if shifts.size else np.full(len(self.alphas), np.nan)
 
     @property

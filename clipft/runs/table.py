@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import DEFAULT, TUNED, ZERO_SHOT, plain_settings
+from ..data.made_shifts import is_made, that_count, titled
 from ..data.splits import ScoredBy, SplitName
 from ..errors import ConfigError, RunError, first_line, unknown
 from ..metrics.accuracy import harmonic_mean
@@ -46,6 +47,8 @@ NAMED = 4  # values in the line that says what is mixed
 SPLIT_KEYS = ["reference", "alpha", "split", "domain", "part", "role", "n"]
 WIDE = ["run", *RECIPE, "seed", *SPLIT_KEYS]  # what a row of `wide` is of
 CALIBRATION = {"nll": (1, 2), "ece": (100, 1)}  # metric -> factor and digits of its column
+MEAN_MADE = "mean made shift"
+MANY_MADE = 5  # more made shifts than these have no columns of their own where people read
 RUN_KEYS = ["run", *RECIPE, "seed", "alpha"]
 
 
@@ -134,15 +137,17 @@ def scored_by(results: pd.DataFrame) -> ScoredBy:
 
 def _said_to_score(results: pd.DataFrame) -> ScoredBy:
     """What `with_scored_by` wrote into rows; accuracy where it did not."""
-    if "scored_by" not in results or results.empty:
-        return ScoredBy()
     is_shift = results.role == SHIFT
+    shifts = [SplitName.parse(split).domain for split in results.split[is_shift].unique()]
+    made = bool(shifts) and all(map(is_made, shifts))
+    if "scored_by" not in results or results.empty:
+        return ScoredBy(made=made)
     metric_by_kind = {}
     for kind, is_kind in (("reference", ~is_shift), ("shift", is_shift)):
         of_kind = results.scored_by[is_kind]
         metric_by_kind[kind] = (of_kind if len(of_kind) else results.scored_by).iloc[0]
     together = results.together.iloc[0] if "together" in results else ""
-    return ScoredBy(**metric_by_kind, together=together)
+    return ScoredBy(**metric_by_kind, together=together, made=made)
 
 
 def score_rows(results: pd.DataFrame) -> pd.DataFrame:
@@ -159,10 +164,24 @@ def narrow(results: pd.DataFrame) -> pd.DataFrame:
     return results[results.columns.intersection([*COMPARABLE, *WIDE, *others])]
 
 
+def counted(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the shifts over which a mean is taken, see `that_count`."""
+    shifts = rows[rows.role == SHIFT]
+    domains = {split: SplitName.parse(split).domain for split in shifts.split.unique()}
+    wanted = set(that_count(domains.values()))
+    return shifts[shifts.split.map(domains).isin(wanted)]
+
+
+def of_means(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows without those shifts that no mean is taken over."""
+    is_beside = (rows.role == SHIFT) & ~rows.index.isin(counted(rows).index)
+    return rows[~is_beside]
+
+
 def of_tuned_shifts(results: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `wide` of tuned models under shift."""
+    """The rows of `wide` of tuned models under those shifts that count."""
     rows = narrow(results)
-    asked = rows[(rows.alpha == TUNED) & (rows.role == SHIFT)]
+    asked = counted(rows[rows.alpha == TUNED])
     return wide(asked) if len(asked) else wide(rows).iloc[:0]
 
 
@@ -278,7 +297,7 @@ def paths(results: pd.DataFrame) -> pd.DataFrame:
     scored_by(results)  # raises
     rows = wide(score_rows(narrow(results)))
     of_reference = rows[rows.role == REFERENCE].set_index(RUN_KEYS)["score"]
-    of_shifts = rows[rows.role == SHIFT].groupby(RUN_KEYS)["score"].mean()
+    of_shifts = counted(rows).groupby(RUN_KEYS)["score"].mean()
     tests = rows[rows.role != VAL]
     by_split = tests.pivot_table(index=RUN_KEYS, columns="split", values="score")
     means: list[pd.DataFrame | pd.Series] = [
@@ -458,10 +477,13 @@ def best_by_val(results: pd.DataFrame) -> dict[str, str]:
 
 
 def reference_first(splits: Iterable[str], reference: str) -> list[str]:
-    """Names of splits in the order of tables and figures: the reference, then others by name."""
+    """Names of splits in the order of tables and figures: the reference, then others by name, then
+    those that are made of it.
+    """
 
-    def place(split: str) -> tuple[bool, str]:
-        return SplitName.parse(split).domain != reference, split
+    def place(split: str) -> tuple[bool, bool, str]:
+        domain = SplitName.parse(split).domain
+        return domain != reference, is_made(domain), split
 
     return sorted(splits, key=place)
 
@@ -471,8 +493,9 @@ def results_table(
 ) -> pd.DataFrame:
     """A table to print: a row per recipe, means over seeds with the standard deviation.
 
-    Tuned accuracies (%), the best alpha by reference validation, and energy gap; where the data set
-    is scored by another metric, that one, and a column says which. The first row is
+    Tuned accuracies (%), the best alpha by reference validation, and energy gap; of many made
+    shifts the mean alone, which is never part of the other mean; where the data set is scored by
+    another metric, that one, and a column says which. The first row is
     the zero-shot model. An ensemble has no energy gap. Where runs were made with several protocols,
     precisions, versions, devices or threads, one line says so, which stays in attrs["mixture"].
 
@@ -580,26 +603,46 @@ def _line(
 ) -> dict[str, str]:
     """The numbers of one line of `results_table`: rows of one recipe at one alpha."""
     columns = {"seeds": str(rows.run.nunique())}
+    made = rows[rows.split.map(_is_made_split)]
     for split in reference_first(rows.split.unique(), rows.reference.iloc[0]):
-        columns[SplitName.parse(split).domain] = spread(100 * rows[rows.split == split].score)
-    shifts = rows[rows.role == SHIFT]
+        if not _is_made_split(split) or made.split.nunique() <= MANY_MADE:
+            name = titled(SplitName.parse(split).domain)
+            columns[name] = spread(100 * rows[rows.split == split].score)
+    shifts = counted(rows)
     of_shifts = shifts.groupby("run").score.mean()
     if len(shifts):
-        columns["mean shift"] = spread(100 * of_shifts)
+        columns[MEAN_MADE if told.made else "mean shift"] = spread(100 * of_shifts)
+    if len(made) and not told.made:
+        columns[MEAN_MADE] = spread(100 * made.groupby("run").score.mean())
     if told.together and len(shifts):
         of_reference = rows[rows.role == REFERENCE].groupby("run").score.mean()
         columns["harmonic mean"] = spread(100 * harmonic_mean(of_reference, of_shifts))
     if calibration:
-        for metric, (factor, digits) in CALIBRATION.items():
-            for role in (REFERENCE, SHIFT) if len(shifts) else (REFERENCE,):
-                means = rows[rows.role == role].groupby("run")[metric].mean()
-                columns[f"{metric.upper()} {role}"] = spread(factor * means, digits)
+        columns |= _calibration(rows, shifts, spread)
     columns["energy gap"] = ""
     if "energy_gap" in rows:
         # Under shift, or where there is none, on the reference.
         told_on = shifts if len(shifts) else rows
         columns["energy gap"] = spread(told_on.groupby("run").energy_gap.mean(), 2)
     return columns
+
+
+def _calibration(
+    rows: pd.DataFrame, shifts: pd.DataFrame, spread: Callable[..., str]
+) -> dict[str, str]:
+    """Means on the reference, and over the shifts where there are any."""
+    columns = {}
+    by_role = {REFERENCE: rows[rows.role == REFERENCE], SHIFT: shifts}
+    for metric, (factor, digits) in CALIBRATION.items():
+        for role, of_role in by_role.items():
+            if len(of_role) or role == REFERENCE:
+                means = of_role.groupby("run")[metric].mean()
+                columns[f"{metric.upper()} {role}"] = spread(factor * means, digits)
+    return columns
+
+
+def _is_made_split(split: str) -> bool:
+    return is_made(SplitName.parse(split).domain)
 
 
 def _spread(values: pd.Series, digits: int = 1) -> str:

@@ -80,7 +80,7 @@ class EnergyMapExplorer(Explorer):
     def selected(self) -> pd.DataFrame:
         """The images of the selection: split, id, class, both predictions, gap (squared logits)."""
         sweep = self.sweep
-        rows = self.rows[np.isin(sweep.ids[self.rows], self.selection)]
+        rows = self.rows[np.isin(sweep.keys[self.rows], self.selection)]
         table = pd.DataFrame({"split": sweep.split[rows], "id": sweep.ids[rows]})
         zero_shot, tuned = sweep.prediction[[0, -1]]
         columns = {"class": sweep.label, "zero-shot": zero_shot, "tuned": tuned}

@@ -18,10 +18,12 @@ from test_table import fake
 
 from clipft import figures
 from clipft.data import images
+from clipft.data.severities import COMMON, SEVERITIES
 from clipft.diagnostics.energy_map import EnergyMap
 from clipft.figures.accuracy import accuracy_figure
 from clipft.figures.calibration import reliability_figure, reliability_slider_figure
 from clipft.figures.confusions import confusion_figure
+from clipft.figures.corruption import corruption_figure
 from clipft.figures.distortion import distortion_bars_figure, distortion_figure
 from clipft.figures.energy_gap import Choice, class_figure, energy_gap_figure, leave_one_out_figure
 from clipft.figures.energy_map import energy_map_figure
@@ -131,7 +133,20 @@ def _of_runs() -> dict[str, go.Figure]:
         "class_figure": class_figure(_classes()),
         "confusion_figure": confusion_figure(_confusions(15)),
         "confusion_figure, one": confusion_figure(_confusions(1)),
+        "corruption_figure": corruption_figure(_disturbed()),
     }
+
+
+def _disturbed() -> pd.DataFrame:
+    """Results with the fifteen kinds at five severities."""
+    table = fake(seeds=(0,))
+    one = table[(table.split == "sketch/test") & (table.metric == "accuracy")]
+    parts = [table]
+    for kind in COMMON:
+        for level in SEVERITIES:
+            split = f"made_{kind}_{level}/test"
+            parts.append(one.assign(split=split, mean=one["mean"] * (1 - level / 7)))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _others(few: pd.DataFrame, rates: pd.DataFrame) -> dict[str, go.Figure]:

@@ -274,7 +274,7 @@ def test_a_missing_key(tmp_path, key):
 def test_a_key_of_another_kind(tmp_path, key):
     wanted, example = WANTED[key]
     odd = {"of": 3}
-    wrong = 3 if key in ("captions", "mask", "kept", "metric") else odd
+    wrong = 3 if key in ("captions", "mask", "kept", "metric", "made_shifts") else odd
     words = [f"own.yaml: {key}: got {wrong!r}; wanted: {wanted}, e.g. {example}"]
     refused(tmp_path, words, **{key: wrong})
 
