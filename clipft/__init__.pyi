@@ -42,6 +42,11 @@ from .figures.wise import (
     wise_curve_figure as wise_curve_figure,
     wise_slider_figure as wise_slider_figure,
 )
+from .figures.without_labels import (
+    estimates_figure as estimates_figure,
+    record_figure as record_figure,
+    regret_figure as regret_figure,
+)
 from .methods import METHODS as METHODS, POSTHOC as POSTHOC
 from .metrics.correlation import correlation as correlation, leave_one_out as leave_one_out
 from .models.load import load_clip as load_clip
@@ -76,6 +81,7 @@ from .runs.reading import (
 )
 from .runs.recipes import recipe as recipe
 from .runs.run import Run as Run, open_runs as open_runs, read_sweep as read_sweep
+from .runs.shift_estimates import shift_estimates as shift_estimates
 from .runs.sweep import Sweep as Sweep
 from .runs.table import (
     best_by_val as best_by_val,
@@ -88,6 +94,7 @@ from .runs.table import (
     results_table as results_table,
     wide as wide,
 )
+from .runs.track_record import regrets as regrets, track_record as track_record
 from .testing import check_method as check_method
 from .training.adopt import adopt as adopt
 from .training.combine import combine as combine

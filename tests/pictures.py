@@ -45,6 +45,7 @@ SHOWN = {
     "07_soups": ("cell-05", {"members": [MEMBER, MEMBER | {"lr": 1.0e-3}], "alphas": [0.0, 1.0]}),
     "08_tables": ("c04", {"items": ["table_1", "figure_4"]}),
     "09_when_do_the_papers_hold": ("c06", {}),
+    "11_without_labels": ("c06", {}),
 }
 TRAINS = {"00_start_here", "01_fine_tune", "07_soups"}  # the others look at finished runs
 READS_RECORDS = {"09_when_do_the_papers_hold"}  # and at no runs

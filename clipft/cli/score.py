@@ -212,13 +212,32 @@ def confusions(
 def pick(
     runs: Runs = "runs",
     among: Annotated[str, Option(help="alphas of each run, or models of each seed")] = "alphas",
+    unlabelled: Annotated[
+        list[Path] | None,
+        Option(metavar="FOLDER", help="images of the shift without labels; repeatable"),
+    ] = None,
+    device: Device = "auto",
+    workers: Workers = "auto",
+    skip_bad: SkipBad = False,
 ) -> None:
-    """Choose alpha, or a model, without shift labels: by reference accuracy or energy gap too."""
+    """Choose alpha, or a model, without shift labels: by reference accuracy or energy gap too; with
+    --unlabelled by agreement with zero-shot on images of the shift, and what accuracy is estimated
+    there.
+    """
     from ..runs.choosing import check_among, choices, verdict
     from ..runs.table import results as read_results
+    from .unlabelled import check_folders, pick_unlabelled
 
     check_among(among)
-    chosen = choices(read_results(runs), among)
+    check_folders(unlabelled or ())
+    table = read_results(runs)
+    if unlabelled:
+        from ..config import Reading
+
+        reading = Reading(device=device, workers=workers, skip_bad=skip_bad)
+        pick_unlabelled(table, runs, unlabelled, among, reading)
+        return
+    chosen = choices(table, among)
     show_frame(chosen, "fractions; oracle: what the shift's own labels would take")
     print(f"by energy gap instead of accuracy: {verdict(chosen)}")
 

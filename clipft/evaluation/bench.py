@@ -361,8 +361,8 @@ class Benches:
     def __init__(
         self, reading: Reading | None = None, gap_texts: int = GAP_TEXTS, ranks: Ranks = ALONE
     ):
-        self._ranks = ranks
-        self._reading = reading or Reading()
+        self.ranks = ranks
+        self.reading = reading or Reading()
         self._gap_texts = gap_texts
         self._benches: dict[tuple[Any, ...], Bench] = {}
 
@@ -375,7 +375,7 @@ class Benches:
         data = (manifest.digest(), _place(manifest), manifest.trained, manifest.made_of)
         key = (config.model, config.pretrained, seed, *data, config.decoder)
         if key not in self._benches:
-            about = (self._reading, self._gap_texts, manifest, self._ranks)
+            about = (self.reading, self._gap_texts, manifest, self.ranks)
             self._benches[key] = Bench(config, *about)
         bench = self._benches[key]
         bench.check_made_of(run)

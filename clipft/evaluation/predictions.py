@@ -17,7 +17,7 @@ from ..inputs.ranks import ALONE, Ranks
 from ..models.embeddings import embed
 from ..models.head import check_scores
 from ..models.students import Student
-from ..runs.scores import metric_statistic
+from ..runs.scores import UNLABELLED, metric_statistic
 
 
 @torch.inference_mode()
@@ -48,8 +48,8 @@ def predictions(
 
     Of tied classes the lower index wins, as torch.argmax promises. allowed: the classes that may be
     predicted, all others are masked before the softmax; (): all may. alike: classes that count as
-    the first of them, whose logit is the highest of theirs. Raises WeightsError where a logit is
-    not finite.
+    the first of them, whose logit is the highest of theirs. An image without a label has an NLL
+    that is not a number. Raises WeightsError where a logit is not finite.
     """
     return said_of(restricted(logits, allowed, alike), labels)
 
@@ -76,10 +76,13 @@ def said_of(logits: Tensor, labels: Tensor) -> Predicted:
     logs = logits.log_softmax(-1)  # (N, C)
     prediction = logs.argmax(-1)
     log_confidence = logs.gather(-1, prediction[:, None])[:, 0]
+    labels = labels.to(logs.device)
+    is_known = labels != UNLABELLED
+    log_of_label = logs.gather(-1, torch.where(is_known, labels, 0)[:, None])[:, 0]
     return Predicted(
         prediction=prediction,
         confidence=log_confidence.exp(),
-        nll=-logs.gather(-1, labels.to(logs.device)[:, None])[:, 0],
+        nll=torch.where(is_known, -log_of_label, torch.nan),
         entropy=torch.special.entr(logs.exp()).sum(-1),
         logsumexp=logits.gather(-1, prediction[:, None])[:, 0] - log_confidence,
     )

@@ -85,14 +85,14 @@ def resampled(
     chunks: dict[Name, list[np.ndarray]] = {name: [] for name in statistics}
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
-        counts = _counts(random, size, n)
+        counts = resample_counts(random, size, n)
         for name, statistic in statistics.items():
             chunks[name].append(statistic.of(counts))
 
     return {name: np.concatenate(values) for name, values in chunks.items()}
 
 
-def _counts(random: np.random.Generator, size: int, n: int) -> np.ndarray:
+def resample_counts(random: np.random.Generator, size: int, n: int) -> np.ndarray:
     """How often each image is in each of `size` resamples: (size, N)."""
     picks = random.integers(0, n, (size, n))
     # Resample b counts its images in a range of its own, so one bincount serves all of them.

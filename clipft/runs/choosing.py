@@ -4,10 +4,14 @@
                 images
     energy_gap  of all within one standard error of that best, the one with the smallest energy gap
                 on the same images
+    agreement   the best accuracy among all that predict at least a bound (0.8) of unlabelled images
+                of the shift as zero-shot does
 
-The second rule is ours, not a paper's: reference images cannot tell such models apart, and the gap
-says which stayed nearest to zero-shot. `oracle` is what the shift's own labels would have chosen;
-no one has it.
+The last two are ours, not a paper's. Reference images cannot tell models apart that are within one
+error, and the gap says which stayed nearest to zero-shot. Agreement alone would always take zero-
+shot, which agrees with itself: so it is a constraint. Its bound is a choice between reference and
+shift, and no label of the reference tells it; `track_record` shows what others did. `oracle` is
+what the shift's own labels would have chosen; no one has it.
 """
 
 from __future__ import annotations
@@ -35,27 +39,45 @@ from .table import (
 if TYPE_CHECKING:
     import pandas as pd
 
-RULES = ("accuracy", "energy_gap", "oracle")
+RULES = ("accuracy", "energy_gap", "agreement", "oracle")
+AGREEMENT = 0.8  # with zero-shot under shift, the least that is allowed
+NEEDED = {"agreement": "agreement", "oracle": "shift_accuracy"}  # rule -> column beside val's
 INTERVAL = 2 * 1.96  # standard errors in a 95 % interval
 # Rows are grouped by the first column; what a rule takes of a group is named by the second.
 AMONG = {"alphas": ("run", "alpha"), "models": ("seed", "run")}
 
 
-def pick(rows: pd.DataFrame, rule: str) -> Any:
-    """Index of the row of `candidates` that a rule takes; of ties the first.
+def pick(rows: pd.DataFrame, rule: str, bound: float = AGREEMENT) -> Any:
+    """Index of the row that a rule takes; of ties the first.
 
-    Of what is within one standard error of the best: `val_error`.
+    rows: of `candidates`: run, alpha, val_accuracy, val_error, val_gap; and what the rule needs:
+    agreement (of each row, with zero-shot on unlabelled images of the shift), shift_accuracy.
+    bound: of agreement; where none reaches it, the row that agrees most. energy_gap is of what is
+    within one standard error of the best: `val_error`.
+
+    Raises ConfigError for another rule, or where a column is missing.
     """
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
+    if not can_pick(rows, rule):
+        wanted = "clipft pick --unlabelled FOLDER" if rule == "agreement" else "scores of a shift"
+        raise ConfigError(f"the rule {rule} needs a column {NEEDED[rule]}; wanted: {wanted}")
     if rule == "accuracy":
         return rows.val_accuracy.idxmax()
     if rule == "oracle":
         return rows.shift_accuracy.idxmax()
+    if rule == "agreement":
+        agreeing = rows[rows.agreement >= bound]
+        return rows.agreement.idxmax() if agreeing.empty else agreeing.val_accuracy.idxmax()
 
     best = rows.loc[rows.val_accuracy.idxmax()]
     as_good = rows[rows.val_accuracy >= best.val_accuracy - best.val_error]
     return as_good.val_gap.idxmin()
+
+
+def can_pick(rows: pd.DataFrame, rule: str) -> bool:
+    """Whether rows have what a rule needs beside validation."""
+    return rule not in NEEDED or NEEDED[rule] in rows
 
 
 def check_among(among: str) -> None:
@@ -64,7 +86,9 @@ def check_among(among: str) -> None:
         raise unknown("choice among", among, AMONG)
 
 
-def choices(results: pd.DataFrame, among: str = "alphas") -> pd.DataFrame:
+def choices(
+    results: pd.DataFrame, among: str = "alphas", agreement: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """What each rule takes and is worth: by reference accuracy, by energy gap, by an oracle.
 
     The rules stand on top of `clipft.runs.choosing`. Runs without an energy gap are left out.
@@ -72,6 +96,8 @@ def choices(results: pd.DataFrame, among: str = "alphas") -> pd.DataFrame:
     Arguments:
         results: of `clipft.results`.
         among: alphas of each run, or models of each seed.
+        agreement: of `agreements`, with zero-shot on unlabelled images: the rule `agreement` is
+            there, too, and a shift with labels need not be.
 
     Returns:
         A row per run or seed, how many there were to choose from, then for each rule the alpha (or
@@ -89,7 +115,9 @@ def choices(results: pd.DataFrame, among: str = "alphas") -> pd.DataFrame:
 
     check_among(among)
     group_by, chosen_by = AMONG[among]
-    rows = candidates(results)
+    rows = candidates(results, with_shift=agreement is None or has_shift(results))
+    if agreement is not None:
+        rows = rows.merge(agreement, on=["run", "alpha"])
     if among == "models":
         rows = rows[rows.alpha == TUNED]
 
@@ -100,11 +128,7 @@ def choices(results: pd.DataFrame, among: str = "alphas") -> pd.DataFrame:
         line = {group_by: name, "of": len(group)}
         if among == "alphas":
             line = {"method": group.method.iloc[0], **line}
-        for rule in RULES:
-            chosen = group.loc[pick(group, rule)]
-            line[f"{rule}: {chosen_by}"] = chosen[chosen_by]
-            line[f"{rule}: reference"] = chosen.reference_accuracy
-            line[f"{rule}: shift"] = chosen.shift_accuracy
+        line |= _taken(group, chosen_by)
         lines.append(line)
 
     if not lines:
@@ -114,18 +138,38 @@ def choices(results: pd.DataFrame, among: str = "alphas") -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def candidates(results: pd.DataFrame) -> pd.DataFrame:
+def _taken(group: pd.DataFrame, chosen_by: str) -> dict[str, Any]:
+    """What each rule takes of a group, and is worth; rules that lack a column are left out."""
+    columns = {}
+    for rule in RULES:
+        if not can_pick(group, rule):
+            continue
+        chosen = group.loc[pick(group, rule)]
+        columns[f"{rule}: {chosen_by}"] = chosen[chosen_by]
+        columns[f"{rule}: reference"] = chosen.reference_accuracy
+        if "shift_accuracy" in group:
+            columns[f"{rule}: shift"] = chosen.shift_accuracy
+    return columns
+
+
+def has_shift(results: pd.DataFrame) -> bool:
+    """Whether a shift with labels was scored."""
+    return bool((results.role == SHIFT).any())
+
+
+def candidates(results: pd.DataFrame, *, with_shift: bool = True) -> pd.DataFrame:
     """One row per run and alpha, the numbers that rules go by.
 
     val_accuracy, val_error (its standard error), val_gap, val_n, reference_accuracy, shift_accuracy
-    (mean of the shifts). What is called accuracy is what the data set is scored by. Raises
-    ConfigError where all runs lack one of these.
+    (mean of the shifts; left out without with_shift). What is called accuracy is what the data set
+    is scored by. Raises ConfigError where all runs lack one of these.
     """
     check_comparable(results)
     rows = wide(of_metrics(narrow(results), *scored_by(results), "energy_gap"))
     if "energy_gap" not in rows:
         raise ConfigError("no run has an energy gap; it needs a CLIP with a byte-pair text tower")
-    if not {VAL, REFERENCE, SHIFT} <= set(rows.role):
+    roles = {VAL, REFERENCE, SHIFT} if with_shift else {VAL, REFERENCE}
+    if not roles <= set(rows.role):
         raise ConfigError(
             "a choice needs scores on validation, reference and shift images: clipft wise RUN,"
             " where the data set has a val and a shift"
@@ -142,7 +186,8 @@ def candidates(results: pd.DataFrame) -> pd.DataFrame:
     table["val_n"] = val.n.first()
     table["val_error"] = _errors(results, table, keys)
     table["reference_accuracy"] = reference.score.first()
-    table["shift_accuracy"] = shift.score.mean()
+    if with_shift:
+        table["shift_accuracy"] = shift.score.mean()
     return table.dropna().reset_index()
 
 

@@ -10,6 +10,7 @@
 - mixture.safetensors: in place of weights, what a method fitted that mixes each image anew
 - images.parquet: what the model at each scored alpha says of every image
 - scores.parquet: every metric of them, with intervals
+- beside-DIGEST.parquet: the same of images that are no reported split, see `score_beside`
 - unfinished.npz: of a scoring that was stopped, until it goes on
 - label.json: a name, tags and a note that people gave it; no setting among it
 
@@ -142,6 +143,10 @@ class RunFolder:
     def images_file(self) -> Path:
         """Scores of single images."""
         return self.path / "images.parquet"
+
+    def beside_file(self, name: str) -> Path:
+        """Scores of single images of a split that is not reported; name: a digest of it."""
+        return self.path / f"beside-{name}.parquet"
 
     @property
     def unfinished_file(self) -> Path:

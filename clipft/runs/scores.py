@@ -7,7 +7,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+UNLABELLED = -1  # the label of an image whose class nobody said
 REFERENCE, SHIFT, VAL, TRAINED = "reference", "shift", "val", "trained"  # roles of splits
 PREDICTED = ("prediction", "confidence", "nll", "entropy", "logsumexp")
 MOVED = (
@@ -84,8 +85,25 @@ class Scores:
 
     @property
     def correct(self) -> np.ndarray:
-        """(N,) bool: whether each prediction is right."""
+        """(N,) bool: whether each prediction is right; raises ConfigError without labels."""
+        if self.lacks_labels:
+            wanted = "wanted: labelled ones, or clipft.shift_estimates, which needs no labels"
+            raise ConfigError(f"the images of {self.split} have no labels; {wanted}")
         return self.prediction == self.label
+
+    @property
+    def lacks_labels(self) -> bool:
+        """Whether the class of some image was not said."""
+        return bool((np.asarray(self.label) == UNLABELLED).any())
+
+    def without_labels(self) -> Scores:
+        """The same images, and nothing that a label told of them."""
+        return replace(
+            self,
+            label=np.full(len(self.label), UNLABELLED),
+            nll=np.full(len(self.label), np.nan),
+            group=None,
+        )
 
     def columns(self, names: Sequence[str] = IMAGE_COLUMNS) -> dict[str, np.ndarray]:
         """Those of the named arrays that there are."""

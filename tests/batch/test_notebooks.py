@@ -29,6 +29,7 @@ FIGURES = {
     "07_soups": 1,
     "08_tables": 28,
     "09_when_do_the_papers_hold": 5,
+    "11_without_labels": 4,
 }
 SHOWN_ONLY = {  # explorers that are not saved as figures
     "03_feature_distortion": 1,
@@ -41,6 +42,7 @@ LOADS_RUNS = (
     "05_wise_alpha",
     "06_trade_off",
     "08_tables",
+    "11_without_labels",
 )
 
 
@@ -84,6 +86,7 @@ def tiny(name, world):
         "05_wise_alpha": saved,
         "06_trade_off": saved,
         "08_tables": saved,
+        "11_without_labels": saved,
         "09_when_do_the_papers_hold": {"figures_folder": saved["figures_folder"]},
     }[name]
 

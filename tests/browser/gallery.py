@@ -37,6 +37,7 @@ from clipft.figures.trade_off import choice_figure, trade_off_figure
 from clipft.figures.training import training_figure
 from clipft.figures.weight_path import layer_figure, path_figure
 from clipft.figures.wise import curves_figure, sweep_figure, wise_curve_figure, wise_slider_figure
+from clipft.figures.without_labels import estimates_figure, record_figure, regret_figure
 from clipft.methods import METHODS
 from clipft.metrics.calibration import reliability
 from clipft.metrics.correlation import correlation, leave_one_out
@@ -44,7 +45,9 @@ from clipft.papers import lipsum_ft
 from clipft.papers.published import published
 from clipft.reports import energy_map as maps
 from clipft.runs.run import Run
+from clipft.runs.shift_estimates import ESTIMATORS
 from clipft.runs.table import results_table
+from clipft.runs.track_record import regrets, track_record
 
 # DomainNet's, with its longest name among the shifts.
 DOMAINS = {"sketch/test": "infograph/test", "art/test": "painting/test"}
@@ -181,6 +184,9 @@ def _others(few: pd.DataFrame, rates: pd.DataFrame) -> dict[str, go.Figure]:
         "parallel_figure, rates": parallel_figure(rates),
         "panel_row": panel_row(DOMAINNET),
         "throughput_figure": throughput_figure(_throughput()),
+        "estimates_figure": estimates_figure(_estimates()),
+        "record_figure": record_figure(track_record(_estimates())),
+        "regret_figure": regret_figure(regrets(_estimates())),
     }  # fmt: skip
 
 
@@ -191,6 +197,27 @@ def items(folder: Path) -> dict[str, go.Figure]:
     )
     table = runs_of([(name, 1e-4) for name in methods], seeds=(0,))
     return {name: lipsum_ft.PAPER.make(name, table, folder).figure for name in lipsum_ft.ITEMS}
+
+
+def _estimates() -> pd.DataFrame:
+    """Every estimator on three shifts of three references, of eight recipes with two seeds."""
+    random = np.random.default_rng(0)
+    rows = []
+    for number, alpha in itertools.product(range(16), (0.0, 0.5, 1.0)):
+        about = {"run": f"15fe07aa4c{number:02}", "recipe": f"recipe{number // 2}", "method": "ft"}
+        about |= {"lr": 1e-4 * (1 + number // 2), "steps": 120, "seed": number % 2, "why": ""}
+        about |= {"manifest_digest": "m", "model_digest": "t", "alpha": alpha, "n": 1600}
+        for reference, split in itertools.permutations(DOMAINNET, 2):
+            accuracy = 0.6 - 0.02 * alpha * number + random.normal(0, 0.01)
+            truth = {"reference": reference, "split": f"{split}/test", "accuracy": accuracy}
+            truth |= {"val_accuracy": 0.6 + 0.01 * alpha * number, "val_n": 1000}
+            for name, estimator in ESTIMATORS.items():
+                value = 1.0 if alpha == 0 else accuracy + random.normal(0, 0.05)
+                told = {"estimator": name, "value": value, "estimate": value, "low": np.nan}
+                if not estimator.estimates:
+                    told["estimate"] = np.nan
+                rows.append(about | truth | told | {"high": np.nan})
+    return pd.DataFrame(rows)
 
 
 def _throughput() -> pd.DataFrame:

@@ -564,6 +564,39 @@ def test_pick_prints_the_choices_and_the_verdict(clipft, among):
                 assert all(run in out for run in chosen[column])
 
 
+@pytest.mark.parametrize("among", ["alphas", "models"])
+def test_pick_with_unlabelled_images(clipft, among):
+    """The sketches without their labels; the choice is that of the library."""
+    from clipft import results, shift_estimates
+    from clipft.evaluation.beside import score_beside, unlabelled_split
+    from clipft.runs import choosing
+    from clipft.runs.shift_estimates import agreements
+
+    for lr in (1e-3, 3e-3):
+        run = clipft.world.train(lr=lr, steps=6)
+        run.score([0.0, 0.5, 1.0])
+    sketches = run.manifest.split("sketch/test")
+    folder = sketches.root / "sketch" / "apple"
+    runs = clipft.world.runs
+    code, out, _ = clipft(
+        "pick", "--runs", runs, "--among", among, "--unlabelled", folder, "--device", "cpu"
+    )
+    assert code == 0 and "no estimate can know what a shift does" in out
+
+    split = unlabelled_split(folder, run.manifest)
+    beside = score_beside(runs, [split], [0.0, 0.5, 1.0])
+    said = shift_estimates(runs, estimators=["agreement"], beside=beside, resamples=0)
+    chosen = choosing.choices(results(runs), among, agreements(said, [split.name]))
+    assert f"by energy gap instead of accuracy: {choosing.verdict(chosen)}" in out
+    assert split.name in out and "mean_confidence" in out
+    if among == "alphas":
+        for row in chosen.itertuples(index=False):
+            numbers = [pytest.approx([*row[2:]], rel=2e-3)]
+            assert numbers_after(out, row.method, row.run)[:1] == numbers
+    else:
+        assert chosen["agreement: run"].isin(out.split()).all()
+
+
 def test_cache_is_listed_and_pruned_and_data_sets_stay(clipft):
     import os
     from pathlib import Path

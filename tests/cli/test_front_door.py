@@ -187,6 +187,7 @@ MISTAKES = [
     ("results --csv FOLDER", "a folder is there"),
     ("pick --among alfas", "did you mean 'alphas'"),
     ("pick --runs NOWHERE", "no scored run under"),
+    ("pick --unlabelled NOWHERE", "--unlabelled wants a folder"),
     ("choose --runs NOWHERE", "no run chosen"),
     ("choose --write FOLDER", "a folder is there"),
     ("thumbnails --runs NOWHERE", "no scored run under"),

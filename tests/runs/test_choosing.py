@@ -51,6 +51,7 @@ def scored(*models):
     return pd.DataFrame(rows)
 
 
+OF_RESULTS = ("accuracy", "energy_gap", "oracle")  # rules that need no unlabelled images
 # val, reference, shifts; the best val is 0.80 of 100 images: its standard error is 0.04
 ONE = [
     ("ft-0", 0, 0.0, (0.50, 0.50, 0.60, 0.62), 0.0, 100),
@@ -101,7 +102,34 @@ def test_one_standard_error_of_the_best(n, alpha):
 def test_of_ties_the_first_is_taken():
     same = [("ft-0", 0, alpha, (0.6, 0.6, 0.5, 0.5), 2.0, 50) for alpha in (0.0, 0.5, 1.0)]
     rows = choosing.candidates(scored(*same))
-    assert [rows.loc[choosing.pick(rows, rule)].alpha for rule in choosing.RULES] == [0.0, 0.0, 0.0]
+    assert [rows.loc[choosing.pick(rows, rule)].alpha for rule in OF_RESULTS] == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("bound", "alpha"), [(0.8, 0.25), (0.5, 0.5), (0.3, 0.75), (0.81, 0.0), (1.1, 0.0)]
+)
+def test_agreement_is_a_constraint(bound, alpha):
+    """Of those that agree enough the best on val; where none does, the one that agrees most."""
+    rows = choosing.candidates(scored(*ONE), with_shift=False)
+    assert "shift_accuracy" not in rows
+    rows["agreement"] = [1.0, 0.8, 0.6, 0.4, 0.3]
+    assert rows.loc[choosing.pick(rows, "agreement", bound)].alpha == alpha
+    if bound == choosing.AGREEMENT:
+        assert rows.loc[choosing.pick(rows, "agreement")].alpha == alpha
+
+
+def test_choices_with_the_agreement_on_unlabelled_images():
+    agreement = pd.DataFrame({"run": "ft-0", "alpha": [0, 0.25, 0.5, 0.75, 1]})
+    agreement["agreement"] = [1.0, 0.9, 0.7, 0.6, 0.3]
+    results = scored(*ONE)
+    found = choosing.choices(results, agreement=agreement).iloc[0]
+    assert found["agreement: alpha"] == 0.25 and found["agreement: shift"] == 0.72
+    plain = choosing.choices(results).iloc[0]
+    assert plain.equals(found[plain.index])
+    # No shift with labels is needed then.
+    found = choosing.choices(results[results.role != "shift"], agreement=agreement).iloc[0]
+    assert found["agreement: alpha"] == 0.25 and found["energy_gap: alpha"] == 0.5
+    assert not [name for name in found.index if "oracle" in name or "shift" in name]
 
 
 def test_choices_among_the_alphas_of_each_run():
@@ -124,7 +152,7 @@ def test_choices_among_the_alphas_of_each_run():
         "oracle: shift": 0.72,
     }
     assert found.loc["ft-0", list(want)].to_dict() == pytest.approx(want)
-    assert [found.loc["lipsum-1", f"{rule}: alpha"] for rule in choosing.RULES] == [0.0, 0.0, 1.0]
+    assert [found.loc["lipsum-1", f"{rule}: alpha"] for rule in OF_RESULTS] == [0.0, 0.0, 1.0]
 
 
 MODELS = [  # three tuned models of each seed; at alpha 0.5 all would be chosen otherwise
@@ -139,9 +167,9 @@ def test_choices_among_the_tuned_models_of_each_seed():
     found = choosing.choices(scored(*MODELS), "models").set_index("seed")
     assert list(found.index) == [0, 1] and found.of.tolist() == [3, 3] and "method" not in found
     for seed, row in found.iterrows():
-        runs = [row[f"{rule}: run"] for rule in choosing.RULES]
-        shift = [row[f"{rule}: shift"] for rule in choosing.RULES]
-        reference = [row[f"{rule}: reference"] for rule in choosing.RULES]
+        runs = [row[f"{rule}: run"] for rule in OF_RESULTS]
+        shift = [row[f"{rule}: shift"] for rule in OF_RESULTS]
+        reference = [row[f"{rule}: reference"] for rule in OF_RESULTS]
         assert runs == [f"a-{seed}", f"b-{seed}", f"c-{seed}"]
         assert shift == pytest.approx([0.3, 0.5, 0.6])
         assert reference == pytest.approx([0.8, 0.77, 0.6])
@@ -241,3 +269,5 @@ def test_an_unknown_rule_or_choice_is_refused():
         choosing.pick(rows, "acuracy")
     with pytest.raises(ConfigError, match="model"):
         choosing.choices(scored(*ONE), "model")
+    with pytest.raises(ConfigError, match="needs a column agreement; wanted: clipft pick"):
+        choosing.pick(rows, "agreement")
