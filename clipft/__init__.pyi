@@ -19,6 +19,7 @@ from .figures.accuracy import accuracy_figure as accuracy_figure
 from .figures.calibration import reliability_figure as reliability_figure
 from .figures.confusions import confusion_figure as confusion_figure
 from .figures.corruption import corruption_figure as corruption_figure
+from .figures.detection import detection_figure as detection_figure
 from .figures.distortion import (
     distortion_bars_figure as distortion_bars_figure,
     distortion_figure as distortion_figure,
@@ -29,7 +30,14 @@ from .figures.energy_gap import (
     leave_one_out_figure as leave_one_out_figure,
 )
 from .figures.energy_map import energy_map_figure as energy_map_figure
+from .figures.flips import (
+    class_losses_figure as class_losses_figure,
+    flips_figure as flips_figure,
+    group_figure as group_figure,
+)
+from .figures.geometry import cka_figure as cka_figure, geometry_figure as geometry_figure
 from .figures.images import contact_sheet_figure as contact_sheet_figure
+from .figures.on_the_line import on_the_line_figure as on_the_line_figure
 from .figures.pages import save_figure as save_figure
 from .figures.parallel import parallel_figure as parallel_figure
 from .figures.tables import table_figure as table_figure
@@ -53,9 +61,14 @@ from .models.load import load_clip as load_clip
 from .models.predict import Predictor as Predictor
 from .papers.published import published as published, published_rows as published_rows
 from .posthoc.wise import wise as wise
-from .reports.class_similarity import class_similarity as class_similarity
+from .reports.cka import cka_table as cka_table
+from .reports.class_similarity import (
+    class_losses as class_losses,
+    class_similarity as class_similarity,
+)
 from .reports.energy_gap import gap_table as gap_table
 from .reports.energy_map import energy_map as energy_map
+from .reports.geometry import geometry_table as geometry_table
 from .reports.throughput import throughput as throughput
 from .reports.weight_paths import layer_table as layer_table, path_table as path_table
 from .runs.above_wise import above_wise as above_wise
@@ -67,9 +80,13 @@ from .runs.corruption import (
     made_against_real as made_against_real,
 )
 from .runs.cost import cost_table as cost_table
+from .runs.detection import detection_table as detection_table
 from .runs.findings import findings as findings
+from .runs.flips import flips_table as flips_table, group_table as group_table
 from .runs.labels import label as label
+from .runs.measures import explanations as explanations, with_measures as with_measures
 from .runs.names import is_ensemble as is_ensemble, ordered as ordered, title_of as title_of
+from .runs.on_the_line import line_table as line_table, robustness_table as robustness_table
 from .runs.pruning import prune as prune
 from .runs.reading import (
     barrier_table as barrier_table,

@@ -145,9 +145,12 @@ def _sweep(folder: Path, alphas: Sequence[float], reading: Reading, adaptive: fl
 def diagnose(
     run: RunPath, alpha: Alpha = 1.0, device: Device = "auto", precision: Precision = ""
 ) -> None:
-    """Energy gap and its errors, feature distortion, loss barrier, and how far each layer moved."""
-    from ..config import ALPHAS, Reading, check_alpha
+    """Energy gap and its errors, feature distortion, loss barrier, how far each layer moved, and
+    whether shifted images are told from those of the reference.
+    """
+    from ..config import ALPHAS, ZERO_SHOT, Reading, check_alpha
     from ..runs.checks import check_weights
+    from ..runs.detection import detection_table
     from ..runs.reading import barrier_table, distortion_table
     from ..runs.run import Run
 
@@ -170,6 +173,10 @@ def diagnose(
     barriers = barrier_table(opened)
     show_frame(barriers, "rise above the line between the ends: NLL (nats), error (fraction)")
     show_frame(layer_table(opened, reading), "distance moved")
+    detected = detection_table(opened, sorted({ZERO_SHOT, alpha}))
+    if len(detected):
+        told = ["alpha", "split", "score", "auroc", "auroc_low", "auroc_high", "fpr"]
+        show_frame(detected[told], "shift told from reference test; fpr: at 95 % TPR (fractions)")
 
 
 def compare(

@@ -37,6 +37,18 @@ UNITS = {  # of metrics, as on axes
     "accuracy": "accuracy (fraction)",
     "nll": "NLL (nats)",
     "ece": "ECE (fraction)",
+    # what `with_measures` adds
+    "auroc_energy": "AUROC of the shift by energy",
+    "auroc_max_softmax": "AUROC of the shift by maximum softmax",
+    "fpr_energy": "FPR at 95 % TPR by energy (fraction)",
+    "fpr_max_softmax": "FPR at 95 % TPR by maximum softmax (fraction)",
+    "lost": "right to wrong by tuning (fraction)",
+    "gained": "wrong to right by tuning (fraction)",
+    "modality_gap": "modality gap",
+    "modality_gap_change": "change of the modality gap",
+    "alignment": "alignment with the class's text (squared distance)",
+    "uniformity": "uniformity (log)",
+    "cka": "CKA of the last block, before and after",
 }
 
 

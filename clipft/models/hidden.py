@@ -6,10 +6,14 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from .embeddings import embed
+from .students import Student
 
+EMBEDDING = "embedding"
 Places = dict[str, nn.Module]  # name of a state -> the module that gives it
 
 
@@ -31,6 +35,43 @@ def hidden_states(visual: nn.Module) -> Iterator[dict[str, Tensor]]:
             )
             hooks.callback(before.remove)
         yield states
+
+
+class BlockMeans:
+    """The blocks of a student's vision tower, or its stages: states without tokens, as a context.
+
+    A state is the mean over its tokens, the class token among them, or over places.
+    """
+
+    def __init__(self, student: Student):
+        self.student = student
+        self._states: dict[str, Tensor] = {}
+        self._passes: list[dict[str, Tensor]] = []
+        self._hooks = contextlib.ExitStack()
+
+    def __enter__(self) -> BlockMeans:
+        visual = self.student.trained_towers()["image"]
+        for name, module in _places(visual).items():
+            if name.startswith(("block", "stage")):
+                self._hooks.enter_context(_caught(module, name, self._states))
+        # A pass that its device had no room for begins anew: only whole ones are kept.
+        whole = visual.register_forward_hook(
+            lambda *_: self._passes.append(
+                {name: state.mean(1) for name, state in self._states.items()}
+            )
+        )
+        self._hooks.callback(whole.remove)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hooks.close()
+
+    def of(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Block -> its states (n, D) of uint8 images (n, 3, H, W), and the embedding at the end."""
+        self._passes.clear()
+        embeddings = embed(self.student, pixels)
+        states = {name: torch.cat([one[name] for one in self._passes]) for name in self._states}
+        return states | {EMBEDDING: embeddings}
 
 
 def check_hidden(visual: nn.Module, model: str) -> None:

@@ -136,12 +136,12 @@ def _of_run(run: Run, split: str, alpha: float) -> _Predicted:
     chosen = [split] if split else [name for name in known if after[name].part == "test"]
     if not chosen:
         raise ConfigError(f"{run.folder} has no scored test split; wanted: split={known[0]!r}")
-    aligned = [_same_images(before[name], after[name]) for name in chosen]
+    aligned = [same_images(before[name], after[name]) for name in chosen]
     label, first, second = (np.concatenate(arrays) for arrays in zip(*aligned, strict=True))
     return _Predicted(label, first, second, alpha, names=run.manifest.names, title=run.title)
 
 
-def _same_images(before: Scores, after: Scores) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def same_images(before: Scores, after: Scores) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Label and both predictions of the images that both alphas have."""
     if before.ids == after.ids:
         return after.label, before.prediction, after.prediction

@@ -353,6 +353,13 @@ def open_runs(given: Given | Iterable[Given]) -> list[Run]:
     return runs
 
 
+def open_scored(given: Given | Iterable[Given]) -> list[Run]:
+    """The same without runs that were not scored, unless none was: their errors say what to run."""
+    opened = open_runs(given)
+    scored = [run for run in opened if run.folder.is_scored]
+    return scored or opened
+
+
 def read_sweeps(given: Any) -> list[Sweep]:
     """The sweeps of what an explorer was given: sweeps, or whatever `open_runs` takes.
 

@@ -366,12 +366,14 @@ def effective(
     """Effective robustness: accuracy under shift above what models of that reference accuracy have.
 
     The line is fitted in logits to the tuned runs of the baselines, or to zero-shot models, see
-    `metrics.correlation.effective_robustness`.
+    `metrics.correlation.effective_robustness`. Each shift by itself, with intervals:
+    `robustness_table`.
 
     Arguments:
         results: of `clipft.results`.
         baselines: methods through which the line goes, or the table of `clipft.evaluate`, or its
-            CSV file; at least two different models.
+            CSV file, or any rows of results, all alphas of which count: a run's WiSE path, say; at
+            least two different models.
         alpha: of the models that are measured.
 
     Returns:
@@ -387,7 +389,7 @@ def effective(
         clipft.errors.ConfigError: ...
     """
     rows = paths(results)
-    base = _baselines(results, rows, baselines)
+    base = baseline_paths(results, rows, baselines)
     robust = rows[rows.alpha == alpha].reset_index(drop=True)
     robust["effective_robustness"] = effective_robustness(
         robust.shift_accuracy.to_numpy(),
@@ -398,7 +400,7 @@ def effective(
     return robust[[*RUN_KEYS, "reference_accuracy", "shift_accuracy", "effective_robustness"]]
 
 
-def _baselines(results: pd.DataFrame, rows: pd.DataFrame, baselines: Any) -> pd.DataFrame:
+def baseline_paths(results: pd.DataFrame, rows: pd.DataFrame, baselines: Any) -> pd.DataFrame:
     """Rows of `paths` through which the line of `effective` goes."""
     import pandas as pd
 

@@ -22,10 +22,10 @@ FIGURES = {
     "00_start_here": 1,
     "01_fine_tune": 3,
     "02_energy_gap": 8,
-    "03_feature_distortion": 6,
+    "03_feature_distortion": 8,
     "04_energy_tsne": 8,
-    "05_wise_alpha": 4,
-    "06_trade_off": 3,
+    "05_wise_alpha": 8,
+    "06_trade_off": 4,
     "07_soups": 1,
     "08_tables": 28,
     "09_when_do_the_papers_hold": 5,
@@ -33,6 +33,7 @@ FIGURES = {
 }
 SHOWN_ONLY = {  # explorers that are not saved as figures
     "03_feature_distortion": 1,
+    "05_wise_alpha": 1,
     "08_tables": 1,
 }
 LOADS_RUNS = (

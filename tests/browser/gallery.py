@@ -24,10 +24,14 @@ from clipft.figures.accuracy import accuracy_figure
 from clipft.figures.calibration import reliability_figure, reliability_slider_figure
 from clipft.figures.confusions import confusion_figure
 from clipft.figures.corruption import corruption_figure
+from clipft.figures.detection import detection_figure
 from clipft.figures.distortion import distortion_bars_figure, distortion_figure
 from clipft.figures.energy_gap import Choice, class_figure, energy_gap_figure, leave_one_out_figure
 from clipft.figures.energy_map import energy_map_figure
+from clipft.figures.flips import class_losses_figure, flips_figure, group_figure
+from clipft.figures.geometry import cka_figure, geometry_figure
 from clipft.figures.images import contact_sheet_figure
+from clipft.figures.on_the_line import on_the_line_figure
 from clipft.figures.overview import overview_figure
 from clipft.figures.panels import empty_figure, join_panels, line_figure, panel_row
 from clipft.figures.parallel import parallel_figure
@@ -94,6 +98,8 @@ def _of_results(few: Any, rates: Any, many: Any) -> dict[str, go.Figure]:
         "energy_gap_figure": energy_gap_figure(few),
         "energy_gap_figure, rates": energy_gap_figure(rates, choice=Choice(run=rates.run[0])),
         "energy_gap_figure, many": energy_gap_figure(many),
+        "on_the_line_figure": on_the_line_figure(rates, rates[rates.alpha == 0]),
+        "on_the_line_figure, many": on_the_line_figure(many, alpha=None),
         "trade_off_figure": trade_off_figure(rates, paper),
         "trade_off_figure, many": trade_off_figure(many),
         "distortion_bars_figure": distortion_bars_figure(few),
@@ -131,9 +137,16 @@ def _of_runs() -> dict[str, go.Figure]:
         "energy_map_figure, both": energy_map_figure(places, places="both"),
         "training_figure": training_figure(_history(), title=CALLED),
         "distortion_figure": distortion_figure(_distortions(), run="r1"),
+        "detection_figure": detection_figure(_detections()),
         "path_figure": path_figure(_paths()),
         "layer_figure": layer_figure(dict.fromkeys(("ft", "lipsum", "lp_ft"), _layers())),
         "class_figure": class_figure(_classes()),
+        "geometry_figure": geometry_figure(_geometry()),
+        "cka_figure": cka_figure(_cka()),
+        "class_losses_figure": class_losses_figure(_losses()),
+        "flips_figure": flips_figure(_flips(("ft", "lipsum"))),
+        "flips_figure, many": flips_figure(_flips(METHODS)),
+        "group_figure": group_figure(_groups()),
         "confusion_figure": confusion_figure(_confusions(15)),
         "confusion_figure, one": confusion_figure(_confusions(1)),
         "corruption_figure": corruption_figure(_disturbed()),
@@ -275,6 +288,66 @@ def _distortions() -> pd.DataFrame:
             means = {"reference": 10 + number, "shifted": 10.5, "difference": number - 0.5}
             interval = {"low": number - 1, "high": number, "verdict": "open", "kind": "raw"}
             rows.append(names | means | interval | {"split": f"{split}/test"})
+    return pd.DataFrame(rows)
+
+
+def _detections() -> pd.DataFrame:
+    rows = []
+    models = itertools.product(DOMAINNET, ["ft", "lipsum"], ["energy", "max_softmax"], [0, 0.5, 1])
+    for number, (split, method, score, alpha) in enumerate(models):
+        names = {"run": f"r {method}", "method": method, "lr": 1e-4, "steps": 120, "seed": 0}
+        auroc = 0.5 + number % 7 / 20
+        numbers = {"auroc": auroc, "auroc_low": auroc - 0.02, "auroc_high": auroc + 0.02}
+        numbers |= {"fpr": 1 - auroc, "fpr_low": 0.9 - auroc, "fpr_high": 1.1 - auroc}
+        rows.append(names | numbers | {"split": f"{split}/test", "score": score, "alpha": alpha})
+    return pd.DataFrame(rows)
+
+
+def _losses() -> pd.DataFrame:
+    generator = np.random.default_rng(0)
+    names = [f"{name} {number}" for number, name in enumerate(CLASSES * 8)]
+    numbers = {"change": generator.uniform(-0.6, 0.2, len(names))}
+    numbers["cosine"] = generator.uniform(0.5, 0.95, len(names))
+    worst = numbers["change"] < -0.5
+    return pd.DataFrame({"class": names, "similar": names[::-1], **numbers, "worst": worst})
+
+
+def _geometry() -> pd.DataFrame:
+    rows = []
+    for number, (split, alpha) in enumerate(itertools.product(DOMAINNET, (0.0, 0.5, 1.0))):
+        numbers = {"modality_gap": 0.8 + alpha / 5, "alignment": 1.4, "uniformity": -1 - number / 9}
+        rows.append(ABOUT | numbers | {"split": f"{split}/test", "alpha": alpha})
+    return pd.DataFrame(rows)
+
+
+def _cka() -> pd.DataFrame:
+    rows = []
+    for split, method in itertools.product(DOMAINNET, ("ft", "lipsum")):
+        for place in range(13):
+            block = "embedding" if place == 12 else str(place)
+            numbers = {"block": block, "place": place, "cka": 1 - place**2 / 300}
+            run = ABOUT | {"method": method, "run": method, "split": f"{split}/test"}
+            rows.append(run | numbers)
+    return pd.DataFrame(rows)
+
+
+def _flips(methods: Any) -> pd.DataFrame:
+    rows = []
+    for number, (split, method) in enumerate(itertools.product(DOMAINNET, methods)):
+        rates = {"lost": 0.1 + number % 5 / 20, "gained": number % 3 / 20}
+        names = {"run": f"r {method}", "seed": 0, "method": method, "split": f"{split}/test"}
+        rows.append(names | rates)
+    return pd.DataFrame(rows)
+
+
+def _groups() -> pd.DataFrame:
+    rows = []
+    grounds = ("land background", "water background")
+    for place, bird in itertools.product(grounds, ("landbird", "waterbird")):
+        row = {"run": "r", "seed": 0, "split": "test/test", "group": f"{bird}, {place}"}
+        accuracy = 0.9 - 0.07 * len(rows)
+        numbers = {"zero_shot": 0.5, "accuracy": accuracy, "low": accuracy - 0.05}
+        rows.append(row | numbers | {"high": accuracy + 0.04})
     return pd.DataFrame(rows)
 
 
