@@ -116,6 +116,7 @@ from .testing import check_method as check_method
 from .training.adopt import adopt as adopt
 from .training.combine import combine as combine
 from .training.train import train as train
+from .tuning.tune import tune as tune
 from .widgets.calibration import ReliabilityExplorer as ReliabilityExplorer
 from .widgets.classes import ClassExplorer as ClassExplorer
 from .widgets.distortion import DistortionExplorer as DistortionExplorer

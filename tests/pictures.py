@@ -45,9 +45,11 @@ SHOWN = {
     "07_soups": ("cell-05", {"members": [MEMBER, MEMBER | {"lr": 1.0e-3}], "alphas": [0.0, 1.0]}),
     "08_tables": ("c04", {"items": ["table_1", "figure_4"]}),
     "09_when_do_the_papers_hold": ("c06", {}),
+    "10_your_own_folder": ("c09", {"out": str(SCRATCH / "tuned")}),
     "11_without_labels": ("c06", {}),
 }
 TRAINS = {"00_start_here", "01_fine_tune", "07_soups"}  # the others look at finished runs
+HAS_ITS_OWN = {"10_your_own_folder"}  # folder of runs
 READS_RECORDS = {"09_when_do_the_papers_hold"}  # and at no runs
 
 
@@ -73,7 +75,7 @@ def picture_of(name: str, runs: Path, server, browser) -> None:
     where = SCRATCH / "runs" if name in TRAINS else runs
     if name in READS_RECORDS:
         parameters = {"records": str(lab.ROOT / "papermill_runs/records/when_papers_hold.csv.gz")}
-    else:
+    elif name not in HAS_ITS_OWN:
         parameters = parameters | {"runs": str(where)}
     path = lab.copy(source, server.root, **parameters)
     ids = [cell.id for cell in nbformat.read(path, 4).cells]

@@ -21,7 +21,7 @@ COMPUTING = [
     *("objectives", "evaluation", "training", "reports"),
 ]
 # A door asks a computing room only inside the function that needs it.
-DOORS = ["papers", "widgets", "testing", "cli"]
+DOORS = ["papers", "widgets", "tuning", "testing", "cli"]
 ROOMS = [*READING, *COMPUTING, *DOORS]
 FILES = sorted(file for file in HOUSE.rglob("*.py") if file != HOUSE / "__init__.py")
 

@@ -18,7 +18,7 @@ import typer
 from ..errors import ClipftError
 from ..progress import end_bars, is_first
 from ..stops import Interrupted, listening
-from . import batch, cache, data, fetch, lab, models, runs, score, train
+from . import batch, cache, data, fetch, lab, models, runs, score, train, tune
 from .app import app
 
 STOPPED = 130  # the exit code after Ctrl-C
@@ -26,7 +26,7 @@ OWN_SIGNALS = ("batch", "lab")  # commands whose processes are ended, or take ov
 # in the order of --help: what people do first and most stands first
 PANELS = {
     "Day to day": (
-        lab.lab, train.train, score.results, score.wise, models.export, models.predict,
+        lab.lab, tune.tune, train.train, score.results, score.wise, models.export, models.predict,
     ),
     "Look closer": (
         score.evaluate, score.diagnose, score.compare, score.confusions, score.pick, score.verify,

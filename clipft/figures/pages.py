@@ -225,6 +225,7 @@ class Section:
     paragraphs: tuple[str, ...] = ()
     points: tuple[str, ...] = ()  # of a list
     facts: tuple[tuple[str, str], ...] = ()  # name, value
+    code: str = ""  # lines of a program
     table: Table | None = None
     links: tuple[tuple[str, str], ...] = ()  # text, address
     figures: tuple[Path, ...] = ()  # saved ones, their .json files
@@ -289,6 +290,8 @@ def _section_html(section: Section, number: int) -> str:
         for name, value in section.facts:
             pairs += f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
         text += f"<dl>{pairs}</dl>"
+    if section.code:
+        text += f"<pre class='wide' tabindex='0'>{html.escape(section.code)}</pre>"
     if section.table is not None:
         text += _table_html(section.table, called=section.heading)
     if section.links:

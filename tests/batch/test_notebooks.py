@@ -29,6 +29,7 @@ FIGURES = {
     "07_soups": 1,
     "08_tables": 28,
     "09_when_do_the_papers_hold": 5,
+    "10_your_own_folder": 4,
     "11_without_labels": 4,
 }
 SHOWN_ONLY = {  # explorers that are not saved as figures
@@ -89,6 +90,14 @@ def tiny(name, world):
         "08_tables": saved,
         "11_without_labels": saved,
         "09_when_do_the_papers_hold": {"figures_folder": saved["figures_folder"]},
+        "10_your_own_folder": {
+            "folder": str(Path(os.environ["CLIPFT_DATA"]) / "mini/real"),
+            "unlabelled": [str(Path(os.environ["CLIPFT_DATA"]) / "mini/sketch")],
+            "model": f"{world.model}:{world.pretrained}",
+            "out": str(world.runs.parent / "tuned"),
+            "device": "cpu",
+            "figures_folder": saved["figures_folder"],
+        },
     }[name]
 
 
