@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class Pack:
 
 def place_of(split: Split, domain: str) -> Path:
     """The folder of the packed images of a split's domain, there or not."""
-    how = asdict(replace(split.decoding, decoder=""))  # both decoders give the same pixels
+    how: dict[str, Any] = asdict(replace(split.decoding, decoder=""))  # both give the same pixels
     del how["made"]  # what is made has no train
     key = digest([FORMAT, str(split.root.resolve()), domain, how], 16)
     return cache_dir() / FOLDER / key

@@ -43,7 +43,7 @@ class ScoredBy:
     made: bool = False
 
     @classmethod
-    def of(cls, said: str | Mapping[str, str]) -> ScoredBy:
+    def of(cls, said: str | Mapping[str, Any]) -> ScoredBy:
         """What a manifest says: a metric of all images, or one of each kind.
 
         Raises ConfigError for another metric.

@@ -53,8 +53,8 @@ def corruption_figure(results: pd.DataFrame) -> go.Figure:
     across = min(ACROSS, len(kinds))
     down = -(-len(kinds) // across)
     panels = [kind.replace("_", " ") for kind in kinds]
-    shared: dict[str, Any] = {"shared_xaxes": True, "shared_yaxes": True}
-    gaps = {"horizontal_spacing": 0.02, "vertical_spacing": 0.22 / down}
+    shared: dict[str, Any] = {"shared_yaxes": "all"}
+    gaps = {"horizontal_spacing": 0.02, "vertical_spacing": 0.28 / down}
     figure = make_subplots(down, across, subplot_titles=panels, **shared, **gaps)
     for number, kind in enumerate(kinds):
         where = {"row": number // across + 1, "col": number % across + 1}
@@ -66,8 +66,8 @@ def corruption_figure(results: pd.DataFrame) -> go.Figure:
     figure.update_annotations(font_size=13)
     figure.update_xaxes(dtick=1, range=[-0.2, 5.2])
     figure.update_xaxes(title_text="severity", row=down)
-    figure.update_yaxes(rangemode="tozero")
-    figure.update_yaxes(title_text="accuracy (%)", col=1)
+    figure.update_yaxes(rangemode="tozero", showticklabels=False)
+    figure.update_yaxes(title_text="accuracy (%)", showticklabels=True, col=1)
     heading = titled("Made shifts", "severity 0: the reference as it is; means over runs")
     legend = BELOW | {"y": 0, "yref": "container", "yanchor": "bottom"}
     figure.update_layout(**layout(t=100, b=110), height=210 + ROW * down, title=heading)

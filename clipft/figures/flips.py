@@ -69,7 +69,7 @@ def flips_figure(table: pd.DataFrame) -> go.Figure:
         said = hover("%{x}", "accuracy %{y:+.1f} points")
         figure.add_scatter(**net, marker=marker, hovertemplate=said, **in_panel(column, "net"))
     figure.update_yaxes(title_text="images that flipped (%)", **FIRST)
-    figure.update_xaxes(tickangle=-45, automargin=True)
+    figure.update_xaxes(tickangle=-90, dtick=1, tickfont={"size": 10}, automargin=True)
     title = titled("Who lost: flips against zero-shot", runs_and_seeds(table))
     legend = BELOW | {"y": 1.08, "yanchor": "bottom"}
     figure.update_layout(**layout(t=140), height=560, barmode="relative", title=title)

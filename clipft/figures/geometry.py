@@ -94,7 +94,8 @@ def cka_figure(table: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(title_text="block", type="category")
     figure.update_yaxes(title_text="linear CKA with zero-shot", row=1, col=1)
     title = titled("Which blocks did tuning change?", runs_and_seeds(table))
-    return figure.update_layout(**layout(t=110), height=480, legend=BELOW, title=title)
+    above = BELOW | {"y": 1.1, "yanchor": "bottom"}  # below lie names of blocks
+    return figure.update_layout(**layout(t=130), height=500, legend=above, title=title)
 
 
 def _called(split: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import plotly.graph_objects as go
 from ..config import TUNED
 from ..runs.on_the_line import line_table, models_on_lines, probits, shifts_of
 from ..runs.table import baselines_of, check_comparable
-from .marks import CUSTOM, DASHED, FIRST, hover_of_run, in_panel
+from .marks import CUSTOM, DASHED, FIRST, hover, hover_of_run, in_panel
 from .panels import panel_row
 from .style import BELOW, GREY, Look, domain_of, layout, runs_and_seeds, style, titled
 
@@ -48,14 +49,15 @@ def on_the_line_figure(
     """
     check_comparable(results)
     models = models_on_lines(results, alpha)
-    lines = line_table(results, "method", alpha).set_index(["family", "split"])
+    lines = line_table(results, "method", alpha).to_dict("records")
     looks = style(models.method.unique())
     splits = shifts_of(results)
     figure = panel_row([_title_of(lines, split) for split in splits])
     for column, split in enumerate(splits, start=1):
         for method, look in looks.items():
             rows = models[models.method == method]
-            _add_family(figure, rows, look, lines.loc[(method, split)], column)
+            (line,) = [it for it in lines if (it["family"], it["split"]) == (method, split)]
+            _add_family(figure, rows, look, line, column)
         if baselines is not None:
             _add_baselines(figure, baselines_of(results, baselines), split, column)
     ticks = np.array(TICKS)
@@ -74,48 +76,60 @@ def _probit(accuracy: Any) -> np.ndarray:
     return special.ndtri(np.asarray(accuracy, dtype=float))
 
 
-def _title_of(lines: pd.DataFrame, split: str) -> str:
+def _title_of(lines: list[dict[Any, Any]], split: str) -> str:
     """The shift, and how many of the families are off the line."""
-    of_split = lines.xs(split, level="split")
-    fitted = of_split[of_split.slope.notna()]
-    off = int(fitted.off_the_line.sum())
+    fitted = [line for line in lines if line["split"] == split and _is_fitted(line)]
+    off = sum(line["off_the_line"] for line in fitted)
     return f"{domain_of(split)}<br><sub>{off} of {len(fitted)} methods off the line</sub>"
 
 
+def _is_fitted(line: Mapping[Any, Any]) -> bool:
+    """Whether there were enough models for a line."""
+    return not np.isnan(line["slope"])
+
+
+def _said(line: Mapping[Any, Any]) -> str:
+    return f"slope {line['slope']:.2f}, R2 {line['r2']:.2f}" if _is_fitted(line) else "no line"
+
+
 def _add_family(
-    figure: go.Figure, rows: pd.DataFrame, look: Look, line: pd.Series, column: int
+    figure: go.Figure, rows: pd.DataFrame, look: Look, line: Mapping[Any, Any], column: int
 ) -> None:
     """The points of a method, and its line where it has one."""
-    x, y, finite = probits(rows, str(line.name[1]))
-    said = f"slope {line.slope:.2f}, R2 {line.r2:.2f}" if line.slope == line.slope else "no line"
+    x, y, finite = probits(rows, line["split"])
     texts = []
     for _, row in rows[finite].iterrows():
         where = f"reference {100 * row.reference_accuracy:.1f} %"
-        shifted = f"shift {100 * row[str(line.name[1])]:.1f} %"
-        texts.append(hover_of_run(row, f"alpha {row.alpha:g}", where, shifted, said))
-    where = in_panel(column, str(line.name[0]))
-    figure.add_scatter(**look.points(x, y, size=9), customdata=texts, hovertemplate=CUSTOM, **where)
-    if line.slope == line.slope:
-        _add_line(figure, x, line, {"color": look.colour, "width": 1.5}, where)
-
-
-def _add_line(
-    figure: go.Figure, x: np.ndarray, line: pd.Series, drawn: dict[str, Any], where: dict[str, Any]
-) -> None:
-    ends = np.array([x.min(), x.max()])
-    trace = {"x": ends, "y": line.slope * ends + line.offset, "mode": "lines", "line": drawn}
-    figure.add_scatter(**trace, hoverinfo="skip", **where | {"showlegend": False})
+        shifted = f"shift {100 * row[line['split']]:.1f} %"
+        texts.append(hover_of_run(row, f"alpha {row.alpha:g}", where, shifted, _said(line)))
+    where = in_panel(column, line["family"])
+    points = look.points(x, y, size=9)
+    figure.add_scatter(**points, customdata=texts, hovertemplate=CUSTOM, **where)
+    _add_line(figure, x, line, {"color": look.colour, "width": 1.5}, where)
 
 
 def _add_baselines(figure: go.Figure, baselines: pd.DataFrame, split: str, column: int) -> None:
     """The baselines, and the line through all of them."""
     models = models_on_lines(baselines, None)
     x, y, _ = probits(models, split)
-    line = line_table(baselines, "all", None).set_index("split").loc[split]
-    said = f"baselines: slope {line.slope:.2f}, R2 {line.r2:.2f}"
-    look = Look("baselines", GREY, "circle-open")
+    lines = line_table(baselines, "all", None).to_dict("records")
+    (line,) = [it for it in lines if it["split"] == split]
     where = in_panel(column, "baselines")
-    points = look.points(x, y, size=8)
-    figure.add_scatter(**points, hovertemplate=f"{said}<extra></extra>", **where)
-    if line.slope == line.slope:
-        _add_line(figure, x, line, DASHED, where)
+    points = Look("baselines", GREY, "circle-open").points(x, y, size=8)
+    figure.add_scatter(**points, hovertemplate=hover(f"baselines: {_said(line)}"), **where)
+    _add_line(figure, x, line, DASHED, where)
+
+
+def _add_line(
+    figure: go.Figure,
+    x: np.ndarray,
+    line: Mapping[Any, Any],
+    drawn: dict[str, Any],
+    where: dict[str, Any],
+) -> None:
+    """The line over the points, if there is one."""
+    if not _is_fitted(line):
+        return
+    ends = np.array([x.min(), x.max()])
+    trace = {"x": ends, "y": line["slope"] * ends + line["offset"], "mode": "lines", "line": drawn}
+    figure.add_scatter(**trace, hoverinfo="skip", **where | {"showlegend": False})

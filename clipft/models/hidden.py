@@ -109,7 +109,7 @@ def _places(visual: Any) -> Places:
         return places | _numbered("block", visual.transformer.resblocks)
     if hasattr(visual, "layer4"):  # its ResNet
         return _numbered("stage", [getattr(visual, f"layer{stage}") for stage in range(1, 5)])
-    trunk = getattr(visual, "trunk", None)  # timm's
+    trunk: Any = getattr(visual, "trunk", None)  # timm's
     if hasattr(trunk, "blocks"):
         return _numbered("block", trunk.blocks) | {"ln_post": trunk.norm}
     if type(trunk).__name__ == "ConvNeXt":

@@ -13,7 +13,7 @@ from ..metrics.correlation import correlation
 from ..metrics.corruption import corruption_error, relative_corruption_error
 from .names import title_of, told_of
 from .scores import REFERENCE, SHIFT
-from .table import RECIPE, RUN_KEYS, narrow, of_metrics, score_rows, wide
+from .table import RECIPE, RUN_KEYS, check_comparable, narrow, of_metrics, score_rows, wide
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,13 +26,18 @@ def made_rows(results: pd.DataFrame) -> pd.DataFrame:
 
     Raises ConfigError where no made shift was scored, or runs cannot be compared.
     """
-    rows = wide(of_metrics(narrow(results), "accuracy"))
-    clean = rows[rows.role == REFERENCE].set_index(["run", "alpha"]).accuracy
-    found = {split: kind_of(SplitName.parse(split).domain) for split in rows.split.unique()}
-    made = rows[rows.split.map(lambda split: found[split] is not None)].copy()
-    if made.empty:
+    check_comparable(results)
+    found: dict[str, tuple[str, int]] = {}
+    for split in results.split.unique():
+        kind = kind_of(SplitName.parse(split).domain)
+        if kind is not None:
+            found[split] = kind
+    if not found:
         wanted = "wanted: runs on a manifest with made_shifts, e.g. made_shifts: common"
         raise ConfigError(f"no made shift was scored; {wanted}")
+    rows = wide(of_metrics(narrow(results), "accuracy"))
+    clean = rows[rows.role == REFERENCE].set_index(["run", "alpha"]).accuracy
+    made = rows[rows.split.isin(list(found))].copy()
     made["kind"] = [found[split][0] for split in made.split]
     made["severity"] = [found[split][1] for split in made.split]
     made["error"] = 1 - made.accuracy
@@ -93,7 +98,7 @@ def _with_means(table: pd.DataFrame) -> pd.DataFrame:
 def mce_lines(results: pd.DataFrame) -> list[dict[str, str]]:
     """A line to print for each recipe and alpha: mCE and relative mCE (%), means over seeds.
 
-    None where no made shift was scored.
+    No line where no made shift was scored.
     """
     domains = (SplitName.parse(split).domain for split in results.split.unique())
     if not any(map(is_made, domains)):
@@ -107,6 +112,12 @@ def mce_lines(results: pd.DataFrame) -> list[dict[str, str]]:
         about |= {"alpha": f"{row['alpha']:g}", "mCE": f"{100 * row['mce']:.1f}"}
         lines.append(about | {"relative mCE": f"{100 * row['relative_mce']:.1f}"})
     return lines
+
+
+def _kind_alone(domain: str) -> str:
+    """The kind of a made domain."""
+    kind = kind_of(domain)
+    return "" if kind is None else kind[0]
 
 
 def made_against_real(results: pd.DataFrame, alpha: float = TUNED) -> pd.DataFrame:
@@ -134,24 +145,25 @@ def made_against_real(results: pd.DataFrame, alpha: float = TUNED) -> pd.DataFra
     """
     import pandas as pd
 
+    check_comparable(results)
     rows = wide(score_rows(narrow(results[results.alpha == alpha])))
-    rows["domain_"] = [SplitName.parse(split).domain for split in rows.split]
+    rows["shift_of"] = [SplitName.parse(split).domain for split in rows.split]
     shifts = rows[rows.role == SHIFT]
-    is_of_made = shifts["domain_"].map(is_made)
+    is_of_made = shifts["shift_of"].map(is_made)
     made, real = shifts[is_of_made], shifts[~is_of_made]
     if made.empty or real.empty:
         missing = "made" if made.empty else "real"
         wanted = "wanted: runs on a manifest with both, e.g. emoji_made"
         raise ConfigError(f"no {missing} shift was scored at alpha {alpha:g}; {wanted}")
 
-    kind = made["domain_"].map(lambda domain: kind_of(domain)[0])
+    kind = made["shift_of"].map(_kind_alone)
     predictors = {"made": made.groupby("run").score.mean()}
     predictors["reference"] = rows[rows.role == REFERENCE].groupby("run").score.mean()
     for name, of_kind in made.groupby(kind, sort=False):
         predictors[str(name)] = of_kind.groupby("run").score.mean()
 
     lines = []
-    for domain, models in real.groupby("domain_"):
+    for domain, models in real.groupby("shift_of"):
         for name, values in predictors.items():
             x = values.reindex(models.run).to_numpy()
             found = correlation(x, models.score.to_numpy(), models.recipe.tolist())

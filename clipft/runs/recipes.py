@@ -226,7 +226,16 @@ def _no_recipe(config: RunConfig, given: Container[str], fitting: Sequence[str])
 
 
 # key -> whether a larger value holds the model nearer to zero-shot; options.* are of a method
-OPEN = {"lam": True, "ema": True, "options.decay": True, "options.k": True, "mu": True, "lr": False}
+OPEN = {
+    "lam": True,
+    "ema": True,
+    "options.decay": True,
+    "options.k": True,
+    "options.sd": True,
+    "options.margin": False,
+    "mu": True,
+    "lr": False,
+}
 OF_A_METHOD = [key for key in OPEN if key not in ("mu", "lr")]
 # keys that no run's configuration lacks
 RECORDED = {"method", "lr", "lam", "ema", "options", "selection"}

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from ..data.manifests import Manifest
     from ..data.splits import Split
 
-# One kind of each family of corruptions, at the middle severity: all fifteen would take three times
-# as long as the sweep itself.
+# Of noise, blur and weather one kind each, of digital ones two, at the middle severity: each kind
+# is as many images again to score at every alpha.
 KINDS = ("gaussian_noise", "defocus_blur", "fog", "contrast", "jpeg_compression")
 MADE = {"kinds": list(KINDS), "severities": [3]}
 MANY = 2000  # images of an unlabelled folder

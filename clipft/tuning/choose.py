@@ -49,7 +49,7 @@ class Choice:
     splits: tuple[str, ...]  # on which agreement was measured
 
     @property
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[Any, Any]:
         """The candidate that was taken."""
         return self.rows.loc[self.place].to_dict()
 
@@ -59,7 +59,7 @@ class Choice:
         return int((self.rows.agreement >= BOUND).sum())
 
     @property
-    def best(self) -> dict[str, Any]:
+    def best(self) -> dict[Any, Any]:
         """The candidate of the best validation accuracy."""
         return self.rows.loc[self.rows.val_accuracy.idxmax()].to_dict()
 

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from ..runs.scores import Scores
 
 ESTIMATOR = ESTIMATORS["doc"]
-# How far it was off where the truth is known.
+# How far it was off where the truth is known: ten models, FT and Lipsum-FT, and three shifts.
 RECORD = (
-    "On EmojiShift, where the truth is known, it was off by 12 points on average, nearly always too"
-    " high; its interval is of the draw of images alone, and does not know that."
+    "On EmojiShift, where the truth is known, it was off by 12 points on average over ten models"
+    " and three shifts; its interval is of the draw of images alone, and does not know that."
 )
-WARNING = "such estimates are usually too high under a real shift"
+WARNING = "such estimates were off by 12 points on average on EmojiShift"
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from ..data.manifests import Manifest
     from ..runs.run import Run
 
+# One run of `clipft tune` on the twemoji of EmojiShift, held against the hands that it never saw.
+MADE_RECORD = (
+    "On EmojiShift the model that was chosen so gained 6.6 points on made shifts, and lost 3.3 on"
+    " drawings by three other hands."
+)
 PRECISION = 0.95  # of labels that are given, where the model may abstain
 WORST = 8  # classes, and pairs of classes, that are listed
 MOVED = 8  # images of each split that are shown
@@ -291,6 +296,7 @@ class Report:
             lines.append(
                 "Made shifts are corrupted copies of the same images: they say how a model bears"
                 " noise, blur and weather, and little of other cameras, places or drawings."
+                f" {MADE_RECORD}"
             )
         count = len(self.validated.label)
         if count < FEW:

@@ -38,13 +38,7 @@ if TYPE_CHECKING:
     from ..data.own import OwnData
 
 MODEL, RUNS, CHECKED, ZERO = "model", "runs", "checked.json", "zero_shot.csv"
-GAP_TEXTS = (
-    1000  # of energy gaps: a tenth of a run's own, a large text tower takes minutes for those
-)
-TOY = (
-    "emoji-tiny is a toy that knows emoji alone; for photographs: --model ViT-B-16:openai"
-    " (a download of 600 MB)"
-)
+TOY = "emoji-tiny is a toy that knows emoji alone; for photographs: --model ViT-B-16:openai"
 
 
 @dataclass(frozen=True)
@@ -53,11 +47,6 @@ class Tuned:
 
     run, alpha: the model; alpha 0 is zero-shot, which may win. why: three sentences. page,
     model_folder: where they lie. report: all numbers of the page.
-
-    Example:
-        >>> tuned = clipft.tune("photos/studio", minutes=5)
-        >>> print(tuned)
-        Deploy ...
     """
 
     run: Run
@@ -110,9 +99,9 @@ def tune(  # noqa: PLR0913
         ImageError: for an unreadable image.
 
     Example:
-        >>> tuned = clipft.tune("photos/studio", shifts=["photos/sketch"], minutes=5)
-        >>> tuned.page.name, tuned.model_folder.name
-        ('index.html', 'model')
+        >>> clipft.tune("photos/studio", shifts=["photos/sketch"], minutes=0)
+        Traceback (most recent call last):
+        clipft.errors.ConfigError: --minutes is 0, expected more than 0, e.g. 10
     """
     given = Given(
         folder=_absolute(folder),

@@ -22,6 +22,7 @@ from clipft.training.state import State
 
 ROUNDS, SIZE = 15, 128
 BOUNDS = {"kd": 1.45, "car": 1.45, "feat_kd": 1.45, "lipsum": 1.45, "ema": 1.08, "l2sp": 1.08}
+BOUNDS |= {"spd": 1.08, "ftp": 1.12}
 
 
 class Begun:

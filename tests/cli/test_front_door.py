@@ -312,7 +312,7 @@ def test_help_shows_every_command_once_in_the_order_of_its_panels(answers):
     shown = [line.split()[1] for line in lines if line.startswith("│ ") and line[2] not in " -"]
     commands = [command.__name__ for commands in PANELS.values() for command in commands]
     assert shown == commands
-    assert shown[:6] == ["lab", "train", "results", "wise", "export", "predict"]
+    assert shown[:7] == ["lab", "tune", "train", "results", "wise", "export", "predict"]
     assert shown[-2:] == ["html", "doctor"]
     headings = [line.split(" ─")[0].strip("╭─ ") for line in lines if line.startswith("╭")]
     assert headings[1:] == list(PANELS)

@@ -23,7 +23,7 @@ WRITERS = {
 }
 SHIFTS = 5  # CIFAR has 17
 # EmojiShift is rendered, and what is trained on it is seen in nearly every other test.
-RENDERED = {"emoji_shift", "emoji_start", "emoji_pretrain"}
+RENDERED = {"emoji_shift", "emoji_start", "emoji_pretrain", "emoji_made"}
 
 
 def test_every_data_set_that_ships_has_a_miniature():

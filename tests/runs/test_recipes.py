@@ -485,7 +485,7 @@ def test_the_written_file_is_read_back(swept, tmp_path):
     found = Collection.read(yaml.safe_load((tmp_path / "mini.yaml").read_text()))
     assert found.presets.keys() == METHODS.keys() | {"tpgm_c"}
     for name, entry in METHODS.items():
-        lr = 0.4 if name.startswith("flyp") else 0.1
+        lr = 0.4 if entry.two_towers else 0.1
         own = {"kd": {"lam": 3.0}, "ema": {"ema": 0.9}, "spd": {"options": {"decay": 2.0}}}
         chosen_here = own.get(name, {})
         preset = found.presets[name]

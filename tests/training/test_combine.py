@@ -283,7 +283,7 @@ def test_held_out_loss_is_the_students_with_gradient_to_all_of_it(world, changes
         classes = (
             run.student.prompts[:, number % 2] if METHODS[run.config.method].two_towers else None
         )
-        images, _, texts = run.student(batch.pixels, None, classes)
+        images, _, texts, _ = run.student(batch.pixels, None, classes)
         rows = F.normalize(images, dim=-1)
         logits = (
             run.student.scale * rows @ texts.T

@@ -49,7 +49,7 @@ def test_it_begins_at_theta0_bit_for_bit_and_is_drawn_by_the_seed(world):
     config = world.config(**ADAPTED)
     student = world.bench(**ADAPTED).student
     before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
-    state = State.begin(student, config, None, Fabric(accelerator="cpu", devices=1))
+    state = State.begin(student, config, Fabric(accelerator="cpu", devices=1))
     state.adapter.merge()
     assert all(torch.equal(before[name], tensor) for name, tensor in student.state_dict().items())
     assert student.state_dict().keys() == before.keys()

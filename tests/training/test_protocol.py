@@ -154,7 +154,7 @@ def test_few_shots_of_flyp_are_cropped_and_captioned_once(world):
     assert not torch.equal(first.pixels[first.rows.argsort()], second.pixels[second.rows.argsort()])
 
     class Nothing:
-        student = module = None
+        student = module = teacher = None
 
     fabric = type("Fabric", (), {"device": torch.device("cpu")})()
     observer = Observer(on_bench.bench, on_bench.config, Nothing(), fabric, on_bench.train_split())
