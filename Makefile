@@ -5,7 +5,7 @@ ROOM := 10
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo diagnostics demo-full when-papers-hold tune-emoji test test-browser test-faults fuzz audit bench pictures docs documents emoji-tiny clean
+.PHONY: setup demo diagnostics demo-full without-labels when-papers-hold tune-emoji test test-browser test-faults fuzz audit bench pictures docs documents emoji-tiny clean
 
 setup: $(READY)
 
@@ -28,6 +28,10 @@ diagnostics: demo
 demo-full: $(READY)
 	$(BIN)/clipft batch papermill_runs/all_methods.yaml
 	$(BIN)/clipft results --runs papermill_runs/out/all_methods/runs --calibration --markdown
+
+# estimators and rules that see no label of a shift, with other hands as reference (about an hour on two cores)
+without-labels: $(READY)
+	$(BIN)/clipft batch papermill_runs/without_labels.yaml
 
 # what the papers' claims depend on: 209 runs, whose records are committed (about two hours on two cores)
 when-papers-hold: $(READY)

@@ -196,7 +196,6 @@ OTHER_NAMES = {
     "lora_r": "adapter_rank",
     "lora_alpha": "adapter_alpha",
     "rank": "adapter_rank",
-    "freeze": "train_only",
     "trainable": "train_only",
     "dtype": "precision",
     "few_shot": "shots",
@@ -249,9 +248,9 @@ class RunConfig(Record):
         solver: of the linear probe of LP and LP-FT.
         logit_scale: clamped is trained with s <= 100; "": the method's own.
         ema: decay of averaged weights, kept in place of the last; None: the method's own.
-        average: of the weights, kept in place of the last: ema, of decay 0.999 where `ema` says no
-            other; beta, their mean from theta0 on, weighted by a Beta(b, b) density over the steps
-            (CLIPood's); "": as `ema` says.
+        average: of the weights, kept in place of the last: ema, of decay 0.999 (another decay is
+            `ema` alone); beta, their mean from theta0 on, weighted by a Beta(b, b) density over the
+            steps (CLIPood's); "": as `ema` says.
         beta_b: b of average=beta; None: 0.5, which weighs start and end most; 1: the plain mean.
         options: the method's own, e.g. tau.
         captions: of contrastive methods: a random template and name, or the first.

@@ -95,10 +95,15 @@ class Entry:
             if options.get(name, words[0]) not in words:
                 raise unknown(name, options[name], words)
 
+    @property
+    def sources(self) -> list[Function]:
+        """All functions whose text decides what the method computes."""
+        return self.functions
+
     def source_digest(self) -> str:
-        """12 letters of the sha256 of its functions' source text; "" for this package's own."""
+        """12 letters of the sha256 of its `sources`' text; "" for this package's own."""
         sources = []
-        for function in self.functions:
+        for function in self.sources:
             home = str(getattr(function, "__module__", "")) if callable(function) else function
             if home.split(".")[0] == "clipft":
                 continue
@@ -149,6 +154,8 @@ class Method(Entry):
         elif "teacher" in needs:
             object.__setattr__(self, "teacher", "moving")
         object.__setattr__(self, "needs", needs)
+        if self.teacher not in ("", *TEACHERS):
+            raise unknown(f"teacher of {self.name}", self.teacher, TEACHERS)
         for need in self.needs - set(get_args(Need)):
             raise unknown(f"need of {self.name}", need, get_args(Need))
 
@@ -156,6 +163,11 @@ class Method(Entry):
     def functions(self) -> list[Function]:
         """What computes the method: its loss, and what follows a step."""
         return super().functions + ([] if self.after_step is None else [self.after_step])
+
+    @property
+    def sources(self) -> list[Function]:
+        """Its functions, and what stands in place of cross-entropy."""
+        return self.functions + ([self.base] if self.base else [])
 
     def load_after_step(self) -> Callable[..., Any]:
         """What follows a step; raises ConfigError where it cannot be imported."""
@@ -173,7 +185,7 @@ class Method(Entry):
 
     def load_base(self) -> Callable[..., Any]:
         """The function that stands in place of cross-entropy."""
-        return Entry(self.name, self.title, self.paper, self.base).load()
+        return self._loaded(self.base)
 
     @property
     def two_towers(self) -> bool:
@@ -249,7 +261,7 @@ class Method(Entry):
 
     def _teacher_fault(self, config: RunConfig) -> str:
         """Why no step would update the teacher; "" where some do."""
-        every = config.options.get("teacher_every", 0)
+        every: Any = config.options.get("teacher_every", 0)
         if self.teacher and every > 1:
             wanted = "wanted: a fraction of the steps, 0.02 for 50 updates"
             return f"would never update its teacher at teacher_every={every:g}; {wanted}"
@@ -325,7 +337,8 @@ class Posthoc(Entry):
             fault = f"{self.name} is given {given[0]}, and shall choose it on held-out images"
             raise ConfigError(f"{fault}; leave one of them out")
         if count < self.least or (count > 1 and not self.many):
-            takes = f"{COUNTS[self.least]} or more" if self.many else "one run"
+            least = COUNTS.get(self.least, f"{self.least} runs")
+            takes = f"{least} or more" if self.many else "one run"
             raise ConfigError(f"{self.name} takes {takes}, got {count}")
 
     def load_rule(self) -> Callable[..., Any]:

@@ -26,10 +26,8 @@ from .options import check_options, defaults
 SCALE = 10.0
 # fields with a row for each image
 BY_IMAGE = ("images", "labels", "logits", "anchor", "hidden", "hidden_anchor", "captions")
-BY_IMAGE += ("spurious", "spurious_anchor")
+BY_IMAGE += ("spurious", "spurious_anchor", "teacher_images", "teacher_captions", "teacher_logits")
 LAYERS = ("conv1", "positions", "dropout", "ln_pre", "block 1", "block 2", "ln_post")
-BY_IMAGE = ("images", "labels", "logits", "anchor", "captions")
-BY_IMAGE += ("teacher_images", "teacher_captions", "teacher_logits")
 
 
 def check_method(method: Method | str) -> None:

@@ -159,6 +159,8 @@ def test_a_misspelt_need_names_the_nearest():
     with pytest.raises(ConfigError, match="unknown need of x 'anchors'; did you mean 'anchor'"):
         method("x", title="X", paper="ours", needs={"anchors"})(len)
     assert "x" not in METHODS
+    with pytest.raises(ConfigError, match="unknown teacher of x 'movin'; did you mean 'moving'"):
+        Method("x", "X", "ours", teacher="movin")
 
 
 def test_hidden_states_belong_to_each_image():
@@ -205,6 +207,7 @@ def test_a_digest_where_there_is_no_text():
     assert Method("x", "X", "ours", space["nowhere"]).source_digest() == "unknown"
     assert Method("x", "X", "ours", len).source_digest() == "unknown"
     assert Method("x", "X", "ours").source_digest() == ""
+    assert Method("x", "X", "ours", base=len).source_digest() == "unknown"
     assert Method("x", "X", "ours", METHODS["kd"].load()).source_digest() == ""
 
 

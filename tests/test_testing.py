@@ -92,6 +92,11 @@ def per_image(step):
     return change(step)
 
 
+def sum_of_states(step):
+    """Of hidden states, over images."""
+    return (step.hidden["block 1"] - step.hidden_anchor["block 1"]).square().sum()
+
+
 def a_float(step):
     return change(step).mean().item()
 
@@ -221,6 +226,10 @@ BAD = [
     (entry(negative), "its own defaults are refused: option power of mine is -1.0"),
     (entry("clipft.objectives.kd:kd", options={"tua": 1.0}), "its entry says options {'tua': 1.0}"),
     (entry(norm_keep, name="norm+keep"), "a + in its name"),
+    (
+        entry(sum_of_states, needs=("hidden",), per_image=True),
+        "it says per_image and is no mean over images; leave per_image out",
+    ),
 ]
 
 

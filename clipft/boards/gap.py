@@ -16,7 +16,7 @@ from ..figures.style import UNITS, called, domain_of, style
 from ..figures.wise import curves_figure
 from ..runs.run import read_sweep
 from ..runs.scores import SHIFT
-from ..runs.table import wide
+from ..runs.table import reference_first, wide
 from .configs import changed_settings, settings_table
 from .desk import Answer, Desk, Question, painted, said
 
@@ -45,7 +45,7 @@ class Gaps:
         self.alpha = alpha
         self.folder = folder
         self.take(results)
-        self.shifts = sorted(self.rows.split.unique())
+        self.shifts = reference_first(self.rows.split.unique(), "")
         self.metrics = [name for name in UNITS if name in self.rows]
 
     def take(self, results: pd.DataFrame) -> None:
@@ -196,7 +196,7 @@ class Distortions:
         if table.empty:
             raise ConfigError("no feature distortion to draw: these runs were scored on no shift")
         self.table = table
-        self.shifts = sorted(table.split.unique())
+        self.shifts = reference_first(table.split.unique(), "")
         self.kinds = sorted(table.kind.unique(), reverse=True)  # raw first
         self.runs = sorted(table.run.unique())  # a point's number is its run's place in these
 

@@ -15,7 +15,7 @@ from ..errors import ConfigError
 from ..runs.labels import LABEL_COLUMNS
 from ..runs.names import ordered, title_of
 from ..runs.scores import REFERENCE, SHIFT, VAL
-from ..runs.table import check_comparable, counted, reference_first, scored_by
+from ..runs.table import check_comparable, is_counted, reference_first, scored_by
 
 Settings = Mapping[str, Mapping[str, Any]]
 """Run id -> its recorded settings."""
@@ -109,11 +109,11 @@ def _numbers(tuned: pd.DataFrame) -> pd.DataFrame:
     is_score |= (tests.role == REFERENCE) & (tests.metric == said.reference)
     scores = tests[is_score].pivot_table(index="run", columns="split", values="mean") * 100
     on_reference = tests[is_score & ~is_shift].groupby("run")["mean"].mean() * 100
-    is_counted = is_shift & tests.index.isin(counted(tests).index)
-    under_shift = tests[is_score & is_counted].groupby("run")["mean"].mean() * 100
+    counts = is_counted(tests)
+    under_shift = tests[is_score & counts].groupby("run")["mean"].mean() * 100
 
     # Means under shift, or where there is none, on the reference.
-    measured = tests[is_counted] if is_shift.any() else tests
+    measured = tests[counts] if is_shift.any() else tests
     measured = measured[measured.metric.isin(["energy_gap", *CALIBRATION])]
     means = measured.groupby(["metric", "run"])["mean"].mean()
     of_metric = {}

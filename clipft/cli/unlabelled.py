@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import TUNED
+from ..config import TUNED, ZERO_SHOT
 from ..errors import ConfigError
-from ..runs.choosing import AMONG, choices, has_shift, verdict
+from ..runs.choosing import AGREEMENT, AMONG, candidates, choices, has_shift, verdict
 from ..runs.run import Run, open_runs
 from ..runs.scores import Listed, ScoreStore
 from ..runs.shift_estimates import ESTIMATORS, LINES, agreements, shift_estimates
@@ -31,13 +31,14 @@ def pick_unlabelled(
     results: pd.DataFrame, runs: str, folders: Sequence[Path], among: str, reading: Reading
 ) -> None:
     """Score folders beside, choose with them, and say what is estimated of what was chosen."""
+    candidates(results, with_shift=has_shift(results))  # raises, before anything is scored
     opened = [run for run in open_runs(runs) if run.folder.is_scored]
     beside = _scored_beside(opened, folders, reading)
     names = list(dict.fromkeys(split for store in beside.values() for split, _ in store.keys))
     said = shift_estimates(opened, estimators=["agreement"], beside=beside, resamples=0)
     agreement = agreements(said, names)
     chosen = choices(results, among, agreement)
-    words = "fractions; agreement: with zero-shot on the unlabelled images, at least 0.8"
+    words = f"fractions; agreement: with zero-shot on the unlabelled images, at least {AGREEMENT:g}"
     show_frame(chosen, words)
     if has_shift(results):
         print(f"by energy gap instead of accuracy: {verdict(chosen)}")
@@ -63,13 +64,14 @@ def pick_unlabelled(
 def _scored_beside(
     runs: Sequence[Run], folders: Sequence[Path], reading: Reading
 ) -> dict[str, ScoreStore]:
-    """Each run's scores of the folders at the alphas at which it is scored."""
+    """Each run's scores of the folders at the alphas at which it is scored, and zero-shot's."""
     from ..evaluation.beside import score_beside, unlabelled_split
 
     splits = [unlabelled_split(folder, runs[0].manifest) for folder in folders]
     alike: dict[tuple[float, ...], list[Run]] = {}
     for run in runs:
-        alphas = tuple(run.folder.image_scores(with_ids=False).alphas)
+        scored = run.folder.image_scores(with_ids=False).alphas
+        alphas = tuple(sorted({ZERO_SHOT, *scored}))
         alike.setdefault(alphas, []).append(run)
     found: dict[str, ScoreStore] = {}
     for alphas, some in alike.items():

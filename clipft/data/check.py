@@ -152,6 +152,20 @@ def _look(path: Path, manifest: Manifest, *, with_tile: bool) -> Seen:
     return Seen(digest, image.size, tile=tile(image) if with_tile else None)
 
 
+def faults_of(split: Split) -> list[str]:
+    """A line for each image of a split that cannot be read: every one is opened."""
+
+    def fault(name: str) -> str:
+        try:
+            decode(split.root / name, split.decoding.of(name))
+        except (ImageError, OSError) as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor() as pool:
+        return [line for line in pool.map(fault, split.ids) if line]
+
+
 # --- what is counted
 
 

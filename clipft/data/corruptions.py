@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from ..errors import ConfigError
 from .severities import KINDS, check_kind
 
 Draw = np.random.Generator
@@ -39,7 +40,7 @@ def corrupt(pixels: np.ndarray, kind: str, severity: int, draw: Draw | int = 0) 
         The image, as large as it was.
 
     Raises:
-        ConfigError: for another kind or severity.
+        ConfigError: for another kind or severity, or what is no such image.
 
     Example:
         >>> import numpy as np
@@ -48,6 +49,9 @@ def corrupt(pixels: np.ndarray, kind: str, severity: int, draw: Draw | int = 0) 
         [204, 204, 204]
     """
     check_kind(kind, severity)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        wanted = "wanted: RGB, uint8 (H, W, 3), e.g. np.asarray(image.convert('RGB'))"
+        raise ConfigError(f"pixels are {pixels.dtype} {pixels.shape}; {wanted}")
     shorter = min(pixels.shape[:2])
     side, constants = KINDS[kind].nearest(shorter)
     scene = Scene(pixels, shorter / side, np.random.default_rng(draw))
@@ -255,8 +259,10 @@ def _ice(scene: Scene) -> np.ndarray:
         length = most * scene.draw.uniform(0.03, 0.12)
         noise = scene.draw.normal(0, 1, needles.shape) ** 3
         needles = np.maximum(needles, _moved(noise, length, length / 2, angle))
-    needles = (needles / np.quantile(needles, 0.95)).clip(0, 1)
-    thick = _plasma(most, 1.3, scene.draw)[:height, :width]
+    strong = np.quantile(needles, 0.95)
+    if strong > 0:  # of a few pixels none may have a needle
+        needles = (needles / strong).clip(0, 1)
+    thick = _cloud((height, width), 1.3, scene.draw)
     grey = (BASE + CLOUDS * thick + BRIGHT * needles * thick).astype(np.float32)
     size = (scene.size[1], scene.size[0])
     smooth = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC)
@@ -265,11 +271,20 @@ def _ice(scene: Scene) -> np.ndarray:
 
 def fog(scene: Scene, strength: float, decay: float) -> np.ndarray:
     """(x + strength * plasma) * m / (m + strength), m the brightest value of x."""
-    height, width = scene.size
-    plasma = _plasma(max(height, width), decay, scene.draw)[:height, :width, None]
+    plasma = _cloud(scene.size, decay, scene.draw)[..., None]
     shown = scene.shown
     most = shown.max()
     return _written((shown + strength * plasma) * most / (most + strength))
+
+
+LONG = 4  # sides to one: a square cloud over a longer image would not fit into memory
+
+
+def _cloud(size: tuple[int, int], decay: float, draw: Draw) -> np.ndarray:
+    """A cloud of this height and width; along a long image it comes again, without a seam."""
+    cloud = _plasma(min(max(size), LONG * min(size)), decay, draw)
+    rows, columns = (np.arange(side) % len(cloud) for side in size)
+    return cloud[rows[:, None], columns]
 
 
 def _plasma(least: int, decay: float, draw: Draw) -> np.ndarray:

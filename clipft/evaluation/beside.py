@@ -20,7 +20,7 @@ from ..disk.files import atomic, check_room
 from ..errors import ConfigError, ImageError
 from ..inputs.ranks import Ranks
 from ..progress import say
-from ..runs.checks import check_images_there, check_weights, weight_bearers
+from ..runs.checks import check_images_there, check_scorable
 from ..runs.image_scores import Gathered, ImagesFile, write_images
 from ..runs.made import scoring_precision
 from ..runs.rows import rows_digest
@@ -149,8 +149,7 @@ def _check_missing(
             if not missing:
                 continue
             asked[split.name] = split
-            for member in weight_bearers(run):
-                check_weights(member)
+            check_scorable(run)
             check_room(run.path.parent, size_of_scores(split.ids, len(missing)))
     about = {"skip_bad": reading.skip_bad, "progress": reading.progress}
     check_images_there(list(asked.values()), **about)

@@ -356,18 +356,18 @@ def score_splits(
     """Show every split to every point, chunk by chunk; add what the judge says at each alpha."""
     ranks = judge.mixtures.ranks
     images = sum(len(rows_of(split, ranks)) for split in splits)
+    expected = len(judge.points)  # of each split, before it is looked at
     show = judge.mixtures.reading.progress
-    with progress_bar(images * len(judge.points), "scoring", "image", show=show) as bar:
+    with progress_bar(images * expected, "scoring", "image", show=show) as bar:
         for split in splits:
             kept = partial(scores.has_kept, split, judge.alphas)
             if ranks.first_says(kept):
-                bar.update(len(rows_of(split, ranks)) * len(judge.points))
+                bar.update(len(rows_of(split, ranks)) * expected)
                 continue
             own = Own(judge.columns)
             shown = pixels.get(split.name) or judge.mixtures.pixels(split, keep_bytes=0)
-            before = len(judge.points)
             judge.begin(split, shown)
-            bar.total += len(rows_of(split, ranks)) * (len(judge.points) - before)
+            bar.total += len(rows_of(split, ranks)) * (len(judge.points) - expected)
             chunks = stream(judge.mixtures.student, judge.points, shown, bar.update)
             for chunk, embeddings in chunks:
                 if not len(chunk.rows):

@@ -15,6 +15,7 @@ from ..inputs.batches import Pixels, rows_of
 from ..models.embeddings import stream
 from ..posthoc.per_image import PerImage, Seen
 from ..progress import progress_bar
+from ..runs.scores import PREDICTED
 from .mixtures import Columns, Embeddings, Judge, Known, Mixtures
 from .predictions import restricted, said_of
 
@@ -25,12 +26,15 @@ class PerImageJudge(Judge):
     Where a coefficient depends on all images of a split, or says which weights are looked up, the
     split is shown to both ends first; embeddings that the cache keeps are not made again. Of the
     models that are looked up those alone are made that some image asks for. There is no one
-    embedding of an image, hence no energy gap.
+    embedding of an image, hence no energy gap. In output space probabilities are mixed, whose
+    log-sum-exp is 0, hence no energy either.
     """
 
     def __init__(self, mixtures: Mixtures, alphas: Sequence[float], rule: PerImage):
         super().__init__(mixtures, alphas)
         self.rule = rule
+        if not rule.in_weights:
+            self.columns = [name for name in PREDICTED if name != "logsumexp"]
         (self._tuned,) = mixtures.ends
         towers = zip((ZERO_SHOT, TUNED), mixtures.towers, strict=True)
         self._digests = dict(towers)
@@ -94,7 +98,8 @@ class PerImageJudge(Judge):
         """See `Judge`."""
         mix = self._in_weights if self.rule.in_weights else self._in_outputs
         for alpha, logits in mix(known, dict(embeddings)):
-            yield alpha, said_of(logits, known.labels)._asdict()
+            said = said_of(logits, known.labels)._asdict()
+            yield alpha, {name: said[name] for name in self.columns}
 
     def _in_weights(
         self, known: Known, embeddings: dict[Any, Tensor]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
+from ..runs.table import reference_first
 from .given import check_table
 from .marks import CUSTOM, DASHED, FIRST, hover_of_run, in_panel
 from .panels import panel_row
@@ -41,7 +42,7 @@ def detection_figure(table: pd.DataFrame, measure: str = "auroc") -> go.Figure:
         'AUROC'
     """
     check_table(table, (*COLUMNS, measure, f"{measure}_low"), "clipft.detection_table")
-    splits = sorted(table.split.unique())
+    splits = reference_first(table.split.unique(), "")
     figure = panel_row(domains_of(splits))
     looks = style(table.method.unique())
     for column, split in enumerate(splits, start=1):

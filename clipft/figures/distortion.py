@@ -70,7 +70,7 @@ def distortion_figure(
         rows = rows[rows.split.isin(shifts)]
     if rows.empty:
         raise ConfigError(f"no feature distortion on {', '.join(shifts or ())} to draw")
-    splits = sorted(rows.split.unique())
+    splits = reference_first(rows.split.unique(), "")
     ends = _ends(rows)
 
     figure = panel_row([_title(split, rows[rows.split == split].verdict) for split in splits])

@@ -15,7 +15,7 @@ from ..errors import ConfigError
 from ..metrics.correlation import Correlation, correlation, fit_line, influential_pair
 from ..runs.names import title_of
 from ..runs.scores import SHIFT
-from ..runs.table import check_comparable, wide
+from ..runs.table import check_comparable, reference_first, wide
 from .given import check_named, check_table
 from .marks import CUSTOM, DASHED, FIRST, SILENT, hover, hover_of_run, in_panel, numbered, ring
 from .panels import panel_row
@@ -108,7 +108,7 @@ def energy_gap_figure(
             reason = "they are measured under shift, and no shift is scored"
         raise ConfigError(f"no run with {x} and {y.replace('_', ' ')}: {reason}")
 
-    splits = sorted(models.split.unique())
+    splits = reference_first(models.split.unique(), "")
     painted = _GapPanels(
         figure=panel_row([_title_of(models[models.split == split], x, y) for split in splits]),
         metrics=(x, y),

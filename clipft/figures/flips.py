@@ -33,7 +33,7 @@ def flips_figure(table: pd.DataFrame) -> go.Figure:
     """Images that tuning turned wrong, downwards, and right, upwards: a panel per split.
 
     A bar per method is the mean over its runs, in % of the images; the mark is their difference,
-    the change of accuracy.
+    the change of accuracy. Colours are those of methods in every figure.
 
     Arguments:
         table: of `flips_table`.
@@ -51,29 +51,27 @@ def flips_figure(table: pd.DataFrame) -> go.Figure:
     """
     check_table(table, ("run", "seed", "method", "split", "lost", "gained"), "clipft.flips_table")
     looks = style(table.method.unique())
-    titles = [look.title for look in looks.values()]
     splits = list(dict.fromkeys(table.split))
     figure = panel_row(domains_of(splits))
     for column, split in enumerate(splits, start=1):
         means = table[table.split == split].groupby("method")[["lost", "gained"]].mean()
         means = 100 * means.reindex(list(looks))
-        for name, height, colour in (
-            ("wrong to right", means.gained, GAINED),
-            ("right to wrong", -means.lost, LOST),
-        ):
-            bars: dict[str, Any] = {"x": titles, "y": height, "marker_color": colour, "name": name}
-            bars["hovertemplate"] = hover("%{x}", f"{name} %{{y:.1f}} %")
-            figure.add_bar(**bars, **in_panel(column, name))
+        for method, look in looks.items():
+            row = means.loc[method]
+            bars: dict[str, Any] = {"x": [look.title] * 2, "y": [row.gained, -row.lost]}
+            bars |= {"marker_color": look.colour, "name": look.title}
+            bars["hovertemplate"] = hover("%{x}", "%{y:+.1f} % of the images")
+            figure.add_bar(**bars, **in_panel(column, method))
+        titles = [look.title for look in looks.values()]
         net = {"x": titles, "y": means.gained - means.lost, "mode": "markers", "name": "together"}
         marker = {"color": GREY, "symbol": "diamond", "size": 9}
         said = hover("%{x}", "accuracy %{y:+.1f} points")
         figure.add_scatter(**net, marker=marker, hovertemplate=said, **in_panel(column, "net"))
     figure.update_yaxes(title_text="images that flipped (%)", **FIRST)
-    figure.update_xaxes(tickangle=-90, dtick=1, tickfont={"size": 10}, automargin=True)
+    figure.update_xaxes(showticklabels=False)  # the colours say it
     title = titled("Who lost: flips against zero-shot", runs_and_seeds(table))
-    legend = BELOW | {"y": 1.08, "yanchor": "bottom"}
     figure.update_layout(**layout(t=140), height=560, barmode="relative", title=title)
-    return figure.update_layout(legend=legend)
+    return figure.update_layout(legend=BELOW)
 
 
 def class_losses_figure(table: pd.DataFrame) -> go.Figure:

@@ -18,7 +18,8 @@ from .style import BELOW, GREY, Look, domain_of, layout, runs_and_seeds, style, 
 if TYPE_CHECKING:
     import pandas as pd
 
-TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+STEPS = (10, 5, 2, 1)  # between ticks, in points: the largest that has so many
+FEWEST_TICKS = 3
 
 
 def on_the_line_figure(
@@ -60,11 +61,8 @@ def on_the_line_figure(
             _add_family(figure, rows, look, line, column)
         if baselines is not None:
             _add_baselines(figure, baselines_of(results, baselines), split, column)
-    ticks = np.array(TICKS)
-    places = _probit(ticks)
-    labels = [f"{100 * tick:g}" for tick in ticks]
-    figure.update_xaxes(tickvals=places, ticktext=labels, title_text="reference accuracy (%)")
-    figure.update_yaxes(tickvals=places, ticktext=labels)
+    figure.update_xaxes(title_text="reference accuracy (%)", **_ticks(figure, "x"))
+    figure.update_yaxes(**_ticks(figure, "y"))
     figure.update_yaxes(title_text="accuracy under shift (%)", **FIRST)
     title = titled("On the line, or off it? (probit axes)", runs_and_seeds(results))
     return figure.update_layout(**layout(t=120), height=560, legend=BELOW, title=title)
@@ -74,6 +72,19 @@ def _probit(accuracy: Any) -> np.ndarray:
     from scipy import special
 
     return special.ndtri(np.asarray(accuracy, dtype=float))
+
+
+def _ticks(figure: go.Figure, axis: str) -> dict[str, Any]:
+    """Round accuracies in percent between the least and the most that is drawn along an axis."""
+    from scipy import special
+
+    drawn = np.concatenate([np.asarray(trace[axis], dtype=float) for trace in figure.data])
+    low, high = 100 * special.ndtr([np.nanmin(drawn), np.nanmax(drawn)])
+    for step in STEPS:
+        ticks = np.arange(max(step, np.ceil(low / step) * step), min(high, 99) + 1e-9, step)
+        if len(ticks) >= FEWEST_TICKS:
+            break
+    return {"tickvals": _probit(ticks / 100), "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
 def _title_of(lines: list[dict[Any, Any]], split: str) -> str:

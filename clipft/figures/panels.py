@@ -23,7 +23,8 @@ OF_AXES = ("zeroline", "showgrid", "showticklabels", "type", "tickvals", "tickte
 
 def panel_row(titles: Sequence[str]) -> go.Figure:
     """Empty panels side by side that share their y axis."""
-    options = {"subplot_titles": titles, "horizontal_spacing": 0.04}
+    gap = min(0.04, 0.5 / len(titles))  # of many panels the gaps would take all the width
+    options = {"subplot_titles": titles, "horizontal_spacing": gap}
     return make_subplots(1, len(titles), **options, shared_yaxes=True)
 
 

@@ -222,7 +222,10 @@ def _laid_out(
     count = len(rows[["reference", "split"]].drop_duplicates())
     lines = len(names) * max(ROW, 7 * count)
     figure.update_yaxes(
-        tickvals=list(range(len(names))), ticktext=list(names), range=[-0.6, len(names) - 0.4]
+        tickvals=list(range(len(names))),
+        ticktext=list(names),
+        tickfont={"size": 9},  # in a narrow page panels lie below each other, and lines are low
+        range=[-0.6, len(names) - 0.4],
     )
     below = LEGEND_LINE * (2 + count // 3)
     legend = {"orientation": "h", "y": -70 / lines, "yanchor": "top"}

@@ -150,16 +150,17 @@ class Captions:
     def draw(
         self, labels: Sequence[int], domains: Sequence[str], generator: Generator | None
     ) -> Tensor:
-        """Tokens of one caption for each image: (B, context).
+        """Tokens (B, context) of the captions that are `drawn`."""
+        return self.tokens(self.drawn(labels, domains, generator))
 
-        Without a generator it is the first template and name.
+    def tokens(self, captions: Sequence[str]) -> Tensor:
+        """Tokens (B, context) of captions; the byte-pair encoder is slow, so a text is encoded
+        once.
         """
-        rows = []
-        for text in self.drawn(labels, domains, generator):
-            if text not in self._tokens:  # the byte-pair encoder is slow; a text is encoded once
+        for text in captions:
+            if text not in self._tokens:
                 self._tokens[text] = self.tokenizer([text])[0]
-            rows.append(self._tokens[text])
-        return torch.stack(rows)
+        return torch.stack([self._tokens[text] for text in captions])
 
     def spurious(self, captions: Sequence[str], generator: Generator) -> Tensor:
         """Tokens (B, context) of each caption, without its full stop, in a random template."""
@@ -172,7 +173,7 @@ class Captions:
     def drawn(
         self, labels: Sequence[int], domains: Sequence[str], generator: Generator | None
     ) -> list[str]:
-        """The captions that `draw` gives the tokens of."""
+        """A caption for each image; without a generator the first template and name."""
         picks = torch.zeros(len(labels), 2, dtype=torch.long)
         if generator is not None:
             picks = torch.randint(2**31, (len(labels), 2), generator=generator)

@@ -243,6 +243,18 @@ def _counted_agreements(
         yield Agreements(of_accuracy, of_val, of_shift, pairs, n=val.shape[1])
 
 
+def line_of_accuracies(val: np.ndarray, shift: np.ndarray) -> float:
+    """r of accuracies (M,) on val and under a shift, in probits; nan below three models, and where
+    one of both is constant.
+    """
+    from scipy import special
+
+    x, y = special.ndtri(np.clip(np.stack([val, shift]), 1e-3, 1 - 1e-3))
+    if len(x) < 3 or not np.ptp(x) or not np.ptp(y):
+        return np.nan
+    return float(np.corrcoef(x, y)[0, 1])
+
+
 def agreement_line(found: Agreements, accuracy_r: float = np.nan) -> AgreementLine:
     """ALine-S and ALine-D: agreement between models lies on a line, and accuracy on the same.
 

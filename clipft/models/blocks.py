@@ -1,80 +1,17 @@
-"""Where a tensor stands in its tower, by its name: before the blocks, in one, or after them; and
-what a run trains of it, and how fast.
-"""
+"""What a run trains of a model's blocks, and how fast, by where a tensor stands in its tower."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ..config import RunConfig
 from ..errors import ConfigError
+from ..posthoc.places import BLOCK, Place, places
 from .students import Student
 
-# Lists of blocks in open_clip, timm and transformers; a ResNet's four stages. Of nested ones the
-# outer one counts.
-BLOCK = re.compile(r"(?:^|\.)(?:resblocks|blocks|stages|layers?)\.?(?P<number>\d+)\.")
-STEM = ("patch_embed", "stem")  # which may have blocks of their own
-AFTER = re.compile(
-    r"(?:^|\.)(?:proj|ln_post|norm|fc_norm|head|attnpool|attn_pool|final_conv"
-    r"|ln_final|text_projection|pooler)(?:\.|$)"
-)
 RANGE = re.compile(r"(?P<end>first|last) (?P<count>[1-9]\d*) blocks?")
 LISTED = 8  # names in one line
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a tensor stands.
-
-    tower: image or text; "": head and scale. block: 1 ... count; 0: before them; count + 1: after.
-    """
-
-    tower: str
-    block: int
-    count: int
-
-    @property
-    def is_block(self) -> bool:
-        """Whether it belongs to a block."""
-        return 1 <= self.block <= self.count
-
-    @property
-    def above(self) -> int:
-        """How many blocks are above it."""
-        return max(0, self.count - self.block)
-
-
-def places(student: Student) -> dict[str, Place]:
-    """Where each parameter of a student stands, by its name."""
-    numbers: dict[str, dict[str, int]] = {"image": {}, "text": {}, "": {}}
-    names = [name for name, _ in student.named_parameters()]
-    texts = student.text_tensors()
-    for name in names:
-        numbers[_tower(name, texts)][name] = _number(name)
-    found = {}
-    for tower, of_names in numbers.items():
-        blocks = sorted({number for number in of_names.values() if number >= 0})
-        for name, number in of_names.items():
-            block = blocks.index(number) + 1 if number >= 0 else 0
-            is_after = block == 0 and AFTER.search(name.removeprefix("clip.")) is not None
-            found[name] = Place(tower, len(blocks) + 1 if is_after else block, len(blocks))
-    return {name: found[name] for name in names}
-
-
-def _tower(name: str, texts: Iterable[str]) -> str:
-    if name.removeprefix("clip.").startswith("visual."):
-        return "image"
-    return "text" if name in texts else ""
-
-
-def _number(name: str) -> int:
-    """The number of a tensor's block, as its name has it; -1: it belongs to none."""
-    if any(part in STEM for part in name.split(".")):
-        return -1
-    found = BLOCK.search(name)
-    return int(found["number"]) if found else -1
 
 
 def rates(student: Student, config: RunConfig) -> dict[str, float]:
@@ -88,7 +25,7 @@ def rates(student: Student, config: RunConfig) -> dict[str, float]:
     """
     found = {}
     texts = student.text_tensors()
-    stands = places(student)
+    stands = places(name for name, _ in student.named_parameters())
     for name, tensor in student.named_parameters():
         if tensor.requires_grad:
             place = stands[name]
@@ -104,7 +41,7 @@ def freeze_others(student: Student, config: RunConfig) -> None:
     """Let a run train no more than `train_only` says; raises ConfigError for what names nothing."""
     if not config.train_only:
         return
-    stands = places(student)
+    stands = places(name for name, _ in student.named_parameters())
     trained = [name for name, tensor in student.named_parameters() if tensor.requires_grad]
     kept: set[str] = set()
     for wanted in config.train_only:

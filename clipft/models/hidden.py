@@ -110,7 +110,7 @@ def _places(visual: Any) -> Places:
     if hasattr(visual, "layer4"):  # its ResNet
         return _numbered("stage", [getattr(visual, f"layer{stage}") for stage in range(1, 5)])
     trunk: Any = getattr(visual, "trunk", None)  # timm's
-    if hasattr(trunk, "blocks"):
+    if hasattr(trunk, "blocks") and hasattr(trunk, "norm"):  # an EfficientNet has no norm
         return _numbered("block", trunk.blocks) | {"ln_post": trunk.norm}
     if type(trunk).__name__ == "ConvNeXt":
         return _numbered("stage", trunk.stages)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ..diagnostics.energies import energy_vectors, unit
+from ..errors import ConfigError
 from .flyp import flyp
 from .self_distill import soft_cross_entropy
 from .step import ABSENT, Step
@@ -43,7 +44,12 @@ def carot(step: Step, oc: float = 0.2, sd: float = 1.5, x: float = 0.05) -> Tens
 def tracer(
     step: Step, sd: float = 1.5, temperature: float = 1.0, oc: float = 0.0, x: float = 0.0
 ) -> Tensor:
-    """CaRot's loss with TRACER's weights; the teacher's scores are divided by the temperature."""
+    """CaRot's loss with TRACER's weights; the teacher's scores are divided by the temperature.
+
+    Raises ConfigError for temperature <= 0.
+    """
+    if temperature <= 0:
+        raise ConfigError(f"temperature is {temperature}, expected one above 0")
     loss = carot(step, oc, 0.0, x)
     if sd and step.teacher_images is not ABSENT:
         loss = loss + sd * distillation(step, temperature)

@@ -16,7 +16,8 @@ def loss_terms(
         L = CE + lam * penalty,   or the penalty alone where the method has no lam
         L = base + lam * penalty,   where it has a base
 
-    lam: None for the method's own; options: of the method, see `clipft methods`.
+    lam: None for the method's own; options: of the method, see `clipft methods`; those of its
+    teacher, and of what follows a step, are nothing to the loss.
     """
     terms = {}
     if method.uses_cross_entropy:

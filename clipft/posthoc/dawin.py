@@ -157,6 +157,8 @@ def apply_dawin(
     """What DaWin of one run is made of: temperatures, and how lam becomes an alpha."""
     if points < 2:
         raise ConfigError(f"a grid of {points} alphas; wanted: two or more, its ends are 0 and 1")
+    if components < 1:
+        raise ConfigError(f"a mixture of {components} components; wanted: one or more")
     fitted = _fitted(anchor, members, held_out, offset=offset)
     chosen = {"points": points, "components": components if by == BETA else 0}
     return fitted | {name: torch.tensor(value) for name, value in chosen.items()}

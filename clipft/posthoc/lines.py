@@ -13,26 +13,16 @@ the name over all towers; here by the whole place. The paper weighs target again
 we have no control data, and choose by accuracy alone.
 """
 
-import re
-
 import torch
 
 from ..config import TUNED, check_alpha
 from ..errors import WeightsError
 from .held_out import HeldOut
+from .places import places
 from .weights import HEAD, Members, Weights, check_same_shape
 from .wise import mix_into
 
 GRID = tuple(step / 10 for step in range(11))  # from which a is chosen
-VISUAL = re.compile(
-    r"visual\.(?:transformer\.resblocks\.|trunk\.(?:blocks|stages)\.|(?:trunk\.)?layer)(\d+)\."
-)
-TEXT = re.compile(r"(?:text\.)?transformer\.(?:resblocks|encoder\.layer)\.(\d+)\.")
-# after the last block, of both towers
-LAST = re.compile(
-    r"visual\.(?:proj|ln_post|attnpool|head|trunk\.(?:norm|fc_norm|head|attn_pool))(?:\.|$)"
-    r"|(?:text\.)?(?:ln_final|text_projection|proj)(?:\.|$)"
-)
 FIRST_FACTOR, ONE = "a", "one"  # of what follows the last block
 
 
@@ -41,20 +31,14 @@ def depths(names: list[str]) -> dict[str, float]:
 
     The only block of a tower is its last: 1. Raises WeightsError where the vision tower has none.
     """
-    found: dict[str, float] = {}
-    for tower in (VISUAL, TEXT):
-        numbers = {}
-        for name in names:
-            block = tower.match(name.removeprefix("clip."))
-            if block:
-                numbers[name] = int(block[1])
-        order = sorted(set(numbers.values()))
-        if tower is VISUAL and not order:
-            fault = "no tensor of this vision tower's names the number of its block"
-            raise WeightsError(f"{fault}; LiNeS is for ViTs and ResNets, use wise")
-        last = max(1, len(order) - 1)
-        for name, number in numbers.items():
-            found[name] = order.index(number) / last if len(order) > 1 else 1.0
+    stands = places(names)
+    found = {}
+    for name, place in stands.items():
+        if place.is_block:
+            found[name] = (place.block - 1) / (place.count - 1) if place.count > 1 else 1.0
+    if not any(stands[name].tower == "image" for name in found):
+        fault = "no tensor of this vision tower's names the number of its block"
+        raise WeightsError(f"{fault}; LiNeS is for ViTs and ResNets, use wise")
     return found
 
 
@@ -76,15 +60,15 @@ def lines(
     slope = 1 - check_alpha(a) if b is None else b
     after = check_alpha(a) if last_outside == FIRST_FACTOR else TUNED
     deep = depths(list(tuned))
+    stands = places(tuned)
     mixed = {name: torch.empty_like(tensor) for name, tensor in tuned.items()}
     for name, tensor in mixed.items():
-        own_name = name.removeprefix("clip.")
         factor = a
-        if own_name in HEAD:
+        if name.removeprefix("clip.") in HEAD:
             factor = head
         elif name in deep:
             factor = a + slope * deep[name]
-        elif LAST.match(own_name):
+        elif stands[name].is_after:
             factor = after
         mix_into({name: tensor}, anchor, tuned, factor)
     return mixed

@@ -7,7 +7,7 @@ Z: of the N training images those that the tuned model has right and zero-shot w
 embeddings of the tuned model; K is at least 1 and at most |Z|. Without any, p is p0. Both p have a
 temperature, see `per_image`. a and b are chosen by held-out accuracy from a small grid around the
 released pair, of equals the nearest to it, unless one of them is given. No text is asked, and no
-label of a shift. A mixture's scores have no energy: the log-sum-exp of log-probabilities is 0.
+label of a shift.
 Source: Zhu et al., NeurIPS 2024, arXiv:2411.06966 and release: a = 1.5, b = 0.6. There temperatures
 make the mean confidence on ImageNet's test what the accuracy is; here they have the least NLL on
 held-out images.

@@ -98,9 +98,10 @@ def _with_means(table: pd.DataFrame) -> pd.DataFrame:
 def mce_lines(results: pd.DataFrame) -> list[dict[str, str]]:
     """A line to print for each recipe and alpha: mCE and relative mCE (%), means over seeds.
 
-    No line where no made shift was scored.
+    No line where no made shift was scored, or no run at alpha 0 on one.
     """
-    domains = (SplitName.parse(split).domain for split in results.split.unique())
+    at_zero = results[results.alpha == ZERO_SHOT]
+    domains = (SplitName.parse(split).domain for split in at_zero.split.unique())
     if not any(map(is_made, domains)):
         return []
     table = corruption_table(results)

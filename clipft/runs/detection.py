@@ -118,6 +118,8 @@ def _pairs_of(run: Run, scores: dict[str, Scores], held_out: list[int]) -> list[
             continue
         is_inside = ~np.isin(reference.label, held_out)
         is_outside = np.isin(of_split.label, held_out) if held_out else np.ones(1, bool)
+        if not is_outside.any():
+            continue  # a shift need not have all classes
         for score, column in SCORES.items():
             inside, outside = getattr(reference, column), getattr(of_split, column)
             if inside is None or outside is None:

@@ -120,7 +120,9 @@ def explanations(
     import pandas as pd
 
     asked = results[(results.role == SHIFT) & (results.alpha == alpha)]
-    rows = wide(asked) if len(asked) else pd.DataFrame()
+    if asked.empty:
+        raise ConfigError(f"no run is scored on a shift at alpha {alpha:g}; wanted: one that is")
+    rows = wide(asked)
     if against not in rows:
         raise unknown("metric", against, sorted(results.metric.unique()))
     known = [name for name in measures if name in rows and name != against]

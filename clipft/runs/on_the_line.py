@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..config import TUNED
+from ..config import TUNED, ZERO_SHOT
 from ..errors import ConfigError, unknown
 from ..metrics.correlation import correlation, expected_shift, fit_line
 from .scores import REFERENCE, SHIFT
@@ -106,6 +106,9 @@ def _fitted(models: pd.DataFrame, split: str) -> dict[str, Any]:
     """The line through the models of a family on one shift."""
     from scipy import stats
 
+    # All runs of a model share its zero-shot: it is one point, however many there are.
+    again = models.duplicated(["alpha", "reference_accuracy", split])
+    models = models[(models.alpha != ZERO_SHOT) | ~again]
     x, y, finite = probits(models, split)
     found = correlation(x, y, models.recipe[finite].tolist())
     row: dict[str, Any] = {"n": len(x), "r": found.r, "low": found.low, "high": found.high}

@@ -232,7 +232,7 @@ OPEN = {
     "options.decay": True,
     "options.k": True,
     "options.sd": True,
-    "options.margin": False,
+    "options.margin": True,  # more of the distances that zero-shot has between classes
     "mu": True,
     "lr": False,
 }

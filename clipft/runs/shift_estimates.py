@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from ..config import ZERO_SHOT
+from ..data.made_shifts import that_count
 from ..data.splits import ScoredBy, SplitName
 from ..errors import ConfigError, first_line, unknown
 from ..metrics import without_labels as formulas
@@ -271,7 +272,8 @@ def shift_estimates(
         estimators: names of `clipft.runs.shift_estimates.ESTIMATORS`.
         beside: of `score_beside`: run -> scores of more images, which may have no labels.
         resamples: of images, for intervals; 0: none.
-        refuse: off, agreement on the line is told where its premise fails, too.
+        refuse: agreement on the line is told only where its premise holds: agreement rises with
+            agreement on val, and so does accuracy on the other shifts whose labels are known.
 
     Returns:
         Of the runs that are scored a row per alpha, split and estimator: value (models are ordered
@@ -303,8 +305,9 @@ def shift_estimates(
             if len(of_one) < len(chosen):
                 key = (*(shown.row[name] for name in KIND), shown.row["split"])
                 sets.setdefault(key, []).append(shown)
-    for models in sets.values():
-        rows += _rows_of_set(models, asked)
+    lines_r = {key: _accuracy_r(models) for key, models in sets.items()}
+    for key, models in sets.items():
+        rows += _rows_of_set(models, asked, _of_others(key, lines_r))
     if not rows:
         wanted = "wanted: alphas that are scored, and a shift or images beside"
         raise ConfigError(f"nothing to estimate in {len(opened)} runs; {wanted}")
@@ -395,17 +398,44 @@ def _rows_of(shown: _Shown, estimators: Sequence[Estimator], asked: Asked) -> li
     return rows
 
 
-def _rows_of_set(shown: Sequence[_Shown], asked: Asked) -> list[dict[str, Any]]:
-    """What agreement on the line says of a set of models; zero-shot is one of them, once."""
-    models = []
+def _apart(shown: Sequence[_Shown]) -> tuple[list[_Shown], list[_Shown]]:
+    """The zero-shot model as each run has it, and all others."""
+    models: list[_Shown] = []
     zero_shot: list[_Shown] = []
     for each in shown:
-        if each.row["alpha"] == ZERO_SHOT:
-            zero_shot.append(each)
-        else:
-            models.append(each)
+        of_kind = zero_shot if each.row["alpha"] == ZERO_SHOT else models
+        of_kind.append(each)
+    return zero_shot, models
+
+
+def _accuracy_r(shown: Sequence[_Shown]) -> float:
+    """r of accuracies on val and on this shift, in probits; nan where its labels are not known."""
+    accuracies = []
+    zero_shot, models = _apart(shown)
+    for each in [*zero_shot[:1], *models]:
+        if each.shift.lacks_labels:
+            return np.nan
+        accuracies.append((each.val.correct.mean(), each.shift.correct.mean()))
+    return formulas.line_of_accuracies(*np.array(accuracies).T)
+
+
+def _of_others(key: tuple[str, ...], lines_r: Mapping[tuple[str, ...], float]) -> float:
+    """The mean of r over the other shifts of a set of models; nan where none is known."""
+    told = []
+    for other, r in lines_r.items():
+        if other[:-1] == key[:-1] and other != key and not np.isnan(r):
+            told.append(r)
+    return float(np.mean(told)) if told else np.nan
+
+
+def _rows_of_set(shown: Sequence[_Shown], asked: Asked, accuracy_r: float) -> list[dict[str, Any]]:
+    """What agreement on the line says of a set of models; zero-shot is one of them, once.
+
+    accuracy_r: of accuracies on other shifts, see `metrics.without_labels.agreement_line`.
+    """
+    zero_shot, models = _apart(shown)
     of_set = [*zero_shot[:1], *models]
-    estimates = _line_estimates(of_set, asked)
+    estimates = _line_estimates(of_set, asked, accuracy_r)
     # Every run has the same zero-shot model.
     of_each = [*estimates[:1]] * len(zero_shot) + estimates[min(1, len(zero_shot)) :]
     names = [estimator.name for estimator in asked.estimators if "models" in estimator.needs]
@@ -416,12 +446,17 @@ def _rows_of_set(shown: Sequence[_Shown], asked: Asked) -> list[dict[str, Any]]:
     return rows
 
 
-def _line_estimates(models: Sequence[_Shown], asked: Asked) -> list[tuple[Estimate, Estimate]]:
+def _line_estimates(
+    models: Sequence[_Shown], asked: Asked, accuracy_r: float
+) -> list[tuple[Estimate, Estimate]]:
     """ALine-S and ALine-D of each model."""
     try:
         correct, val, shift = _predictions(models)
         found = formulas.agreements(correct, val, shift)
-        line = formulas.agreement_line(found) if asked.refuse else formulas.fitted_line(found)
+        if asked.refuse:
+            line = formulas.agreement_line(found, accuracy_r)
+        else:
+            line = formulas.fitted_line(found)
     except ConfigError as error:
         refused = Estimate(why=first_line(error))
         return [(refused, refused)] * len(models)
@@ -465,7 +500,8 @@ def agreements(table: pd.DataFrame, splits: Sequence[str] = ()) -> pd.DataFrame:
 
     Arguments:
         table: of `shift_estimates`.
-        splits: of which images; (): of all. Each of several counts as much as another.
+        splits: of which images; (): of all, but of made shifts only where there are no others.
+            Each of several counts as much as another.
 
     Returns:
         run, alpha, agreement (a fraction): a row per run and alpha.
@@ -474,8 +510,11 @@ def agreements(table: pd.DataFrame, splits: Sequence[str] = ()) -> pd.DataFrame:
         ConfigError: where it was not estimated.
     """
     rows = table[(table.estimator == "agreement") & table.value.notna()]
-    if len(splits):
-        rows = rows[rows["split"].isin(splits)]
+    if not len(splits):
+        domain_of = {split: SplitName.parse(split).domain for split in rows["split"].unique()}
+        wanted_domains = set(that_count(domain_of.values()))
+        splits = [split for split, domain in domain_of.items() if domain in wanted_domains]
+    rows = rows[rows["split"].isin(splits)]
     if rows.empty:
         wanted = "wanted: shift_estimates with alpha 0 and the estimator agreement"
         raise ConfigError(f"no agreement with zero-shot is in the table; {wanted}")

@@ -164,18 +164,23 @@ def narrow(results: pd.DataFrame) -> pd.DataFrame:
     return results[results.columns.intersection([*COMPARABLE, *WIDE, *others])]
 
 
-def counted(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the shifts over which a mean is taken, see `that_count`."""
-    shifts = rows[rows.role == SHIFT]
-    domains = {split: SplitName.parse(split).domain for split in shifts.split.unique()}
+def is_counted(rows: pd.DataFrame) -> pd.Series:
+    """Which rows are of the shifts over which a mean is taken, see `that_count`."""
+    is_shift = rows.role == SHIFT
+    domains = {split: SplitName.parse(split).domain for split in rows.split[is_shift].unique()}
     wanted = set(that_count(domains.values()))
-    return shifts[shifts.split.map(domains).isin(wanted)]
+    splits = [split for split, domain in domains.items() if domain in wanted]
+    return is_shift & rows.split.isin(splits)
+
+
+def counted(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the shifts over which a mean is taken."""
+    return rows[is_counted(rows)]
 
 
 def of_means(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows without those shifts that no mean is taken over."""
-    is_beside = (rows.role == SHIFT) & ~rows.index.isin(counted(rows).index)
-    return rows[~is_beside]
+    return rows[(rows.role != SHIFT) | is_counted(rows)]
 
 
 def of_tuned_shifts(results: pd.DataFrame) -> pd.DataFrame:
@@ -605,12 +610,13 @@ def _line(
 ) -> dict[str, str]:
     """The numbers of one line of `results_table`: rows of one recipe at one alpha."""
     columns = {"seeds": str(rows.run.nunique())}
-    made = rows[rows.split.map(_is_made_split)]
+    made = rows[rows.split.map(_is_made_split).astype(bool)]
     for split in reference_first(rows.split.unique(), rows.reference.iloc[0]):
         if not _is_made_split(split) or made.split.nunique() <= MANY_MADE:
             name = titled(SplitName.parse(split).domain)
             columns[name] = spread(100 * rows[rows.split == split].score)
-    shifts = counted(rows)
+    # Whether made ones count all results say: a recipe may be measured on made ones alone.
+    shifts = made if told.made else counted(rows.drop(made.index))
     of_shifts = shifts.groupby("run").score.mean()
     if len(shifts):
         columns[MEAN_MADE if told.made else "mean shift"] = spread(100 * of_shifts)
@@ -624,7 +630,7 @@ def _line(
     columns["energy gap"] = ""
     if "energy_gap" in rows:
         # Under shift, or where there is none, on the reference.
-        told_on = shifts if len(shifts) else rows
+        told_on = shifts if len(shifts) else rows[rows.role != SHIFT]
         columns["energy gap"] = spread(told_on.groupby("run").energy_gap.mean(), 2)
     return columns
 

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config import TUNED, ZERO_SHOT
+from ..data.made_shifts import that_count
+from ..data.splits import SplitName
 from ..errors import ConfigError
 from ..metrics.correlation import fit_line
 from ..metrics.ranking import Clusters, Measured, mean_of, ordered_share, spearman
-from ..metrics.without_labels import FEWEST_MODELS
+from ..metrics.without_labels import FEWEST_MODELS, line_of_accuracies
 from .choosing import AGREEMENT
 from .shift_estimates import COLUMNS, ESTIMATORS, KIND, LINES, shift_estimates
 
@@ -116,13 +118,18 @@ def _estimates(given: Any) -> pd.DataFrame:
 
 
 def _others(field: Field, fields: Sequence[Field], *, same_reference: bool) -> list[Field]:
-    """The fields of other shifts."""
+    """The fields of other shifts, of those that count: real ones where there are any; and of models
+    that were not chosen on this shift's domain.
+    """
+    domain = SplitName.parse(field.split).domain
     others = []
     for other in fields:
         fits = other.reference == field.reference or not same_reference
-        if other.split != field.split and fits:
+        if other.split != field.split and other.reference != domain and fits:
             others.append(other)
-    return others
+    domain_of = {other.split: SplitName.parse(other.split).domain for other in others}
+    wanted = set(that_count(domain_of.values()))
+    return [other for other in others if domain_of[other.split] in wanted]
 
 
 # --- the record of each estimator
@@ -203,15 +210,9 @@ def _read_off(name: str, field: Field, others: Sequence[Field]) -> np.ndarray:
 
 def _line_r(fields: Sequence[Field]) -> float:
     """Mean r of accuracy on val and under shift, in probits, over shifts; nan without one."""
-    from scipy import special
-
-    found = []
-    for field in fields:
-        pairs = np.stack([field.column("val_accuracy"), field.accuracy])
-        x, y = special.ndtri(np.clip(pairs, 1e-3, 1 - 1e-3))
-        if len(x) > 2 and np.ptp(x) and np.ptp(y):
-            found.append(np.corrcoef(x, y)[0, 1])
-    return float(np.mean(found)) if found else np.nan
+    found = [line_of_accuracies(field.column("val_accuracy"), field.accuracy) for field in fields]
+    told = [r for r in found if not np.isnan(r)]
+    return float(np.mean(told)) if told else np.nan
 
 
 def _refused(name: str, field: Field, others: Sequence[Field]) -> str:

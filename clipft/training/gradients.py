@@ -112,10 +112,7 @@ class Gradients:
         return {name: term.detach() for name, term in terms.items()}
 
     def _terms(self, seen: Step) -> Terms:
-        # Those of a teacher say how its weights follow, and are nothing to the loss.
-        own = self.method.options
-        options = {name: value for name, value in self.config.options.items() if name in own}
-        return loss_terms(self.method, seen, self.config.lam, **options)
+        return loss_terms(self.method, seen, self.config.lam, **self.config.options)
 
     def _drawing(
         self, step: int, part: int = 0, *, of_all: bool = False

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..config import RunConfig
 from ..errors import ConfigError
 from ..inputs.seeds import rng
-from ..models.blocks import places
+from ..posthoc.places import places
 
 if TYPE_CHECKING:
     from ..models.students import Student
@@ -42,7 +42,7 @@ class Lora:
         if not self.weights:
             fault = f"no matrix of a block is trained of {config.model}"
             raise ConfigError(f"{fault}, so adapter=lora would do nothing; leave it out")
-        stands = places(student)
+        stands = places(name for name, _ in student.named_parameters())
         for name, tensor in student.named_parameters():
             if stands[name].tower and name not in self.weights:
                 tensor.requires_grad_(False)
@@ -90,7 +90,7 @@ class Lora:
 
 def _matrices(student: Student) -> dict[str, Tensor]:
     """The trained matrices of attention and MLP in the blocks, by name."""
-    stands = places(student)
+    stands = places(name for name, _ in student.named_parameters())
     found: dict[str, Tensor] = {}
     for name, tensor in student.named_parameters():
         is_matrix = tensor.ndim == 2 and name.rpartition(".")[2] in MATRIX

@@ -433,11 +433,8 @@ class Observer:
 
         Around the caption that is drawn for the image.
         """
-        rows = batch.all_rows.tolist()
-        labels = [self._split.labels[row] for row in rows]
-        domains = [self._split.domain_of(row) for row in rows]
         assert self._captions is not None
-        captions = self._captions.drawn(labels, domains, self._draw(f"captions:{step}"))
+        captions = self._captions_of(batch, step)
         tokens = self._captions.spurious(captions, rng(self._config.seed, f"spurious:{step}"))
         tokens = tokens.to(self._fabric.device)
         with self._fabric.autocast():
@@ -445,33 +442,38 @@ class Observer:
         return replace(shown, spurious=tokens, spurious_anchor=anchor.float())
 
     def _image_captions(self, batch: Batch, step: int) -> Tensor:
-        """Tokens (B, context) of a caption for each image of all ranks, drawn by its domain."""
-        if protocol_of(self._config).drawn_once:
-            return self._captions_of_all[batch.all_rows].to(self._fabric.device)
+        """Tokens (B, context) of a caption for each image of all ranks."""
+        return self._tokens(self._captions_of(batch, step))
+
+    def _captions_of(self, batch: Batch, step: int) -> list[str]:
+        """A caption for each image of all ranks, drawn by its domain."""
         rows = batch.all_rows.tolist()
+        if protocol_of(self._config).drawn_once:
+            return [self._captions_of_all[row] for row in rows]
         labels = [self._split.labels[row] for row in rows]
         domains = [self._split.domain_of(row) for row in rows]
-        return self._caption_tokens(labels, domains, f"captions:{step}")
+        return self._drawn(labels, domains, f"captions:{step}")
 
     @cached_property
-    def _captions_of_all(self) -> Tensor:
-        """Tokens (N, context) of a caption for each row of the training split, drawn once."""
+    def _captions_of_all(self) -> list[str]:
+        """A caption for each row of the training split, drawn once."""
         domains = [self._split.domain_of(row) for row in range(len(self._split))]
-        return self._caption_tokens(self._split.labels, domains, "captions of all")
+        return self._drawn(self._split.labels, domains, "captions of all")
 
     def _class_captions(self, step: int) -> Tensor:
         """Tokens (C, context) of a caption for each class."""
         count = len(self._bench.manifest.names)
         domains = [reference_of(self._config, self._bench.manifest)] * count
-        return self._caption_tokens(range(count), domains, f"class_captions:{step}")
+        return self._tokens(self._drawn(range(count), domains, f"class_captions:{step}"))
 
-    def _caption_tokens(
-        self, labels: Sequence[int], domains: Sequence[str], purpose: str
-    ) -> Tensor:
-        """Tokens (N, context) of a caption for each label, by the run's setting `captions`."""
+    def _drawn(self, labels: Sequence[int], domains: Sequence[str], purpose: str) -> list[str]:
+        """A caption for each label, by the run's setting `captions`."""
         assert self._captions is not None
-        drawn = self._captions.draw(labels, domains, self._draw(purpose))
-        return drawn.to(self._fabric.device)
+        return self._captions.drawn(labels, domains, self._draw(purpose))
+
+    def _tokens(self, captions: Sequence[str]) -> Tensor:
+        assert self._captions is not None
+        return self._captions.tokens(captions).to(self._fabric.device)
 
     def _draw(self, purpose: str) -> Generator | None:
         """What draws captions for this purpose; None where all are the first."""

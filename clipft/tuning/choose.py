@@ -32,8 +32,10 @@ RULE = "agreement"
 BOUND = AGREEMENT
 # Why this rule, in the page's words.
 RECORD = (
-    "on EmojiShift agreement with zero-shot told the order of 94 % of pairs of ten models under"
-    " shift, validation accuracy of 27 %"
+    "with three other hands of EmojiShift as reference, agreement with zero-shot on made shifts"
+    " told the order of 66 runs at five alphas under real shift (rank correlation 0.99), accuracy"
+    " on the same made shifts told it the wrong way round (-0.93), and so did validation accuracy"
+    " (-0.87)"
 )
 
 
@@ -156,9 +158,18 @@ def threshold(scores: Scores, precision: float) -> Threshold | None:
     if not len(enough):
         return None
     last = enough[-1]
-    # Rounded down, so that the command keeps the images that were counted.
-    rounded = float(np.floor(confidence[last] * 1e4) / 1e4)
-    return Threshold(rounded, float(precisions[last]), float(kept[last] / len(order)))
+    least = _short(scores.confidence, float(confidence[last]))
+    return Threshold(least, float(precisions[last]), float(kept[last] / len(order)))
+
+
+def _short(confidences: np.ndarray, least: float) -> float:
+    """A confidence with few digits that keeps the same images: what a person will type."""
+    for digits in range(2, 7):
+        rounded = float(np.floor(least * 10**digits) / 10**digits)
+        others = (confidences >= rounded) & (confidences < least)
+        if rounded <= least and not others.any():
+            return rounded
+    return least
 
 
 def kept_above(scores: Scores, confidence: float) -> tuple[float, float]:

@@ -31,7 +31,7 @@ Row = tuple[str, str, str, str]  # path, label, split, domain
 
 def data_name(folder: Path | str) -> str:
     """What the data set of a folder is called: as the folder, but never as one of clipft's own."""
-    name = default_name(folder)
+    name = default_name(folder).replace(":", "_").lstrip(".")
     if name in available() or name in WORDS_OF_COMMANDS:
         return f"{name}_folder"
     return name
@@ -203,3 +203,21 @@ def check_shifts(folders: Sequence[Path | str]) -> None:
         if not folder.is_dir():
             raise ConfigError(f"--shift: no folder {folder}; wanted: a folder of class folders")
         Tree.read(folder)
+
+
+def check_places(
+    labelled: Sequence[Path | str], unlabelled: Sequence[Path | str], out: Path
+) -> None:
+    """Raise ConfigError where `out` lies among the images, or what is chosen on among what is
+    reported: no page could say then that nothing was chosen on that.
+    """
+    place = out.resolve()
+    for given in (*labelled, *unlabelled):
+        if place.is_relative_to(given):
+            wanted = "wanted: --out with a folder that lies elsewhere"
+            raise ConfigError(f"{out} lies among the images of {given}; {wanted}")
+    for images in map(Path, unlabelled):
+        for other in map(Path, labelled):
+            if images.is_relative_to(other) or other.is_relative_to(images):
+                fault = f"--unlabelled {images} shares images with {other}, which is reported"
+                raise ConfigError(f"{fault}; wanted: images that are chosen on alone")

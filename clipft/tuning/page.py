@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,13 +39,13 @@ TILE = 64  # pixels of a shown image
 LOADING = """\
 import open_clip
 
-model, _, preprocess = open_clip.create_model_and_transforms("local-dir:{folder}")
-tokenizer = open_clip.get_tokenizer("local-dir:{folder}")
+model, _, preprocess = open_clip.create_model_and_transforms({local})
+tokenizer = open_clip.get_tokenizer({local})
 """
 LABELS = """\
 import clipft
 
-predictor = clipft.Predictor("{folder}", abstain={abstain:g})
+predictor = clipft.Predictor({folder}, abstain={abstain!r})
 table = predictor.predict(["photo.jpg"])
 """
 
@@ -183,7 +184,8 @@ class _Page:
         at = report.abstains_at
         abstain = at.confidence if at else 0.0
         code = LOADING + "\n" + LABELS
-        text = code.format(folder=model_folder, abstain=abstain)
+        folder, local = map(_quoted, (model_folder, f"local-dir:{model_folder}"))
+        text = code.format(folder=folder, local=local, abstain=abstain)
         card = "Its card, README.md, says all that its run recorded."
         return Section("How to use it", paragraphs=(card,), facts=facts, code=text)
 
@@ -207,6 +209,11 @@ class _Page:
     def _board(self, heading: str, board: Board, figure, name: str, caption: str) -> Section:
         save_explorer(figure, record_of(board), self.figures, name, caption)
         return Section(heading, figures=(self.figures / f"{name}.json",))
+
+
+def _quoted(text: object) -> str:
+    """A text in a program of Python, whatever is in it."""
+    return json.dumps(str(text), ensure_ascii=False)
 
 
 def sweep_seconds(run: Run) -> float:

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import Reading, RunConfig
-from ..data.check import check_images
+from ..data.check import check_images, faults_of
 from ..data.made_shifts import is_made
+from ..data.own import Source
 from ..disk.files import check_target, read_json, write_csv, write_json
-from ..errors import ConfigError
+from ..errors import ConfigError, ImageError
 from ..progress import write
 from ..runs.model_names import check_model, named
 from ..runs.rows import reported_on, rows_digest
 from ..runs.run import Run
 from .beside import MADE, splits_beside
 from .choose import Choice, candidates, choose
-from .folders import check_shifts, check_unlabelled, data_name, own_data
+from .folders import check_places, check_shifts, check_unlabelled, data_name, own_data
 from .plan import (
     TINY,
     Given,
@@ -36,6 +37,7 @@ from .report import Report
 if TYPE_CHECKING:
     from ..data.manifests import Manifest
     from ..data.own import OwnData
+    from ..data.splits import Split
 
 MODEL, RUNS, CHECKED, ZERO = "model", "runs", "checked.json", "zero_shot.csv"
 TOY = "emoji-tiny is a toy that knows emoji alone; for photographs: --model ViT-B-16:openai"
@@ -112,7 +114,7 @@ def tune(  # noqa: PLR0913
         minutes=float(minutes),
         seed=seed,
     )
-    where = Path(out) if str(out) else Path(f"{data_name(folder)}_tuned")
+    where = Path(out).expanduser() if str(out) else Path(f"{data_name(folder)}_tuned")
     return _Tuning(given, where, reading or Reading()).done()
 
 
@@ -125,7 +127,9 @@ def check_given(given: Given, out: Path) -> None:
     if not 0 < given.minutes < 1e5:
         raise ConfigError(f"--minutes is {given.minutes:g}, expected more than 0, e.g. 10")
     check_model(*named(given.model))
+    Source.find(given.folder, "")
     check_target(out, folder=True)
+    check_places([given.folder, *given.shifts], given.unlabelled, out)
     begun_plan(out, given)
     check_shifts(given.shifts)
     check_unlabelled(given.unlabelled)
@@ -169,6 +173,9 @@ class _Tuning:
         is_real = bool(self.given.shifts and self.given.unlabelled)
         made = "" if is_real else MADE
         own = own_data(self.given.folder, self.given.shifts, self.out, self.given.reference, made)
+        if not self.given.unlabelled and not own.manifest.made:
+            wanted = f"wanted: made_shifts in {own.file}, or --unlabelled FOLDER"
+            raise ConfigError(f"there is no image under shift to choose on; {wanted}")
         self._say(str(own))
         if self.given.model == TINY:
             self._say(TOY)
@@ -180,7 +187,8 @@ class _Tuning:
         names = reported_on(RunConfig(), manifest)
         splits = [manifest.split(name) for name in names]
         splits.append(manifest.split(f"{manifest.reference}/train"))
-        rows = {"rows": rows_digest(splits)}
+        beside = splits_beside(manifest, self.given.unlabelled)
+        rows = {"rows": rows_digest([*splits, *beside])}
         file = self.out / CHECKED
         if file.is_file() and read_json(file) == rows:
             return
@@ -192,6 +200,8 @@ class _Tuning:
             more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
             wanted = f"to see all of it: clipft datasets check {own.file}"
             raise ConfigError(f"{manifest.name}: {wrong[0]}{more}; {wanted}")
+        if self.given.unlabelled and not self.reading.skip_bad:
+            check_readable(beside)
         write_json(file, rows)
 
     def _planned(self, own: OwnData) -> Plan:
@@ -269,7 +279,17 @@ class _Tuning:
         from .page import write_page
 
         self._say("writing the page")
-        return write_page(report, runs, self.out, folder, command_of(self.given, self.out))
+        command = command_of(self.given, self.out, skip_bad=self.reading.skip_bad)
+        return write_page(report, runs, self.out, folder, command)
+
+
+def check_readable(splits: Sequence[Split]) -> None:
+    """Raise ImageError for images without labels that cannot be read: every one is opened."""
+    for split in splits:
+        faults = faults_of(split)
+        if faults:
+            wanted = "mend or remove them, or leave them out: --skip-bad-images"
+            raise ImageError(f"unreadable: {len(faults)} of {split.name}, {faults[0]}; {wanted}")
 
 
 def _work(manifest: Manifest, given: Given) -> Work:
@@ -286,7 +306,7 @@ def _work(manifest: Manifest, given: Given) -> Work:
     )
 
 
-def command_of(given: Given, out: Path) -> str:
+def command_of(given: Given, out: Path, *, skip_bad: bool = False) -> str:
     """The command that makes it again."""
     words = ["clipft", "tune", given.folder]
     for option, folders in (("--shift", given.shifts), ("--unlabelled", given.unlabelled)):
@@ -296,5 +316,7 @@ def command_of(given: Given, out: Path) -> str:
     for name in ("reference", "model", "minutes", "seed"):
         value = getattr(given, name)
         if value != getattr(plain, name):
-            words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+            words += [f"--{name}", f"{value:.15g}" if isinstance(value, float) else str(value)]
+    if skip_bad:
+        words.append("--skip-bad-images")
     return shlex.join([*words, "--out", str(out)])

@@ -22,6 +22,7 @@ from clipft.data.severities import COMMON, SEVERITIES
 from clipft.diagnostics.energy_map import EnergyMap
 from clipft.figures.accuracy import accuracy_figure
 from clipft.figures.calibration import reliability_figure, reliability_slider_figure
+from clipft.figures.candidates import candidates_figure
 from clipft.figures.confusions import confusion_figure
 from clipft.figures.corruption import corruption_figure
 from clipft.figures.detection import detection_figure
@@ -141,6 +142,7 @@ def _of_runs() -> dict[str, go.Figure]:
         "path_figure": path_figure(_paths()),
         "layer_figure": layer_figure(dict.fromkeys(("ft", "lipsum", "lp_ft"), _layers())),
         "class_figure": class_figure(_classes()),
+        "candidates_figure": candidates_figure(_candidates(), 7, 0.8),
         "geometry_figure": geometry_figure(_geometry()),
         "cka_figure": cka_figure(_cka()),
         "class_losses_figure": class_losses_figure(_losses()),
@@ -151,6 +153,15 @@ def _of_runs() -> dict[str, go.Figure]:
         "confusion_figure, one": confusion_figure(_confusions(1)),
         "corruption_figure": corruption_figure(_disturbed()),
     }
+
+
+def _candidates() -> pd.DataFrame:
+    """Zero-shot, and two methods at ten alphas each."""
+    rows = [("ft", 0.0, 0.64, 1.0)]
+    for method, cost in (("ft", 0.5), ("lipsum", 0.3)):
+        for alpha in np.linspace(0.1, 1, 10):
+            rows.append((method, alpha, 0.64 + 0.2 * alpha - 0.05 * alpha**2, 1 - cost * alpha))
+    return pd.DataFrame(rows, columns=["method", "alpha", "val_accuracy", "agreement"])
 
 
 def _disturbed() -> pd.DataFrame:

@@ -66,11 +66,12 @@ def some(step, first=0):
 def enlarge(name, folder):
     # let an image be of 300 pixels: those of EmojiShift are no larger than their thumbnails
     from PIL import Image
+    from clipft.data.splits import Decoding
     from clipft.runs.thumbnails import Thumbnails
     where = Thumbnails._file
     large = Path(folder) / "large.png"
     Image.new("RGB", (300, 200), "teal").save(large)
-    Thumbnails._file = lambda self, other: large if other == name else where(self, other)
+    Thumbnails._file = lambda self, other: (large, Decoding()) if other == name else where(self, other)
 
 def said_of(s, name):
     # what is said of an image at every alpha

@@ -597,6 +597,24 @@ def test_pick_with_unlabelled_images(clipft, among):
         assert chosen["agreement: run"].isin(out.split()).all()
 
 
+def test_pick_looks_before_it_scores_what_is_unlabelled(clipft, monkeypatch):
+    """Zero-shot is asked beside, too, and what cannot be chosen among costs nothing."""
+    from clipft.evaluation import beside
+
+    run = clipft.world.train(steps=2)
+    run.score([0.5, 1.0])
+    folder = run.manifest.split("sketch/test").root / "sketch" / "apple"
+    words = ("pick", "--runs", clipft.world.runs, "--unlabelled", folder, "--device", "cpu")
+    code, out, _ = clipft(*words)
+    assert code == 0 and "agreement: alpha" in " ".join(out.split())
+
+    asked = []
+    monkeypatch.setattr(beside, "score_beside", lambda *_, **__: asked.append(1))
+    clipft.world.train(steps=2, reference="sketch").score([1.0])
+    code, _, err = clipft(*words)
+    assert code == 2 and err.count("\n") == 1 and not asked
+
+
 def test_cache_is_listed_and_pruned_and_data_sets_stay(clipft):
     import os
     from pathlib import Path

@@ -59,6 +59,8 @@ def test_every_option_arrives(clipft, monkeypatch, tmp_path):
         (("photos/studio", "--shift", "nowhere"), "--shift: no folder"),
         (("photos/studio", "--unlabelled", "empty"), "--unlabelled: no image under"),
         (("photos/studio", "--out", "photos"), "holds something else"),
+        (("photos/studio", "--out", "photos/studio/tuned"), "lies among the images"),
+        (("photos/studio", "--unlabelled", "photos/studio"), "shares images with"),
         (("photos/studio/apple",), "no class folder"),
         (("photos", "--reference", "phone"), "has no phone"),
     ],
@@ -71,3 +73,4 @@ def test_a_mistake_is_one_line(clipft, monkeypatch, tmp_path, arguments, said):
     code, _, err = clipft(*arguments)
     assert code == 2
     assert said in err and len(err.splitlines()) == 1
+    assert not (tmp_path / "nowhere_tuned").exists()

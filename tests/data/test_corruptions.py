@@ -65,6 +65,16 @@ def test_no_image_is_too_small(size):
     image = np.full((*size, 3), 100, np.uint8)
     for kind in KINDS:
         assert corrupt(image, kind, 5).shape == image.shape
+    for seed in range(99):  # where no pixel of the texture has a needle
+        assert corrupt(image[:2, :2], "frost", 5, seed).shape[2] == 3
+
+
+def test_a_cloud_over_a_long_image_is_no_larger_than_it_has_to_be():
+    cloud, square = (
+        corruptions._cloud(size, 2, np.random.default_rng(0)) for size in ((8, 3000), (32, 32))
+    )
+    assert cloud.shape == (8, 3000)
+    assert (cloud[:, :32] == square[:8]).all() and (cloud[:, 32:64] == square[:8]).all()
 
 
 def test_an_image_is_disturbed_alike_whatever_came_before():
@@ -154,3 +164,6 @@ def test_what_is_no_kind_and_no_severity():
         Made("fogg", 3)
     with pytest.raises(ConfigError, match="severity of fog: 6; wanted: a whole number from 1 to 5"):
         corrupt(photograph(32), "fog", 6)
+    for wrong in (photograph(32)[..., 0], photograph(32) / 255):
+        with pytest.raises(ConfigError, match=r"pixels are .*; wanted: RGB, uint8 \(H, W, 3\)"):
+            corrupt(wrong, "fog", 3)

@@ -30,6 +30,13 @@ BEFORE, LABEL = clusters(240)
 AFTER = BEFORE + 0.3 * np.random.default_rng(9).standard_normal(BEFORE.shape)
 
 
+@pytest.fixture
+def few_steps(monkeypatch):
+    """Enough where it is the same map that counts, and not a good one."""
+    monkeypatch.setattr(large_map, "EXAGGERATED", 50)
+    monkeypatch.setattr(large_map, "STEPS", 50)
+
+
 @pytest.mark.parametrize("shape", [(200, 70), (30, 8), (20, 60)])
 def test_components_are_scikit_learns(shape):
     points = np.random.default_rng(1).standard_normal(shape) * np.linspace(1, 9, shape[1]) + 5
@@ -62,6 +69,7 @@ def test_neighbours_stay_together(tsne, layout):
 @pytest.mark.parametrize("images", [600, 5100])
 def test_neighbours_of_many_points_stay_together(images, monkeypatch):
     """Neighbours are approximate from 1000 points on, gradients from 10 000, two for each image."""
+    monkeypatch.setattr(large_map, "EXAGGERATED", 150)
     monkeypatch.setattr(large_map, "STEPS", 100)
     points, label = clusters(images)
     before, after = large_tsne(points, points.copy(), "joint")
@@ -71,6 +79,7 @@ def test_neighbours_of_many_points_stay_together(images, monkeypatch):
     assert apart.max() < 0.01 * np.ptp(before)
 
 
+@pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize("layout", ["joint", "reused"])
 @pytest.mark.parametrize("pca", [True, False])
 def test_a_seed_makes_the_same_map_again(layout, pca):
@@ -88,12 +97,14 @@ def test_a_model_that_did_not_change_stays_in_place(layout):
     assert np.diag(apart).mean() < (0.02 if layout == "joint" else 0.2) * apart.mean()
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_the_reused_map_begins_as_a_map_of_the_first_alone():
     before, _ = large_tsne(BEFORE, AFTER, "reused", **SMALL)
     alone, _ = large_tsne(BEFORE, BEFORE.copy(), "reused", **SMALL)
     np.testing.assert_array_equal(before, alone)
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_every_step_moves_the_bar_and_nothing_else_is_said(monkeypatch, caplog, capsys):
     moved = []
 
@@ -113,8 +124,8 @@ def test_every_step_moves_the_bar_and_nothing_else_is_said(monkeypatch, caplog, 
     with caplog.at_level(logging.WARNING):
         large_tsne(BEFORE, AFTER, "joint", **SMALL)
         large_tsne(BEFORE, AFTER, "reused", **SMALL)
-    assert titles == [(750, "t-SNE of 480 points", "step"), (1250, "t-SNE of 240 points", "step")]
-    assert sum(moved) == 750 + 1250
+    assert titles == [(100, "t-SNE of 480 points", "step"), (150, "t-SNE of 240 points", "step")]
+    assert sum(moved) == 100 + 150
     assert caplog.records == [] and capsys.readouterr() == ("", "")
 
 

@@ -36,6 +36,8 @@ def test_tracer_is_carots_formula_with_another_teacher(step):
     assert torch.equal(tracer(step, oc=0.2, x=0.05), carot(step))
     halved = replace(step, teacher_scale=step.teacher_scale / 2)
     assert torch.equal(tracer(step, temperature=2.0), tracer(halved))
+    with pytest.raises(ConfigError, match=r"temperature is 0\.0, expected one above 0"):
+        tracer(step, temperature=0.0)
 
 
 @pytest.mark.parametrize("method", ["carot", "tracer"])

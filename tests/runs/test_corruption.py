@@ -12,6 +12,7 @@ from test_table import COLUMNS, fake
 from clipft.boards.run_table import run_table
 from clipft.errors import ConfigError
 from clipft.figures.corruption import corruption_figure
+from clipft.figures.energy_gap import energy_gap_figure
 from clipft.figures.parallel import parallel_figure
 from clipft.figures.style import domain_of
 from clipft.figures.wise import wise_curve_figure
@@ -21,6 +22,7 @@ from clipft.runs.corruption import corruption_table, made_against_real, mce_line
 
 REAL = {"real/val": "val", "real/test": "reference", "sketch/test": "shift", "art/test": "shift"}
 KINDS = ("fog", "shot_noise", "crop")
+SEVEN = ("fog", "snow", "frost", "crop", "jpeg", "contrast", "brightness")
 MADE = [f"made_{kind}_{level}/test" for kind in KINDS for level in (1, 3, 5)]
 
 
@@ -90,6 +92,8 @@ def test_mce_in_lines_is_the_mean_over_seeds():
     tuned = table[table.alpha == 1]
     with pytest.raises(ConfigError, match="no run is scored at alpha 0 and on made shifts"):
         corruption_table(tuned)
+    # `clipft results` prints its other tables all the same.
+    assert mce_lines(tuned) == []
 
 
 def test_a_mean_over_shifts_is_over_real_ones_where_there_are_any():
@@ -110,6 +114,32 @@ def test_a_mean_over_shifts_is_over_real_ones_where_there_are_any():
     assert "made_fog_3/test" in own
     changed = [tables.changes(rows)["shift"] for rows in (table, plain)]
     pd.testing.assert_series_equal(*changed)
+
+
+def test_a_run_on_made_shifts_alone_has_no_mean_of_real_ones():
+    table = with_made()
+    is_real = table.split.isin([split for split, role in REAL.items() if role == "shift"])
+    lines = tables.results_table(table[~(is_real & (table.method == "lipsum"))])
+    lipsum = lines[lines.method.str.startswith("Lipsum")]
+    assert lipsum["mean shift"].isna().all() and lipsum["mean made shift"].notna().all()
+    # Whatever the index: rows of several tables may have the same one.
+    twice = table.set_index(table.index % 7)
+    assert len(tables.of_means(twice)) == len(tables.of_means(table)) == (~made_in(table)).sum()
+
+
+def made_in(table):
+    return table.split.isin(MADE)
+
+
+def test_a_figure_has_room_for_many_made_shifts():
+    one = with_made()
+    rows = one[one.split == "made_fog_3/test"]
+    kinds = [f"made_{kind}_{level}/test" for kind in SEVEN for level in range(1, 6)]
+    many = [one[~made_in(one)], *(rows.assign(split=split) for split in kinds)]
+    figure = energy_gap_figure(pd.concat(many, ignore_index=True), "energy_gap", "accuracy")
+    titles = [note.text for note in figure.layout.annotations]
+    assert titles[0].startswith("art") and titles[1].startswith("sketch")
+    assert sum("(made)" in title for title in titles) == 35
 
 
 def test_where_all_shifts_are_made_the_mean_says_so():

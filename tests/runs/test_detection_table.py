@@ -1,5 +1,7 @@
 """Detection of finished runs against scikit-learn on images.parquet; measures beside the scored."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,9 +12,10 @@ from test_table import TABLE
 from clipft.errors import ConfigError, RunError
 from clipft.figures.detection import detection_figure
 from clipft.figures.energy_gap import energy_gap_figure
-from clipft.runs.detection import detection_table
+from clipft.runs.detection import _pairs_of, detection_table
 from clipft.runs.measures import explanations, with_measures
 from clipft.runs.run import Run
+from clipft.runs.scores import Scores
 from clipft.runs.table import results
 
 
@@ -66,6 +69,19 @@ def test_classes_that_were_held_out_are_outside(scored):
         detection_table(run, unseen=["fox"])
 
 
+def test_a_shift_without_the_held_out_class_is_left_out():
+    def of(split, labels):
+        label = np.array(labels)
+        ids = tuple(map(str, labels))
+        return Scores(split, 1.0, ids, label, label, label / 10, nll=label / 10)
+
+    scores = {"a/test": of("a/test", [0, 1, 2]), "b/test": of("b/test", [0, 1])}
+    run = SimpleNamespace(reference="a", folder="a")
+    (pair,) = _pairs_of(run, scores, held_out=[2])
+    assert pair[:2] == ("a/test", "max_softmax")
+    assert (pair[2].tolist(), pair[3].tolist()) == ([0.0, 0.1], [0.2])
+
+
 def test_older_scores_have_no_energy(scored, monkeypatch):
     monkeypatch.setattr(
         "clipft.runs.detection.SCORES", {"max_softmax": "confidence", "energy": "wise_distance"}
@@ -115,6 +131,8 @@ def test_explanations_are_scipys_correlations_the_closest_first():
         explanations(TABLE, ["cka"])
     with pytest.raises(ConfigError, match="metric"):
         explanations(TABLE, against="beauty")
+    with pytest.raises(ConfigError, match="scored on a shift at alpha 1"):
+        explanations(TABLE[TABLE.role != "shift"])
 
 
 def test_the_figure_draws_the_table(table):

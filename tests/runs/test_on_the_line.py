@@ -66,6 +66,15 @@ def test_a_wise_path_is_a_family_and_what_has_no_probit_is_left_out():
     assert table.groupby("split").n.first().to_dict() == {"art/test": 2, "sketch/test": 3}
 
 
+def test_the_zero_shot_that_runs_share_is_one_model():
+    def accuracy(_, lr, split, alpha):
+        return 0.5 if alpha == 0 else 0.5 + (0.1 + 40 * lr) * alpha
+
+    table = line_table(fake(recipes=RATES, accuracy=accuracy), by="all", alpha=None)
+    models = paths(fake(recipes=RATES, accuracy=accuracy))
+    assert table.n.unique().tolist() == [(models.alpha > 0).sum() + 1]
+
+
 def test_families_and_alphas_that_are_not_there_are_refused():
     with pytest.raises(ConfigError, match="colour"):
         line_table(TABLE, by="colour")

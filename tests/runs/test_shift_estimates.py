@@ -8,6 +8,7 @@ import pytest
 
 from clipft import shift_estimates
 from clipft.errors import ConfigError
+from clipft.metrics import without_labels as formulas
 from clipft.runs.run import Run
 from clipft.runs.scores import Listed, Scores, as_store
 from clipft.runs.shift_estimates import ESTIMATORS, agreements, estimator_of
@@ -153,6 +154,11 @@ def test_agreements_are_means_over_splits(table):
     of_one = agreements(table, ["sketch/test"]).set_index(["run", "alpha"]).agreement
     wanted = rows[(rows.run == run) & (rows["split"] == "sketch/test")].value
     assert of_one[run, 1.0] == wanted.item()
+    # A made shift is not mixed into the mean, but may be asked for.
+    made = rows.assign(split="made_fog_3/test", value=0.0)
+    both = pd.concat([table, made], ignore_index=True)
+    pd.testing.assert_frame_equal(agreements(both), agreements(table))
+    assert (agreements(both, ["made_fog_3/test"]).agreement == 0).all()
     with pytest.raises(ConfigError, match="no agreement with zero-shot"):
         agreements(table, ["photo/test"])
 
@@ -181,6 +187,27 @@ def test_agreement_on_the_line_needs_five_models(scored):
     # Zero-shot is the same model in both runs.
     zero = of_two[of_two.alpha == 0].groupby("split").value
     assert (zero.nunique(dropna=False) == 1).all()
+
+
+def test_agreement_on_the_line_is_refused_by_labels_of_other_shifts(scored, monkeypatch):
+    """Where accuracy falls under one shift as it rises on val, the other's estimate is refused."""
+    runs = opened(scored)
+    told = []
+
+    def line(found, accuracy_r):
+        told.append(accuracy_r)
+        raise ConfigError("refused")
+
+    monkeypatch.setattr(formulas, "agreement_line", line)
+    table = shift_estimates(runs, estimators=["aline_s", "val_accuracy"], resamples=0)
+    assert (table[table.estimator == "aline_s"].why == "refused").all()
+    models = table[table.estimator == "val_accuracy"]
+    is_again = (models.alpha == 0) & (models.run != models.run.iloc[0])
+    want = []
+    for split in dict.fromkeys(models.split):
+        others = models[~is_again & (models.split != split)]
+        want.append(formulas.line_of_accuracies(others.val_accuracy, others.accuracy))
+    np.testing.assert_allclose(told, want)
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,17 @@ def test_the_bound_is_fitted_on_other_shifts():
     assert np.isnan(records.fitted_bound(of_one[0], of_one))
 
 
+def test_what_was_chosen_on_the_shift_s_own_domain_has_no_say():
+    """Models whose reference is the sketches know labels of sketches: of their validation part."""
+    of_sketches = estimates_of(*family(), splits=("art/test", "real/test"), reference="sketch")
+    table = pd.concat([estimates_of(*family()), of_sketches], ignore_index=True)
+    fields = {(field.reference, field.split): field for field in records.fields_of(table)}
+    told = records._others(fields["real", "sketch/test"], [*fields.values()], same_reference=False)
+    assert [(other.reference, other.split) for other in told] == [("real", "art/test")]
+    told = records._others(fields["real", "art/test"], [*fields.values()], same_reference=False)
+    assert {other.reference for other in told} == {"real", "sketch"}
+
+
 def test_intervals_of_regrets_hold_them():
     table = regrets(estimates_of(*family()))
     assert table.low.notna().all()

@@ -217,7 +217,9 @@ def test_only_convolutions_beyond_the_patches_want_it(world, resnet_folder):
 # --- checkpointing
 
 
-@pytest.mark.parametrize("changes", [{"method": "lipsum"}, {"method": "flyp", "accumulate": 3}])
+@pytest.mark.parametrize(
+    "changes", [{"method": "lipsum"}, {"method": "ldifs"}, {"method": "flyp", "accumulate": 3}]
+)
 def test_checkpointing_keeps_the_bits(world, tmp_path, changes):
     plain = world.train(tmp_path / "plain", **LAST, **changes)
     lean = Trained.of(

@@ -7,7 +7,8 @@ import torch
 from conftest import QUIET
 
 from clipft.errors import ConfigError
-from clipft.models.blocks import places, rates
+from clipft.models.blocks import rates
+from clipft.posthoc.places import places
 from clipft.training.state import parameter_groups
 
 LAST = {"selection": "last", "steps": 3, "eval_every": 3}
@@ -63,6 +64,7 @@ def moved(run):
                 "clip.ln_final.bias": 2,
                 "clip.text_projection": 2,
                 "clip.logit_scale": None,
+                "clip.logit_bias": None,
             },
             (
                 "clip.token_embedding.weight",
@@ -86,6 +88,8 @@ def moved(run):
         (  # timm's, with convolutions that have stages of their own before the blocks
             {
                 "visual.trunk.cls_token": 0,
+                "visual.trunk.patch_embed.proj.weight": 0,
+                "visual.trunk.patch_embed.norm.weight": 0,
                 "visual.trunk.norm_pre.weight": 0,
                 "visual.trunk.patch_embed.backbone.stages.1.blocks.0.conv.weight": 0,
                 "visual.trunk.blocks.0.attn.qkv.weight": 1,
@@ -119,7 +123,7 @@ def moved(run):
     ],
 )
 def test_a_tensors_place_is_told_by_its_name(stands, texts):
-    found = places(Named(*stands, texts=texts))
+    found = places(stands)
     assert [*found] == [*stands]
     for name, block in stands.items():
         place = found[name]

@@ -9,7 +9,7 @@ from open_clip.modified_resnet import ModifiedResNet
 from torch.nn.functional import normalize
 
 from clipft.errors import ConfigError
-from clipft.inputs.prompts import SPURIOUS
+from clipft.inputs.prompts import SPURIOUS, Captions
 from clipft.methods import METHODS
 from clipft.models.hidden import check_hidden, hidden_states
 from clipft.objectives.loss import loss_terms
@@ -190,11 +190,33 @@ def test_spurious_captions_are_the_captions_in_a_template(begun):
     assert not torch.equal(seen.spurious_anchor, see(2).spurious_anchor)
 
 
+def test_captions_that_are_drawn_once_are_those_in_a_template(begun, monkeypatch):
+    """FLYP's release draws an image's caption once for few shots: not a new one in a template."""
+    seen = []
+    spurious = Captions.spurious
+
+    def noted(self, captions, generator):
+        seen.append((captions, self.tokens(captions)))
+        return spurious(self, captions, generator)
+
+    monkeypatch.setattr(Captions, "spurious", noted)
+    loop, batch, _ = begun(method="starft", protocol="release", shots=4)
+    for step in (0, 1):
+        shown = loop.observe.shown(batch, step)
+        assert torch.equal(shown.captions, seen[-1][1])
+    assert seen[0][0] == seen[1][0]
+
+
 def test_an_unknown_tower_has_no_hidden_states():
     with pytest.raises(
         ConfigError, match=r"x has a vision tower whose hidden .* Linear; wanted: a"
     ):
         check_hidden(torch.nn.Linear(1, 1), "x")
+    tower = torch.nn.Module()
+    tower.trunk = torch.nn.Module()
+    tower.trunk.blocks = torch.nn.ModuleList([torch.nn.Linear(1, 1)])  # as EfficientNet's
+    with pytest.raises(ConfigError, match="hidden states are not known here, Module"):
+        check_hidden(tower, "x")
 
 
 def test_start_does_not_follow_the_weights(begun):

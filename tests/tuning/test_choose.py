@@ -67,5 +67,14 @@ def test_the_threshold_keeps_as_many_as_it_can(seed):
         assert at.precision >= 0.9
 
 
+def test_a_threshold_is_short_where_it_keeps_the_same_images():
+    confidence = np.array([0.99998, 0.99996, 0.99991, 0.7], dtype=np.float32)
+    scores = scored(confidence, [True, True, False, False])
+    at = threshold(scores, 0.95)
+    assert 0.99991 < at.confidence <= 0.99996
+    assert kept_above(scores, at.confidence) == (0.5, 1.0) == (at.coverage, at.precision)
+    assert threshold(scored(np.array([0.876, 0.3]), [True, False]), 0.95).confidence == 0.87
+
+
 def test_where_nothing_is_right_it_always_abstains():
     assert threshold(scored([0.9, 0.8], [False, False]), 0.95) is None

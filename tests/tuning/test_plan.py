@@ -25,7 +25,7 @@ from clipft.tuning.plan import (
 )
 
 WORK = Work(train=400, val=100, scored=600)
-TIMES = StepTimes(read=0.001, forward=0.01, step={"ft": 1.0, "l2sp": 1.0, "lipsum": 2.0})
+TIMES = StepTimes(read=0.001, forward=0.01, step={"lipsum": 1.0, "feat_kd": 1.0, "ft": 2.0})
 GIVEN = Given(folder="/photos", minutes=60)
 
 
@@ -82,23 +82,29 @@ def test_too_few_minutes_say_how_many_are_needed():
         planned(0.2)
     enough = planned(2)
     assert len(enough.runs) == 1 and enough.runs[0]["steps"] >= FEWEST
-    assert any(line.startswith("no time for the methods l2sp, lipsum") for line in enough.not_tried)
+    assert any(line.startswith("no time for the methods feat_kd, ft") for line in enough.not_tried)
 
 
 def test_a_method_that_the_model_refuses_is_no_part_of_it():
-    plan = planned(60, StepTimes(0.001, 0.01, {"ft": 1.0, "l2sp": 1.0}))
-    assert [run["method"] for run in plan.runs] == ["ft", "l2sp"]
+    why = "lipsum is left out: it needs a text tower"
+    plan = planned(60, StepTimes(0.001, 0.01, {"lipsum": 1.0, "feat_kd": 1.0}, refused=(why,)))
+    assert [run["method"] for run in plan.runs] == ["lipsum", "feat_kd"]
+    # It was refused; that there was no time for it would be another reason.
+    assert plan.not_tried[0] == why
+    assert not any("no time" in line for line in plan.not_tried)
 
 
 def test_recipes_are_those_of_the_preset_or_of_the_papers():
     tiny = {each["method"]: each for each in recipes("emoji-tiny", train=4000)}
     assert [each["lr"] for each in tiny.values()] == [0.001] * 3
-    assert (tiny["l2sp"]["lam"], tiny["lipsum"]["lam"]) == (0.03, 0.1)
+    assert (tiny["feat_kd"]["lam"], tiny["lipsum"]["lam"]) == (0.01, 0.1)
     assert {each["steps"] for each in tiny.values()} == {120}
     real = recipes()
     assert {each["lr"] for each in real} == {1e-5}
     assert not any("lam" in each for each in real)  # the methods' own
     assert recipes("emoji-tiny", train=40)[0]["batch_size"] == 16  # never most of the images
+    (first, *_) = settings_of("emoji-tiny", "mine.pt", train=400, device="cpu")
+    assert first["pretrained"] == "mine.pt"
 
 
 def test_a_plan_is_taken_up_by_the_same_command_alone(tmp_path):
@@ -114,6 +120,17 @@ def test_a_plan_is_taken_up_by_the_same_command_alone(tmp_path):
     assert again.configs(tmp_path / "x.yaml") == plan.configs(tmp_path / "x.yaml")
     with pytest.raises(ConfigError, match="minutes was 60"):
         begun_plan(out, GIVEN.model_copy(update={"minutes": 5.0}))
+
+
+def test_before_there_is_a_plan_all_but_the_data_may_change(tmp_path):
+    """Once a manifest is there: it holds the shifts, and whether others are made."""
+    write_begun(tmp_path, GIVEN)
+    others = GIVEN.model_copy(update={"shifts": ("/sketch",)})
+    assert begun_plan(tmp_path, others) is None
+    (tmp_path / "photos.yaml").write_text("name: photos")
+    assert begun_plan(tmp_path, GIVEN.model_copy(update={"minutes": 5.0})) is None
+    with pytest.raises(ConfigError, match="begun otherwise: shifts was"):
+        begun_plan(tmp_path, others)
 
 
 def test_a_folder_of_something_else_stays(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from conftest import draw_tree
 
 from clipft.errors import ConfigError
-from clipft.tuning.folders import check_unlabelled, data_name, own_data
+from clipft.tuning.folders import check_places, check_unlabelled, data_name, own_data
 
 CLASSES = ["apple", "bee"]
 
@@ -54,6 +54,7 @@ def test_a_folder_of_domains_takes_a_reference(places):
 def test_a_name_of_clipfts_own_data_sets_is_not_taken():
     assert data_name("/x/emoji_shift") == "emoji_shift_folder"
     assert data_name("/x/photos") == "photos"
+    assert data_name("/x/.my: photos") == "my__photos"  # a manifest cannot be called so
 
 
 def test_a_shift_of_other_classes_is_refused(places):
@@ -95,3 +96,18 @@ def test_too_few_images_for_val(tmp_path, monkeypatch):
     root = draw_tree(tmp_path / "few", ["studio"], CLASSES, train=1, test=1)
     with pytest.raises(ConfigError, match="three images"):
         own_data(root / "studio", [], Path(tmp_path))
+
+
+def test_what_is_chosen_on_is_not_what_is_reported(places, tmp_path):
+    studio, phone, out = places
+    check_places([studio, phone], [tmp_path / "street"], out)
+    for images in (studio, studio / "test", phone, tmp_path):
+        with pytest.raises(ConfigError, match=r"--unlabelled .* shares images with"):
+            check_places([studio, phone], [images], tmp_path.parent / "out")
+
+
+def test_nothing_is_written_among_the_images(places, tmp_path):
+    studio, phone, _ = places
+    for out in (studio / "tuned", phone, tmp_path / "street" / "tuned"):
+        with pytest.raises(ConfigError, match="lies among the images of"):
+            check_places([studio, phone], [tmp_path / "street"], out)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import CLASSES, QUIET, World, draw_tree, made_once
 
-from clipft.errors import ConfigError
+from clipft.errors import ConfigError, ImageError
 from clipft.runs.run import open_runs
 from clipft.stops import Interrupted
 from clipft.tuning import tune as module
@@ -208,10 +208,11 @@ def test_what_was_stopped_goes_on_by_its_plan(at_work, tmp_path, monkeypatch):
 def test_faults_are_said_before_the_long_work(at_work, tmp_path, monkeypatch):
     monkeypatch.setattr(module._Tuning, "_planned", None)
     out = tmp_path / "out"
+    (tmp_path / "empty").mkdir()
     for changes, said in {
         "no model": ({"model": "ViT-B-17:openai"}, "ViT-B-17"),
         "no time": ({"minutes": 0}, "--minutes is 0"),
-        "no images": ({"unlabelled": [tmp_path]}, "no image under"),
+        "no images": ({"unlabelled": [tmp_path / "empty"]}, "no image under"),
         "no shift": ({"shifts": [tmp_path / "nowhere"]}, "--shift: no folder"),
     }.values():
         with pytest.raises(ConfigError, match=said):
@@ -225,6 +226,28 @@ def test_an_image_that_cannot_be_read_ends_it(at_work, tmp_path):
     (broken.studio / "train" / CLASSES[0] / "broken.png").write_bytes(b"no image")
     with pytest.raises(ConfigError, match="unreadable: 1 of"):
         broken.tune(tmp_path / "out", shifts=[], unlabelled=[at_work.street])
+
+
+def test_an_image_without_a_label_that_cannot_be_read_ends_it(at_work, tmp_path, monkeypatch):
+    monkeypatch.setattr(module._Tuning, "_planned", None)
+    street = tmp_path / "lane"
+    street.mkdir()
+    (street / "broken.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match="unreadable: 1 of lane/test"):
+        at_work.tune(tmp_path / "out", unlabelled=[street])
+
+
+def test_nothing_to_choose_on_is_said_at_once(at_work, tmp_path, monkeypatch):
+    """Somebody took made_shifts out of the manifest."""
+    monkeypatch.setattr(module._Tuning, "_planned", None)
+    out = tmp_path / "out"
+    with pytest.raises(TypeError):
+        at_work.tune(out, unlabelled=[])
+    (file,) = out.glob("*.yaml")
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(line for line in lines if not line.startswith("made_shifts")))
+    with pytest.raises(ConfigError, match="no image under shift to choose on"):
+        at_work.tune(out, unlabelled=[])
 
 
 def test_too_few_minutes(at_work, tmp_path, monkeypatch):

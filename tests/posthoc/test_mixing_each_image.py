@@ -241,6 +241,8 @@ def test_what_dawin_fits():
     assert not twin["offset"] and twin["temperatures"].tolist() == want
     with pytest.raises(ConfigError, match="a grid of 1 alphas"):
         apply_dawin("start", ["end"], held, points=1)
+    with pytest.raises(ConfigError, match="a mixture of 0 components"):
+        apply_dawin("start", ["end"], held, by="beta", components=0)
 
 
 # --- VRF
