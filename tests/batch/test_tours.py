@@ -53,7 +53,9 @@ def test_what_is_said_of_the_table_is_in_the_table():
             rows[cells[0]] = [cell.split()[0] for cell in cells]
     reference, shift = 2, 6
     assert len(rows) > 25
-    assert rows["L2-SP"][shift] == max((row[shift] for row in rows.values()), key=float) == "38.9"
+    # what came later is read apart
+    of_papers = [*rows.values()][: [*rows].index("FT, average=beta")]
+    assert rows["L2-SP"][shift] == max((row[shift] for row in of_papers), key=float) == "38.9"
     for name, said in {
         "LP-FT": "8.7",
         "FLYP": "18.3",
