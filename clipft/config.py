@@ -33,6 +33,8 @@ DEFAULT = "clipft"  # protocol of a run
 Precision = Literal["32-true", "tf32", "bf16-mixed"]  # of a forward pass
 TRACKERS = ("tensorboard", "wandb")  # what can show a run, each an extra of its name
 ALPHAS = tuple(tenth / 10 for tenth in range(11))  # what a sweep scores unless told otherwise
+# random texts of the fixed set on which energy gaps are measured, as in Lipsum-FT
+GAP_TEXTS = 10_000
 
 
 def check_alpha(alpha: float) -> float:

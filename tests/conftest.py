@@ -549,3 +549,19 @@ def carried(world: ScoredWorld, to: Path, monkeypatch) -> Path:
     monkeypatch.delenv("CLIPFT_DATA", raising=False)
     monkeypatch.setenv("CLIPFT_CACHE", str(to.parent / "empty cache"))
     return to
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """The student's weights after every step of a training, as they come."""
+    from clipft.training import loop
+
+    found = []
+    take_step = loop.take_step
+
+    def recording(training, state, batch):
+        take_step(training, state, batch)
+        found.append({name: tensor.clone() for name, tensor in state.student.state_dict().items()})
+
+    monkeypatch.setattr(loop, "take_step", recording)
+    return found

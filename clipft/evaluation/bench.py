@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config import Reading, RunConfig, digest
+from ..config import GAP_TEXTS, Reading, RunConfig, digest
 from ..data.images import Transform
 from ..data.manifests import Manifest, load_manifest
 from ..data.splits import Split
@@ -41,9 +41,7 @@ from .mixtures import Mixtures
 from .per_image import PerImageJudge
 from .predictions import ChosenBy
 
-# the fixed set on which energy gaps are measured, as in Lipsum-FT
-GAP_TEXTS = 10_000
-GAP_LENGTH = 8  # tokens
+GAP_LENGTH = 8  # tokens of the random texts of energy gaps
 ORIGINS = {  # digest in a run's configuration -> what is another one today
     "model_digest": "other weights of {model}",
     "manifest_digest": "another manifest",

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..config import ALPHAS, TUNED, ZERO_SHOT, Reading, check_alpha
+from ..config import ALPHAS, GAP_TEXTS, TUNED, ZERO_SHOT, Reading, check_alpha
 from ..errors import ConfigError
 from ..inputs.prompts import special_tokens, templates
 from ..models.export import write_export
@@ -35,7 +35,7 @@ from ..runs.made import SCORING
 from ..runs.run import Run, open_runs
 from ..runs.scores import Listed, ScoreStore, table
 from ..stops import Interrupted, held
-from .bench import GAP_TEXTS, Bench, Benches
+from .bench import Bench, Benches
 from .launch import sharing
 from .mixtures import NO_ADAPTIVE, Refine
 from .recorder import recorded

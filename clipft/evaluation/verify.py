@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import Reading, check_alpha
+from ..config import GAP_TEXTS, Reading, check_alpha
 from ..disk.cache import without_memory
 from ..disk.files import file_digest
 from ..errors import ImageError, RunError, WeightsError
@@ -16,7 +16,7 @@ from ..runs.checks import check_precision, check_scoring, check_verifiable, weig
 from ..runs.made import SCORING, Made, is_alike
 from ..runs.run import Run
 from ..runs.scores import Listed, Scores, ScoreStore, table
-from .bench import GAP_TEXTS, Bench, Benches, compare_digests
+from .bench import Bench, Benches, compare_digests
 from .recorder import part_on
 
 Given = Run | Path | str

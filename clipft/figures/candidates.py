@@ -34,24 +34,14 @@ def candidates_figure(rows: pd.DataFrame, place: int, bound: float) -> go.Figure
             marker=look.marker(8),
             hovertemplate=hover(look.title, "alpha %{customdata:g}", "val %{y:.1f} %"),
         )
-    for _, row in zero_shot.iterrows():
-        marker = {"color": GREY, "symbol": "square", "size": 11}
-        figure.add_scatter(
-            x=[100 * row.agreement],
-            y=[100 * row.val_accuracy],
-            mode="markers",
-            name="zero-shot",
-            marker=marker,
-        )
-    chosen = rows.loc[place]
+    square = {"color": GREY, "symbol": "square", "size": 11}
     ring = {"color": INK, "symbol": "circle-open", "size": 22, "line": {"width": 3}}
-    figure.add_scatter(
-        x=[100 * chosen.agreement],
-        y=[100 * chosen.val_accuracy],
-        mode="markers",
-        name="chosen",
-        marker=ring,
-    )
+    marks = (("zero-shot", zero_shot, square), ("chosen", rows.loc[[place]], ring))
+    for name, marked, marker in marks:
+        if len(marked):
+            x = 100 * marked.agreement
+            y = 100 * marked.val_accuracy
+            figure.add_scatter(x=x, y=y, mode="markers", name=name, marker=marker)
     figure.add_vline(100 * bound, line={"color": GREY, "dash": "dash"})
     figure.update_xaxes(title_text="says what zero-shot says, under shift (%)")
     figure.update_yaxes(title_text="right on val (%)")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROW = 34  # height of a group in pixels
-LOST, GAINED = COLOURS[1], COLOURS[2]
+WORST = COLOURS[1]
 
 
 def flips_figure(table: pd.DataFrame) -> go.Figure:
@@ -94,7 +94,10 @@ def class_losses_figure(table: pd.DataFrame) -> go.Figure:
     """
     check_table(table, ("class", "change", "cosine", "similar", "worst"), "clipft.class_losses")
     figure = go.Figure()
-    kinds = {"worst tenth after tuning": (table.worst, LOST), "other classes": (~table.worst, GREY)}
+    kinds = {
+        "worst tenth after tuning": (table.worst, WORST),
+        "other classes": (~table.worst, GREY),
+    }
     for name, (chosen, colour) in kinds.items():
         rows = table[chosen]
         said = hover("%{customdata[0]}, nearest: %{customdata[1]}", "%{y:+.1f} points")

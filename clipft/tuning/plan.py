@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import ALPHAS, Record, RunConfig
+from ..config import ALPHAS, GAP_TEXTS, Record, RunConfig
 from ..disk.files import read_json, write_json
 from ..errors import ConfigError, RunError
 from ..runs.recipes import load_preset, recipe
@@ -38,7 +38,6 @@ VALIDATIONS = 4  # of a training, over its steps
 # Of the minutes so much is planned with: pages, exports and what else runs beside it take the rest.
 SHARE = 0.85
 BEGINNING = 15.0  # seconds that reading, checking, measuring, exporting and the page take anyway
-GAP_TEXTS = 10_000  # on which energy gaps are measured, as `evaluation.bench` has it
 FILE = "plan.json"
 DATA = ("folder", "shifts", "unlabelled", "reference")  # what was given that the manifest holds
 

@@ -7,9 +7,9 @@ import time
 import torch
 from conftest import QUIET, OnBench
 
-from clipft.config import RunConfig
+from clipft.config import GAP_TEXTS, RunConfig
 from clipft.disk.cache import default_cache
-from clipft.evaluation.bench import GAP_TEXTS, Bench
+from clipft.evaluation.bench import Bench
 from clipft.evaluation.score import score
 from clipft.inputs.batches import pixel_chunks
 from clipft.models.checkpoints import write_weights

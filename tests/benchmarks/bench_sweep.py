@@ -20,11 +20,10 @@ from conftest import QUIET, OnBench
 from torch.func import functional_call, vmap
 from torch.utils.data import DataLoader, Dataset
 
-from clipft.config import ALPHAS, RunConfig
+from clipft.config import ALPHAS, GAP_TEXTS, RunConfig
 from clipft.data.images import decode
 from clipft.diagnostics.energies import energy_vectors, squared_gap, unit
 from clipft.disk.cache import default_cache
-from clipft.evaluation.bench import GAP_TEXTS
 from clipft.evaluation.mixtures import Mixtures
 from clipft.inputs.batches import pixel_chunks
 from clipft.models.embeddings import FORWARD

@@ -44,20 +44,6 @@ def logits(run, weights=None):
     return logits_of(run.student.eval(), pixels)
 
 
-@pytest.fixture
-def recorded(monkeypatch):
-    """The trained weights after every step, as they come."""
-    found = []
-    take_step = loop.take_step
-
-    def recording(training, state, batch):
-        take_step(training, state, batch)
-        found.append({name: tensor.clone() for name, tensor in state.student.state_dict().items()})
-
-    monkeypatch.setattr(loop, "take_step", recording)
-    return found
-
-
 # --- the starting point
 
 

@@ -12,12 +12,12 @@ from conftest import CLASSES, QUIET, Trained, World
 from scipy import stats
 
 from clipft import results, trade_off_figure, wise_slider_figure
+from clipft.config import GAP_TEXTS
 from clipft.diagnostics import large_map
 from clipft.diagnostics.class_similarity import nearest_classes
 from clipft.diagnostics.energy_map import energy_coordinates
 from clipft.disk.cache import default_cache
 from clipft.errors import ClipftError, ConfigError, MissingExtra
-from clipft.evaluation.bench import GAP_TEXTS
 from clipft.figures.wise import wise_curve_figure
 from clipft.reports import energy_gap as reports, energy_map as maps
 from clipft.reports.class_similarity import class_similarity

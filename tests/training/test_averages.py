@@ -9,7 +9,6 @@ from clipft.config import RunConfig
 from clipft.disk.files import read_jsonl
 from clipft.errors import ConfigError
 from clipft.methods import METHODS
-from clipft.training import loop
 from clipft.training.averages import BetaMean
 
 LAST = {"selection": "last", "steps": 4, "eval_every": 4, "lr": 3e-3}
@@ -42,20 +41,6 @@ def test_the_beta_mean_at_its_limits():
     weights = running_weights(BetaMean(1000, 500.0))
     assert np.isfinite(weights).all() and weights.sum() == pytest.approx(1)
     assert weights.argmax() == 500
-
-
-@pytest.fixture
-def recorded(monkeypatch):
-    """The student's weights after every step, as they come."""
-    found = []
-    take_step = loop.take_step
-
-    def recording(training, state, batch):
-        take_step(training, state, batch)
-        found.append({name: tensor.clone() for name, tensor in state.student.state_dict().items()})
-
-    monkeypatch.setattr(loop, "take_step", recording)
-    return found
 
 
 @pytest.mark.parametrize(
